@@ -1,0 +1,22 @@
+"""Callback Desk: a Bitrix24 app that rings a line, then the customer, and joins the two."""
+
+import os
+from collections.abc import Mapping
+
+from flask import Flask
+
+from bx24app import cli, crypto, extensions, log, settings
+
+
+def create_app(environ: Mapping[str, str] | None = None) -> Flask:
+    """Build the app from ``BX24APP_*`` variables (default: of the process).
+
+    Raises ``SettingsError`` naming every missing or wrong one.
+    """
+    app = Flask(__name__, template_folder="../templates", static_folder=None)
+    values = settings.init_app(app, os.environ if environ is None else environ)
+    log.init_app(values)
+    crypto.init_app(app, values)
+    extensions.init_app(app, values)
+    cli.init_app(app)
+    return app

@@ -1,0 +1,77 @@
+"""Sealing of secrets at rest and comparing of secrets."""
+
+import base64
+import hashlib
+import hmac
+import os
+from typing import cast
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from flask import Flask, current_app
+from werkzeug.local import LocalProxy
+
+from bx24app.settings import Settings
+
+NONCE_BYTES = 12
+
+
+class SealError(Exception):
+    """A sealed value does not open: wrong key, altered, or moved to another place."""
+
+
+def _key_id(key: bytes) -> str:
+    return hashlib.sha256(b"bx24app encryption key " + key).hexdigest()[:8]
+
+
+class Keyring:
+    """The encryption keys: the first seals, all open.
+
+    A sealed value is ``<key id>.<base64 of nonce and AES-256-GCM ciphertext>``. ``place`` names where the value
+    lives (table, column, ``member_id``) and is authenticated with it, so that a value copied into another
+    portal's row does not open.
+    """
+
+    def __init__(self, keys: tuple[bytes, ...]) -> None:
+        self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
+        self._sealing_id = _key_id(keys[0])
+
+    def seal(self, secret: str, place: str) -> str:
+        """Encrypt ``secret`` for ``place`` under the first key."""
+        nonce = os.urandom(NONCE_BYTES)
+        ciphertext = self._ciphers[self._sealing_id].encrypt(
+            nonce, secret.encode(), place.encode()
+        )
+        return f"{self._sealing_id}.{base64.urlsafe_b64encode(nonce + ciphertext).decode()}"
+
+    def open_sealed(self, sealed: str, place: str) -> str:
+        """Decrypt a value sealed for the same ``place``; raises ``SealError``."""
+        key_id, _, encoded = sealed.partition(".")
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise SealError(f"no encryption key with id {key_id[:8]!r} is configured")
+        blob = base64.urlsafe_b64decode(encoded)
+        try:
+            return cipher.decrypt(
+                blob[:NONCE_BYTES], blob[NONCE_BYTES:], place.encode()
+            ).decode()
+        except InvalidTag:
+            raise SealError("a sealed value does not open in this place") from None
+
+
+def keyed_digest(key: bytes, purpose: str, value: str) -> str:
+    """HMAC-SHA256 of a value under our digest key, separated by purpose; 64 hex digits."""
+    return hmac.new(key, f"{purpose}\0{value}".encode(), hashlib.sha256).hexdigest()
+
+
+def same_secret(left: str, right: str) -> bool:
+    """Compare two secrets or digests in constant time."""
+    return hmac.compare_digest(left.encode(), right.encode())
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Make the keyring from the operator's keys."""
+    app.extensions["bx24app.keyring"] = Keyring(settings.encryption_keys)
+
+
+keyring = cast("Keyring", LocalProxy(lambda: current_app.extensions["bx24app.keyring"]))

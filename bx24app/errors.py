@@ -1,0 +1,138 @@
+"""What a use case may refuse, as types; the doors map them once to a status or a next step.
+
+Refusal
+ +-- InvalidRequest        a field has the wrong shape
+ |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid
+ +-- DuplicateOpenCallback, IdempotencyKeyReused, TooLate     the state does not allow it
+ +-- NotFound, NotPermitted, TicketExpired                    the caller may not
+ +-- PortalDisconnected, Bitrix24Unavailable                  the portal cannot be used now
+Unverified                 a post that does not prove who sends it
+ +-- Malformed             it is not even a post of Bitrix24
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+
+class Refusal(Exception):
+    """The use case did nothing; ``code`` is one of the promised codes, ``words`` the portal's own text."""
+
+    code: ClassVar[str] = "invalid_request"
+
+    def __init__(self, field: str | None = None, words: str | None = None) -> None:
+        super().__init__(self.code)
+        self.field = field
+        self.words = words
+
+
+class InvalidRequest(Refusal):
+    """A field is missing or has a wrong type or value."""
+
+
+class InvalidNumber(InvalidRequest):
+    """The text is not a telephone number that can be dialled."""
+
+    code = "invalid_number"
+
+
+class NumberNotAllowed(InvalidRequest):
+    """A number, but of a kind that is never dialled: premium, shared-cost, short."""
+
+    code = "number_not_allowed"
+
+
+class UnknownLine(InvalidRequest):
+    """The portal has no such line, or the line is our own external one."""
+
+    code = "unknown_line"
+
+
+class UnknownVoice(InvalidRequest):
+    """The portal has no such voice."""
+
+    code = "unknown_voice"
+
+
+class TextInvalid(InvalidRequest):
+    """The text to pronounce is empty or too long."""
+
+    code = "text_invalid"
+
+
+class DuplicateOpenCallback(Refusal):
+    """Another callback for this number is in hand: ``open_id``."""
+
+    code = "duplicate_open_callback"
+
+    def __init__(self, open_id: UUID) -> None:
+        super().__init__("to_number")
+        self.open_id = open_id
+
+
+class IdempotencyKeyReused(Refusal):
+    """The same key came before with another body."""
+
+    code = "idempotency_key_reused"
+
+
+class TooLate(Refusal):
+    """The callback has left the state in which this was possible."""
+
+    code = "too_late"
+
+
+class NotFound(Refusal):
+    """There is no such thing, or it belongs to another portal."""
+
+    code = "not_found"
+
+
+class NotPermitted(Refusal):
+    """The caller's role does not allow it."""
+
+    code = "not_permitted"
+
+
+class TicketExpired(Refusal):
+    """The ticket is missing, altered, or older than an hour."""
+
+    code = "ticket_expired"
+
+
+class PortalDisconnected(Refusal):
+    """No live credential of an administrator is left, or the app was uninstalled."""
+
+    code = "portal_disconnected"
+
+
+class Bitrix24Unavailable(Refusal):
+    """The portal could not be asked; nothing was dialled."""
+
+    code = "bitrix24_unavailable"
+
+
+@dataclass
+class Unverified(Exception):
+    """A post does not prove its portal, application or user; ``reason`` is for the log only."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class Malformed(Unverified):
+    """A post lacks fields that every Bitrix24 portal sends, or they have the wrong shape."""
+
+
+class NotInstalled(Unverified):
+    """Bitrix24 vouches for the post, but an administrator has not installed the app on this portal."""
+
+
+class AdministratorNeeded(Unverified):
+    """The user is known, but only an administrator of the portal may do this."""
+
+
+class PortalUnreachable(Unverified):
+    """Neither the portal nor the authorization server could be asked who the user is."""

@@ -1,0 +1,79 @@
+"""Structured logs without secrets: numbers are masked, libraries that print tokens are kept quiet."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from bx24app.settings import Settings
+
+# requests-oauthlib and oauthlib print tokens and bodies at DEBUG, urllib3 prints whole URLs.
+TALKATIVE = ("requests_oauthlib", "oauthlib", "urllib3")
+SECRET_NAMES = re.compile(
+    r"token|secret|auth_id|refresh_id|authorization|password|ticket", re.IGNORECASE
+)
+VISIBLE_DIGITS = 3
+NUMBER = re.compile(r"\+?\d[\d\s().-]{5,}\d")
+
+
+def mask_number(text: str) -> str:
+    """Hide a telephone number but for its last three digits."""
+    digits = re.sub(r"\D", "", text)
+    return f"...{digits[-VISIBLE_DIGITS:]}" if len(digits) > VISIBLE_DIGITS else "..."
+
+
+def mask_numbers(text: str) -> str:
+    """Hide every telephone number inside a text."""
+    return NUMBER.sub(lambda match: mask_number(match[0]), text)
+
+
+def _hide_secrets(
+    _: object, __: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for name in event:
+        if SECRET_NAMES.search(name):
+            event[name] = "[hidden]"
+    return event
+
+
+def init_app(settings: Settings) -> None:
+    """Send our own and the libraries' records to standard error in one format."""
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _hide_secrets,
+        structlog.processors.format_exc_info,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer()
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.set_name("bx24app")
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [kept for kept in root.handlers if kept.get_name() != "bx24app"] + [
+        handler
+    ]
+    root.setLevel(settings.log_level)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )

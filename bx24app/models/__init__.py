@@ -1,0 +1,48 @@
+"""What the app knows: typed rows and the state changes they allow."""
+
+from bx24app.models.attempt import Attempt, MovedBackwards, Outcome
+from bx24app.models.callback import (
+    FINAL,
+    IN_HAND,
+    RETRIABLE,
+    TRANSITIONS,
+    WAITING,
+    Callback,
+    Decision,
+    IllegalTransition,
+    Source,
+    State,
+)
+from bx24app.models.columns import utcnow
+from bx24app.models.credential import Credential, CredentialKind, CredentialState
+from bx24app.models.digest_key import DigestKey
+from bx24app.models.portal import Portal, PortalState
+from bx24app.models.received_event import ReceivedEvent
+from bx24app.models.rest_call import RestCall
+from bx24app.models.user import User
+
+__all__ = [
+    "FINAL",
+    "IN_HAND",
+    "RETRIABLE",
+    "TRANSITIONS",
+    "WAITING",
+    "Attempt",
+    "Callback",
+    "Credential",
+    "CredentialKind",
+    "CredentialState",
+    "Decision",
+    "DigestKey",
+    "IllegalTransition",
+    "MovedBackwards",
+    "Outcome",
+    "Portal",
+    "PortalState",
+    "ReceivedEvent",
+    "RestCall",
+    "Source",
+    "State",
+    "User",
+    "utcnow",
+]

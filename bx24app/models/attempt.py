@@ -1,0 +1,113 @@
+"""An attempt: one dial of a callback, which only moves forward."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, Numeric, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bx24app.extensions import Base
+from bx24app.models.columns import At, Code, Key, Name, PortalKey
+
+
+class Outcome(StrEnum):
+    """How far an attempt has come."""
+
+    DIALLING = "dialling"
+    UNKNOWN = "unknown"
+    STARTED = "started"
+    ANSWERED = "answered"
+    COMPLETED = "completed"
+    MISSED = "missed"
+    HANDED_OVER = "handed_over"
+    REFUSED = "refused"
+    NOT_EXECUTED = "not_executed"
+
+
+_ORDER = {
+    Outcome.DIALLING: 0,
+    Outcome.UNKNOWN: 1,
+    Outcome.REFUSED: 1,
+    Outcome.STARTED: 2,
+    Outcome.ANSWERED: 3,
+}
+_END = 4
+
+
+class MovedBackwards(Exception):
+    """An attempt may not return to an earlier outcome."""
+
+
+class Attempt(Base):
+    """One dial; the row is the fence: it is committed before the request is sent."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        UniqueConstraint("callback_id", "number"),
+        Index("ix_attempt_portal_id_call_id", "portal_id", "call_id"),
+    )
+
+    id: Mapped[Key]
+    portal_id: Mapped[PortalKey]
+    callback_id: Mapped[UUID] = mapped_column(
+        ForeignKey("callback.id", ondelete="CASCADE")
+    )
+    number: Mapped[int]
+    line_id: Mapped[Name]
+    to_number: Mapped[str] = mapped_column(String(32))
+    history_cursor: Mapped[int | None]
+    outcome: Mapped[Code] = mapped_column(default=Outcome.DIALLING)
+    call_id: Mapped[Name | None]
+    failed_code: Mapped[Code | None]
+    failed_reason: Mapped[str | None] = mapped_column(Text)
+    answered_by: Mapped[int | None]
+    duration_seconds: Mapped[int | None]
+    cost: Mapped[Decimal | None] = mapped_column(Numeric(12, 4))
+    cost_currency: Mapped[Code | None]
+    started_at: Mapped[At]
+    answered_at: Mapped[At | None]
+    ended_at: Mapped[At | None]
+
+    def _go(self, outcome: Outcome) -> None:
+        old = Outcome(self.outcome or Outcome.DIALLING)
+        if _ORDER.get(old, _END) >= _ORDER.get(outcome, _END):
+            raise MovedBackwards(f"attempt {self.id}: {old} -> {outcome}")
+        self.outcome = outcome
+
+    def start(self, call_id: str) -> None:
+        """Its call is known."""
+        self._go(Outcome.STARTED)
+        self.call_id = call_id
+
+    def hand_over(self, at: datetime) -> None:
+        """Another telephony app was given the call."""
+        self._go(Outcome.HANDED_OVER)
+        self.ended_at = at
+
+    def refuse(self, at: datetime, code: str, words: str | None) -> None:
+        """The portal said no before anything rang."""
+        self._go(Outcome.REFUSED)
+        self.failed_code, self.failed_reason, self.ended_at = code, words, at
+
+    def not_executed(self, at: datetime, code: str) -> None:
+        """The request never reached the portal, or was turned away before execution."""
+        self._go(Outcome.NOT_EXECUTED)
+        self.failed_code, self.ended_at = code, at
+
+    def lose_sight(self) -> None:
+        """Its fate is not known."""
+        self._go(Outcome.UNKNOWN)
+
+    def answer(self, user_id: int | None, at: datetime) -> None:
+        """Somebody picked up."""
+        self._go(Outcome.ANSWERED)
+        self.answered_by, self.answered_at = user_id, at
+
+    def end(
+        self, outcome: Outcome, at: datetime, code: str | None, words: str | None
+    ) -> None:
+        """The call is over."""
+        self._go(outcome)
+        self.failed_code, self.failed_reason, self.ended_at = code, words, at

@@ -1,0 +1,295 @@
+"""A callback: what was asked for, and where it stands."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+from uuid6 import uuid7
+
+from bx24app.extensions import Base
+from bx24app.models.attempt import Attempt
+from bx24app.models.columns import At, Code, Digest, Key, Name, PortalKey, utcnow
+
+
+class State(StrEnum):
+    """Where a callback stands (interfaces.md, section 2)."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    DIALLING = "dialling"
+    STARTED = "started"
+    ANSWERED = "answered"
+    UNKNOWN = "unknown"
+    COMPLETED = "completed"
+    MISSED = "missed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Source(StrEnum):
+    """Who asked for the callback."""
+
+    STAFF = "staff"
+    WEBSITE = "website"
+    API = "api"
+    ROBOT = "robot"
+
+
+IN_HAND = frozenset(
+    {State.QUEUED, State.DIALLING, State.STARTED, State.ANSWERED, State.UNKNOWN}
+)
+WAITING = frozenset({State.SCHEDULED, State.QUEUED})
+FINAL = frozenset(
+    {State.COMPLETED, State.MISSED, State.FAILED, State.CANCELLED, State.EXPIRED}
+)
+RETRIABLE = frozenset({State.MISSED, State.FAILED, State.EXPIRED})
+
+_ENDS = frozenset({State.COMPLETED, State.MISSED})
+# What later evidence of a call may say about an attempt whose outcome was not known, or was refused in words we
+# do not know, whatever a person decided meanwhile.
+_EVIDENCE = _ENDS | {State.STARTED, State.ANSWERED}
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.SCHEDULED: frozenset(
+        {State.SCHEDULED, State.QUEUED, State.CANCELLED, State.EXPIRED, State.FAILED}
+    ),
+    State.QUEUED: frozenset(
+        {State.SCHEDULED, State.DIALLING, State.CANCELLED, State.EXPIRED, State.FAILED}
+    )
+    | _EVIDENCE,
+    State.DIALLING: frozenset(
+        {
+            State.SCHEDULED,
+            State.QUEUED,
+            State.STARTED,
+            State.COMPLETED,
+            State.FAILED,
+            State.UNKNOWN,
+        }
+    ),
+    State.STARTED: frozenset({State.ANSWERED}) | _ENDS,
+    State.ANSWERED: _ENDS,
+    State.UNKNOWN: frozenset({State.QUEUED}) | _EVIDENCE,
+    State.FAILED: _EVIDENCE,
+    State.COMPLETED: frozenset(),
+    State.MISSED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.EXPIRED: frozenset(),
+}
+
+_IN_HAND_SQL = text(
+    f"state IN ({', '.join(repr(state.value) for state in sorted(IN_HAND))})"
+)
+
+
+class IllegalTransition(Exception):
+    """The callback may not go from its state to the other one."""
+
+    def __init__(self, callback_id: UUID, old: str, new: str) -> None:
+        super().__init__(f"callback {callback_id}: {old} -> {new} is not allowed")
+        self.old = old
+
+
+class Callback(Base):
+    """A request to ring a line and then a number; it keeps the identity under which it was accepted."""
+
+    __tablename__ = "callback"
+    __table_args__ = (
+        UniqueConstraint("portal_id", "idempotency_key"),
+        Index(
+            "uq_callback_in_hand",
+            "portal_id",
+            "to_number",
+            unique=True,
+            sqlite_where=_IN_HAND_SQL,
+            postgresql_where=_IN_HAND_SQL,
+        ),
+        Index("ix_callback_state_due_at", "state", "due_at"),
+        Index("ix_callback_portal_id_created_at", "portal_id", "created_at"),
+        Index(
+            "ix_callback_portal_id_crm", "portal_id", "crm_entity_type", "crm_entity_id"
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid7)
+    portal_id: Mapped[PortalKey]
+    state: Mapped[Code]
+    reason: Mapped[Code | None]
+    words: Mapped[str | None] = mapped_column(Text)
+    retry_of: Mapped[UUID | None] = mapped_column(Uuid)
+    to_number: Mapped[str] = mapped_column(String(32))
+    line_id: Mapped[Name]
+    line_name: Mapped[Name]
+    voice_id: Mapped[Name | None]
+    text: Mapped[str] = mapped_column(Text)
+    source: Mapped[Code]
+    requested_by: Mapped[int | None]
+    crm_entity_type: Mapped[Code | None]
+    crm_entity_id: Mapped[int | None]
+    idempotency_key: Mapped[Name | None]
+    request_digest: Mapped[Digest | None]
+    scheduled_at: Mapped[At | None]
+    due_at: Mapped[At]
+    expires_at: Mapped[At]
+    leased_until: Mapped[At | None]
+    lease_fence: Mapped[int] = mapped_column(default=0)
+    version: Mapped[int] = mapped_column()
+    created_at: Mapped[At] = mapped_column(default=utcnow)
+    updated_at: Mapped[At] = mapped_column(default=utcnow)
+    ended_at: Mapped[At | None]
+
+    attempts: Mapped[list[Attempt]] = relationship(
+        order_by=Attempt.number, cascade="all, delete-orphan"
+    )
+    decisions: Mapped[list["Decision"]] = relationship(
+        order_by="Decision.id", cascade="all, delete-orphan"
+    )
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy wants a plain attribute.
+
+    def _go(
+        self,
+        state: State,
+        at: datetime,
+        reason: str | None = None,
+        words: str | None = None,
+    ) -> None:
+        if state not in TRANSITIONS[State(self.state)]:
+            raise IllegalTransition(self.id, self.state, state)
+        self.state, self.reason, self.words, self.updated_at = state, reason, words, at
+        self.leased_until = None
+        self.ended_at = at if state in FINAL else None
+
+    def decide(self, rule: str, at: datetime, **inputs: str | int | None) -> None:
+        """Record why something happened to the callback."""
+        kept = {name: str(value) for name, value in inputs.items() if value is not None}
+        self.decisions.append(Decision(rule=rule, inputs=kept, made_at=at))
+
+    def accept(self, at: datetime) -> None:
+        """Take the request: due now it is queued, else it is scheduled."""
+        self.state = State.SCHEDULED if self.due_at > at else State.QUEUED
+        self.decide("requested", at, user=self.requested_by, source=self.source)
+
+    def queue(self, at: datetime) -> None:
+        """A scheduled callback is due: it takes the number in hand."""
+        self._go(State.QUEUED, at, self.reason)
+
+    def lease(self, at: datetime, until: datetime) -> int:
+        """A worker takes the waiting callback; returns the lease's fencing number."""
+        self.leased_until = until
+        self.lease_fence += 1
+        self.updated_at = at
+        return self.lease_fence
+
+    def fence(
+        self, at: datetime, until: datetime, history_cursor: int | None = None
+    ) -> Attempt:
+        """Leave the queue and note the attempt that is about to dial; commit before dialling."""
+        self._go(State.DIALLING, at)
+        self.leased_until = until
+        attempt = Attempt(
+            portal_id=self.portal_id,
+            number=len(self.attempts) + 1,
+            line_id=self.line_id,
+            to_number=self.to_number,
+            history_cursor=history_cursor,
+            started_at=at,
+        )
+        self.attempts.append(attempt)
+        return attempt
+
+    def start(self, attempt: Attempt, call_id: str, at: datetime) -> None:
+        """The portal accepted the attempt; its call is known."""
+        attempt.start(call_id)
+        self._go(State.STARTED, at)
+
+    def hand_over(self, attempt: Attempt, at: datetime) -> None:
+        """The line belongs to another telephony app, which was given the request."""
+        attempt.hand_over(at)
+        self._go(State.COMPLETED, at, "handed_over")
+
+    def refuse(
+        self, attempt: Attempt, at: datetime, reason: str, words: str | None
+    ) -> None:
+        """The portal refused the attempt for good."""
+        attempt.refuse(at, reason, words)
+        self._go(State.FAILED, at, reason, words)
+
+    def put_back(
+        self, attempt: Attempt, at: datetime, due_at: datetime, reason: str
+    ) -> None:
+        """The attempt was proven not to have been executed; the callback waits for another one."""
+        attempt.not_executed(at, reason)
+        self.due_at = due_at
+        self._go(
+            State.SCHEDULED if due_at > at else State.QUEUED, at, f"retry_{reason}"
+        )
+
+    def lose_sight(self, attempt: Attempt, at: datetime, reason: str) -> None:
+        """Nobody knows whether the attempt was executed; no other starts by itself."""
+        attempt.lose_sight()
+        self._go(State.UNKNOWN, at, reason)
+
+    def answer(self, attempt: Attempt, user_id: int | None, at: datetime) -> None:
+        """The portal reported that somebody picked up."""
+        attempt.answer(user_id, at)
+        self._go(State.ANSWERED, at)
+
+    def complete(self, at: datetime, reason: str | None = None) -> None:
+        """The two were joined, or a person says so."""
+        self._go(State.COMPLETED, at, reason)
+
+    def miss(self, at: datetime, reason: str, words: str | None = None) -> None:
+        """The call ended without joining the two."""
+        self._go(State.MISSED, at, reason, words)
+
+    def fail(self, at: datetime, reason: str, words: str | None = None) -> None:
+        """It cannot be dialled; nothing was sent to the portal."""
+        self._go(State.FAILED, at, reason, words)
+
+    def cancel(self, at: datetime) -> None:
+        """Withdraw the request before it is dialled."""
+        self._go(State.CANCELLED, at)
+
+    def expire(self, at: datetime) -> None:
+        """It was due but could not be dialled in time."""
+        self._go(State.EXPIRED, at, "due_too_late")
+
+    def dial_again(self, at: datetime, expires_at: datetime) -> None:
+        """A person decided that an unknown outcome may be followed by another attempt."""
+        self._go(State.QUEUED, at)
+        self.due_at, self.expires_at = at, expires_at
+
+    def reschedule(
+        self, at: datetime, scheduled_at: datetime, expires_at: datetime
+    ) -> None:
+        """Move a waiting callback to another time."""
+        self.scheduled_at = self.due_at = scheduled_at
+        self.expires_at = expires_at
+        self._go(State.SCHEDULED, at)
+
+
+class Decision(Base):
+    """Why something happened to a callback: the rule, what it looked at, and when."""
+
+    __tablename__ = "decision"
+
+    id: Mapped[Key]
+    callback_id: Mapped[UUID] = mapped_column(
+        ForeignKey("callback.id", ondelete="CASCADE"), index=True
+    )
+    rule: Mapped[Code]
+    inputs: Mapped[dict[str, Any]] = mapped_column(JSON)
+    made_at: Mapped[At]

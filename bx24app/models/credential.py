@@ -1,0 +1,108 @@
+"""Access and refresh tokens of a person on a portal, sealed, with the lease that guards their renewal."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bx24app.crypto import Keyring
+from bx24app.extensions import Base
+from bx24app.models.columns import At, Code, Key, PortalKey, utcnow
+
+# The token may die on its way to the portal: renew a little before the known expiry.
+EXPIRY_MARGIN = timedelta(seconds=30)
+
+
+class CredentialKind(StrEnum):
+    """Who the credential works for."""
+
+    SERVICE = "service"
+    """The portal's own: line list, history, website callbacks."""
+    PERSON = "person"
+    """One visitor's: the callbacks this person starts."""
+
+
+class CredentialState(StrEnum):
+    """Whether the tokens can still be used."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+
+
+class Credential(Base):
+    """The tokens of one person (or the service) on one portal."""
+
+    __tablename__ = "credential"
+    __table_args__ = (UniqueConstraint("portal_id", "kind", "user_id"),)
+
+    id: Mapped[Key]
+    portal_id: Mapped[PortalKey]
+    kind: Mapped[Code]
+    user_id: Mapped[int]
+    access_token_sealed: Mapped[str] = mapped_column(Text)
+    refresh_token_sealed: Mapped[str] = mapped_column(Text)
+    expires_at: Mapped[At]
+    state: Mapped[Code] = mapped_column(default=CredentialState.ALIVE)
+    dead_reason: Mapped[Code | None]
+    renewing_until: Mapped[At | None]
+    # Grows with every lease taken and every pair of tokens stored: a late answer of an older renewal is refused.
+    fence: Mapped[int] = mapped_column(default=0)
+    used_at: Mapped[At] = mapped_column(default=utcnow)
+
+    @staticmethod
+    def _place(column: str, member_id: str) -> str:
+        return f"credential.{column}.{member_id}"
+
+    def keep_tokens(
+        self,
+        keyring: Keyring,
+        member_id: str,
+        access_token: str,
+        refresh_token: str,
+        expires_at: datetime,
+    ) -> None:
+        """Seal a new pair of tokens; the credential is alive again."""
+        self.access_token_sealed = keyring.seal(
+            access_token, self._place("access_token", member_id)
+        )
+        self.refresh_token_sealed = keyring.seal(
+            refresh_token, self._place("refresh_token", member_id)
+        )
+        self.expires_at = expires_at
+        self.state, self.dead_reason = CredentialState.ALIVE, None
+        self.renewing_until = None
+        self.fence = (self.fence or 0) + 1
+        self.used_at = utcnow()
+
+    def access_token(self, keyring: Keyring, member_id: str) -> str:
+        """Open the access token; raises ``SealError``."""
+        return keyring.open_sealed(
+            self.access_token_sealed, self._place("access_token", member_id)
+        )
+
+    def refresh_token(self, keyring: Keyring, member_id: str) -> str:
+        """Open the refresh token; raises ``SealError``."""
+        return keyring.open_sealed(
+            self.refresh_token_sealed, self._place("refresh_token", member_id)
+        )
+
+    def is_expired(self, at: datetime) -> bool:
+        """Tell whether the access token is past its known expiry, or nearly so."""
+        return self.expires_at - EXPIRY_MARGIN <= at
+
+    def take_lease(self, at: datetime, seconds: float) -> int | None:
+        """Become the one that renews; returns the fencing number, or None while another holds the lease."""
+        if self.renewing_until is not None and self.renewing_until > at:
+            return None
+        self.renewing_until = at + timedelta(seconds=seconds)
+        self.fence += 1
+        return self.fence
+
+    def die(self, reason: str) -> None:
+        """The tokens are refused for good: expired, revoked, or their owner dismissed."""
+        self.state, self.dead_reason, self.renewing_until = (
+            CredentialState.DEAD,
+            reason,
+            None,
+        )

@@ -1,0 +1,65 @@
+"""A portal that installed the app: its identity, address, state and defaults."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bx24app.extensions import Base
+from bx24app.models.columns import At, Code, Digest, Key, Name, utcnow
+
+
+class PortalState(StrEnum):
+    """Whether the app can work for the portal."""
+
+    INSTALLED = "installed"
+    DISCONNECTED = "disconnected"
+    UNPAID = "unpaid"
+    UNINSTALLED = "uninstalled"
+
+
+class Portal(Base):
+    """One row per ``member_id``, for ever; the domain may change."""
+
+    __tablename__ = "portal"
+
+    id: Mapped[Key]
+    member_id: Mapped[str] = mapped_column(String(64), unique=True)
+    domain: Mapped[Name]
+    client_endpoint: Mapped[Name]
+    # What app.info said at the portal when the authorization server vouched for the same token: a token of
+    # another app on this portal has other values (the portal's app.info has no client_id).
+    app_code: Mapped[Name]
+    app_id: Mapped[Code]
+    state: Mapped[Code] = mapped_column(default=PortalState.INSTALLED)
+    status: Mapped[str] = mapped_column(String(1), default="F")
+    application_token_digest: Mapped[Digest | None]
+    language: Mapped[Code] = mapped_column(default="en")
+    default_line_id: Mapped[Name | None]
+    default_voice_id: Mapped[Name | None]
+    default_text: Mapped[str | None] = mapped_column(Text)
+    default_country: Mapped[str | None] = mapped_column(String(2))
+    # Lists change rarely and cost a REST call each: kept here, with the time they were read.
+    lines: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    lines_fetched_at: Mapped[At | None]
+    voices: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    voices_fetched_at: Mapped[At | None]
+    bound_manifest: Mapped[Digest | None]
+    installed_at: Mapped[At]
+    created_at: Mapped[At] = mapped_column(default=utcnow)
+    updated_at: Mapped[At] = mapped_column(default=utcnow, onupdate=utcnow)
+
+    def move(self, domain: str, client_endpoint: str) -> None:
+        """Take the portal's new address, confirmed by the authorization server."""
+        self.domain = domain
+        self.client_endpoint = client_endpoint
+
+    def keep_lines(self, lines: dict[str, str], at: datetime) -> None:
+        """Remember the lines the portal listed (id -> name)."""
+        self.lines, self.lines_fetched_at = dict(lines), at
+
+    def keep_voices(self, voices: dict[str, str], at: datetime) -> None:
+        """Remember the voices the portal listed (id -> name)."""
+        self.voices, self.voices_fetched_at = dict(voices), at

@@ -1,0 +1,26 @@
+"""The REST log: what was asked of a portal and what came back, masked, without tokens."""
+
+from typing import Any
+
+from sqlalchemy import JSON, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bx24app.extensions import Base
+from bx24app.models.columns import At, Code, Key, Name, PortalKey, utcnow
+
+
+class RestCall(Base):
+    """One request to a portal; ``parameters`` are masked before they come here."""
+
+    __tablename__ = "rest_call"
+    __table_args__ = (Index("ix_rest_call_portal_id_made_at", "portal_id", "made_at"),)
+
+    id: Mapped[Key]
+    portal_id: Mapped[PortalKey]
+    user_id: Mapped[int]
+    method: Mapped[Name]
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    status: Mapped[int | None]
+    error: Mapped[Name | None]
+    duration_ms: Mapped[int]
+    made_at: Mapped[At] = mapped_column(default=utcnow)

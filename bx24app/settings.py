@@ -1,0 +1,177 @@
+"""The operator's settings: read once from the environment, checked together, never changed."""
+
+import base64
+import binascii
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+from urllib.parse import urlsplit
+
+from flask import Flask, current_app
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from werkzeug.local import LocalProxy
+
+PREFIX = "BX24APP_"
+MINIMAL_SECRET_BYTES = 32
+ENCRYPTION_KEY_BYTES = 32
+
+
+class SettingsError(Exception):
+    """The environment is incomplete or wrong; the message names everything at once."""
+
+
+def _split(value: object) -> object:
+    return (
+        [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _decode_key(value: object) -> bytes:
+    try:
+        key = base64.urlsafe_b64decode(str(value).encode())
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != ENCRYPTION_KEY_BYTES:
+        raise ValueError("each key must be 32 bytes in URL-safe base64") from None
+    return key
+
+
+def _decode_keys(value: object) -> object:
+    return [_decode_key(part) for part in cast("list[object]", _split(value))]
+
+
+Networks = Annotated[
+    tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...],
+    BeforeValidator(_split),
+    Field(default=()),
+]
+SecretKeys = Annotated[
+    tuple[SecretStr, ...], BeforeValidator(_split), Field(default=())
+]
+SealingKeys = Annotated[
+    tuple[bytes, ...], BeforeValidator(_decode_keys), Field(min_length=1, repr=False)
+]
+
+
+class Settings(BaseModel):
+    """One typed, frozen view of the ``BX24APP_*`` variables; secrets have no repr."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    client_id: str = Field(min_length=1)
+    client_secret: SecretStr = Field(min_length=1)
+    public_url: str
+    secret_key: SecretStr
+    secret_key_fallbacks: SecretKeys
+    encryption_keys: SealingKeys
+    database_url: str = ""
+    auth_server: str = "https://oauth.bitrix.info"
+    allow_insecure_portals: bool = False
+    private_portals: Networks
+    trusted_proxies: int = Field(default=0, ge=0)
+    rest_log_days: int = Field(default=7, ge=3)
+    retention_days: int = Field(default=365, ge=1)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "Settings":
+        for key in (self.secret_key, *self.secret_key_fallbacks):
+            if len(key.get_secret_value().encode()) < MINIMAL_SECRET_BYTES:
+                raise ValueError("BX24APP_SECRET_KEY needs 32 random bytes or more")
+        for name in ("public_url", "auth_server"):
+            url = urlsplit(getattr(self, name))
+            schemes = ("https", "http") if self.allow_insecure_portals else ("https",)
+            if (
+                url.scheme not in schemes
+                or not url.hostname
+                or url.path.strip("/")
+                or url.query
+            ):
+                raise ValueError(
+                    f"{PREFIX}{name.upper()} must be an https address without a path"
+                )
+        return self
+
+    @property
+    def public_origin(self) -> str:
+        """``https://callback.example.com``: scheme and host, no slash at the end."""
+        return self.public_url.rstrip("/")
+
+
+def _collect(environ: Mapping[str, str]) -> dict[str, str]:
+    """Take the ``BX24APP_*`` variables; ``X_FILE`` names a mounted file that holds ``X``."""
+    values: dict[str, str] = {}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX) or not value:
+            continue
+        name = variable.removeprefix(PREFIX)
+        if name.endswith("_FILE"):
+            try:
+                value = Path(value).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise SettingsError(
+                    f"{variable} cannot be read: {error.strerror}"
+                ) from None
+            name = name.removesuffix("_FILE")
+        values[name.lower()] = value
+    return values
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the settings.
+
+    Raises ``SettingsError`` with one message that names all missing and all wrong variables, without their values.
+    """
+    # A misspelt variable is not an error: operators keep variables of theirs beside ours.
+    values = {
+        name: value
+        for name, value in _collect(environ).items()
+        if name in Settings.model_fields
+    }
+    try:
+        return Settings.model_validate(cast("dict[str, Any]", values))
+    except ValidationError as error:
+        missing = [
+            f"{PREFIX}{str(e['loc'][0]).upper()}"
+            for e in error.errors()
+            if e["type"] == "missing"
+        ]
+        wrong = [
+            ": ".join(
+                [*(f"{PREFIX}{str(part).upper()}" for part in e["loc"][:1]), e["msg"]]
+            )
+            for e in error.errors(include_input=False)
+            if e["type"] != "missing"
+        ]
+        parts = [f"missing: {', '.join(missing)}"] if missing else []
+        raise SettingsError(
+            "; ".join(["Settings: " + "; ".join(parts + wrong)])
+        ) from None
+
+
+def init_app(app: Flask, environ: Mapping[str, str]) -> Settings:
+    """Read the settings and keep them for ``settings``."""
+    value = read_settings(environ)
+    app.extensions["bx24app.settings"] = value
+    app.config["SECRET_KEY"] = value.secret_key.get_secret_value()
+    app.config["SECRET_KEY_FALLBACKS"] = [
+        key.get_secret_value() for key in value.secret_key_fallbacks
+    ]
+    return value
+
+
+settings = cast(
+    "Settings", LocalProxy(lambda: current_app.extensions["bx24app.settings"])
+)
