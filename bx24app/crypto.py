@@ -39,9 +39,7 @@ class Keyring:
     def seal(self, secret: str, place: str) -> str:
         """Encrypt ``secret`` for ``place`` under the first key."""
         nonce = os.urandom(NONCE_BYTES)
-        ciphertext = self._ciphers[self._sealing_id].encrypt(
-            nonce, secret.encode(), place.encode()
-        )
+        ciphertext = self._ciphers[self._sealing_id].encrypt(nonce, secret.encode(), place.encode())
         return f"{self._sealing_id}.{base64.urlsafe_b64encode(nonce + ciphertext).decode()}"
 
     def open_sealed(self, sealed: str, place: str) -> str:
@@ -52,9 +50,7 @@ class Keyring:
             raise SealError(f"no encryption key with id {key_id[:8]!r} is configured")
         blob = base64.urlsafe_b64decode(encoded)
         try:
-            return cipher.decrypt(
-                blob[:NONCE_BYTES], blob[NONCE_BYTES:], place.encode()
-            ).decode()
+            return cipher.decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], place.encode()).decode()
         except InvalidTag:
             raise SealError("a sealed value does not open in this place") from None
 

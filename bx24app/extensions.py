@@ -81,9 +81,7 @@ def reading() -> Iterator[Session]:
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    connection.isolation_level = (
-        None  # The driver must not open transactions of its own.
-    )
+    connection.isolation_level = None  # The driver must not open transactions of its own.
     cursor = connection.cursor()
     for pragma in SQLITE_PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
@@ -108,9 +106,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         Path(app.instance_path).mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{app.instance_path}/bx24app.db"
     app.config["SQLALCHEMY_DATABASE_URI"] = url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = (
-        {"pool_pre_ping": True} if url.startswith("postgresql") else {}
-    )
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_pre_ping": True} if url.startswith("postgresql") else {}
     db.init_app(app)
     with app.app_context():
         if db.engine.dialect.name == "sqlite":

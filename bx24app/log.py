@@ -12,9 +12,7 @@ from bx24app.settings import Settings
 
 # requests-oauthlib and oauthlib print tokens and bodies at DEBUG, urllib3 prints whole URLs.
 TALKATIVE = ("requests_oauthlib", "oauthlib", "urllib3")
-SECRET_NAMES = re.compile(
-    r"token|secret|auth_id|refresh_id|authorization|password|ticket", re.IGNORECASE
-)
+SECRET_NAMES = re.compile(r"token|secret|auth_id|refresh_id|authorization|password|ticket", re.IGNORECASE)
 VISIBLE_DIGITS = 3
 NUMBER = re.compile(r"\+?\d[\d\s().-]{5,}\d")
 
@@ -30,9 +28,7 @@ def mask_numbers(text: str) -> str:
     return NUMBER.sub(lambda match: mask_number(match[0]), text)
 
 
-def _hide_secrets(
-    _: object, __: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _hide_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name in event:
         if SECRET_NAMES.search(name):
             event[name] = "[hidden]"
@@ -67,9 +63,7 @@ def init_app(settings: Settings) -> None:
         )
     )
     root = logging.getLogger()
-    root.handlers = [kept for kept in root.handlers if kept.get_name() != "bx24app"] + [
-        handler
-    ]
+    root.handlers = [kept for kept in root.handlers if kept.get_name() != "bx24app"] + [handler]
     root.setLevel(settings.log_level)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

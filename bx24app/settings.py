@@ -30,11 +30,7 @@ class SettingsError(Exception):
 
 
 def _split(value: object) -> object:
-    return (
-        [part.strip() for part in value.split(",") if part.strip()]
-        if isinstance(value, str)
-        else value
-    )
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _decode_key(value: object) -> bytes:
@@ -56,12 +52,8 @@ Networks = Annotated[
     BeforeValidator(_split),
     Field(default=()),
 ]
-SecretKeys = Annotated[
-    tuple[SecretStr, ...], BeforeValidator(_split), Field(default=())
-]
-SealingKeys = Annotated[
-    tuple[bytes, ...], BeforeValidator(_decode_keys), Field(min_length=1, repr=False)
-]
+SecretKeys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split), Field(default=())]
+SealingKeys = Annotated[tuple[bytes, ...], BeforeValidator(_decode_keys), Field(min_length=1, repr=False)]
 
 
 class Settings(BaseModel):
@@ -93,15 +85,8 @@ class Settings(BaseModel):
         for name in ("public_url", "auth_server"):
             url = urlsplit(getattr(self, name))
             schemes = ("https", "http") if self.allow_insecure_portals else ("https",)
-            if (
-                url.scheme not in schemes
-                or not url.hostname
-                or url.path.strip("/")
-                or url.query
-            ):
-                raise ValueError(
-                    f"{PREFIX}{name.upper()} must be an https address without a path"
-                )
+            if url.scheme not in schemes or not url.hostname or url.path.strip("/") or url.query:
+                raise ValueError(f"{PREFIX}{name.upper()} must be an https address without a path")
         return self
 
     @property
@@ -121,9 +106,7 @@ def _collect(environ: Mapping[str, str]) -> dict[str, str]:
             try:
                 value = Path(value).read_text(encoding="utf-8").strip()
             except OSError as error:
-                raise SettingsError(
-                    f"{variable} cannot be read: {error.strerror}"
-                ) from None
+                raise SettingsError(f"{variable} cannot be read: {error.strerror}") from None
             name = name.removesuffix("_FILE")
         values[name.lower()] = value
     return values
@@ -135,30 +118,18 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Raises ``SettingsError`` with one message that names all missing and all wrong variables, without their values.
     """
     # A misspelt variable is not an error: operators keep variables of theirs beside ours.
-    values = {
-        name: value
-        for name, value in _collect(environ).items()
-        if name in Settings.model_fields
-    }
+    values = {name: value for name, value in _collect(environ).items() if name in Settings.model_fields}
     try:
         return Settings.model_validate(cast("dict[str, Any]", values))
     except ValidationError as error:
-        missing = [
-            f"{PREFIX}{str(e['loc'][0]).upper()}"
-            for e in error.errors()
-            if e["type"] == "missing"
-        ]
+        missing = [f"{PREFIX}{str(e['loc'][0]).upper()}" for e in error.errors() if e["type"] == "missing"]
         wrong = [
-            ": ".join(
-                [*(f"{PREFIX}{str(part).upper()}" for part in e["loc"][:1]), e["msg"]]
-            )
+            ": ".join([*(f"{PREFIX}{str(part).upper()}" for part in e["loc"][:1]), e["msg"]])
             for e in error.errors(include_input=False)
             if e["type"] != "missing"
         ]
         parts = [f"missing: {', '.join(missing)}"] if missing else []
-        raise SettingsError(
-            "; ".join(["Settings: " + "; ".join(parts + wrong)])
-        ) from None
+        raise SettingsError("; ".join(["Settings: " + "; ".join(parts + wrong)])) from None
 
 
 def init_app(app: Flask, environ: Mapping[str, str]) -> Settings:
@@ -166,12 +137,8 @@ def init_app(app: Flask, environ: Mapping[str, str]) -> Settings:
     value = read_settings(environ)
     app.extensions["bx24app.settings"] = value
     app.config["SECRET_KEY"] = value.secret_key.get_secret_value()
-    app.config["SECRET_KEY_FALLBACKS"] = [
-        key.get_secret_value() for key in value.secret_key_fallbacks
-    ]
+    app.config["SECRET_KEY_FALLBACKS"] = [key.get_secret_value() for key in value.secret_key_fallbacks]
     return value
 
 
-settings = cast(
-    "Settings", LocalProxy(lambda: current_app.extensions["bx24app.settings"])
-)
+settings = cast("Settings", LocalProxy(lambda: current_app.extensions["bx24app.settings"]))

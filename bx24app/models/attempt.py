@@ -51,9 +51,7 @@ class Attempt(Base):
 
     id: Mapped[Key]
     portal_id: Mapped[PortalKey]
-    callback_id: Mapped[UUID] = mapped_column(
-        ForeignKey("callback.id", ondelete="CASCADE")
-    )
+    callback_id: Mapped[UUID] = mapped_column(ForeignKey("callback.id", ondelete="CASCADE"))
     number: Mapped[int]
     line_id: Mapped[Name]
     to_number: Mapped[str] = mapped_column(String(32))
@@ -105,9 +103,7 @@ class Attempt(Base):
         self._go(Outcome.ANSWERED)
         self.answered_by, self.answered_at = user_id, at
 
-    def end(
-        self, outcome: Outcome, at: datetime, code: str | None, words: str | None
-    ) -> None:
+    def end(self, outcome: Outcome, at: datetime, code: str | None, words: str | None) -> None:
         """The call is over."""
         self._go(outcome)
         self.failed_code, self.failed_reason, self.ended_at = code, words, at

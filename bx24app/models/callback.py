@@ -48,13 +48,9 @@ class Source(StrEnum):
     ROBOT = "robot"
 
 
-IN_HAND = frozenset(
-    {State.QUEUED, State.DIALLING, State.STARTED, State.ANSWERED, State.UNKNOWN}
-)
+IN_HAND = frozenset({State.QUEUED, State.DIALLING, State.STARTED, State.ANSWERED, State.UNKNOWN})
 WAITING = frozenset({State.SCHEDULED, State.QUEUED})
-FINAL = frozenset(
-    {State.COMPLETED, State.MISSED, State.FAILED, State.CANCELLED, State.EXPIRED}
-)
+FINAL = frozenset({State.COMPLETED, State.MISSED, State.FAILED, State.CANCELLED, State.EXPIRED})
 RETRIABLE = frozenset({State.MISSED, State.FAILED, State.EXPIRED})
 
 _ENDS = frozenset({State.COMPLETED, State.MISSED})
@@ -62,12 +58,8 @@ _ENDS = frozenset({State.COMPLETED, State.MISSED})
 # do not know, whatever a person decided meanwhile.
 _EVIDENCE = _ENDS | {State.STARTED, State.ANSWERED}
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.SCHEDULED: frozenset(
-        {State.SCHEDULED, State.QUEUED, State.CANCELLED, State.EXPIRED, State.FAILED}
-    ),
-    State.QUEUED: frozenset(
-        {State.SCHEDULED, State.DIALLING, State.CANCELLED, State.EXPIRED, State.FAILED}
-    )
+    State.SCHEDULED: frozenset({State.SCHEDULED, State.QUEUED, State.CANCELLED, State.EXPIRED, State.FAILED}),
+    State.QUEUED: frozenset({State.SCHEDULED, State.DIALLING, State.CANCELLED, State.EXPIRED, State.FAILED})
     | _EVIDENCE,
     State.DIALLING: frozenset(
         {
@@ -89,9 +81,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.EXPIRED: frozenset(),
 }
 
-_IN_HAND_SQL = text(
-    f"state IN ({', '.join(repr(state.value) for state in sorted(IN_HAND))})"
-)
+_IN_HAND_SQL = text(f"state IN ({', '.join(repr(state.value) for state in sorted(IN_HAND))})")
 
 
 class IllegalTransition(Exception):
@@ -118,9 +108,7 @@ class Callback(Base):
         ),
         Index("ix_callback_state_due_at", "state", "due_at"),
         Index("ix_callback_portal_id_created_at", "portal_id", "created_at"),
-        Index(
-            "ix_callback_portal_id_crm", "portal_id", "crm_entity_type", "crm_entity_id"
-        ),
+        Index("ix_callback_portal_id_crm", "portal_id", "crm_entity_type", "crm_entity_id"),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid7)
@@ -150,12 +138,8 @@ class Callback(Base):
     updated_at: Mapped[At] = mapped_column(default=utcnow)
     ended_at: Mapped[At | None]
 
-    attempts: Mapped[list[Attempt]] = relationship(
-        order_by=Attempt.number, cascade="all, delete-orphan"
-    )
-    decisions: Mapped[list["Decision"]] = relationship(
-        order_by="Decision.id", cascade="all, delete-orphan"
-    )
+    attempts: Mapped[list[Attempt]] = relationship(order_by=Attempt.number, cascade="all, delete-orphan")
+    decisions: Mapped[list["Decision"]] = relationship(order_by="Decision.id", cascade="all, delete-orphan")
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy wants a plain attribute.
 
@@ -193,9 +177,7 @@ class Callback(Base):
         self.updated_at = at
         return self.lease_fence
 
-    def fence(
-        self, at: datetime, until: datetime, history_cursor: int | None = None
-    ) -> Attempt:
+    def fence(self, at: datetime, until: datetime, history_cursor: int | None = None) -> Attempt:
         """Leave the queue and note the attempt that is about to dial; commit before dialling."""
         self._go(State.DIALLING, at)
         self.leased_until = until
@@ -220,22 +202,16 @@ class Callback(Base):
         attempt.hand_over(at)
         self._go(State.COMPLETED, at, "handed_over")
 
-    def refuse(
-        self, attempt: Attempt, at: datetime, reason: str, words: str | None
-    ) -> None:
+    def refuse(self, attempt: Attempt, at: datetime, reason: str, words: str | None) -> None:
         """The portal refused the attempt for good."""
         attempt.refuse(at, reason, words)
         self._go(State.FAILED, at, reason, words)
 
-    def put_back(
-        self, attempt: Attempt, at: datetime, due_at: datetime, reason: str
-    ) -> None:
+    def put_back(self, attempt: Attempt, at: datetime, due_at: datetime, reason: str) -> None:
         """The attempt was proven not to have been executed; the callback waits for another one."""
         attempt.not_executed(at, reason)
         self.due_at = due_at
-        self._go(
-            State.SCHEDULED if due_at > at else State.QUEUED, at, f"retry_{reason}"
-        )
+        self._go(State.SCHEDULED if due_at > at else State.QUEUED, at, f"retry_{reason}")
 
     def lose_sight(self, attempt: Attempt, at: datetime, reason: str) -> None:
         """Nobody knows whether the attempt was executed; no other starts by itself."""
@@ -272,9 +248,7 @@ class Callback(Base):
         self._go(State.QUEUED, at)
         self.due_at, self.expires_at = at, expires_at
 
-    def reschedule(
-        self, at: datetime, scheduled_at: datetime, expires_at: datetime
-    ) -> None:
+    def reschedule(self, at: datetime, scheduled_at: datetime, expires_at: datetime) -> None:
         """Move a waiting callback to another time."""
         self.scheduled_at = self.due_at = scheduled_at
         self.expires_at = expires_at
@@ -287,9 +261,7 @@ class Decision(Base):
     __tablename__ = "decision"
 
     id: Mapped[Key]
-    callback_id: Mapped[UUID] = mapped_column(
-        ForeignKey("callback.id", ondelete="CASCADE"), index=True
-    )
+    callback_id: Mapped[UUID] = mapped_column(ForeignKey("callback.id", ondelete="CASCADE"), index=True)
     rule: Mapped[Code]
     inputs: Mapped[dict[str, Any]] = mapped_column(JSON)
     made_at: Mapped[At]

@@ -14,23 +14,17 @@ class UTCDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("times are aware")
         return value.astimezone(UTC)
 
-    def process_result_value(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
-        return (
-            value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        )
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def utcnow() -> datetime:
@@ -39,9 +33,7 @@ def utcnow() -> datetime:
 
 
 Key = Annotated[int, mapped_column(primary_key=True)]
-PortalKey = Annotated[
-    int, mapped_column(ForeignKey("portal.id", ondelete="CASCADE"), index=True)
-]
+PortalKey = Annotated[int, mapped_column(ForeignKey("portal.id", ondelete="CASCADE"), index=True)]
 At = Annotated[datetime, mapped_column(UTCDateTime)]
 Code = Annotated[str, mapped_column(String(64))]
 Name = Annotated[str, mapped_column(String(255))]

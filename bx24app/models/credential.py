@@ -46,8 +46,10 @@ class Credential(Base):
     state: Mapped[Code] = mapped_column(default=CredentialState.ALIVE)
     dead_reason: Mapped[Code | None]
     renewing_until: Mapped[At | None]
-    # Grows with every lease taken and every pair of tokens stored: a late answer of an older renewal is refused.
+    # Grows with every lease taken: a late answer under an older lease is refused.
     fence: Mapped[int] = mapped_column(default=0)
+    # Counts the pairs of tokens kept: who saw an older one knows that another has renewed meanwhile.
+    generation: Mapped[int] = mapped_column(default=0)
     used_at: Mapped[At] = mapped_column(default=utcnow)
 
     @staticmethod
@@ -63,29 +65,22 @@ class Credential(Base):
         expires_at: datetime,
     ) -> None:
         """Seal a new pair of tokens; the credential is alive again."""
-        self.access_token_sealed = keyring.seal(
-            access_token, self._place("access_token", member_id)
-        )
-        self.refresh_token_sealed = keyring.seal(
-            refresh_token, self._place("refresh_token", member_id)
-        )
+        self.access_token_sealed = keyring.seal(access_token, self._place("access_token", member_id))
+        self.refresh_token_sealed = keyring.seal(refresh_token, self._place("refresh_token", member_id))
         self.expires_at = expires_at
         self.state, self.dead_reason = CredentialState.ALIVE, None
         self.renewing_until = None
         self.fence = (self.fence or 0) + 1
+        self.generation = (self.generation or 0) + 1
         self.used_at = utcnow()
 
     def access_token(self, keyring: Keyring, member_id: str) -> str:
         """Open the access token; raises ``SealError``."""
-        return keyring.open_sealed(
-            self.access_token_sealed, self._place("access_token", member_id)
-        )
+        return keyring.open_sealed(self.access_token_sealed, self._place("access_token", member_id))
 
     def refresh_token(self, keyring: Keyring, member_id: str) -> str:
         """Open the refresh token; raises ``SealError``."""
-        return keyring.open_sealed(
-            self.refresh_token_sealed, self._place("refresh_token", member_id)
-        )
+        return keyring.open_sealed(self.refresh_token_sealed, self._place("refresh_token", member_id))
 
     def is_expired(self, at: datetime) -> bool:
         """Tell whether the access token is past its known expiry, or nearly so."""

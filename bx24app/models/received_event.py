@@ -29,9 +29,7 @@ class ReceivedEvent(Base):
     line_id: Mapped[Name | None]
     number_digest: Mapped[Digest | None]
     fields: Mapped[dict[str, Any]] = mapped_column(JSON)
-    attempt_id: Mapped[int | None] = mapped_column(
-        ForeignKey("attempt.id", ondelete="CASCADE")
-    )
+    attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempt.id", ondelete="CASCADE"))
     received_at: Mapped[At] = mapped_column(default=utcnow)
     applied_at: Mapped[At | None]
 

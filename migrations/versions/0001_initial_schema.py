@@ -131,6 +131,7 @@ def upgrade() -> None:
         sa.Column("dead_reason", sa.String(length=64), nullable=True),
         sa.Column("renewing_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["portal_id"],

@@ -1,0 +1,1 @@
+"""How Bitrix24 talks: its OAuth dialect, REST, frame posts and events; knows nothing of our database."""

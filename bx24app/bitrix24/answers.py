@@ -1,0 +1,60 @@
+"""Reading what a Bitrix24 server answers: a result, or a typed error."""
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from bx24app.bitrix24.errors import Moved, NoUsableAnswer, error_for
+from bx24app.bitrix24.transport import failure_of
+
+Json = Any
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+CHUNK_BYTES = 64 * 1024
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+def _read_body(response: requests.Response) -> bytes:
+    body = b""
+    try:
+        for chunk in response.iter_content(CHUNK_BYTES):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise NoUsableAnswer("unreadable")
+    except requests.RequestException as error:
+        raise failure_of(error) from None
+    finally:
+        response.close()
+    return body
+
+
+def read_answer(response: requests.Response) -> dict[str, Json]:
+    """Take the JSON object of an answer.
+
+    Raises ``Moved``, a ``Refused`` by its code (also with status 200), or ``NoUsableAnswer``.
+    """
+    if response.status_code in REDIRECTS:
+        raise Moved(urlsplit(response.headers.get("Location", "")).netloc)
+    try:
+        answer = json.loads(_read_body(response))
+    except ValueError:
+        raise NoUsableAnswer("unreadable") from None
+    if not isinstance(answer, dict):
+        raise NoUsableAnswer("unreadable")
+    # Some methods answer an empty code: the key counts, not its truth.
+    if "error" in answer:
+        words = str(answer.get("error_description") or "")
+        raise error_for(str(answer["error"] or ""), words, response.status_code)
+    if response.status_code != requests.codes.ok:
+        raise NoUsableAnswer("unreadable")
+    return answer
+
+
+def as_object(value: Json) -> dict[str, Json]:
+    """PHP writes an empty object as ``[]``: read both; anything else is no usable answer."""
+    if isinstance(value, dict):
+        return value
+    if value == []:
+        return {}
+    raise NoUsableAnswer("unreadable")

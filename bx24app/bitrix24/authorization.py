@@ -1,0 +1,152 @@
+"""The authorization server: renewing tokens and asking whom a token belongs to.
+
+The client secret goes to this configured address and nowhere else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import requests
+from pydantic import BaseModel, Field, ValidationError
+from requests.adapters import HTTPAdapter
+from requests_oauthlib import OAuth2Session
+
+from bx24app.bitrix24.answers import Json, as_object, read_answer
+from bx24app.bitrix24.client import READ_TIMEOUT, USER_AGENT
+from bx24app.bitrix24.compliance import bitrix24_compliance_fix
+from bx24app.bitrix24.errors import NoUsableAnswer, Refused
+from bx24app.bitrix24.transport import failure_of
+
+# The codes with which the server says that it saw nothing in a posted body.
+BODY_NOT_READ = frozenset({"invalid_request", "no_auth_found"})
+
+
+class _TokenAnswer(BaseModel):
+    access_token: str = Field(min_length=1)
+    refresh_token: str = Field(min_length=1)
+    expires_in: int = Field(gt=0)
+    member_id: str = Field(min_length=1)
+    client_endpoint: str = Field(min_length=1)
+    user_id: int = 0
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A pair of tokens and whom they belong to."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_at: datetime
+    member_id: str
+    client_endpoint: str
+    user_id: int
+
+
+class _Install(BaseModel):
+    member_id: str = Field(min_length=1)
+    client_endpoint: str = Field(min_length=1)
+    domain: str = Field(min_length=1)
+    status: str = "F"
+
+
+class AppInfo(BaseModel):
+    """What the authorization server says about a token (SDK: B24AppInfoResult)."""
+
+    client_id: str
+    scope: str = ""
+    install: _Install
+    user_id: int
+
+
+class AuthorizationServer:
+    """Bitrix24's OAuth server under its configured address."""
+
+    def __init__(self, address: str, client_id: str, client_secret: str) -> None:
+        self._address = address.rstrip("/")
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._adapter = HTTPAdapter(max_retries=0)
+
+    def _session(self) -> OAuth2Session:
+        session = bitrix24_compliance_fix(OAuth2Session(self._client_id))
+        session.trust_env = False
+        session.mount("https://", self._adapter)
+        session.mount("http://", self._adapter)
+        session.headers["User-Agent"] = USER_AGENT
+        return session
+
+    def renew(self, refresh_token: str) -> Tokens:
+        """Exchange a refresh token for a new pair; the old one is void afterwards.
+
+        Raises ``CredentialRefused`` (expired, used or revoked), ``ApplicationRemoved``, ``PaymentRequired`` or
+        another ``Bitrix24Error``.
+        """
+        try:
+            answer = self._renew_by_post(refresh_token)
+        except Refused as error:
+            if error.error.casefold() not in BODY_NOT_READ:
+                raise
+            answer = self._get(
+                "/oauth/token/",
+                grant_type="refresh_token",
+                refresh_token=refresh_token,
+                client_id=self._client_id,
+                client_secret=self._client_secret,
+            )
+        try:
+            read = _TokenAnswer.model_validate(answer)
+        except ValidationError:
+            raise NoUsableAnswer("unreadable") from None
+        expires_at = datetime.now(UTC) + timedelta(seconds=read.expires_in)
+        return Tokens(expires_at=expires_at, **read.model_dump(exclude={"expires_in"}))
+
+    def _renew_by_post(self, refresh_token: str) -> Mapping[str, Json]:
+        """Renew with the secret in the body, as deployed clients do."""
+        try:
+            token: Mapping[str, Json] = self._session().refresh_token(
+                f"{self._address}/oauth/token/",
+                refresh_token=refresh_token,
+                client_id=self._client_id,
+                client_secret=self._client_secret,
+                timeout=READ_TIMEOUT,
+            )
+        except requests.RequestException as error:
+            raise failure_of(error) from None
+        return token
+
+    def app_info(self, access_token: str) -> AppInfo:
+        """Ask whom a token belongs to (application, portal, user); raises ``Bitrix24Error``."""
+        try:
+            answer = self._post("/rest/app.info", auth=access_token)
+        except Refused as error:
+            if error.error.casefold() not in BODY_NOT_READ:
+                raise
+            answer = self._get("/rest/app.info", auth=access_token)
+        try:
+            return AppInfo.model_validate(as_object(answer.get("result")))
+        except ValidationError:
+            raise NoUsableAnswer("unreadable") from None
+
+    def _post(self, path: str, **fields: str) -> Mapping[str, Json]:
+        return self._ask("POST", path, fields)
+
+    def _get(self, path: str, **fields: str) -> Mapping[str, Json]:
+        """The documented way, which puts secrets into an address: only where a body is not read."""
+        return self._ask("GET", path, fields)
+
+    def _ask(self, verb: str, path: str, fields: dict[str, str]) -> Mapping[str, Json]:
+        try:
+            response = self._session().request(
+                verb,
+                self._address + path,
+                withhold_token=True,
+                timeout=READ_TIMEOUT,
+                allow_redirects=False,
+                stream=True,
+                params=fields if verb == "GET" else None,
+                data=fields if verb == "POST" else None,
+            )
+        except requests.RequestException as error:
+            raise failure_of(error) from None  # Its text holds the address, and so perhaps a token.
+        return read_answer(response)

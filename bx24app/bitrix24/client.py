@@ -1,0 +1,124 @@
+"""Calling REST methods of one portal under one person's token."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import requests
+from requests_oauthlib import OAuth2Session
+
+from bx24app.bitrix24.answers import Json, as_object, read_answer
+from bx24app.bitrix24.compliance import bitrix24_compliance_fix
+from bx24app.bitrix24.errors import NoUsableAnswer, Refused, error_for
+from bx24app.bitrix24.transport import AddressPolicy, PortalAdapter, failure_of
+
+USER_AGENT = "CallbackDesk/0.1"
+READ_TIMEOUT = (5.0, 15.0)
+# The platform cuts a request after 60 s: only a later silence says nothing more.
+DIAL_TIMEOUT = (5.0, 65.0)
+MAX_BATCH = 50
+
+
+@dataclass(frozen=True)
+class BatchAnswer:
+    """The parts of a batch by name: a result, or the error of that part."""
+
+    results: dict[str, Json]
+    errors: dict[str, Refused | NoUsableAnswer]
+
+    def result(self, name: str) -> Json:
+        """Take one part's result; raises its error."""
+        if name in self.errors:
+            raise self.errors[name]
+        if name not in self.results:
+            raise NoUsableAnswer("unreadable")
+        return self.results[name]
+
+
+class Portals:
+    """Makes clients for portals; holds the process's one pool of kept-alive connections."""
+
+    def __init__(self, policy: AddressPolicy) -> None:
+        self.policy = policy
+        self._adapter = PortalAdapter(policy)
+
+    def client(self, client_endpoint: str, access_token: str) -> "PortalClient":
+        """A client for a confirmed address; raises ``AddressForbidden``."""
+        self.policy.check(client_endpoint)
+        return PortalClient(client_endpoint, access_token, self._adapter)
+
+    @contextmanager
+    def dialler(self, client_endpoint: str, access_token: str) -> Iterator["PortalClient"]:
+        """A client for one request on a fresh connection.
+
+        A pooled connection can be reset under us and make an unknown outcome out of nothing.
+        """
+        self.policy.check(client_endpoint)
+        adapter = PortalAdapter(self.policy, pool_size=1)
+        try:
+            yield PortalClient(client_endpoint, access_token, adapter, DIAL_TIMEOUT)
+        finally:
+            adapter.close()
+
+
+class PortalClient:
+    """One portal, one token. Every request is sent once: no retries, no redirects followed."""
+
+    def __init__(
+        self,
+        client_endpoint: str,
+        access_token: str,
+        adapter: PortalAdapter,
+        timeout: tuple[float, float] = READ_TIMEOUT,
+    ) -> None:
+        self._endpoint = client_endpoint.rstrip("/") + "/"
+        self._timeout = timeout
+        token = {"access_token": access_token, "token_type": "Bearer"}
+        self._session = bitrix24_compliance_fix(OAuth2Session(token=token))
+        self._session.trust_env = False
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def invoke(self, method: str, parameters: Mapping[str, Json] | None = None) -> Json:
+        """Call a REST method and return its ``result``; raises ``Bitrix24Error``."""
+        try:
+            response = self._session.post(
+                self._endpoint + method,
+                data=dict(parameters or {}),
+                headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.RequestException as error:
+            raise failure_of(error) from None
+        answer = read_answer(response)
+        if "result" not in answer:
+            raise NoUsableAnswer("unreadable")
+        return answer["result"]
+
+    def batch(self, commands: Mapping[str, tuple[str, Mapping[str, str | int]]]) -> BatchAnswer:
+        """Call up to 50 methods in one request; a part may refer to an earlier one by ``$result[name][KEY]``."""
+        if len(commands) > MAX_BATCH:
+            raise ValueError("a batch holds 50 commands at most")
+        # `$result[a][B]` is recognised only with its brackets unescaped.
+        cmd = {
+            name: f"{method}?{urlencode(parameters, safe='$[]')}" if parameters else method
+            for name, (method, parameters) in commands.items()
+        }
+        answer = as_object(self.invoke("batch", {"halt": 0, "cmd": cmd}))
+        errors = as_object(answer.get("result_error", []))
+        return BatchAnswer(
+            results=as_object(answer.get("result", [])),
+            errors={name: _part_error(error) for name, error in errors.items()},
+        )
+
+
+def _part_error(error: Json) -> Refused | NoUsableAnswer:
+    if not isinstance(error, dict):
+        return NoUsableAnswer("unreadable")
+    words = str(error.get("error_description") or "")
+    typed = error_for(str(error.get("error") or ""), words, 0)
+    assert isinstance(typed, Refused | NoUsableAnswer)
+    return typed

@@ -1,0 +1,43 @@
+"""Where Bitrix24 is not the OAuth 2 of the standard: one named fix for each deviation (docs: settings/oauth/)."""
+
+import json
+from collections.abc import Mapping
+
+from requests import Response
+from requests_oauthlib import OAuth2Session
+
+from bx24app.bitrix24.answers import read_answer
+
+Headers = dict[str, str]
+
+
+def _put_token_into_json(session: OAuth2Session) -> None:
+    """REST takes the token as ``auth`` beside the parameters (docs: settings/how-to-call-rest-api)."""
+
+    def hook(
+        url: str, headers: Headers | None, data: Mapping[str, object] | None
+    ) -> tuple[str, Headers, str]:
+        body = json.dumps({**(data or {}), "auth": session.access_token})
+        return url, {**(headers or {}), "Content-Type": "application/json"}, body
+
+    session.register_compliance_hook("protected_request", hook)
+
+
+def _complete_token_answer(response: Response) -> Response:
+    """Token answers lack ``token_type``, separate scopes by commas, and may be errors with status 200.
+
+    Errors leave here as ours, typed by code: oauthlib would tell them apart by classes of the standard.
+    """
+    answer = read_answer(response)
+    answer["token_type"] = "Bearer"
+    answer["scope"] = str(answer.get("scope") or "").replace(",", " ")
+    response._content = json.dumps(answer).encode()
+    return response
+
+
+def bitrix24_compliance_fix(session: OAuth2Session) -> OAuth2Session:
+    """Teach a session to speak Bitrix24's dialect; returns the same session."""
+    _put_token_into_json(session)
+    session.register_compliance_hook("access_token_response", _complete_token_answer)
+    session.register_compliance_hook("refresh_token_response", _complete_token_answer)
+    return session

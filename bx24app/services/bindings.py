@@ -1,0 +1,103 @@
+"""Bringing a portal's placements and event handlers into line with the manifest."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from bx24app.bitrix24.client import MAX_BATCH, PortalClient
+from bx24app.bitrix24.errors import Bitrix24Error, InsufficientScope, NoUsableAnswer, Refused
+from bx24app.extensions import writing
+from bx24app.models import Portal
+from bx24app.services import rest
+from bx24app.services.credentials import Access
+from bx24app.services.manifest import Placement, manifest, manifest_digest
+from bx24app.settings import settings
+
+Command = tuple[str, Mapping[str, str | int]]
+BOUND_ALREADY = "already binded"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that the portal would not bind, with its own words; never blocks an installation."""
+
+    what: str
+    code: str
+    words: str
+
+
+def _handler(path: str) -> str:
+    return settings.public_origin + path
+
+
+def _rows(value: object) -> list[dict[str, object]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _bind_placement(placement: Placement) -> Command:
+    titles = {f"LANG_ALL[{language}][TITLE]": title for language, title in placement.title.items()}
+    fields = {
+        "PLACEMENT": placement.code,
+        "HANDLER": _handler(placement.path),
+        "TITLE": placement.title["en"],
+    }
+    return "placement.bind", fields | titles
+
+
+def _placement_commands(bound: list[dict[str, object]]) -> Iterator[tuple[str, Command]]:
+    present = {(str(row.get("placement")), str(row.get("handler"))) for row in bound}
+    wanted = {(placement.code, _handler(placement.path)) for placement in manifest().placements}
+    for placement in manifest().placements:
+        if (placement.code, _handler(placement.path)) not in present:
+            yield placement.code, _bind_placement(placement)
+    for code, handler in sorted(present - wanted):
+        yield f"unbind {code}", ("placement.unbind", {"PLACEMENT": code, "HANDLER": handler})
+
+
+def _event_commands(bound: list[dict[str, object]]) -> Iterator[tuple[str, Command]]:
+    handler = _handler(manifest().urls["events"])
+    present = {(str(row.get("event")).upper(), str(row.get("handler"))) for row in bound}
+    for event in manifest().events:
+        if (event, handler) not in present:
+            yield event, ("event.bind", {"event": event, "handler": handler})
+
+
+def _reconcile(client: PortalClient) -> list[Problem]:
+    listed = client.batch({"placements": ("placement.get", {}), "events": ("event.get", {})})
+    commands = [
+        *_placement_commands(_rows(listed.result("placements"))),
+        *_event_commands(_rows(listed.result("events"))),
+    ]
+    problems: list[Problem] = []
+    for start in range(0, len(commands), MAX_BATCH):
+        part = commands[start : start + MAX_BATCH]
+        answer = client.batch({f"c{number}": command for number, (_, command) in enumerate(part)})
+        for number, (name, _) in enumerate(part):
+            error = answer.errors.get(f"c{number}")
+            if error is not None and not _is_bound_already(error):
+                problems.append(_problem(name, error))
+    return problems
+
+
+def _is_bound_already(error: Refused | NoUsableAnswer) -> bool:
+    return isinstance(error, Refused) and BOUND_ALREADY in error.words.casefold()
+
+
+def _problem(what: str, error: Bitrix24Error) -> Problem:
+    return Problem(what, error.code, error.words if isinstance(error, Refused) else "")
+
+
+def reconcile(access: Access) -> list[Problem]:
+    """Bind what is missing and unbind what is no longer wanted, with an administrator's access; idempotent.
+
+    Returns what could not be bound. Remembers the manifest when all of it was.
+    """
+    try:
+        problems = rest.ask(access, rest.Label("placement.bind, event.bind", {}), _reconcile)
+    except InsufficientScope as error:
+        problems = [_problem("scope", error)]
+    except Bitrix24Error as error:
+        problems = [_problem("portal", error)]
+    with writing() as session:
+        portal = session.get_one(Portal, access.portal_id, with_for_update=True)
+        portal.bound_manifest = None if problems else manifest_digest()
+    return problems

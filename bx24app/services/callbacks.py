@@ -1,0 +1,316 @@
+"""Taking callback requests and deciding about them; dialling is in ``dialling``."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, selectinload
+
+from bx24app.errors import (
+    DuplicateOpenCallback,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    NotFound,
+    PortalDisconnected,
+    TooLate,
+)
+from bx24app.extensions import reading, writing
+from bx24app.models import (
+    IN_HAND,
+    RETRIABLE,
+    WAITING,
+    Callback,
+    IllegalTransition,
+    Portal,
+    PortalState,
+    Source,
+    State,
+    User,
+    utcnow,
+)
+from bx24app.services import lines, numbers, texts, waking
+
+# Due but not dialled in time (design.md, section 2): a person has moved on by then.
+STAFF_EXPIRY = timedelta(minutes=2)
+FURTHEST = timedelta(days=366)
+OUTCOMES = ("reached", "not_reached", "dial_again")
+
+
+@dataclass(frozen=True)
+class Requested:
+    """A request as it was asked; ``to_number`` in any form people write."""
+
+    to_number: str
+    line_id: str | None = None
+    voice_id: str | None = None
+    text: str | None = None
+    scheduled_at: datetime | None = None
+    crm_entity_type: str | None = None
+    crm_entity_id: int | None = None
+
+    def digest(self) -> str:
+        """Tells one body from another under the same idempotency key."""
+        return hashlib.sha256(json.dumps(asdict(self), default=str, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The callback of a request; ``replayed`` when the same request came before."""
+
+    callback: Callback
+    replayed: bool = False
+
+
+def request_callback(
+    portal_id: int, user_id: int, requested: Requested, idempotency_key: str | None = None
+) -> Accepted:
+    """Accept a request of a member of staff; it is committed when this returns, and a worker is woken.
+
+    Idempotent under one key. Raises ``InvalidNumber``, ``NumberNotAllowed``, ``UnknownLine``, ``UnknownVoice``,
+    ``TextInvalid``, ``InvalidRequest``, ``DuplicateOpenCallback``, ``IdempotencyKeyReused``,
+    ``PortalDisconnected``, or a ``Bitrix24Error`` when lines are not known and the portal is silent.
+    """
+    earlier = _earlier(portal_id, idempotency_key, requested)
+    if earlier is not None:
+        return Accepted(earlier, replayed=True)
+    callback = _prepare(portal_id, user_id, requested)
+    callback.idempotency_key = idempotency_key
+    callback.request_digest = requested.digest()
+    try:
+        with writing() as session:
+            _store(session, callback, user_id)
+    except IntegrityError:
+        return _collided(portal_id, callback, idempotency_key, requested)
+    waking.wake()
+    return Accepted(callback)
+
+
+def _earlier(portal_id: int, key: str | None, requested: Requested) -> Callback | None:
+    if key is None:
+        return None
+    with reading() as session:
+        callback = session.scalar(
+            _whole().where(Callback.portal_id == portal_id, Callback.idempotency_key == key)
+        )
+    if callback is not None and callback.request_digest != requested.digest():
+        raise IdempotencyKeyReused
+    return callback
+
+
+def _prepare(portal_id: int, user_id: int, requested: Requested) -> Callback:
+    with reading() as session:
+        portal = session.get(Portal, portal_id)
+    if portal is None or portal.state != PortalState.INSTALLED:
+        raise PortalDisconnected
+    line_id = requested.line_id or portal.default_line_id
+    if not line_id:
+        raise InvalidRequest("line_id")
+    number = numbers.normalize(requested.to_number, portal.default_country)
+    voice_id = requested.voice_id or portal.default_voice_id
+    if voice_id:
+        lines.require_voice(portal_id, voice_id)
+    now = utcnow()
+    due_at = _due(requested.scheduled_at, now)
+    return Callback(
+        portal_id=portal_id,
+        to_number=number,
+        line_id=line_id,
+        line_name=lines.require_line(portal_id, line_id)[:255],
+        voice_id=voice_id or None,
+        text=_spoken(requested.text, portal),
+        source=Source.STAFF,
+        requested_by=user_id,
+        crm_entity_type=requested.crm_entity_type,
+        crm_entity_id=requested.crm_entity_id,
+        scheduled_at=requested.scheduled_at,
+        due_at=due_at,
+        expires_at=due_at + STAFF_EXPIRY,
+        created_at=now,
+        updated_at=now,
+        attempts=[],
+        decisions=[],
+    )
+
+
+def _spoken(text: str | None, portal: Portal) -> str:
+    return texts.checked(portal.default_text or texts.default_text(portal.language) if text is None else text)
+
+
+def _due(scheduled_at: datetime | None, now: datetime) -> datetime:
+    if scheduled_at is None:
+        return now
+    if not now - timedelta(minutes=1) <= scheduled_at <= now + FURTHEST:
+        raise InvalidRequest("scheduled_at")
+    return max(scheduled_at, now)
+
+
+def _store(session: Session, callback: Callback, user_id: int) -> None:
+    callback.accept(callback.created_at)
+    session.add(callback)
+    user = session.scalar(select(User).where(User.portal_id == callback.portal_id, User.user_id == user_id))
+    if user is not None:
+        user.last_line_id, user.last_voice_id = callback.line_id, callback.voice_id or ""
+    session.flush()
+
+
+def _collided(portal_id: int, callback: Callback, key: str | None, requested: Requested) -> Accepted:
+    """Another request was faster: the same one under its key, or one for the same number."""
+    earlier = _earlier(portal_id, key, requested)
+    if earlier is not None:
+        return Accepted(earlier, replayed=True)
+    with reading() as session:
+        open_id = session.scalar(
+            select(Callback.id).where(
+                Callback.portal_id == portal_id,
+                Callback.to_number == callback.to_number,
+                Callback.state.in_(IN_HAND),
+            )
+        )
+    if open_id is None:
+        # It ended between the two transactions: the number is free now.
+        return request_callback(portal_id, callback.requested_by or 0, requested, key)
+    raise DuplicateOpenCallback(open_id)
+
+
+def _whole() -> Select[Callback]:
+    return select(Callback).options(selectinload(Callback.attempts), selectinload(Callback.decisions))
+
+
+def get(portal_id: int, callback_id: UUID) -> Callback:
+    """One callback with its attempts and decisions; raises ``NotFound``."""
+    with reading() as session:
+        callback = session.scalar(_whole().where(Callback.portal_id == portal_id, Callback.id == callback_id))
+    if callback is None:
+        raise NotFound
+    return callback
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which callbacks to list; ``before`` is the id after which the next page begins."""
+
+    state: str | None = None
+    source: str | None = None
+    digits: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    crm_entity: tuple[str, int] | None = None
+    to_numbers: tuple[str, ...] = ()
+    before: UUID | None = None
+    limit: int = 50
+
+
+def list_callbacks(portal_id: int, wanted: Filter) -> list[Callback]:
+    """The newest callbacks first, at most ``limit``; ids grow with time, so they are the cursor too."""
+    query = _whole().where(Callback.portal_id == portal_id)
+    if wanted.state:
+        query = query.where(Callback.state == wanted.state)
+    if wanted.source:
+        query = query.where(Callback.source == wanted.source)
+    if wanted.digits:
+        query = query.where(Callback.to_number.contains(wanted.digits, autoescape=True))
+    if wanted.since:
+        query = query.where(Callback.created_at >= wanted.since)
+    if wanted.until:
+        query = query.where(Callback.created_at < wanted.until)
+    if wanted.crm_entity or wanted.to_numbers:
+        query = query.where(_concerns(wanted))
+    if wanted.before:
+        query = query.where(Callback.id < wanted.before)
+    with reading() as session:
+        return list(session.scalars(query.order_by(Callback.id.desc()).limit(wanted.limit)))
+
+
+def _concerns(wanted: Filter) -> ColumnElement[bool]:
+    """A customer's callbacks: those asked for in their card, and those to one of their numbers."""
+    by_number = Callback.to_number.in_(wanted.to_numbers)
+    if wanted.crm_entity is None:
+        return by_number
+    entity_type, entity_id = wanted.crm_entity
+    by_card = and_(Callback.crm_entity_type == entity_type, Callback.crm_entity_id == entity_id)
+    return or_(by_card, by_number)
+
+
+@contextmanager
+def _changing(portal_id: int, callback_id: UUID) -> Iterator[Callback]:
+    """Lock one callback for a change; an illegal one is ``TooLate``, another portal's id ``NotFound``."""
+    try:
+        with writing() as session:
+            callback = session.scalar(
+                _whole().where(Callback.portal_id == portal_id, Callback.id == callback_id).with_for_update()
+            )
+            if callback is None:
+                raise NotFound
+            yield callback
+    except IllegalTransition:
+        raise TooLate from None
+
+
+def cancel(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
+    """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled."""
+    with _changing(portal_id, callback_id) as callback:
+        now = utcnow()
+        callback.cancel(now)
+        callback.decide("cancelled", now, user=user_id)
+    return callback
+
+
+def reschedule(portal_id: int, callback_id: UUID, user_id: int, scheduled_at: datetime) -> Callback:
+    """Move a waiting callback to another time; a past one means now. Raises ``TooLate``, ``InvalidRequest``."""
+    with _changing(portal_id, callback_id) as callback:
+        if callback.state not in WAITING:
+            raise TooLate
+        now = utcnow()
+        due_at = _due(scheduled_at, now)
+        callback.reschedule(now, due_at, due_at + STAFF_EXPIRY)
+        callback.decide("rescheduled", now, user=user_id, scheduled_at=due_at.isoformat())
+    waking.wake()
+    return callback
+
+
+def resolve(portal_id: int, callback_id: UUID, user_id: int, outcome: str) -> Callback:
+    """A person says what became of an ``unknown`` callback; raises ``TooLate`` in any other state."""
+    with _changing(portal_id, callback_id) as callback:
+        if callback.state != State.UNKNOWN:
+            raise TooLate
+        now = utcnow()
+        if outcome == "reached":
+            callback.complete(now, "resolved_reached")
+        elif outcome == "not_reached":
+            callback.miss(now, "resolved_not_reached")
+        else:
+            callback.dial_again(now, now + STAFF_EXPIRY)
+        callback.decide("resolved", now, user=user_id, outcome=outcome)
+    waking.wake()
+    return callback
+
+
+def retry(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
+    """Ask for the same once more: a new callback. Raises ``TooLate`` unless it was missed, failed or expired."""
+    old = get(portal_id, callback_id)
+    if old.state not in RETRIABLE:
+        raise TooLate
+    requested = Requested(
+        to_number=old.to_number,
+        line_id=old.line_id,
+        voice_id=old.voice_id,
+        text=old.text,
+        crm_entity_type=old.crm_entity_type,
+        crm_entity_id=old.crm_entity_id,
+    )
+    callback = _prepare(portal_id, user_id, requested)
+    callback.retry_of = old.id
+    try:
+        with writing() as session:
+            _store(session, callback, user_id)
+            callback.decide("retried", callback.created_at, user=user_id, retry_of=str(old.id))
+    except IntegrityError:
+        return _collided(portal_id, callback, None, requested).callback
+    waking.wake()
+    return callback

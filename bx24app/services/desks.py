@@ -1,0 +1,181 @@
+"""What a page of the app shows: the customer, the lines, the voices and the callbacks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import phonenumbers
+from sqlalchemy import select
+
+from bx24app.bitrix24.crm import Entity, read_entity
+from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.errors import InvalidRequest, NotFound, Refusal
+from bx24app.extensions import reading, writing
+from bx24app.models import Callback, Portal, User, utcnow
+from bx24app.services import callbacks, lines, numbers, texts
+from bx24app.services.callbacks import Filter
+from bx24app.services.lines import Listing
+from bx24app.services.openings import Opening
+from bx24app.services.tickets import Ticket
+
+TODAY = timedelta(hours=24)
+LISTED = 50
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number to offer: ``e164`` is what is dialled, empty for one that cannot be read."""
+
+    e164: str
+    display: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Customer:
+    """Whom the page was opened for; ``problem`` says why their numbers could not be read."""
+
+    title: str
+    entity_type: str
+    entity_id: int
+    numbers: tuple[Number, ...]
+    problem: Bitrix24Error | None = None
+
+
+def read_customer(opening: Opening) -> Customer | None:
+    """The customer of a CRM card or a call card, with every number that can be dialled, each once."""
+    place = opening.place
+    country = opening.portal.default_country
+    if not place.entity_id:
+        found = _offer([(place.number, "")], country) if place.number else ()
+        return Customer("", "", 0, found) if place.number else None
+    entity, problem = _entity(opening)
+    phones = [(phone.value, phone.kind) for phone in entity.phones] if entity else []
+    if place.number:
+        phones.insert(0, (place.number, ""))
+    title = entity.title if entity else ""
+    return Customer(title, place.entity_type, place.entity_id, _offer(phones, country), problem)
+
+
+def _entity(opening: Opening) -> tuple[Entity | None, Bitrix24Error | None]:
+    if opening.batch is None:
+        return None, Bitrix24Error()
+    try:
+        return read_entity(opening.place.entity_type, opening.place.entity_id, opening.batch), None
+    except Bitrix24Error as error:
+        return None, error
+
+
+def _offer(phones: Iterable[tuple[str, str]], country: str | None) -> tuple[Number, ...]:
+    offered: dict[str, Number] = {}
+    for value, kind in phones:
+        try:
+            e164 = numbers.normalize(value, country)
+        except Refusal:
+            continue
+        offered.setdefault(e164, Number(e164, numbers.display(e164), kind))
+    return tuple(offered.values())
+
+
+def ticket_for(opening: Opening, customer: Customer | None) -> Ticket:
+    """The ticket of a page: who, with which role, and where."""
+    return Ticket(
+        portal_id=opening.portal.id,
+        user_id=opening.user.user_id,
+        is_administrator=opening.user.is_administrator,
+        placement=opening.place.placement,
+        entity_type=opening.place.entity_type,
+        entity_id=opening.place.entity_id,
+        numbers=tuple(number.e164 for number in customer.numbers) if customer else (),
+    )
+
+
+def callbacks_of(ticket: Ticket) -> list[Callback]:
+    """The callbacks that a page lists: the customer's, or outside of a card those of the last 24 hours."""
+    if ticket.entity_id or ticket.numbers:
+        entity = (ticket.entity_type, ticket.entity_id) if ticket.entity_id else None
+        wanted = Filter(crm_entity=entity, to_numbers=ticket.numbers, limit=LISTED)
+    else:
+        wanted = Filter(since=utcnow() - TODAY, limit=LISTED)
+    return callbacks.list_callbacks(ticket.portal_id, wanted)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Lines, voices and text to begin with: the person's last ones, else the portal's defaults."""
+
+    lines: Listing
+    voices: Listing
+    line_id: str | None
+    voice_id: str
+    text: str
+
+
+def choices_for(portal: Portal, user: User) -> Choices:
+    """What the form offers and what it has chosen."""
+    found = lines.get_lines(portal.id)
+    voices = lines.get_voices(portal.id)
+    line_id = next((id for id in (user.last_line_id, portal.default_line_id) if id in found.names), None)
+    remembered = user.last_voice_id if user.last_voice_id is not None else portal.default_voice_id
+    return Choices(
+        lines=found,
+        voices=voices,
+        line_id=line_id or next(iter(found.names), None),
+        voice_id=remembered if remembered in voices.names else "",
+        text=portal.default_text or texts.default_text(portal.language),
+    )
+
+
+def names_of(portal_id: int, user_ids: Iterable[int | None]) -> dict[int, str]:
+    """The names of the people whom we know by their visits."""
+    wanted = {user_id for user_id in user_ids if user_id is not None}
+    if not wanted:
+        return {}
+    query = select(User.user_id, User.name).where(User.portal_id == portal_id, User.user_id.in_(wanted))
+    with reading() as session:
+        return {user_id: name for user_id, name in session.execute(query)}
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """The portal's settings that an administrator may change; None leaves one as it is, "" clears it."""
+
+    default_line_id: str | None = None
+    default_voice_id: str | None = None
+    default_text: str | None = None
+    default_country: str | None = None
+
+
+def portal_of(ticket: Ticket) -> Portal:
+    """The ticket's portal; raises ``NotFound`` once it is gone."""
+    with reading() as session:
+        portal = session.get(Portal, ticket.portal_id)
+    if portal is None:
+        raise NotFound
+    return portal
+
+
+def change_defaults(portal_id: int, wanted: Defaults) -> Portal:
+    """Change the portal's defaults, all or none.
+
+    Raises ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``InvalidRequest`` (country).
+    """
+    if wanted.default_line_id:
+        lines.require_line(portal_id, wanted.default_line_id)
+    if wanted.default_voice_id:
+        lines.require_voice(portal_id, wanted.default_voice_id)
+    spoken = texts.checked(wanted.default_text) if wanted.default_text else wanted.default_text
+    if wanted.default_country and wanted.default_country not in phonenumbers.SUPPORTED_REGIONS:
+        raise InvalidRequest("default_country")
+    changes = {
+        "default_line_id": wanted.default_line_id,
+        "default_voice_id": wanted.default_voice_id,
+        "default_text": spoken,
+        "default_country": wanted.default_country,
+    }
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        for name, value in changes.items():
+            if value is not None:
+                setattr(portal, name, value or None)
+    return portal

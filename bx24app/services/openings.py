@@ -1,0 +1,234 @@
+"""Who opened a page: proving that a frame post belongs to our application, a portal and a person."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import NoReturn, TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from bx24app.bitrix24.answers import Json
+from bx24app.bitrix24.authorization import AppInfo, Tokens
+from bx24app.bitrix24.client import BatchAnswer
+from bx24app.bitrix24.crm import ENTITY_TYPES, Commands, commands_for
+from bx24app.bitrix24.errors import Bitrix24Error, NoUsableAnswer, NotSent, Refused, RefusedForNow
+from bx24app.bitrix24.payloads import FramePost
+from bx24app.errors import NotInstalled, PortalUnreachable, Unverified
+from bx24app.extensions import reading, writing
+from bx24app.models import CredentialKind, Portal, PortalState, User, utcnow
+from bx24app.services import credentials, digests
+from bx24app.services.connections import authorization_server, portals
+from bx24app.settings import settings
+
+log = structlog.get_logger(__name__)
+M = TypeVar("M", bound=BaseModel)
+
+
+class PortalApp(BaseModel):
+    """Our application as this portal's ``app.info`` names it."""
+
+    CODE: str
+    ID: str | int
+    LANGUAGE_ID: str = "en"
+
+
+class Profile(BaseModel):
+    """The visitor, by ``profile`` (docs: api-reference/common/users/profile.md)."""
+
+    ID: int
+    ADMIN: bool = False
+    NAME: str | None = None
+    LAST_NAME: str | None = None
+    TIME_ZONE: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        """Name and surname, or the number of a person without either."""
+        return " ".join(part for part in (self.NAME, self.LAST_NAME) if part) or f"#{self.ID}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the page was opened: a placement and, in a CRM card, the entity."""
+
+    placement: str
+    entity_type: str = ""
+    entity_id: int = 0
+    number: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A proven opening of a page; ``batch`` holds what the portal said about the CRM entity."""
+
+    portal: Portal
+    user: User
+    place: Place
+    batch: BatchAnswer | None
+
+
+def place_of(post: FramePost) -> Place:
+    """Read where a page was opened from the placement's code and options."""
+    options = post.PLACEMENT_OPTIONS
+    if post.PLACEMENT == "CALL_CARD":
+        kind, number = options.get("CRM_ENTITY_TYPE", ""), options.get("PHONE_NUMBER", "")
+        entity_id = _positive(options.get("CRM_ENTITY_ID", ""))
+        known = kind in ENTITY_TYPES and entity_id > 0
+        return Place(post.PLACEMENT, kind if known else "", entity_id if known else 0, number[:64])
+    kind = post.PLACEMENT.removeprefix("CRM_").removesuffix("_DETAIL_TAB")
+    entity_id = _positive(options.get("ID", ""))
+    if kind in ENTITY_TYPES and entity_id:
+        return Place(post.PLACEMENT, kind, entity_id)
+    return Place(post.PLACEMENT)
+
+
+def _positive(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
+def _questions(place: Place) -> Commands:
+    asked: Commands = {"app": ("app.info", {}), "profile": ("profile", {})}
+    return asked | (commands_for(place.entity_type, place.entity_id) if place.entity_id else {})
+
+
+def ask_portal(client_endpoint: str, post: FramePost, place: Place) -> BatchAnswer:
+    """Ask the portal, under the visitor's token and in one request, who they are and what the card holds."""
+    return portals.client(client_endpoint, post.AUTH_ID).batch(_questions(place))
+
+
+def _read(model: type[M], value: Json) -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        raise NoUsableAnswer("unreadable") from None
+
+
+def who(batch: BatchAnswer) -> tuple[PortalApp, Profile]:
+    """The application and the visitor from a batch; raises ``Bitrix24Error``."""
+    return _read(PortalApp, batch.result("app")), _read(Profile, batch.result("profile"))
+
+
+def vouched(post: FramePost) -> AppInfo:
+    """Let the authorization server say whose token it is: ours, of this portal, or raise ``Unverified``."""
+    try:
+        info = authorization_server.app_info(post.AUTH_ID)
+    except RefusedForNow:
+        raise PortalUnreachable("authorization server busy") from None
+    except Refused as error:
+        raise Unverified(f"token refused: {error}") from None
+    except Bitrix24Error as error:
+        raise PortalUnreachable(f"authorization server: {error.code}") from None
+    if info.client_id != settings.client_id:
+        raise Unverified("token of another application")
+    if info.install.member_id != post.member_id:
+        raise Unverified("token of another portal")
+    return info
+
+
+def tokens_of(post: FramePost, portal: Portal, user_id: int) -> Tokens:
+    """The posted tokens, once they are proven."""
+    return Tokens(
+        access_token=post.AUTH_ID,
+        refresh_token=post.REFRESH_ID,
+        expires_at=utcnow() + timedelta(seconds=post.AUTH_EXPIRES),
+        member_id=portal.member_id,
+        client_endpoint=portal.client_endpoint,
+        user_id=user_id,
+    )
+
+
+def open_page(post: FramePost) -> Opening:
+    """Prove a frame post and note the visitor.
+
+    Raises ``Unverified`` (another application's token, another portal's, none), ``NotInstalled`` when Bitrix24
+    vouches for a portal that we do not know, ``PortalUnreachable`` when nobody could be asked.
+    """
+    if not post.AUTH_ID:
+        raise Unverified("no access token")
+    portal = _known(post.member_id)
+    if portal is None:
+        vouched(post)
+        raise NotInstalled("portal not installed")
+    place = place_of(post)
+    try:
+        batch = ask_portal(portal.client_endpoint, post, place)
+        app, profile = who(batch)
+        if (app.CODE, str(app.ID)) != (portal.app_code, portal.app_id):
+            _mismatch(post)
+    except Bitrix24Error as error:
+        return _open_vouched(post, portal, place, error)
+    return Opening(portal, _note(post, portal, profile), place, batch)
+
+
+def _known(member_id: str) -> Portal | None:
+    with reading() as session:
+        return session.scalar(
+            select(Portal).where(Portal.member_id == member_id, Portal.state != PortalState.UNINSTALLED)
+        )
+
+
+def _mismatch(post: FramePost) -> NoReturn:
+    """Another application's id: the authorization server decides whether it was reinstalled or is a stranger."""
+    vouched(post)
+    raise NotInstalled("the application's id on the portal has changed")
+
+
+def _open_vouched(post: FramePost, portal: Portal, place: Place, error: Bitrix24Error) -> Opening:
+    """The portal did not say who it is: the authorization server knows, and knows its present address."""
+    log.info("portal_did_not_vouch", member_id=portal.member_id, reason=error.code)
+    info = vouched(post)
+    if info.install.client_endpoint != portal.client_endpoint:
+        portal = _move(portal.id, info)
+        try:
+            batch = ask_portal(portal.client_endpoint, post, place)
+            return Opening(portal, _note(post, portal, who(batch)[1]), place, batch)
+        except Bitrix24Error:
+            log.info("portal_unreachable_after_move", member_id=portal.member_id)
+    if not isinstance(error, NotSent | NoUsableAnswer | RefusedForNow):
+        raise Unverified(f"the portal refuses the visitor: {error}")
+    with reading() as session:
+        known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == info.user_id))
+    # Rights are the portal's to grant; while it is silent nobody is an administrator.
+    profile = Profile(ID=info.user_id, NAME=known.name if known else None)
+    return Opening(portal, _note(post, portal, profile), place, None)
+
+
+def _move(portal_id: int, info: AppInfo) -> Portal:
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        portal.move(info.install.domain, info.install.client_endpoint)
+    return portal
+
+
+def _note(post: FramePost, portal: Portal, profile: Profile) -> User:
+    """Keep the visitor's name, and their tokens for the callbacks that they may start."""
+    token_digest = (
+        digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
+    )
+    with writing() as session:
+        row = session.get_one(Portal, portal.id, with_for_update=True)
+        if token_digest:
+            row.application_token_digest = token_digest
+        if post.REFRESH_ID:
+            tokens = tokens_of(post, row, profile.ID)
+            credentials.keep(session, row, CredentialKind.PERSON, tokens)
+            if profile.ADMIN and row.state == PortalState.DISCONNECTED:
+                # The way back: any administrator who opens the app reconnects it.
+                credentials.keep(session, row, CredentialKind.SERVICE, tokens)
+                row.state = PortalState.INSTALLED
+        return note_user(session, row, profile)
+
+
+def note_user(session: Session, portal: Portal, profile: Profile) -> User:
+    """Keep a visitor's name and role inside the caller's transaction."""
+    user = session.scalar(
+        select(User).where(User.portal_id == portal.id, User.user_id == profile.ID).with_for_update()
+    )
+    if user is None:
+        user = User(portal_id=portal.id, user_id=profile.ID)
+        session.add(user)
+    user.name, user.is_administrator = profile.full_name[:255], profile.ADMIN
+    user.time_zone, user.seen_at = profile.TIME_ZONE or None, utcnow()
+    return user

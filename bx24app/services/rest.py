@@ -1,0 +1,115 @@
+"""Asking a portal: renewing on expiry, following a confirmed move, and keeping the masked REST log."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import delete, select
+
+from bx24app.bitrix24.client import PortalClient
+from bx24app.bitrix24.errors import (
+    ApplicationRemoved,
+    Bitrix24Error,
+    CredentialRefused,
+    Moved,
+    PaymentRequired,
+    Refused,
+    TokenExpired,
+)
+from bx24app.extensions import writing
+from bx24app.log import mask_numbers
+from bx24app.models import Portal, RestCall, utcnow
+from bx24app.services import credentials
+from bx24app.services.connections import authorization_server, portals
+from bx24app.services.credentials import Access
+from bx24app.settings import settings
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+# What is spoken to the manager may name the customer: its length is enough for a log.
+FREE_TEXT = frozenset({"TEXT_TO_PRONOUNCE"})
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a request is called in the REST log."""
+
+    method: str
+    parameters: Mapping[str, object]
+
+
+def _mask(parameters: Mapping[str, object]) -> dict[str, str]:
+    return {
+        key: f"({len(str(value))} characters)" if key in FREE_TEXT else mask_numbers(str(value))
+        for key, value in parameters.items()
+    }
+
+
+@contextmanager
+def logged(access: Access, method: str, parameters: Mapping[str, object]) -> Iterator[None]:
+    """Write one row of the REST log about what happens inside."""
+    began, error = time.monotonic(), None
+    try:
+        yield
+    except Bitrix24Error as caught:
+        error = caught
+        raise
+    finally:
+        row = RestCall(
+            portal_id=access.portal_id,
+            user_id=access.user_id,
+            method=method,
+            parameters=_mask(parameters),
+            status=getattr(error, "status", None) or (200 if error is None else None),
+            error=None if error is None else getattr(error, "error", "") or error.code,
+            duration_ms=round((time.monotonic() - began) * 1000),
+        )
+        with writing() as session:
+            session.add(row)
+
+
+def ask(access: Access, label: Label, work: Callable[[PortalClient], T]) -> T:
+    """Let ``work`` ask the portal; never for dialling, for it may be called twice.
+
+    Repeats once after a renewal of an expired token, once after a confirmed move. Buries the credential when it
+    is refused for good. Raises ``Bitrix24Error``.
+    """
+    try:
+        return _ask(access, label, work)
+    except TokenExpired:
+        return _ask(credentials.renew(access.credential_id, access.generation), label, work)
+    except Moved:
+        return _ask(follow_move(access), label, work)
+    except (CredentialRefused, ApplicationRemoved, PaymentRequired) as error:
+        credentials.bury(access.credential_id, error)
+        raise
+
+
+def _ask(access: Access, label: Label, work: Callable[[PortalClient], T]) -> T:
+    with logged(access, label.method, label.parameters):
+        return work(portals.client(access.client_endpoint, access.access_token))
+
+
+def follow_move(access: Access) -> Access:
+    """Ask the authorization server where the portal is now, and keep its answer; raises ``Bitrix24Error``."""
+    install = authorization_server.app_info(access.access_token).install
+    if install.member_id != access.member_id:
+        raise Refused("wrong_client", "the token belongs to another portal")
+    with writing() as session:
+        portal = session.scalars(select(Portal).where(Portal.id == access.portal_id).with_for_update()).one()
+        portal.move(install.domain, install.client_endpoint)
+    return credentials.access(access.credential_id)
+
+
+def forget_old_calls() -> int:
+    """Delete REST log rows older than the operator keeps them; returns how many."""
+    with writing() as session:
+        limit = utcnow() - timedelta(days=settings.rest_log_days)
+        return len(
+            session.execute(delete(RestCall).where(RestCall.made_at < limit).returning(RestCall.id)).all()
+        )

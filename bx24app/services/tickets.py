@@ -1,0 +1,50 @@
+"""Tickets: the frame's signed session of one hour, carried in a header and never in a cookie."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from pydantic import TypeAdapter, ValidationError
+
+from bx24app.errors import TicketExpired
+from bx24app.models import utcnow
+from bx24app.settings import settings
+
+LIFETIME = timedelta(hours=1)
+SALT = "bx24app.ticket"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Who has which page of the app open; ``entity_id`` is 0 outside a CRM card."""
+
+    portal_id: int
+    user_id: int
+    is_administrator: bool
+    placement: str = "DEFAULT"
+    entity_type: str = ""
+    entity_id: int = 0
+    numbers: tuple[str, ...] = ()
+    """The customer's numbers in E.164: their callbacks are listed wherever they were asked for."""
+
+
+_READER = TypeAdapter(Ticket)
+
+
+def _serializer() -> URLSafeTimedSerializer:
+    # itsdangerous signs with the last key and accepts them all.
+    keys = [key.get_secret_value() for key in (*reversed(settings.secret_key_fallbacks), settings.secret_key)]
+    return URLSafeTimedSerializer(keys, salt=SALT)
+
+
+def issue(ticket: Ticket) -> tuple[str, datetime]:
+    """Sign a ticket; returns it with the time it expires."""
+    return _serializer().dumps(asdict(ticket)), utcnow() + LIFETIME
+
+
+def read(signed: str) -> Ticket:
+    """Read a ticket; raises ``TicketExpired`` when it is missing, altered or older than an hour."""
+    try:
+        return _READER.validate_python(_serializer().loads(signed, max_age=int(LIFETIME.total_seconds())))
+    except (BadSignature, ValidationError):
+        raise TicketExpired from None
