@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from bx24app import cli, crypto, extensions, log, settings
+from bx24app import cli, crypto, extensions, log, settings, web, worker
+from bx24app.services import connections
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -18,5 +19,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     log.init_app(values)
     crypto.init_app(app, values)
     extensions.init_app(app, values)
+    connections.init_app(app, values)
+    web.init_app(app, values)
     cli.init_app(app)
+    worker.init_app(app)
     return app

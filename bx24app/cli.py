@@ -1,25 +1,13 @@
 """The operator's commands under ``flask --app app``."""
 
-from pathlib import Path
-
 import click
 from alembic import command
-from alembic.config import Config
 from flask import Flask
 from flask.cli import AppGroup
 
-PROJECT = Path(__file__).parent.parent
+from bx24app.migrations import alembic_config, upgrade_database
 
 database = AppGroup("db", help="Migrations of the database.")
-
-
-def _alembic() -> Config:
-    return Config(toml_file=PROJECT / "pyproject.toml")
-
-
-def upgrade_database(revision: str = "head") -> None:
-    """Bring the current app's database up to ``revision``; idempotent."""
-    command.upgrade(_alembic(), revision)
 
 
 @database.command("upgrade")
@@ -33,26 +21,26 @@ def upgrade(revision: str) -> None:
 @click.argument("revision")
 def downgrade(revision: str) -> None:
     """Take migrations back down to REVISION ("base" for all of them)."""
-    command.downgrade(_alembic(), revision)
+    command.downgrade(alembic_config(), revision)
 
 
 @database.command("current")
 def current() -> None:
     """Show the revision that the database is at."""
-    command.current(_alembic(), verbose=True)
+    command.current(alembic_config(), verbose=True)
 
 
 @database.command("check")
 def check() -> None:
     """Fail when the models have changed without a migration."""
-    command.check(_alembic())
+    command.check(alembic_config())
 
 
 @database.command("revision")
 @click.argument("message")
 def revision(message: str) -> None:
     """Write a new migration from the difference between models and database."""
-    command.revision(_alembic(), message, autogenerate=True)
+    command.revision(alembic_config(), message, autogenerate=True)
 
 
 def init_app(app: Flask) -> None:

@@ -44,6 +44,8 @@ class Portal(Base):
     # Lists change rarely and cost a REST call each: kept here, with the time they were read.
     lines: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     lines_fetched_at: Mapped[At | None]
+    # Lines that turned out to belong to another telephony app (CALL_ID null): marked, never a default.
+    foreign_lines: Mapped[list[str]] = mapped_column(JSON, default=list)
     voices: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     voices_fetched_at: Mapped[At | None]
     bound_manifest: Mapped[Digest | None]
@@ -59,6 +61,10 @@ class Portal(Base):
     def keep_lines(self, lines: dict[str, str], at: datetime) -> None:
         """Remember the lines the portal listed (id -> name)."""
         self.lines, self.lines_fetched_at = dict(lines), at
+
+    def mark_foreign(self, line_id: str) -> None:
+        """Remember that calls on this line are handed over to another telephony app."""
+        self.foreign_lines = sorted({*(self.foreign_lines or []), line_id})
 
     def keep_voices(self, voices: dict[str, str], at: datetime) -> None:
         """Remember the voices the portal listed (id -> name)."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -189,6 +190,17 @@ def get(portal_id: int, callback_id: UUID) -> Callback:
     if callback is None:
         raise NotFound
     return callback
+
+
+def wait_until_dialled(portal_id: int, callback_id: UUID, seconds: float) -> Callback:
+    """Look at a callback until it has left the queue and the dial, or ``seconds`` are over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        callback = get(portal_id, callback_id)
+        left = deadline - time.monotonic()
+        if callback.state not in (State.QUEUED, State.DIALLING) or left <= 0:
+            return callback
+        time.sleep(min(0.1, left))
 
 
 @dataclass(frozen=True)

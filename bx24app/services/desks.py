@@ -115,12 +115,13 @@ def choices_for(portal: Portal, user: User) -> Choices:
     """What the form offers and what it has chosen."""
     found = lines.get_lines(portal.id)
     voices = lines.get_voices(portal.id)
-    line_id = next((id for id in (user.last_line_id, portal.default_line_id) if id in found.names), None)
+    ours = [line_id for line_id in found.names if line_id not in portal.foreign_lines]
+    line_id = next((id for id in (user.last_line_id, portal.default_line_id, *ours) if id in ours), None)
     remembered = user.last_voice_id if user.last_voice_id is not None else portal.default_voice_id
     return Choices(
         lines=found,
         voices=voices,
-        line_id=line_id or next(iter(found.names), None),
+        line_id=line_id,
         voice_id=remembered if remembered in voices.names else "",
         text=portal.default_text or texts.default_text(portal.language),
     )

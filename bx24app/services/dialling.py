@@ -86,12 +86,15 @@ def _due(now: datetime) -> Select[Callback]:
         .where(dialling < DIALS_PER_PORTAL, ~number_in_hand)
         .order_by(Callback.due_at)
         .limit(1)
-        .with_for_update(skip_locked=True)
     )
 
 
 def claim() -> Claim | None:
     """Take the next due callback, or None. Commits; a claim that is not followed up ends with its lease."""
+    with reading() as session:
+        # Looking costs no lock: most of the time there is nothing to claim.
+        if session.scalar(_due(utcnow()).with_only_columns(Callback.id)) is None:
+            return None
     try:
         with writing() as session:
             return _claim(session, utcnow())
@@ -100,7 +103,7 @@ def claim() -> Claim | None:
 
 
 def _claim(session: Session, now: datetime) -> Claim | None:
-    callback = session.scalar(_due(now))
+    callback = session.scalar(_due(now).with_for_update(skip_locked=True))
     if callback is None:
         return None
     if callback.expires_at < now:
@@ -229,6 +232,7 @@ def _accepted(
 ) -> None:
     if outcome.call_id is None:
         callback.hand_over(attempt, now)
+        session.get_one(Portal, callback.portal_id, with_for_update=True).mark_foreign(callback.line_id)
         callback.decide("dialled_started", now, attempt=attempt.number)
         return
     callback.start(attempt, outcome.call_id, now)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.bitrix24 import telephony
 from bx24app.bitrix24.payloads import CallEvent, Event, read_call_event
-from bx24app.extensions import writing
+from bx24app.extensions import reading, writing
 from bx24app.models import (
     FINAL,
     IN_HAND,
@@ -95,8 +95,10 @@ def apply_pending(portal_id: int | None = None, call_id: str | None = None) -> i
     query = select(ReceivedEvent).where(ReceivedEvent.applied_at.is_(None))
     if portal_id is not None:
         query = query.where(ReceivedEvent.portal_id == portal_id, ReceivedEvent.call_id == call_id)
-    number_digests = digests.digest  # Reads the key before the transaction opens.
-    number_digests("number", "")
+    with reading() as session:
+        if session.scalar(query.with_only_columns(ReceivedEvent.id).limit(1)) is None:
+            return 0
+    digests.digest("number", "")  # Makes the key, if need be, before the transaction opens.
     applied = 0
     with writing() as session:
         for row in session.scalars(query.order_by(ReceivedEvent.id).with_for_update(skip_locked=True)):

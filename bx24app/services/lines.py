@@ -11,8 +11,6 @@ from bx24app.models import Portal, utcnow
 from bx24app.services import credentials, rest
 
 STALE = timedelta(hours=24)
-# A line id that names a telephony app's line (type REST): the portal lists it, but hands calls over.
-FOREIGN_PREFIX = "rest"
 
 
 @dataclass(frozen=True)

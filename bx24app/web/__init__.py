@@ -1,0 +1,36 @@
+"""The web door: blueprints, guards and the mapping of errors to answers."""
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from bx24app.settings import Settings
+from bx24app.web import (
+    callbacks,
+    desk,
+    errors,
+    events,
+    headers,
+    languages,
+    legal,
+    lines,
+    operations,
+    pages,
+    static,
+)
+
+# The largest honest body is a frame post or a callback of a few kilobytes.
+MAX_BODY_BYTES = 256 * 1024
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Add every route of interfaces.md, section 1, that exists so far."""
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    languages.init_app(app)
+    errors.init_app(app)
+    headers.init_app(app)
+    static.init_app(app)
+    for module in (pages, desk, callbacks, lines, events, operations, legal):
+        app.register_blueprint(module.blueprint)

@@ -1,0 +1,193 @@
+"""Errors to answers, in one place: a problem document for programs, a short page for people."""
+
+import structlog
+from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask_babel import gettext as _
+from werkzeug.exceptions import HTTPException
+
+from bx24app.bitrix24.errors import Bitrix24Error, Refused
+from bx24app.errors import (
+    AdministratorNeeded,
+    Bitrix24Unavailable,
+    DuplicateOpenCallback,
+    IdempotencyKeyReused,
+    InvalidNumber,
+    InvalidRequest,
+    Malformed,
+    NotFound,
+    NotInstalled,
+    NotPermitted,
+    NumberNotAllowed,
+    PortalDisconnected,
+    PortalUnreachable,
+    Refusal,
+    TextInvalid,
+    TicketExpired,
+    TooLate,
+    UnknownLine,
+    UnknownVoice,
+    Unverified,
+)
+from bx24app.settings import settings
+from bx24app.web.guards import InvalidBody
+from bx24app.web.headers import frame_anywhere
+from bx24app.web.texts import reason_sentence
+
+log = structlog.get_logger(__name__)
+
+# The first class that fits decides: narrower ones stand first.
+STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (InvalidNumber, 422),
+    (NumberNotAllowed, 422),
+    (UnknownLine, 422),
+    (UnknownVoice, 422),
+    (TextInvalid, 422),
+    (InvalidRequest, 400),
+    (DuplicateOpenCallback, 409),
+    (IdempotencyKeyReused, 422),
+    (TooLate, 409),
+    (NotFound, 404),
+    (NotPermitted, 403),
+    (TicketExpired, 401),
+    (PortalDisconnected, 409),
+    (Bitrix24Unavailable, 503),
+    (Malformed, 400),
+    (PortalUnreachable, 503),
+    (Unverified, 403),
+    (Refused, 409),
+    (Bitrix24Error, 503),
+)
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status for one of our errors."""
+    return next(status for kind, status in STATUSES if isinstance(error, kind))
+
+
+def _wants_page() -> bool:
+    return not request.path.startswith(("/api/", "/session", "/events", "/desk/"))
+
+
+def problem(status: int, code: str, detail: str, **more: object) -> Response:
+    """An RFC 9457 problem document."""
+    title = reason_title(code)
+    response = jsonify(
+        {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **more}
+    )
+    response.content_type = "application/problem+json"
+    response.status_code = status
+    return response
+
+
+def reason_title(code: str) -> str:
+    """The code in words, in English: a title is the same for every reader."""
+    return code.replace("_", " ").capitalize()
+
+
+def page(status: int, heading: str, explanation: str, advice: str) -> Response:
+    """A short page without data, which any portal may frame."""
+    frame_anywhere(insecure=settings.allow_insecure_portals)
+    text = render_template("problems/page.html", heading=heading, explanation=explanation, advice=advice)
+    return make_response(text, status)
+
+
+def _refused(error: Refusal) -> Response:
+    code = error.code
+    detail = reason_sentence(code, error.words)
+    errors = [{"field": error.field, "message": detail}] if error.field else []
+    if isinstance(error, InvalidBody):
+        errors = [{"field": field, "message": message} for field, message in error.errors]
+    more = {"id": str(error.open_id)} if isinstance(error, DuplicateOpenCallback) else {}
+    return problem(status_of(error), code, detail, errors=errors, **more)
+
+
+def _portal_refused(error: Bitrix24Error) -> Response:
+    code = error.code if error.code.startswith("bitrix24_") else "bitrix24_unavailable"
+    words = error.words if isinstance(error, Refused) else None
+    return problem(status_of(error), code, reason_sentence(code, words), errors=[])
+
+
+def _unverified(error: Unverified) -> Response:
+    log.info("unverified", reason=error.reason, path=request.path)
+    status = status_of(error)
+    if not _wants_page():
+        return problem(status, *_problem_of(error), errors=[])
+    return page(status, *_page_of(error))
+
+
+def _problem_of(error: Unverified) -> tuple[str, str]:
+    if isinstance(error, Malformed):
+        return "invalid_request", _("The request is not what a Bitrix24 portal sends.")
+    if isinstance(error, PortalUnreachable):
+        return "bitrix24_unavailable", _("Bitrix24 does not answer now. Try again in a minute.")
+    return "not_permitted", _("The request does not prove who sends it.")
+
+
+def _page_of(error: Unverified) -> tuple[str, str, str]:
+    if isinstance(error, Malformed):
+        return (
+            _("This page was opened in an unusual way"),
+            _("The request is not what a Bitrix24 portal sends."),
+            _("Open the app from your Bitrix24: the left menu, or a tab in a CRM card."),
+        )
+    if isinstance(error, NotInstalled):
+        return (
+            _("The app is not installed here yet"),
+            _("Your Bitrix24 knows the app, but its installation was never finished, or it was removed."),
+            _(
+                "Ask an administrator of your Bitrix24 to install Callback Desk again. It takes a few seconds."
+            ),
+        )
+    if isinstance(error, AdministratorNeeded):
+        return (
+            _("An administrator has to install the app"),
+            _("Installing adds the app to CRM cards for everybody, which only an administrator may do."),
+            _("Ask an administrator of your Bitrix24 to open this page."),
+        )
+    if isinstance(error, PortalUnreachable):
+        return (
+            _("Bitrix24 does not answer"),
+            _("The app could not ask your Bitrix24 who you are. Nothing was dialled."),
+            _("Wait a minute and reload the page."),
+        )
+    return (
+        _("The app could not recognise you"),
+        _("Bitrix24 did not confirm this visit. It may be too old, or your access to the app was closed."),
+        _("Reload the page in Bitrix24. If that does not help, ask an administrator of your Bitrix24."),
+    )
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    if not _wants_page():
+        code = "not_found" if status == 404 else "invalid_request"
+        return problem(status, code, _http_words(status), errors=[])
+    return page(status, _http_words(status), "", _("Open the app from your Bitrix24."))
+
+
+def _http_words(status: int) -> str:
+    words = {
+        404: _("There is no such page."),
+        405: _("This address does not work that way."),
+        413: _("The request is too large."),
+        415: _("The request has a content type that is not read here."),
+    }
+    return words.get(status, _("The request cannot be read."))
+
+
+def _failed(error: Exception) -> Response:
+    """A mistake of ours: logged whole, told without details."""
+    log.error("failed", path=request.path, exc_info=error)
+    words = _("Something went wrong on our side. Look at the list of callbacks before you try again.")
+    if _wants_page():
+        return page(500, _("Something went wrong"), words, _("Reload the page in a minute."))
+    return problem(500, "internal_error", words, errors=[])
+
+
+def init_app(app: Flask) -> None:
+    """Answer every error with words."""
+    app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(Bitrix24Error, _portal_refused)
+    app.register_error_handler(Unverified, _unverified)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _failed)

@@ -1,0 +1,72 @@
+"""Guards: they verify the caller and pass a typed value as the view's first argument."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+from flask import request
+from pydantic import BaseModel, ValidationError
+
+from bx24app.bitrix24.payloads import FramePost, read_frame_post
+from bx24app.errors import InvalidRequest, NotPermitted
+from bx24app.services import tickets
+from bx24app.services.tickets import Ticket
+from bx24app.web.languages import speak
+
+P = ParamSpec("P")
+R = TypeVar("R")
+B = TypeVar("B", bound=BaseModel)
+
+
+class InvalidBody(InvalidRequest):
+    """A JSON body that does not fit; ``errors`` are (field, message) pairs."""
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+def frame_post_required(view: Callable[Concatenate[FramePost, P], R]) -> Callable[P, R]:
+    """Pass the frame post, read but not yet proven; the use case proves it."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        speak(request.args.get("LANG", ""))
+        return view(read_frame_post(request.args, request.form), *args, **kwargs)
+
+    return guarded
+
+
+def ticket_required(view: Callable[Concatenate[Ticket, P], R]) -> Callable[P, R]:
+    """Pass the ticket of the ``Authorization: Bearer`` header; raises ``TicketExpired`` without a good one."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        scheme, _, signed = request.headers.get("Authorization", "").partition(" ")
+        return view(tickets.read(signed if scheme.lower() == "bearer" else ""), *args, **kwargs)
+
+    return guarded
+
+
+def administrator_required(view: Callable[Concatenate[Ticket, P], R]) -> Callable[P, R]:
+    """Like ``ticket_required``, for administrators of the portal only; raises ``NotPermitted``."""
+
+    @wraps(view)
+    def guarded(ticket: Ticket, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if not ticket.is_administrator:
+            raise NotPermitted
+        return view(ticket, *args, **kwargs)
+
+    return ticket_required(guarded)
+
+
+def read_body(model: type[B]) -> B:
+    """Read the JSON body as ``model``; raises ``InvalidBody`` naming every wrong field."""
+    try:
+        return model.model_validate_json(request.get_data())
+    except ValidationError as error:
+        raise InvalidBody(
+            [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors(include_input=False)]
+        ) from None
+    except RecursionError:
+        raise InvalidBody([("", "nested too deeply")]) from None

@@ -1,0 +1,22 @@
+"""Which language an answer speaks: the portal's for frame posts, else the browser's."""
+
+from flask import Flask, g, request
+
+from bx24app.extensions import babel
+
+LANGUAGES = ("en", "ru")
+
+
+def speak(portal_language: str) -> None:
+    """Answer in a portal's language; its codes are not ISO, but ours of these two are the same."""
+    g.language = portal_language.lower() if portal_language.lower() in LANGUAGES else "en"
+
+
+def _select() -> str:
+    return g.get("language") or request.accept_languages.best_match(LANGUAGES, "en")
+
+
+def init_app(app: Flask) -> None:
+    """Connect the translations."""
+    babel.init_app(app, locale_selector=_select, default_translation_directories="translations")
+    app.add_template_global(_select, "current_language")

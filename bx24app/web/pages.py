@@ -1,0 +1,88 @@
+"""The pages that a portal opens in its frame: the installer, the desk, and the tab in a card."""
+
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, jsonify, make_response, render_template
+
+from bx24app.bitrix24.payloads import FramePost
+from bx24app.errors import NotInstalled
+from bx24app.services import desks, installs, openings, tickets
+from bx24app.services.openings import Opening
+from bx24app.web import views
+from bx24app.web.guards import frame_post_required
+from bx24app.web.headers import frame_only_in
+
+blueprint = Blueprint("pages", __name__)
+
+
+@blueprint.get("/")
+@blueprint.get("/install")
+@blueprint.get("/placement")
+def about() -> str:
+    """Tell a stray visitor, and the marketplace's checker, what this is."""
+    return render_template("about/page.html")
+
+
+@blueprint.post("/install")
+@frame_post_required
+def install(post: FramePost) -> Response:
+    """Install on the portal; the page's script finishes and goes on to the desk."""
+    installation = installs.install(post)
+    opening = installation.opening
+    _frame_in(opening)
+    ticket, expires_at = tickets.issue(desks.ticket_for(opening, None))
+    page = render_template(
+        "install/page.html",
+        ticket=ticket,
+        ticket_expires_at=expires_at.isoformat(),
+        problems=[views.binding_problem(problem) for problem in installation.problems],
+    )
+    return make_response(page)
+
+
+@blueprint.post("/")
+@frame_post_required
+def desk(post: FramePost) -> Response:
+    """The app's own page."""
+    return _open(post, compact=False)
+
+
+@blueprint.post("/placement")
+@frame_post_required
+def placement(post: FramePost) -> Response:
+    """The compact page of a CRM card or a call card."""
+    return _open(post, compact=True)
+
+
+def _open(post: FramePost, *, compact: bool) -> Response:
+    opening = _opened(post)
+    _frame_in(opening)
+    customer = desks.read_customer(opening)
+    seen = desks.ticket_for(opening, customer)
+    ticket, expires_at = tickets.issue(seen)
+    page = views.desk_page(opening, customer, desks.callbacks_of(seen), compact=compact)
+    return make_response(
+        render_template("desk/page.html", ticket=ticket, ticket_expires_at=expires_at.isoformat(), page=page)
+    )
+
+
+def _opened(post: FramePost) -> Opening:
+    """A portal that Bitrix24 vouches for but we do not know: an administrator's visit installs it again."""
+    try:
+        return openings.open_page(post)
+    except NotInstalled:
+        return installs.install(post).opening
+
+
+def _frame_in(opening: Opening) -> None:
+    address = urlsplit(opening.portal.client_endpoint)
+    frame_only_in(f"{address.scheme}://{address.netloc}")
+
+
+@blueprint.post("/session")
+@frame_post_required
+def session(post: FramePost) -> Response:
+    """A new ticket for a page that is open longer than an hour."""
+    opening = openings.open_page(post)
+    ticket, expires_at = tickets.issue(desks.ticket_for(opening, desks.read_customer(opening)))
+    return jsonify({"ticket": ticket, "expires_at": expires_at.isoformat()})

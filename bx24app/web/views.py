@@ -1,0 +1,280 @@
+"""From model objects to what templates and JSON show; the only place that chooses words and forms for them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import phonenumbers
+from flask_babel import get_locale
+from flask_babel import gettext as _
+
+from bx24app.bitrix24.errors import Bitrix24Error, Refused
+from bx24app.errors import Refusal
+from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, State
+from bx24app.services import desks, numbers, texts
+from bx24app.services.bindings import Problem
+from bx24app.services.desks import Choices, Customer
+from bx24app.services.lines import Listing
+from bx24app.services.openings import Opening
+from bx24app.web.texts import decision_words, reason_sentence, state_label
+
+
+@dataclass(frozen=True)
+class Row:
+    """One callback in a list."""
+
+    id: str
+    state: str
+    label: str
+    reason: str | None
+    detail: str | None
+    to_number: str
+    display_number: str
+    line_name: str
+    source: str
+    requested_by: str | None
+    created_at: datetime
+    updated_at: datetime
+    scheduled_at: datetime | None
+    ended_at: datetime | None
+    answered_by: str | None
+    duration_seconds: int | None
+    cost: str | None
+    cost_currency: str | None
+    version: int
+    can_cancel: bool
+    can_retry: bool
+    can_resolve: bool
+    may_have_rung: bool
+    is_final: bool
+    crm_entity_type: str | None
+    crm_entity_id: int | None
+
+
+@dataclass(frozen=True)
+class DecisionRow:
+    """One line of the why."""
+
+    made_at: datetime
+    rule: str
+    words: str
+
+
+def detail_of(callback: Callback) -> str | None:
+    """The reason of a callback as a sentence with the portal's own words, or None."""
+    return reason_sentence(callback.reason, callback.words) if callback.reason else None
+
+
+def _name(names: dict[int, str], user_id: int | None) -> str | None:
+    if user_id is None:
+        return None
+    return names.get(user_id) or _("employee #%(id)s", id=user_id)
+
+
+def row(callback: Callback, names: dict[int, str]) -> Row:
+    """A callback for the list; ``names`` are those of the people who appear in it."""
+    last = callback.attempts[-1] if callback.attempts else None
+    answered_by = _name(names, last.answered_by) if last else None
+    duration = last.duration_seconds if last else None
+    return Row(
+        id=str(callback.id),
+        state=callback.state,
+        label=state_label(
+            callback.state, line_name=callback.line_name, answered_by=answered_by, duration_seconds=duration
+        ),
+        reason=callback.reason,
+        detail=detail_of(callback),
+        to_number=callback.to_number,
+        display_number=numbers.display(callback.to_number),
+        line_name=callback.line_name,
+        source=callback.source,
+        requested_by=_name(names, callback.requested_by),
+        created_at=callback.created_at,
+        updated_at=callback.updated_at,
+        scheduled_at=callback.due_at if callback.state == State.SCHEDULED else callback.scheduled_at,
+        ended_at=callback.ended_at,
+        answered_by=answered_by,
+        duration_seconds=duration,
+        cost=_money(last),
+        cost_currency=last.cost_currency if last else None,
+        version=callback.version,
+        can_cancel=callback.state in WAITING,
+        can_retry=callback.state in RETRIABLE,
+        can_resolve=callback.state == State.UNKNOWN,
+        may_have_rung=any(
+            a.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED) for a in callback.attempts
+        ),
+        is_final=callback.state in FINAL,
+        crm_entity_type=callback.crm_entity_type,
+        crm_entity_id=callback.crm_entity_id,
+    )
+
+
+def _money(attempt: Attempt | None) -> str | None:
+    return None if attempt is None or attempt.cost is None else f"{attempt.cost:.2f}"
+
+
+def rows(portal_id: int, callbacks: Iterable[Callback]) -> list[Row]:
+    """The list of a page."""
+    found = list(callbacks)
+    people = {user_id for callback in found for user_id in _people(callback)}
+    names = desks.names_of(portal_id, people)
+    return [row(callback, names) for callback in found]
+
+
+def _people(callback: Callback) -> list[int | None]:
+    return [callback.requested_by, *(attempt.answered_by for attempt in callback.attempts)]
+
+
+def decisions(callback: Callback) -> list[DecisionRow]:
+    """The why of a callback, oldest first."""
+    return [
+        DecisionRow(decision.made_at, decision.rule, decision_words(decision.rule, decision.inputs))
+        for decision in callback.decisions
+    ]
+
+
+def _words_of(problem: Bitrix24Error | Refusal | None) -> str | None:
+    if problem is None:
+        return None
+    words = problem.words if isinstance(problem, Refused) else None
+    return reason_sentence(problem.code, words)
+
+
+def binding_problem(problem: Problem) -> str:
+    """What could not be bound, for the administrator."""
+    return f"{problem.what}: {reason_sentence(problem.code, problem.words or None)}"
+
+
+def listing(listing: Listing, name: str) -> dict[str, Any]:
+    """Lines or voices for the API."""
+    fetched_at = listing.fetched_at.isoformat() if listing.fetched_at else None
+    items = [{"id": id, "name": text} for id, text in listing.names.items()]
+    return {name: items, "fetched_at": fetched_at, "problem": _words_of(listing.problem)}
+
+
+def desk_page(
+    opening: Opening, customer: Customer | None, found: list[Callback], *, compact: bool
+) -> dict[str, Any]:
+    """Everything that the desk's template shows."""
+    portal, user = opening.portal, opening.user
+    choices = desks.choices_for(portal, user)
+    return {
+        "placement": opening.place.placement,
+        "compact": compact,
+        "viewer": {"name": user.name, "is_administrator": user.is_administrator, "may_call": True},
+        "customer": _customer(customer),
+        "lines": _lines(choices, portal),
+        "lines_problem": _words_of(choices.lines.problem),
+        "voices": [
+            {"id": id, "name": name, "is_selected": id == choices.voice_id}
+            for id, name in choices.voices.names.items()
+        ],
+        "voices_problem": _words_of(choices.voices.problem),
+        "text": choices.text,
+        "text_max": texts.MAX_LENGTH,
+        "callbacks": rows(portal.id, found),
+        "settings": settings_of(portal) | {"countries": countries()} if user.is_administrator else None,
+    }
+
+
+def _customer(customer: Customer | None) -> dict[str, Any] | None:
+    if customer is None:
+        return None
+    return {
+        "title": customer.title,
+        "entity_type": customer.entity_type,
+        "entity_id": customer.entity_id,
+        "numbers": [(n.e164, n.display, _kind(n.kind)) for n in customer.numbers],
+        "problem": _words_of(customer.problem),
+    }
+
+
+def _kind(kind: str) -> str:
+    kinds = {
+        "WORK": _("work"),
+        "MOBILE": _("mobile"),
+        "HOME": _("home"),
+        "FAX": _("fax"),
+        "PAGER": _("pager"),
+    }
+    return kinds.get(kind, "")
+
+
+def _lines(choices: Choices, portal: Portal) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": id,
+            "name": name,
+            "is_default": id == portal.default_line_id,
+            "is_selected": id == choices.line_id,
+            "is_foreign": id in portal.foreign_lines,
+        }
+        for id, name in choices.lines.names.items()
+    ]
+
+
+def settings_of(portal: Portal) -> dict[str, str]:
+    """The portal's defaults as an administrator sees them; empty where none is set."""
+    return {
+        "default_line_id": portal.default_line_id or "",
+        "default_voice_id": portal.default_voice_id or "",
+        "default_text": portal.default_text or texts.default_text(portal.language),
+        "default_country": portal.default_country or "",
+    }
+
+
+def countries() -> list[tuple[str, str]]:
+    """The countries whose national numbers can be read, by name in the reader's language."""
+    locale = get_locale()
+    territories = locale.territories if locale else {}
+    named = [(code, str(territories.get(code, code))) for code in phonenumbers.SUPPORTED_REGIONS]
+    return sorted(named, key=lambda pair: pair[1])
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "started_at": attempt.started_at.isoformat(),
+        "call_id": attempt.call_id,
+        "outcome": attempt.outcome,
+        "failed_code": attempt.failed_code,
+        "duration_seconds": attempt.duration_seconds,
+        "cost": None if attempt.cost is None else float(attempt.cost),
+        "cost_currency": attempt.cost_currency,
+    }
+
+
+def callback_json(callback: Callback, *, why: bool = False) -> dict[str, Any]:
+    """A callback for the API (interfaces.md, section 2); with ``why``, its decisions too."""
+    entity = (
+        {"type": callback.crm_entity_type, "id": callback.crm_entity_id} if callback.crm_entity_type else None
+    )
+    shown = {
+        "id": str(callback.id),
+        "state": callback.state,
+        "reason": callback.reason,
+        "detail": detail_of(callback),
+        "retry_of": str(callback.retry_of) if callback.retry_of else None,
+        "to_number": callback.to_number,
+        "line_id": callback.line_id,
+        "voice_id": callback.voice_id,
+        "text": callback.text,
+        "source": callback.source,
+        "scheduled_at": _moment(callback.scheduled_at),
+        "created_at": _moment(callback.created_at),
+        "updated_at": _moment(callback.updated_at),
+        "crm_entity": entity,
+        "attempts": [_attempt(attempt) for attempt in callback.attempts],
+    }
+    if why:
+        shown["decisions"] = [
+            {"made_at": _moment(d.made_at), "rule": d.rule, "inputs": d.inputs, "words": words.words}
+            for d, words in zip(callback.decisions, decisions(callback), strict=True)
+        ]
+    return shown
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -1,0 +1,91 @@
+"""The worker: takes due callbacks from the database and dials them; any number may run."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import click
+import structlog
+from flask import Flask
+
+from bx24app.services import credentials, dialling, events, rest, waking
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+POLL_SECONDS = 0.1
+DIALS = 16
+# (seconds between, what): small jobs that any worker does; doing one twice harms nothing.
+CHORES: tuple[tuple[float, Callable[[], int]], ...] = (
+    (1.0, dialling.sweep),
+    (1.0, events.apply_pending),
+    (60.0, events.forget_strangers),
+    (60.0, credentials.forget_idle),
+    (600.0, rest.forget_old_calls),
+)
+
+
+class Worker:
+    """Claims callbacks and follows each in a thread of its own, until stopped."""
+
+    def __init__(self, app: Flask, dials: int = DIALS) -> None:
+        self._app = app
+        self._dials = dials
+        self._stopping = threading.Event()
+        self._next_at = [0.0] * len(CHORES)
+
+    def stop(self) -> None:
+        """Take nothing new; dials in flight are finished."""
+        self._stopping.set()
+        waking.wake()
+
+    def run(self) -> None:
+        """Work until stopped, then wait for the dials in flight (70 s at most, by their time-outs)."""
+        log.info("worker_started", dials=self._dials)
+        with ThreadPoolExecutor(self._dials, thread_name_prefix="dial") as pool:
+            in_flight: set[Future[None]] = set()
+            while not self._stopping.is_set():
+                in_flight = {future for future in in_flight if not future.done()}
+                claim = self._guarded(dialling.claim) if len(in_flight) < self._dials else None
+                if claim is not None:
+                    in_flight.add(pool.submit(self._process, claim))
+                    continue
+                self._do_chores()
+                waking.wait(POLL_SECONDS)
+        log.info("worker_stopped")
+
+    def _process(self, claim: dialling.Claim) -> None:
+        self._guarded(lambda: dialling.process(claim))
+
+    def _do_chores(self) -> None:
+        now = time.monotonic()
+        for number, (seconds, chore) in enumerate(CHORES):
+            if self._next_at[number] <= now:
+                self._next_at[number] = now + seconds
+                self._guarded(chore)
+
+    def _guarded(self, work: Callable[[], T]) -> T | None:
+        """One failure must not end the worker: it is logged, and the row's lease keeps the promise."""
+        try:
+            with self._app.app_context():
+                return work()
+        except Exception:
+            log.exception("worker_failed")
+            self._stopping.wait(1.0)
+            return None
+
+
+def init_app(app: Flask) -> None:
+    """Add the command ``flask worker``."""
+
+    @app.cli.command("worker")
+    @click.option("--dials", default=DIALS, show_default=True, help="Dials in flight at most.")
+    def worker(dials: int) -> None:
+        """Dial due callbacks until told to stop (SIGTERM finishes the dials in flight)."""
+        running = Worker(app, dials)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: running.stop())
+        running.run()
