@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.Column("default_country", sa.String(length=2), nullable=True),
         sa.Column("lines", sa.JSON(), nullable=True),
         sa.Column("lines_fetched_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("foreign_lines", sa.JSON(), nullable=False),
         sa.Column("voices", sa.JSON(), nullable=True),
         sa.Column("voices_fetched_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("bound_manifest", sa.String(length=64), nullable=True),
