@@ -1,0 +1,47 @@
+"""Every row of the error table: told apart by code, in any case, whatever the status."""
+
+import pytest
+
+from bx24app.bitrix24 import errors
+from bx24app.bitrix24.errors import error_for
+
+# bitrix24.md, section 5, and the codes of the token endpoint (section 4).
+TABLE: dict[type[errors.Bitrix24Error], str] = {
+    errors.TokenExpired: "expired_token",
+    errors.CredentialRefused: "NO_AUTH_FOUND invalid_token authorization_error invalid_grant",
+    errors.AccessDenied: "user_access_error ACCESS_DENIED INVALID_CREDENTIALS ALLOWED_ONLY_INTRANET_USER "
+    "ACCESS_ERROR METHOD_CONFIRM_WAITING METHOD_CONFIRM_DENIED",
+    errors.InsufficientScope: "insufficient_scope invalid_scope",
+    errors.ApplicationRemoved: "APPLICATION_NOT_FOUND ERROR_OAUTH NOT_INSTALLED invalid_client wrong_client",
+    errors.PaymentRequired: "PAYMENT_REQUIRED",
+    errors.PortalGone: "PORTAL_DELETED",
+    errors.MethodUnknown: "ERROR_METHOD_NOT_FOUND",
+    errors.RefusedForNow: "QUERY_LIMIT_EXCEEDED OPERATION_TIME_LIMIT OVERLOAD_LIMIT CONNECTION_ERROR",
+    errors.MethodRefused: "ERROR_CORE INVALID_REQUEST SOMETHING_NEW",
+    errors.NoUsableAnswer: "INTERNAL_SERVER_ERROR ERROR_UNEXPECTED_ANSWER",
+}
+ROWS = [(kind, code) for kind, codes in TABLE.items() for code in codes.split()]
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 404])
+@pytest.mark.parametrize(("kind", "code"), ROWS, ids=[code for _, code in ROWS])
+def test_the_code_decides_in_either_case_and_with_any_status(
+    kind: type[errors.Bitrix24Error], code: str, status: int
+) -> None:
+    assert type(error_for(code.lower(), "words", status)) is kind
+    assert type(error_for(code.upper(), "words", status)) is kind
+
+
+@pytest.mark.parametrize(("kind", "code"), [row for row in ROWS if row[0] is not errors.MethodRefused])
+def test_a_listed_code_means_the_same_with_a_server_error(kind: type[errors.Bitrix24Error], code: str) -> None:
+    assert type(error_for(code, "", 503)) is kind
+
+
+def test_an_unlisted_code_with_a_server_error_proves_nothing() -> None:
+    assert type(error_for("SOMETHING_NEW", "", 502)) is errors.NoUsableAnswer
+
+
+def test_an_empty_code_is_the_methods_own_refusal() -> None:
+    error = error_for("", "Not found", 404)
+    assert type(error) is errors.MethodRefused
+    assert error.words == "Not found"

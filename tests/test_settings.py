@@ -1,0 +1,79 @@
+"""The operator's settings: complete, or one message that says what is missing."""
+
+import base64
+import secrets
+from pathlib import Path
+
+import pytest
+
+from bx24app.settings import SettingsError, read_settings
+
+
+def _key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+@pytest.fixture
+def complete() -> dict[str, str]:
+    return {
+        "BX24APP_CLIENT_ID": "app.1",
+        "BX24APP_CLIENT_SECRET": "canary-client-secret",
+        "BX24APP_PUBLIC_URL": "https://callback.example.com",
+        "BX24APP_SECRET_KEY": secrets.token_urlsafe(40),
+        "BX24APP_ENCRYPTION_KEYS": f"{_key()},{_key()}",
+    }
+
+
+def test_complete_settings_are_read_with_their_defaults(complete: dict[str, str]) -> None:
+    settings = read_settings(complete)
+    assert settings.auth_server == "https://oauth.bitrix.info"
+    assert [len(key) for key in settings.encryption_keys] == [32, 32]
+    assert settings.rest_log_days == 7
+    assert not settings.allow_insecure_portals
+
+
+def test_one_message_names_every_missing_setting() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({})
+    for name in ("CLIENT_ID", "CLIENT_SECRET", "PUBLIC_URL", "SECRET_KEY", "ENCRYPTION_KEYS"):
+        assert f"BX24APP_{name}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SECRET_KEY", "short-canary", "SECRET_KEY needs 32"),
+        ("ENCRYPTION_KEYS", "short-canary", "32 bytes in URL-safe base64"),
+        ("PUBLIC_URL", "http://callback.example.com", "must be an https address"),
+        ("PUBLIC_URL", "https://callback.example.com/path", "must be an https address"),
+        ("REST_LOG_DAYS", "2", "REST_LOG_DAYS"),
+        ("TRUSTED_PROXIES", "many-canary", "TRUSTED_PROXIES"),
+        ("PRIVATE_PORTALS", "10.0.0.0/8,canary", "PRIVATE_PORTALS"),
+    ],
+)
+def test_a_wrong_setting_is_explained_without_its_value(
+    complete: dict[str, str], name: str, value: str, said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        read_settings(complete | {f"BX24APP_{name}": value})
+    assert "canary" not in str(caught.value)
+
+
+def test_plain_http_is_allowed_only_for_demo_and_tests(complete: dict[str, str]) -> None:
+    insecure = {"BX24APP_PUBLIC_URL": "http://127.0.0.1:8080", "BX24APP_ALLOW_INSECURE_PORTALS": "true"}
+    assert read_settings(complete | insecure).public_origin == "http://127.0.0.1:8080"
+
+
+def test_a_mounted_file_holds_a_secret(complete: dict[str, str], tmp_path: Path) -> None:
+    mounted = tmp_path / "client_secret"
+    mounted.write_text("from-a-file\n")
+    del complete["BX24APP_CLIENT_SECRET"]
+    settings = read_settings(complete | {"BX24APP_CLIENT_SECRET_FILE": str(mounted)})
+    assert settings.client_secret.get_secret_value() == "from-a-file"
+
+
+def test_secrets_have_no_repr(complete: dict[str, str]) -> None:
+    shown = repr(read_settings(complete))
+    assert "canary" not in shown
+    assert complete["BX24APP_SECRET_KEY"] not in shown
+    assert "encryption_keys" not in shown
