@@ -9,7 +9,12 @@ from bx24app.errors import Malformed
 
 MEMBER = "a223c6b3710f85df22e9377d6c4f7553"
 # Samples of docs: api-reference/widgets/index.md and bitrix24.md, section 2.
-QUERY = {"DOMAIN": "portal.bitrix24.com", "PROTOCOL": "1", "LANG": "en", "APP_SID": "dd8cec11e347088fe87c44870a9f1dba"}
+QUERY = {
+    "DOMAIN": "portal.bitrix24.com",
+    "PROTOCOL": "1",
+    "LANG": "en",
+    "APP_SID": "dd8cec11e347088fe87c44870a9f1dba",
+}
 FORM = {
     "AUTH_ID": "ahodg4h37n89vo17gbkgq0x1l825nnb5",
     "AUTH_EXPIRES": "3600",
@@ -23,7 +28,11 @@ FORM = {
 
 def test_a_frame_post_is_read() -> None:
     post = read_frame_post(QUERY, FORM)
-    assert (post.DOMAIN, post.member_id, post.PLACEMENT) == ("portal.bitrix24.com", MEMBER, "CRM_LEAD_DETAIL_TAB")
+    assert (post.DOMAIN, post.member_id, post.PLACEMENT) == (
+        "portal.bitrix24.com",
+        MEMBER,
+        "CRM_LEAD_DETAIL_TAB",
+    )
     assert post.PLACEMENT_OPTIONS["ID"] == "8061"
     assert FORM["AUTH_ID"] not in repr(post)
     assert FORM["REFRESH_ID"] not in repr(post)

@@ -1,0 +1,83 @@
+// Requests to our own server with the page's ticket; an expired ticket is renewed once, without losing anything.
+import * as frame from "./frame.js";
+
+const EARLY = 5 * 60 * 1000;
+const meta = (name) => document.querySelector(`meta[name="${name}"]`);
+let renewing = null;
+
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.detail ?? `HTTP ${status}`);
+    this.status = status;
+    this.code = body.code ?? "";
+    this.errors = body.errors ?? [];
+    this.id = body.id ?? null;
+  }
+}
+
+async function renew() {
+  const [launch, auth] = [await frame.init(), await frame.refreshAuth()];
+  if (!launch || !auth) return false;
+  const query = new URLSearchParams({
+    DOMAIN: frame.address.domain,
+    PROTOCOL: frame.address.protocol,
+    LANG: launch.LANG ?? "en",
+    APP_SID: frame.address.sid,
+  });
+  const body = new URLSearchParams({
+    AUTH_ID: auth.AUTH_ID,
+    AUTH_EXPIRES: auth.AUTH_EXPIRES,
+    REFRESH_ID: auth.REFRESH_ID,
+    member_id: launch.MEMBER_ID,
+    PLACEMENT: launch.PLACEMENT ?? "DEFAULT",
+    PLACEMENT_OPTIONS: JSON.stringify(launch.PLACEMENT_OPTIONS || {}),
+  });
+  const response = await fetch(`/session?${query}`, { method: "POST", body, credentials: "omit" });
+  if (!response.ok) return false;
+  const { ticket, expires_at: expires } = await response.json();
+  meta("bx24app-ticket").content = ticket;
+  meta("bx24app-ticket-expires").content = expires;
+  return true;
+}
+
+function renewOnce() {
+  renewing ??= renew().catch(() => false).finally(() => { renewing = null; });
+  return renewing;
+}
+
+function expiresSoon() {
+  const at = Date.parse(meta("bx24app-ticket-expires")?.content ?? "");
+  return Number.isFinite(at) && at - Date.now() < EARLY;
+}
+
+async function once(path, { method, json, headers }) {
+  return fetch(path, {
+    method,
+    headers: {
+      Authorization: `Bearer ${meta("bx24app-ticket")?.content ?? ""}`,
+      "Accept-Language": document.documentElement.lang,
+      ...(json === undefined ? {} : { "Content-Type": "application/json" }),
+      ...headers,
+    },
+    body: json === undefined ? undefined : JSON.stringify(json),
+    credentials: "omit",
+    cache: "no-store",
+  });
+}
+
+// Returns the Response (ok or 304); throws Problem for a refusal, TypeError when there is no connection.
+export async function request(path, { method = "GET", json, headers = {} } = {}) {
+  if (expiresSoon()) await renewOnce();
+  let response = await once(path, { method, json, headers });
+  if (response.status === 401 && (await renewOnce())) {
+    response = await once(path, { method, json, headers });
+  }
+  if (!response.ok && response.status !== 304) {
+    throw new Problem(response.status, await response.json().catch(() => ({})));
+  }
+  return response;
+}
+
+export async function send(path, options) {
+  return (await request(`/api/v1${path}`, options)).json();
+}

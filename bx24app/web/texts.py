@@ -1,0 +1,187 @@
+"""Words for states, reasons and decisions: what happened, whether a phone may have rung, and what to do."""
+
+from collections.abc import Callable, Mapping
+
+from flask_babel import gettext as _
+
+
+def duration(seconds: int) -> str:
+    """A length of time: ``3 min 12 s``."""
+    minutes, rest = divmod(max(seconds, 0), 60)
+    if not minutes:
+        return str(_("%(count)s s", count=rest))
+    return str(_("%(minutes)s min %(seconds)s s", minutes=minutes, seconds=rest))
+
+
+def state_label(state: str, *, line_name: str, answered_by: str | None, duration_seconds: int | None) -> str:
+    """Where a callback stands, in a few words."""
+    ended = _("Ended, %(duration)s", duration=duration(duration_seconds or 0)) if duration_seconds else _("Ended")
+    answered = _("Answered by %(name)s", name=answered_by) if answered_by else _("Answered")
+    labels = {
+        "scheduled": _("Planned"),
+        "queued": _("In line to be dialled"),
+        "dialling": _("Starting the call…"),
+        "started": _("Ringing %(line)s: your team's phones", line=line_name),
+        "answered": answered,
+        "completed": ended,
+        "missed": _("Missed"),
+        "failed": _("Not dialled"),
+        "unknown": _("Outcome unknown: a phone may have rung"),
+        "cancelled": _("Cancelled"),
+        "expired": _("Too late, not dialled"),
+    }
+    return str(labels.get(state, state))
+
+
+def _refusals() -> dict[str, str]:
+    """Codes with which a request is answered, or a callback fails before anything rings."""
+    return {
+        "invalid_request": _("Something in the request is missing or has a wrong form. Nothing was dialled."),
+        "invalid_number": _(
+            "This is not a telephone number that can be dialled. Write it with the country code, such as "
+            "+49 30 901820, and without an extension."
+        ),
+        "number_not_allowed": _("Premium, shared-cost and satellite numbers are never dialled."),
+        "unknown_line": _("Your Bitrix24 has no such line now. Refresh the list of lines and choose another one."),
+        "unknown_voice": _("Your Bitrix24 has no such voice now. Refresh the list of voices and choose another one."),
+        "text_invalid": _(
+            "Write one or two sentences for the manager, 300 characters at most: the customer waits meanwhile."
+        ),
+        "duplicate_open_callback": _(
+            "A callback for this number is already under way. Wait for its end, or cancel it first."
+        ),
+        "idempotency_key_reused": _("The same key came with another request before. Nothing new was started."),
+        "outside_hours": _("It is outside of the working hours. Choose a later time."),
+        "do_not_call": _("This number is on the do-not-call list. Nothing was dialled."),
+        "rate_limited": _("Too many requests. Wait a minute and try again."),
+        "budget_exhausted": _("Today's budget for callbacks is used up. Nothing was dialled."),
+        "already_served": _("The customer has been called meanwhile. Nothing more was dialled."),
+        "not_found": _("There is no such callback."),
+        "ticket_expired": _("This page has been open for too long. Reload it; nothing was dialled."),
+        "too_late": _("It is too late for that: the callback has moved on. Look at its present state."),
+    }
+
+
+def _portal_reasons() -> dict[str, str]:
+    """What the portal, or the way to it, had against the call."""
+    return {
+        "not_permitted": _(
+            "Your access to the app on this Bitrix24 is no longer valid, or your role does not allow it. Nothing "
+            "was dialled. Reload the page; if that does not help, ask an administrator."
+        ),
+        "bitrix24_access_denied": _(
+            "Bitrix24 does not allow it: the right “Outgoing call: perform” (for the list of lines: “Manage "
+            "numbers: modify”) is missing. No phone rang. Ask an administrator for it."
+        ),
+        "bitrix24_insufficient_scope": _(
+            "The app lacks a permission (scope) on this Bitrix24. No phone rang. An administrator has to install "
+            "the app again and confirm its permissions."
+        ),
+        "bitrix24_unavailable": _("Bitrix24 does not answer now. Nothing was dialled. Try again in a minute."),
+        "bitrix24_unreachable": _("Bitrix24 could not be reached. Nothing was dialled. Try again in a minute."),
+        "bitrix24_busy": _("Bitrix24 takes no more requests for the moment. Nothing was dialled yet."),
+        "portal_refused": _("Bitrix24 refused the call. No phone should have rung."),
+        "portal_disconnected": _(
+            "The app is not connected with this Bitrix24 any more. Nothing was dialled. An administrator has to "
+            "open the app once, or install it again."
+        ),
+        "handed_over": _(
+            "The line belongs to another telephony app, which was given the request. Its outcome is shown there."
+        ),
+        "due_too_late": _("It could not be dialled in time. No phone rang. Call again if it is still wanted."),
+        "application_removed": _("The app was removed from this Bitrix24. Nothing was dialled."),
+        "payment_required": _("The paid period of the app or of Bitrix24 is over. Nothing was dialled."),
+        "credential_refused": _("Bitrix24 no longer accepts the access that the app has. Nothing was dialled."),
+        "method_unknown": _("This Bitrix24 does not offer the function. Nothing was dialled."),
+    }
+
+
+def _call_reasons() -> dict[str, str]:
+    """How a call ended (docs: CALL_FAILED_CODE), or why nobody knows."""
+    unsure = _("Ask your colleagues or look into the call history before you call again.")
+    return {
+        "code_304": _("Nobody of the line picked up, or the call was missed."),
+        "code_603": _("The call was declined."),
+        "code_603_s": _("The call was cancelled."),
+        "code_403": _("Calls to this number are forbidden on the line. Ask an administrator."),
+        "code_404": _("The telephone operator says that the number is wrong. Check it before you call again."),
+        "code_486": _("The number was busy. Call again later."),
+        "code_484": _("This destination cannot be reached from the line."),
+        "code_503": _("This destination cannot be reached from the line."),
+        "code_480": _("The number could not be reached just now. Call again later."),
+        "code_402": _("There is not enough money on the line's account. Ask an administrator to top it up."),
+        "code_402_b24": _("There is not enough money on the line's account. Ask an administrator to top it up."),
+        "code_423": _("The line or the number is blocked. Ask an administrator."),
+        "code_other": _("The call ended without joining the two."),
+        "dial_timeout": _("Bitrix24 fell silent after it was asked to dial. A phone may have rung. ") + unsure,
+        "dial_reset": _("The connection to Bitrix24 broke while it was dialling. A phone may have rung. ") + unsure,
+        "dial_interrupted": _("The app was interrupted while it was dialling. A phone may have rung. ") + unsure,
+        "dial_unreadable": _("Bitrix24 answered something unreadable. A phone may have rung. ") + unsure,
+        "resolved_reached": _("A colleague says that the customer was reached."),
+        "resolved_not_reached": _("A colleague says that the customer was not reached."),
+    }
+
+
+def reason_sentence(reason: str, words: str | None = None) -> str:
+    """A reason as sentences for the user; ``words`` are the portal's own and are quoted."""
+    known = {**_refusals(), **_portal_reasons(), **_call_reasons()}
+    if reason in known:
+        sentence = known[reason]
+    elif reason.startswith("retry_"):
+        sentence = _("Bitrix24 did not take the call; nothing rang. It will be tried again by itself.")
+    elif reason.startswith("dial_"):
+        sentence = known["dial_unreadable"]
+    elif reason.startswith("code_"):
+        sentence = known["code_other"]
+    else:
+        sentence = known["portal_refused"]
+    return str(sentence + " " + _("Bitrix24 says: “%(words)s”", words=words) if words else sentence)
+
+
+Words = Callable[[Mapping[str, str]], str]
+
+
+def _by(inputs: Mapping[str, str]) -> str:
+    return str(_(" (employee #%(id)s)", id=inputs["user"])) if "user" in inputs else ""
+
+
+_DECISIONS: dict[str, Words] = {
+    "requested": lambda i: _("Requested") + _by(i),
+    "claimed": lambda i: _("Taken by a worker"),
+    "waits": lambda i: _("Not dialled yet: %(why)s", why=reason_sentence(i.get("reason", ""))),
+    "not_dialled": lambda i: _("Not dialled: %(why)s", why=reason_sentence(i.get("reason", ""))),
+    "fenced": lambda i: _("Attempt %(number)s begins", number=i.get("attempt", "?")),
+    "dialled_started": lambda i: _("Bitrix24 accepted attempt %(number)s", number=i.get("attempt", "?")),
+    "dialled_refused": lambda i: _("Bitrix24 refused attempt %(number)s", number=i.get("attempt", "?")),
+    "dialled_not_executed": lambda i: _(
+        "Attempt %(number)s was not executed; another one follows", number=i.get("attempt", "?")
+    ),
+    "dialled_unknown": lambda i: _(
+        "The outcome of attempt %(number)s is not known; nothing is dialled again by itself",
+        number=i.get("attempt", "?"),
+    ),
+    "event_applied": lambda i: {
+        "ONVOXIMPLANTCALLINIT": _("Bitrix24 reported: the call has begun"),
+        "ONVOXIMPLANTCALLSTART": _("Bitrix24 reported: somebody picked up"),
+        "ONVOXIMPLANTCALLEND": _("Bitrix24 reported: the call has ended"),
+    }.get(i.get("event", ""), i.get("event", "")),
+    "cancelled": lambda i: _("Cancelled") + _by(i),
+    "rescheduled": lambda i: _("Moved to another time") + _by(i),
+    "retried": lambda i: _("Asked for once more") + _by(i),
+    "resolved": lambda i: {
+        "reached": _("Decided: the customer was reached"),
+        "not_reached": _("Decided: the customer was not reached"),
+        "dial_again": _("Decided: dial again"),
+    }.get(i.get("outcome", ""), i.get("outcome", ""))
+    + _by(i),
+    "expired": lambda i: _("Given up: it could not be dialled in time"),
+    "abandoned": lambda i: _("The worker that was dialling is gone; nothing is dialled again by itself"),
+}
+
+
+def decision_words(rule: str, inputs: Mapping[str, str]) -> str:
+    """One line of the why; an unknown rule shows its name."""
+    words = _DECISIONS.get(rule)
+    return str(words(inputs)) if words else rule
+
+

@@ -1,0 +1,110 @@
+"""Switches for everything that can go wrong between the app and a Bitrix24 server."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flask import Response, request
+
+Answer = Callable[[], Response]
+STATUSES = {"expired_token": 401, "QUERY_LIMIT_EXCEEDED": 503, "OPERATION_TIME_LIMIT": 429, "ERROR_CORE": 400}
+HTML = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+
+
+@dataclass
+class Fault:
+    """One thing that will go wrong, ``times`` times.
+
+    ``kind``: ``error`` (``code``, ``words``, ``status``; nothing executed), ``drop_before`` and ``drop_after``
+    (the connection is closed without an answer, before or after execution), ``hang_before`` and ``hang_after``
+    (silence for ``seconds``), ``html_502``, ``html_502_after``, ``empty``, ``truncated_json``,
+    ``malformed_result`` (all of these after execution but ``html_502``), ``moved`` (302 to ``host``).
+    """
+
+    kind: str
+    method: str = "*"
+    times: int = 1
+    code: str = ""
+    words: str = ""
+    status: int = 0
+    seconds: float = 60.0
+    host: str = ""
+    received: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+
+
+class Faults:
+    """The faults of one server, used up in the order they were added."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(self, kind: str, method: str = "*", **settings: object) -> Fault:
+        """Make the next matching request fail; returns the fault, whose ``received`` a test may wait for."""
+        fault = Fault(kind, method, **settings)  # type: ignore[arg-type]
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def take(self, method: str) -> Fault | None:
+        """Use up the first fault for this method."""
+        with self._lock:
+            for fault in self._faults:
+                if fault.times > 0 and fault.method in ("*", method):
+                    fault.times -= 1
+                    fault.received.set()
+                    return fault
+        return None
+
+    def release(self) -> None:
+        """Let everything that hangs go on."""
+        with self._lock:
+            for fault in self._faults:
+                fault.released.set()
+
+
+def drop_connection() -> Response:
+    """Close the socket under the answer."""
+    request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    return Response("")
+
+
+def error_answer(code: str, words: str, status: int) -> Response:
+    """An error the way the platform writes it."""
+    body = json.dumps({"error": code, "error_description": words})
+    return Response(body, status, content_type="application/json; charset=utf-8")
+
+
+def suffer(fault: Fault, execute: Answer) -> Response:
+    """Answer the request the way the fault says."""
+    before: dict[str, Answer] = {
+        "error": lambda: error_answer(fault.code, fault.words, fault.status or STATUSES.get(fault.code, 400)),
+        "drop_before": drop_connection,
+        "html_502": lambda: Response(HTML, 502, content_type="text/html"),
+        "moved": lambda: Response("", 302, headers={"Location": f"http://{fault.host}{request.full_path}"}),
+    }
+    if fault.kind in before:
+        return before[fault.kind]()
+    if fault.kind == "hang_before":
+        fault.released.wait(fault.seconds)
+        return drop_connection()
+    answer = execute()
+    after: dict[str, Answer] = {
+        "drop_after": drop_connection,
+        "html_502_after": lambda: Response(HTML, 502, content_type="text/html"),
+        "empty": lambda: Response("", 200),
+        "truncated_json": lambda: Response(answer.get_data()[:-7], 200, content_type="application/json"),
+        "malformed_result": lambda: Response(
+            '{"result":{"RESULT":"yes"}}', 200, content_type="application/json"
+        ),
+        "hang_after": lambda: _hang(fault, answer),
+    }
+    return after[fault.kind]()
+
+
+def _hang(fault: Fault, answer: Response) -> Response:
+    fault.released.wait(fault.seconds)
+    return answer

@@ -1,0 +1,29 @@
+"""Users of a portal and what they may do."""
+
+from dataclasses import dataclass, field
+
+# Rights of telephony (docs: api-reference/telephony/voximplant): managers may call, administrators everything.
+MANAGE_LINES = "lines.modify"
+CALL_ANY = "call.any"
+SEE_STATISTICS = "statistics.view"
+MANAGER_RIGHTS = frozenset({CALL_ANY})
+ALL_RIGHTS = frozenset({CALL_ANY, MANAGE_LINES, SEE_STATISTICS})
+
+
+@dataclass
+class FakeUser:
+    """A person with an account on one portal."""
+
+    id: int
+    name: str
+    last_name: str
+    admin: bool = False
+    rights: set[str] = field(default_factory=lambda: set(MANAGER_RIGHTS))
+    language: str = "en"
+    time_zone: str = "Europe/Berlin"
+    dismissed: bool = False
+
+    @property
+    def full_name(self) -> str:
+        """Name and surname."""
+        return f"{self.name} {self.last_name}"
