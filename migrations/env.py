@@ -15,11 +15,7 @@ assert bx24app.models.Portal.metadata is Base.metadata
 
 def render_item(kind: str, item: object, _: AutogenContext) -> str | Literal[False]:
     """Write our column types as the plain ones beneath: a migration must not change when the code does."""
-    return (
-        "sa.DateTime(timezone=True)"
-        if kind == "type" and isinstance(item, UTCDateTime)
-        else False
-    )
+    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UTCDateTime) else False
 
 
 def run() -> None:

@@ -91,9 +91,7 @@ def upgrade() -> None:
         ),
     )
     with op.batch_alter_table("callback", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_callback_portal_id"), ["portal_id"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_callback_portal_id"), ["portal_id"], unique=False)
         batch_op.create_index(
             "ix_callback_portal_id_created_at",
             ["portal_id", "created_at"],
@@ -104,19 +102,13 @@ def upgrade() -> None:
             ["portal_id", "crm_entity_type", "crm_entity_id"],
             unique=False,
         )
-        batch_op.create_index(
-            "ix_callback_state_due_at", ["state", "due_at"], unique=False
-        )
+        batch_op.create_index("ix_callback_state_due_at", ["state", "due_at"], unique=False)
         batch_op.create_index(
             "uq_callback_in_hand",
             ["portal_id", "to_number"],
             unique=True,
-            sqlite_where=sa.text(
-                "state IN ('answered', 'dialling', 'queued', 'started', 'unknown')"
-            ),
-            postgresql_where=sa.text(
-                "state IN ('answered', 'dialling', 'queued', 'started', 'unknown')"
-            ),
+            sqlite_where=sa.text("state IN ('answered', 'dialling', 'queued', 'started', 'unknown')"),
+            postgresql_where=sa.text("state IN ('answered', 'dialling', 'queued', 'started', 'unknown')"),
         )
 
     op.create_table(
@@ -149,9 +141,7 @@ def upgrade() -> None:
         ),
     )
     with op.batch_alter_table("credential", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_credential_portal_id"), ["portal_id"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_credential_portal_id"), ["portal_id"], unique=False)
 
     op.create_table(
         "portal_user",
@@ -171,14 +161,10 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_portal_user")),
-        sa.UniqueConstraint(
-            "portal_id", "user_id", name=op.f("uq_portal_user_portal_id_user_id")
-        ),
+        sa.UniqueConstraint("portal_id", "user_id", name=op.f("uq_portal_user_portal_id_user_id")),
     )
     with op.batch_alter_table("portal_user", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_portal_user_portal_id"), ["portal_id"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_portal_user_portal_id"), ["portal_id"], unique=False)
 
     op.create_table(
         "rest_call",
@@ -200,12 +186,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rest_call")),
     )
     with op.batch_alter_table("rest_call", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_rest_call_portal_id"), ["portal_id"], unique=False
-        )
-        batch_op.create_index(
-            "ix_rest_call_portal_id_made_at", ["portal_id", "made_at"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_rest_call_portal_id"), ["portal_id"], unique=False)
+        batch_op.create_index("ix_rest_call_portal_id_made_at", ["portal_id", "made_at"], unique=False)
 
     op.create_table(
         "attempt",
@@ -240,17 +222,11 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempt")),
-        sa.UniqueConstraint(
-            "callback_id", "number", name=op.f("uq_attempt_callback_id_number")
-        ),
+        sa.UniqueConstraint("callback_id", "number", name=op.f("uq_attempt_callback_id_number")),
     )
     with op.batch_alter_table("attempt", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_attempt_portal_id"), ["portal_id"], unique=False
-        )
-        batch_op.create_index(
-            "ix_attempt_portal_id_call_id", ["portal_id", "call_id"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_attempt_portal_id"), ["portal_id"], unique=False)
+        batch_op.create_index("ix_attempt_portal_id_call_id", ["portal_id", "call_id"], unique=False)
 
     op.create_table(
         "decision",
@@ -268,9 +244,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_decision")),
     )
     with op.batch_alter_table("decision", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_decision_callback_id"), ["callback_id"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_decision_callback_id"), ["callback_id"], unique=False)
 
     op.create_table(
         "received_event",
@@ -302,12 +276,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", name=op.f("uq_received_event_digest")),
     )
     with op.batch_alter_table("received_event", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_received_event_applied_at", ["applied_at", "received_at"], unique=False
-        )
-        batch_op.create_index(
-            batch_op.f("ix_received_event_portal_id"), ["portal_id"], unique=False
-        )
+        batch_op.create_index("ix_received_event_applied_at", ["applied_at", "received_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_received_event_portal_id"), ["portal_id"], unique=False)
         batch_op.create_index(
             "ix_received_event_portal_id_call_id",
             ["portal_id", "call_id"],
@@ -351,12 +321,8 @@ def downgrade() -> None:
     with op.batch_alter_table("callback", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_callback_in_hand",
-            sqlite_where=sa.text(
-                "state IN ('answered', 'dialling', 'queued', 'started', 'unknown')"
-            ),
-            postgresql_where=sa.text(
-                "state IN ('answered', 'dialling', 'queued', 'started', 'unknown')"
-            ),
+            sqlite_where=sa.text("state IN ('answered', 'dialling', 'queued', 'started', 'unknown')"),
+            postgresql_where=sa.text("state IN ('answered', 'dialling', 'queued', 'started', 'unknown')"),
         )
         batch_op.drop_index("ix_callback_state_due_at")
         batch_op.drop_index("ix_callback_portal_id_crm")

@@ -147,7 +147,12 @@ class FakePortal:
         if bindings.finished:
             return
         bindings.finished = True
-        data: dict[str, object] = {"VERSION": "1", "ACTIVE": "Y", "INSTALLED": "Y", "LANGUAGE_ID": self.language}
+        data: dict[str, object] = {
+            "VERSION": "1",
+            "ACTIVE": "Y",
+            "INSTALLED": "Y",
+            "LANGUAGE_ID": self.language,
+        }
         if "ONAPPINSTALL" in app.event_urls:
             token = self.cloud.registry.issue(app.client_id, self.member_id, self.administrator.id)
             self.events.put(app.event_urls["ONAPPINSTALL"], "ONAPPINSTALL", self._event(app, data, token))

@@ -1,0 +1,56 @@
+# Every target works as the only command on a fresh machine with Python 3.11, pip, git and make.
+PYTHON ?= python3
+BIN := .venv/bin
+CATALOGUES := $(wildcard bx24app/translations/*/LC_MESSAGES/messages.po)
+COMPILED := $(CATALOGUES:.po=.mo)
+
+.PHONY: venv demo test test-nobrowser check style types contracts lock browser translations
+
+venv: .venv/installed $(COMPILED)
+
+# Debian's Python may lack venv: then virtualenv from PyPI makes the environment.
+.venv/installed: requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv || ( \
+	  rm -rf .venv && $(PYTHON) -m pip install --quiet --target .virtualenv virtualenv && \
+	  PYTHONPATH=.virtualenv $(PYTHON) -m virtualenv --quiet .venv && rm -rf .virtualenv )
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $@
+
+%.mo: %.po .venv/installed
+	$(BIN)/pybabel compile --input-file $< --output-file $@
+
+demo: venv
+	$(BIN)/python -m tests.demo
+
+browser: venv
+	@.ci/browser
+
+test: venv browser
+	$(BIN)/python -m pytest
+
+test-nobrowser: venv
+	$(BIN)/python -m pytest -m "not browser"
+
+style: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: venv
+	$(BIN)/mypy
+
+contracts: venv
+	$(BIN)/lint-imports
+
+check: style types contracts test
+
+# Takes the texts out of the code and brings the catalogues up to date.
+translations: venv
+	$(BIN)/pybabel extract --mapping bx24app/translations/babel.cfg --no-location --sort-output --omit-header \
+	  --output-file build-messages.pot .
+	$(BIN)/pybabel update --input-file build-messages.pot --output-dir bx24app/translations --omit-header \
+	  --no-fuzzy-matching --ignore-obsolete
+	rm build-messages.pot
+
+lock: venv
+	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --strip-extras --allow-unsafe --no-header \
+	  --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
