@@ -33,9 +33,7 @@ def test_the_code_decides_in_either_case_and_with_any_status(
 
 
 @pytest.mark.parametrize(("kind", "code"), [row for row in ROWS if row[0] is not errors.MethodRefused])
-def test_a_listed_code_means_the_same_with_a_server_error(
-    kind: type[errors.Bitrix24Error], code: str
-) -> None:
+def test_a_listed_code_means_the_same_with_a_server_error(kind: type[errors.Bitrix24Error], code: str) -> None:
     assert type(error_for(code, "", 503)) is kind
 
 

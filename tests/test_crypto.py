@@ -47,7 +47,4 @@ def test_an_altered_value_does_not_open() -> None:
 
 def test_digests_are_separated_by_key_and_purpose() -> None:
     assert keyed_digest(OLD, "number", "1") == keyed_digest(OLD, "number", "1")
-    assert (
-        len({keyed_digest(OLD, "number", "1"), keyed_digest(NEW, "number", "1"), keyed_digest(OLD, "x", "1")})
-        == 3
-    )
+    assert len({keyed_digest(OLD, "number", "1"), keyed_digest(NEW, "number", "1"), keyed_digest(OLD, "x", "1")}) == 3

@@ -49,9 +49,7 @@ def test_numbers_that_cannot_be_dialled(typed: str) -> None:
         normalize(typed, None)
 
 
-@pytest.mark.parametrize(
-    "typed", ["+49 900 1234567", "+44 909 879 0000", "+881 612 345 678", "+7 809 123 45 67"]
-)
+@pytest.mark.parametrize("typed", ["+49 900 1234567", "+44 909 879 0000", "+881 612 345 678", "+7 809 123 45 67"])
 def test_numbers_that_cost_the_company_money_are_never_dialled(typed: str) -> None:
     with pytest.raises((NumberNotAllowed, InvalidNumber)):
         normalize(typed, None)

@@ -25,9 +25,7 @@ LATER = NOW + timedelta(minutes=5)
 
 def a_callback(state: State) -> Callback:
     attempt = Attempt(number=1, line_id="reg1", to_number="+4930123456", started_at=NOW)
-    return Callback(
-        state=state, line_id="reg1", to_number="+4930123456", attempts=[attempt], decisions=[], due_at=NOW
-    )
+    return Callback(state=state, line_id="reg1", to_number="+4930123456", attempts=[attempt], decisions=[], due_at=NOW)
 
 
 # Written by hand from the design, not from the code: who may follow whom.
@@ -90,7 +88,7 @@ def test_every_method_keeps_to_the_table(
 def test_a_waiting_or_final_callback_is_not_mistaken_for_one_in_hand() -> None:
     assert {State.SCHEDULED} == WAITING - IN_HAND
     assert not FINAL & IN_HAND
-    assert FINAL | IN_HAND | WAITING == set(State)
+    assert set(State) == FINAL | IN_HAND | WAITING
 
 
 ORDER = [Outcome.DIALLING, Outcome.UNKNOWN, Outcome.STARTED, Outcome.ANSWERED, Outcome.COMPLETED]

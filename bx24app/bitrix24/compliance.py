@@ -14,9 +14,7 @@ Headers = dict[str, str]
 def _put_token_into_json(session: OAuth2Session) -> None:
     """REST takes the token as ``auth`` beside the parameters (docs: settings/how-to-call-rest-api)."""
 
-    def hook(
-        url: str, headers: Headers | None, data: Mapping[str, object] | None
-    ) -> tuple[str, Headers, str]:
+    def hook(url: str, headers: Headers | None, data: Mapping[str, object] | None) -> tuple[str, Headers, str]:
         body = json.dumps({**(data or {}), "auth": session.access_token})
         return url, {**(headers or {}), "Content-Type": "application/json"}, body
 

@@ -13,7 +13,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import create_connection
 
-from bx24app.bitrix24.errors import AddressForbidden, Bitrix24Error, NoUsableAnswer, NotSent
+from bx24app.bitrix24.errors import AddressForbidden, Bitrix24Error, NotSent, NoUsableAnswer
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 POOL_SIZE = 64

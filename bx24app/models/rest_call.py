@@ -6,7 +6,7 @@ from sqlalchemy import JSON, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.extensions import Base
-from bx24app.models.columns import At, Code, Key, Name, PortalKey, utcnow
+from bx24app.models.columns import At, Key, Name, PortalKey, utcnow
 
 
 class RestCall(Base):

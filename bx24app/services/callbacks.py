@@ -96,9 +96,7 @@ def _earlier(portal_id: int, key: str | None, requested: Requested) -> Callback 
     if key is None:
         return None
     with reading() as session:
-        callback = session.scalar(
-            _whole().where(Callback.portal_id == portal_id, Callback.idempotency_key == key)
-        )
+        callback = session.scalar(_whole().where(Callback.portal_id == portal_id, Callback.idempotency_key == key))
     if callback is not None and callback.request_digest != requested.digest():
         raise IdempotencyKeyReused
     return callback

@@ -69,9 +69,7 @@ def keep(session: Session, portal: Portal, kind: CredentialKind, tokens: Tokens)
         credential = Credential(portal_id=portal.id, kind=kind)
         session.add(credential)
     credential.user_id = tokens.user_id
-    credential.keep_tokens(
-        keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at
-    )
+    credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
     return credential
 
 
@@ -121,9 +119,7 @@ def access(credential_id: int) -> Access:
 
 def _load(session: Session, credential_id: int) -> tuple[Credential, Portal]:
     row = session.execute(
-        select(Credential, Portal)
-        .join(Portal, Portal.id == Credential.portal_id)
-        .where(Credential.id == credential_id)
+        select(Credential, Portal).join(Portal, Portal.id == Credential.portal_id).where(Credential.id == credential_id)
     ).one_or_none()
     if row is None or row.Credential.state != CredentialState.ALIVE:
         raise PortalDisconnected
@@ -167,9 +163,7 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
             raise PortalDisconnected
         # The platform moves the app of a dismissed person to a system user: another id is no error.
         credential.user_id = tokens.user_id or credential.user_id
-        credential.keep_tokens(
-            keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at
-        )
+        credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
         return _access(portal, credential)
 
 

@@ -22,8 +22,8 @@ from bx24app.bitrix24.errors import (
     Bitrix24Error,
     CredentialRefused,
     Moved,
-    NoUsableAnswer,
     NotSent,
+    NoUsableAnswer,
     PaymentRequired,
     Refused,
     RefusedForNow,
@@ -179,9 +179,7 @@ def _is_passing(error: Bitrix24Error | Refusal) -> bool:
 def _claimed(session: Session, claim: Claim) -> Callback | None:
     """The claimed callback, locked, if the claim still stands."""
     callback = session.get(Callback, claim.callback_id, with_for_update=True)
-    stands = (
-        callback is not None and callback.state == State.QUEUED and callback.lease_fence == claim.lease_fence
-    )
+    stands = callback is not None and callback.state == State.QUEUED and callback.lease_fence == claim.lease_fence
     return callback if stands else None
 
 
@@ -227,9 +225,7 @@ def _record(dial: Dial, outcome: Accepted | Bitrix24Error) -> None:
             _refused_or_lost(callback, attempt, outcome, now)
 
 
-def _accepted(
-    session: Session, callback: Callback, attempt: Attempt, outcome: Accepted, now: datetime
-) -> None:
+def _accepted(session: Session, callback: Callback, attempt: Attempt, outcome: Accepted, now: datetime) -> None:
     if outcome.call_id is None:
         callback.hand_over(attempt, now)
         session.get_one(Portal, callback.portal_id, with_for_update=True).mark_foreign(callback.line_id)

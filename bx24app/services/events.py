@@ -128,9 +128,7 @@ def apply_stored(session: Session, callback: Callback, attempt: Attempt) -> None
 
 def _attempt_of(session: Session, row: ReceivedEvent) -> Attempt | None:
     """The attempt that an event speaks of: by its call, else the only lost one with that line and number."""
-    by_call = session.scalar(
-        select(Attempt).where(Attempt.portal_id == row.portal_id, Attempt.call_id == row.call_id)
-    )
+    by_call = session.scalar(select(Attempt).where(Attempt.portal_id == row.portal_id, Attempt.call_id == row.call_id))
     if by_call is not None or row.call_type != telephony.CALLBACK or row.number_digest is None:
         return by_call
     lost = session.scalars(
@@ -183,9 +181,7 @@ def _number_is_free(session: Session, callback: Callback) -> bool:
 
 def _moves(callback: Callback) -> bool:
     """A person's word about an unknown outcome stands; the portal's unlisted refusal may be overturned."""
-    return callback.state not in FINAL or (
-        callback.state == State.FAILED and callback.reason == "portal_refused"
-    )
+    return callback.state not in FINAL or (callback.state == State.FAILED and callback.reason == "portal_refused")
 
 
 def _initiated(callback: Callback | None, attempt: Attempt, fields: Mapping[str, Any], now: datetime) -> None:
@@ -230,9 +226,7 @@ def forget_strangers() -> int:
         return len(
             session.execute(
                 delete(ReceivedEvent)
-                .where(
-                    ReceivedEvent.applied_at.is_(None), ReceivedEvent.received_at < utcnow() - KEEP_STRANGERS
-                )
+                .where(ReceivedEvent.applied_at.is_(None), ReceivedEvent.received_at < utcnow() - KEEP_STRANGERS)
                 .returning(ReceivedEvent.id)
             ).all()
         )

@@ -56,11 +56,9 @@ def install(post: FramePost) -> Installation:
         raise PortalUnreachable(f"portal: {error.code}") from None
     if not profile.ADMIN:
         raise AdministratorNeeded("only an administrator installs")
-    if profile.ID != info.user_id:
+    if info.user_id != profile.ID:
         raise Unverified("the portal names another user")
-    portal, user, credential_id = _store(
-        post, info.install.domain, info.install.client_endpoint, app, profile
-    )
+    portal, user, credential_id = _store(post, info.install.domain, info.install.client_endpoint, app, profile)
     problems = bindings.reconcile(credentials.access(credential_id))
     log.info("installed", member_id=portal.member_id, problems=[problem.what for problem in problems])
     return Installation(Opening(portal, user, place, batch), problems)
@@ -69,9 +67,7 @@ def install(post: FramePost) -> Installation:
 def _store(
     post: FramePost, domain: str, client_endpoint: str, app: PortalApp, profile: Profile
 ) -> tuple[Portal, User, int]:
-    token_digest = (
-        digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
-    )
+    token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
     with writing() as session:
         portal = session.scalar(select(Portal).where(Portal.member_id == post.member_id).with_for_update())
         if portal is None:

@@ -13,7 +13,7 @@ from bx24app.bitrix24.answers import Json
 from bx24app.bitrix24.authorization import AppInfo, Tokens
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.crm import ENTITY_TYPES, Commands, commands_for
-from bx24app.bitrix24.errors import Bitrix24Error, NoUsableAnswer, NotSent, Refused, RefusedForNow
+from bx24app.bitrix24.errors import Bitrix24Error, NotSent, NoUsableAnswer, Refused, RefusedForNow
 from bx24app.bitrix24.payloads import FramePost
 from bx24app.errors import NotInstalled, PortalUnreachable, Unverified
 from bx24app.extensions import reading, writing
@@ -204,9 +204,7 @@ def _move(portal_id: int, info: AppInfo) -> Portal:
 
 def _note(post: FramePost, portal: Portal, profile: Profile) -> User:
     """Keep the visitor's name, and their tokens for the callbacks that they may start."""
-    token_digest = (
-        digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
-    )
+    token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
     with writing() as session:
         row = session.get_one(Portal, portal.id, with_for_update=True)
         if token_digest:
@@ -223,9 +221,7 @@ def _note(post: FramePost, portal: Portal, profile: Profile) -> User:
 
 def note_user(session: Session, portal: Portal, profile: Profile) -> User:
     """Keep a visitor's name and role inside the caller's transaction."""
-    user = session.scalar(
-        select(User).where(User.portal_id == portal.id, User.user_id == profile.ID).with_for_update()
-    )
+    user = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == profile.ID).with_for_update())
     if user is None:
         user = User(portal_id=portal.id, user_id=profile.ID)
         session.add(user)

@@ -1,9 +1,8 @@
 """Asking a portal: renewing on expiry, following a confirmed move, and keeping the masked REST log."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -110,6 +109,4 @@ def forget_old_calls() -> int:
     """Delete REST log rows older than the operator keeps them; returns how many."""
     with writing() as session:
         limit = utcnow() - timedelta(days=settings.rest_log_days)
-        return len(
-            session.execute(delete(RestCall).where(RestCall.made_at < limit).returning(RestCall.id)).all()
-        )
+        return len(session.execute(delete(RestCall).where(RestCall.made_at < limit).returning(RestCall.id)).all())

@@ -198,9 +198,7 @@ def cancel(ticket: Ticket, callback_id: str) -> Response:
 def resolve(ticket: Ticket, callback_id: str) -> Response:
     """Say what became of an unknown callback."""
     outcome = read_body(OutcomeBody).outcome
-    return _answer(
-        callback_json(callbacks.resolve(ticket.portal_id, _id(callback_id), ticket.user_id, outcome))
-    )
+    return _answer(callback_json(callbacks.resolve(ticket.portal_id, _id(callback_id), ticket.user_id, outcome)))
 
 
 @blueprint.post("/<callback_id>/retry")

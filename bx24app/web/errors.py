@@ -134,9 +134,7 @@ def _page_of(error: Unverified) -> tuple[str, str, str]:
         return (
             _("The app is not installed here yet"),
             _("Your Bitrix24 knows the app, but its installation was never finished, or it was removed."),
-            _(
-                "Ask an administrator of your Bitrix24 to install Callback Desk again. It takes a few seconds."
-            ),
+            _("Ask an administrator of your Bitrix24 to install Callback Desk again. It takes a few seconds."),
         )
     if isinstance(error, AdministratorNeeded):
         return (

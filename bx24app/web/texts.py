@@ -15,9 +15,7 @@ def duration(seconds: int) -> str:
 
 def state_label(state: str, *, line_name: str, answered_by: str | None, duration_seconds: int | None) -> str:
     """Where a callback stands, in a few words."""
-    ended = (
-        _("Ended, %(duration)s", duration=duration(duration_seconds or 0)) if duration_seconds else _("Ended")
-    )
+    ended = _("Ended, %(duration)s", duration=duration(duration_seconds or 0)) if duration_seconds else _("Ended")
     answered = _("Answered by %(name)s", name=answered_by) if answered_by else _("Answered")
     labels = {
         "scheduled": _("Planned"),
@@ -44,21 +42,15 @@ def _refusals() -> dict[str, str]:
             "+49 30 901820, and without an extension."
         ),
         "number_not_allowed": _("Premium, shared-cost and satellite numbers are never dialled."),
-        "unknown_line": _(
-            "Your Bitrix24 has no such line now. Refresh the list of lines and choose another one."
-        ),
-        "unknown_voice": _(
-            "Your Bitrix24 has no such voice now. Refresh the list of voices and choose another one."
-        ),
+        "unknown_line": _("Your Bitrix24 has no such line now. Refresh the list of lines and choose another one."),
+        "unknown_voice": _("Your Bitrix24 has no such voice now. Refresh the list of voices and choose another one."),
         "text_invalid": _(
             "Write one or two sentences for the manager, 300 characters at most: the customer waits meanwhile."
         ),
         "duplicate_open_callback": _(
             "A callback for this number is already under way. Wait for its end, or cancel it first."
         ),
-        "idempotency_key_reused": _(
-            "The same key came with another request before. Nothing new was started."
-        ),
+        "idempotency_key_reused": _("The same key came with another request before. Nothing new was started."),
         "outside_hours": _("It is outside of the working hours. Choose a later time."),
         "do_not_call": _("This number is on the do-not-call list. Nothing was dialled."),
         "rate_limited": _("Too many requests. Wait a minute and try again."),
@@ -85,12 +77,8 @@ def _portal_reasons() -> dict[str, str]:
             "The app lacks a permission (scope) on this Bitrix24. No phone rang. An administrator has to install "
             "the app again and confirm its permissions."
         ),
-        "bitrix24_unavailable": _(
-            "Bitrix24 does not answer now. Nothing was dialled. Try again in a minute."
-        ),
-        "bitrix24_unreachable": _(
-            "Bitrix24 could not be reached. Nothing was dialled. Try again in a minute."
-        ),
+        "bitrix24_unavailable": _("Bitrix24 does not answer now. Nothing was dialled. Try again in a minute."),
+        "bitrix24_unreachable": _("Bitrix24 could not be reached. Nothing was dialled. Try again in a minute."),
         "bitrix24_busy": _("Bitrix24 takes no more requests for the moment. Nothing was dialled yet."),
         "portal_refused": _("Bitrix24 refused the call. No phone should have rung."),
         "portal_disconnected": _(
@@ -100,14 +88,10 @@ def _portal_reasons() -> dict[str, str]:
         "handed_over": _(
             "The line belongs to another telephony app, which was given the request. Its outcome is shown there."
         ),
-        "due_too_late": _(
-            "It could not be dialled in time. No phone rang. Call again if it is still wanted."
-        ),
+        "due_too_late": _("It could not be dialled in time. No phone rang. Call again if it is still wanted."),
         "application_removed": _("The app was removed from this Bitrix24. Nothing was dialled."),
         "payment_required": _("The paid period of the app or of Bitrix24 is over. Nothing was dialled."),
-        "credential_refused": _(
-            "Bitrix24 no longer accepts the access that the app has. Nothing was dialled."
-        ),
+        "credential_refused": _("Bitrix24 no longer accepts the access that the app has. Nothing was dialled."),
         "method_unknown": _("This Bitrix24 does not offer the function. Nothing was dialled."),
     }
 
@@ -120,25 +104,18 @@ def _call_reasons() -> dict[str, str]:
         "code_603": _("The call was declined."),
         "code_603_s": _("The call was cancelled."),
         "code_403": _("Calls to this number are forbidden on the line. Ask an administrator."),
-        "code_404": _(
-            "The telephone operator says that the number is wrong. Check it before you call again."
-        ),
+        "code_404": _("The telephone operator says that the number is wrong. Check it before you call again."),
         "code_486": _("The number was busy. Call again later."),
         "code_484": _("This destination cannot be reached from the line."),
         "code_503": _("This destination cannot be reached from the line."),
         "code_480": _("The number could not be reached just now. Call again later."),
         "code_402": _("There is not enough money on the line's account. Ask an administrator to top it up."),
-        "code_402_b24": _(
-            "There is not enough money on the line's account. Ask an administrator to top it up."
-        ),
+        "code_402_b24": _("There is not enough money on the line's account. Ask an administrator to top it up."),
         "code_423": _("The line or the number is blocked. Ask an administrator."),
         "code_other": _("The call ended without joining the two."),
-        "dial_timeout": _("Bitrix24 fell silent after it was asked to dial. A phone may have rung. ")
-        + unsure,
-        "dial_reset": _("The connection to Bitrix24 broke while it was dialling. A phone may have rung. ")
-        + unsure,
-        "dial_interrupted": _("The app was interrupted while it was dialling. A phone may have rung. ")
-        + unsure,
+        "dial_timeout": _("Bitrix24 fell silent after it was asked to dial. A phone may have rung. ") + unsure,
+        "dial_reset": _("The connection to Bitrix24 broke while it was dialling. A phone may have rung. ") + unsure,
+        "dial_interrupted": _("The app was interrupted while it was dialling. A phone may have rung. ") + unsure,
         "dial_unreadable": _("Bitrix24 answered something unreadable. A phone may have rung. ") + unsure,
         "resolved_reached": _("A colleague says that the customer was reached."),
         "resolved_not_reached": _("A colleague says that the customer was not reached."),

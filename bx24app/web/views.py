@@ -102,9 +102,7 @@ def row(callback: Callback, names: dict[int, str]) -> Row:
         can_cancel=callback.state in WAITING,
         can_retry=callback.state in RETRIABLE,
         can_resolve=callback.state == State.UNKNOWN,
-        may_have_rung=any(
-            a.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED) for a in callback.attempts
-        ),
+        may_have_rung=any(a.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED) for a in callback.attempts),
         is_final=callback.state in FINAL,
         crm_entity_type=callback.crm_entity_type,
         crm_entity_id=callback.crm_entity_id,
@@ -154,9 +152,7 @@ def listing(listing: Listing, name: str) -> dict[str, Any]:
     return {name: items, "fetched_at": fetched_at, "problem": _words_of(listing.problem)}
 
 
-def desk_page(
-    opening: Opening, customer: Customer | None, found: list[Callback], *, compact: bool
-) -> dict[str, Any]:
+def desk_page(opening: Opening, customer: Customer | None, found: list[Callback], *, compact: bool) -> dict[str, Any]:
     """Everything that the desk's template shows."""
     portal, user = opening.portal, opening.user
     choices = desks.choices_for(portal, user)
@@ -168,8 +164,7 @@ def desk_page(
         "lines": _lines(choices, portal),
         "lines_problem": _words_of(choices.lines.problem),
         "voices": [
-            {"id": id, "name": name, "is_selected": id == choices.voice_id}
-            for id, name in choices.voices.names.items()
+            {"id": id, "name": name, "is_selected": id == choices.voice_id} for id, name in choices.voices.names.items()
         ],
         "voices_problem": _words_of(choices.voices.problem),
         "text": choices.text,
@@ -248,9 +243,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 def callback_json(callback: Callback, *, why: bool = False) -> dict[str, Any]:
     """A callback for the API (interfaces.md, section 2); with ``why``, its decisions too."""
-    entity = (
-        {"type": callback.crm_entity_type, "id": callback.crm_entity_id} if callback.crm_entity_type else None
-    )
+    entity = {"type": callback.crm_entity_type, "id": callback.crm_entity_id} if callback.crm_entity_type else None
     shown = {
         "id": str(callback.id),
         "state": callback.state,

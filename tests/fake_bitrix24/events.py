@@ -70,9 +70,7 @@ class EventQueue:
 
     def put(self, url: str, event: str, fields: Fields) -> Delivery:
         """Queue one event."""
-        delivery = Delivery(
-            url, event, http_build_query({"event": event, **fields, "ts": int(self._clock.now())})
-        )
+        delivery = Delivery(url, event, http_build_query({"event": event, **fields, "ts": int(self._clock.now())}))
         copies = 2 if self.duplicate else 1
         with self._idle:
             self._pending += copies

@@ -97,9 +97,7 @@ def suffer(fault: Fault, execute: Answer) -> Response:
         "html_502_after": lambda: Response(HTML, 502, content_type="text/html"),
         "empty": lambda: Response("", 200),
         "truncated_json": lambda: Response(answer.get_data()[:-7], 200, content_type="application/json"),
-        "malformed_result": lambda: Response(
-            '{"result":{"RESULT":"yes"}}', 200, content_type="application/json"
-        ),
+        "malformed_result": lambda: Response('{"result":{"RESULT":"yes"}}', 200, content_type="application/json"),
         "hang_after": lambda: _hang(fault, answer),
     }
     return after[fault.kind]()

@@ -83,9 +83,7 @@ def _matches(row: dict[str, object], key: str, wanted: Any) -> bool:
     left, right = str(value), str(wanted)
     if operator in (">", "<", ">=", "<=") and left.isdigit() and right.isdigit():
         comparison = int(left) - int(right)
-        return {">": comparison > 0, "<": comparison < 0, ">=": comparison >= 0, "<=": comparison <= 0}[
-            operator
-        ]
+        return {">": comparison > 0, "<": comparison < 0, ">=": comparison >= 0, "<=": comparison <= 0}[operator]
     return (left == right) != operator.startswith("!")
 
 
@@ -94,9 +92,7 @@ def statistic_get(portal: "FakePortal", asker: Asker, parameters: Parameters) ->
     asker.need_right(SEE_STATISTICS)
     wanted = parameters.get("FILTER") or {}
     rows = [row for row in portal.telephony.history if all(_matches(row, k, v) for k, v in wanted.items())]
-    rows.sort(
-        key=lambda row: int(str(row["ID"])), reverse=str(parameters.get("ORDER", "ASC")).upper() == "DESC"
-    )
+    rows.sort(key=lambda row: int(str(row["ID"])), reverse=str(parameters.get("ORDER", "ASC")).upper() == "DESC")
     start = int(parameters.get("start") or 0)
     return rows[start : start + PAGE]
 
@@ -218,9 +214,7 @@ METHODS: dict[str, Method] = {
     "app.info": Method("", app_info),
     "profile": Method("", profile),
     "scope": Method("", lambda portal, asker, _: list(asker.app.scopes)),
-    "server.time": Method(
-        "", lambda portal, asker, _: portal.cloud.clock.moment().isoformat(timespec="seconds")
-    ),
+    "server.time": Method("", lambda portal, asker, _: portal.cloud.clock.moment().isoformat(timespec="seconds")),
     "user.get": Method("user_brief", user_get),
     "voximplant.line.get": Method("telephony", line_get),
     "voximplant.tts.voices.get": Method("telephony", voices_get),

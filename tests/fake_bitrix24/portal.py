@@ -213,11 +213,7 @@ class FakePortal:
         return [row for row in bindings.events if row["event"] == event] if bindings else []
 
     def _event(self, app: FakeApp, data: dict[str, object], token: Token | None) -> dict[str, object]:
-        tokens = (
-            {"access_token": token.access, "refresh_token": token.refresh, "expires_in": 3600}
-            if token
-            else {}
-        )
+        tokens = {"access_token": token.access, "refresh_token": token.refresh, "expires_in": 3600} if token else {}
         return {
             "data": data,
             "auth": {

@@ -138,9 +138,7 @@ class Rest:
         began = self._portal.cloud.clock.now()
         result = self._batch(asker, parameters) if method == "batch" else self.call(method, asker, parameters)
         body = {"result": result, "time": self._time(began)}
-        return Response(
-            json.dumps(body, ensure_ascii=False), 200, content_type="application/json; charset=utf-8"
-        )
+        return Response(json.dumps(body, ensure_ascii=False), 200, content_type="application/json; charset=utf-8")
 
     def _time(self, began: float) -> dict[str, Any]:
         clock = self._portal.cloud.clock

@@ -1,0 +1,214 @@
+"""What every test may ask for: both databases, the fake Bitrix24, the app, and people who use it."""
+
+import base64
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.engine import URL
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from bx24app import create_app
+from bx24app.extensions import db
+from bx24app.worker import Worker
+from tests import database
+from tests.actors import Actor
+from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+
+SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may talk to the world."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOOPBACK):
+            raise AssertionError(f"a test tried to connect to {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+def _key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def _secrets() -> dict[str, str]:
+    return {
+        "BX24APP_CLIENT_ID": f"app.{secrets.token_hex(7)}.12345678",
+        "BX24APP_CLIENT_SECRET": f"canary-{secrets.token_urlsafe(30)}",
+        "BX24APP_SECRET_KEY": f"canary-{secrets.token_urlsafe(40)}",
+        "BX24APP_ENCRYPTION_KEYS": _key(),
+        "BX24APP_ALLOW_INSECURE_PORTALS": "true",
+        "BX24APP_PUBLIC_URL": "http://127.0.0.1:1",
+        "BX24APP_AUTH_SERVER": "http://127.0.0.1:1",
+    }
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database.migrate({**_secrets(), "BX24APP_DATABASE_URL": f"sqlite:///{path}"})
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+    with database.postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres: URL) -> Iterator[str]:
+    with database.fresh_database(postgres) as url:
+        database.migrate({**_secrets(), "BX24APP_DATABASE_URL": url})
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A migrated, empty database; whoever asks for it runs on both kinds."""
+    if request.param == "sqlite":
+        return database.copy_database(request.getfixturevalue("sqlite_template"), tmp_path / "test.db")
+    url: str = request.getfixturevalue("postgres_database")
+    database.empty_tables(url)
+    return url
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeBitrix24]:
+    with FakeBitrix24() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def portal(fake: FakeBitrix24) -> FakePortal:
+    return fake.add_portal("alpha")
+
+
+class Serving:
+    """The app on a real HTTP server; it exists before the app, whose PUBLIC_URL names it."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._server: BaseWSGIServer | None = None
+
+    def serve(self, app: Flask) -> None:
+        class Quiet(WSGIRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log(self, type: str, message: str, *args: object) -> None:
+                pass
+
+        self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet, fd=self._socket.fileno())
+        threading.Thread(target=self._server.serve_forever, daemon=True, name="app").start()
+
+    def stop(self) -> None:
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+        self._socket.close()
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    server = Serving()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def environ(fake: FakeBitrix24, database_url: str, serving: Serving) -> dict[str, str]:
+    return {
+        **_secrets(),
+        "BX24APP_DATABASE_URL": database_url,
+        "BX24APP_AUTH_SERVER": fake.auth_server.url,
+        "BX24APP_PUBLIC_URL": serving.url,
+    }
+
+
+@pytest.fixture
+def app(environ: dict[str, str], serving: Serving) -> Iterator[Flask]:
+    """The app, also reachable under its PUBLIC_URL, so that events and browsers find it."""
+    application = create_app(environ)
+    serving.serve(application)
+    yield application
+    serving.stop()
+    with application.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def application(fake: FakeBitrix24, environ: dict[str, str]) -> FakeApp:
+    """The app's entry in the developer's area."""
+    url = environ["BX24APP_PUBLIC_URL"]
+    return fake.register_app(
+        client_id=environ["BX24APP_CLIENT_ID"],
+        client_secret=environ["BX24APP_CLIENT_SECRET"],
+        code="callback_desk.app",
+        install_url=f"{url}/install",
+        app_url=f"{url}/",
+        scopes=SCOPES,
+        event_urls={"ONAPPINSTALL": f"{url}/events", "ONAPPUNINSTALL": f"{url}/events"},
+    )
+
+
+@pytest.fixture
+def administrator(client: FlaskClient, portal: FakePortal, application: FakeApp) -> Actor:
+    return Actor(client, portal, application, portal.administrator)
+
+
+@pytest.fixture
+def manager(administrator: Actor, portal: FakePortal) -> Actor:
+    """A manager with the desk open, on a portal where the administrator has installed the app."""
+    response = administrator.installs()
+    assert response.status_code == 200, response.text
+    portal.events.wait_until_idle()
+    actor = Actor(administrator.client, portal, administrator.application, portal.manager)
+    assert actor.opens().status_code == 200
+    return actor
+
+
+@pytest.fixture
+def worker(app: Flask) -> Iterator[Worker]:
+    """A worker at work in this process."""
+    running = Worker(app, dials=4)
+    thread = threading.Thread(target=running.run, name="worker")
+    thread.start()
+    yield running
+    running.stop()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+
+
+Eventually = Callable[[Callable[[], bool]], None]
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Wait until something holds, at most 10 s."""
+
+    def wait(holds: Callable[[], bool]) -> None:
+        for _ in range(500):
+            if holds():
+                return
+            threading.Event().wait(0.02)
+        raise AssertionError("it never came true")
+
+    return wait

@@ -1,0 +1,121 @@
+"""Installing the app on a portal."""
+
+from flask import Flask
+from sqlalchemy import select
+
+from bx24app.extensions import reading
+from bx24app.models import Credential, Portal, PortalState
+from bx24app.services.manifest import manifest
+from tests.actors import Actor, post_frame
+from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+
+
+def portals(app: Flask) -> list[Portal]:
+    with app.app_context(), reading() as session:
+        return list(session.scalars(select(Portal)))
+
+
+def test_an_administrator_installs_in_one_page(app: Flask, administrator: Actor, portal: FakePortal) -> None:
+    response = administrator.installs()
+    assert response.status_code == 200
+    assert administrator.ticket
+    assert "Some things could not be set up" not in response.text
+    [row] = portals(app)
+    assert (row.member_id, row.state) == (portal.member_id, PortalState.INSTALLED)
+    assert row.client_endpoint == portal.client_endpoint
+    bindings = portal.bindings_of(administrator.application.client_id)
+    assert [b["placement"] for b in bindings.placements] == [p.code for p in manifest().placements]
+    assert [b["event"] for b in bindings.events] == list(manifest().events)
+    assert f"frame-ancestors {portal.url}" in response.headers["Content-Security-Policy"]
+
+
+def test_a_repeated_installation_changes_nothing(app: Flask, administrator: Actor, portal: FakePortal) -> None:
+    administrator.installs()
+    before = portal.bindings_of(administrator.application.client_id)
+    counted = len(before.placements), len(before.events)
+    assert administrator.installs().status_code == 200
+    after = portal.bindings_of(administrator.application.client_id)
+    assert (len(after.placements), len(after.events)) == counted
+    assert len(portals(app)) == 1
+
+
+def test_what_cannot_be_bound_is_said_and_does_not_block(administrator: Actor, portal: FakePortal) -> None:
+    portal.missing_methods.add("placement.bind")
+    response = administrator.installs()
+    assert response.status_code == 200
+    assert "Some things could not be set up yet" in response.text
+    assert "CRM_LEAD_DETAIL_TAB" in response.text
+
+
+def test_only_an_administrator_installs(app: Flask, administrator: Actor, portal: FakePortal) -> None:
+    post = portal.install(administrator.application, by=portal.manager)
+    response = post_frame(administrator.client, "/install", post)
+    assert response.status_code == 403
+    assert "administrator has to install" in response.text
+    assert portals(app) == []
+
+
+def test_the_platform_tells_the_application_token(app: Flask, administrator: Actor, portal: FakePortal) -> None:
+    portal.sends_application_token = False
+    administrator.installs()
+    portal.events.wait_until_idle()
+    assert [(d.event, d.status) for d in portal.events.deliveries] == [("ONAPPINSTALL", 200)]
+    [row] = portals(app)
+    assert row.application_token_digest is not None
+
+
+def test_uninstalling_deletes_what_belonged_to_the_portal(app: Flask, administrator: Actor, portal: FakePortal) -> None:
+    administrator.installs()
+    portal.events.wait_until_idle()
+    portal.uninstall(administrator.application)
+    portal.events.wait_until_idle()
+    assert portal.events.deliveries[-1].status == 200
+    assert portals(app) == []
+    with app.app_context(), reading() as session:
+        assert session.scalars(select(Credential)).all() == []
+
+
+def test_uninstalling_without_cleaning_keeps_the_settings_only(
+    app: Flask, administrator: Actor, portal: FakePortal
+) -> None:
+    administrator.installs()
+    portal.events.wait_until_idle()
+    portal.uninstall(administrator.application, clean=False)
+    portal.events.wait_until_idle()
+    [row] = portals(app)
+    assert (row.state, row.application_token_digest) == (PortalState.UNINSTALLED, None)
+    with app.app_context(), reading() as session:
+        assert session.scalars(select(Credential)).all() == []
+
+
+def test_the_app_can_be_installed_again_after_uninstalling(
+    app: Flask, administrator: Actor, portal: FakePortal
+) -> None:
+    administrator.installs()
+    portal.events.wait_until_idle()
+    portal.uninstall(administrator.application)
+    portal.events.wait_until_idle()
+    assert administrator.installs().status_code == 200
+    assert administrator.opens().status_code == 200
+    assert [row.state for row in portals(app)] == [PortalState.INSTALLED]
+
+
+def test_two_portals_stay_apart(app: Flask, administrator: Actor, fake: FakeBitrix24) -> None:
+    other = fake.add_portal("beta")
+    stranger = Actor(administrator.client, other, administrator.application, other.administrator)
+    administrator.installs()
+    stranger.installs()
+    assert len(portals(app)) == 2
+    created = administrator.requests_callback().json
+    assert created is not None
+    response = stranger.asks("GET", f"/callbacks/{created['id']}")
+    assert response.status_code == 404
+
+
+def test_a_token_of_another_application_installs_nothing(
+    app: Flask, fake: FakeBitrix24, administrator: Actor, application: FakeApp, portal: FakePortal
+) -> None:
+    other = fake.register_app("app.other", "s", "other.app", application.install_url, application.app_url, ())
+    response = post_frame(administrator.client, "/install", portal.install(other))
+    assert response.status_code == 403
+    assert portals(app) == []
