@@ -111,7 +111,7 @@ class Serving:
                 pass
 
         self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet, fd=self._socket.fileno())
-        threading.Thread(target=self._server.serve_forever, daemon=True, name="app").start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True, name="app").start()
 
     def stop(self) -> None:
         if self._server:

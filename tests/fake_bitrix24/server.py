@@ -56,7 +56,7 @@ class Server:
         self._server: BaseWSGIServer = make_server(
             host, port, self.app, threaded=True, request_handler=_KeepAlive, ssl_context=tls
         )
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True, name=name)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True, name=name)
 
     @property
     def port(self) -> int:
