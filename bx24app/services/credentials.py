@@ -170,7 +170,7 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
 def _renewal_failed(credential_id: int, lease: int, error: Bitrix24Error) -> None:
     """Give the lease back, or bury the credential when the refusal is final."""
     with writing() as session:
-        credential = session.get(Credential, credential_id, with_for_update=True)
+        credential = _locked(session, credential_id)
         if credential is None or credential.fence != lease:
             return
         credential.renewing_until = None
@@ -181,9 +181,18 @@ def _renewal_failed(credential_id: int, lease: int, error: Bitrix24Error) -> Non
 def bury(credential_id: int, error: Bitrix24Error) -> None:
     """Mark a credential whose tokens were refused for good, and the portal's state with it."""
     with writing() as session:
-        credential = session.get(Credential, credential_id, with_for_update=True)
+        credential = _locked(session, credential_id)
         if credential is not None:
             _bury(session, credential, error)
+
+
+def _locked(session: Session, credential_id: int) -> Credential | None:
+    """A credential for a change that concerns its portal too; the portal is locked first, as everywhere."""
+    portal_id = session.scalar(select(Credential.portal_id).where(Credential.id == credential_id))
+    if portal_id is None:
+        return None
+    session.get(Portal, portal_id, with_for_update=True)
+    return session.get(Credential, credential_id, with_for_update=True)
 
 
 _PORTAL_STATES: dict[str, PortalState] = {
@@ -197,7 +206,7 @@ def _bury(session: Session, credential: Credential, error: Bitrix24Error) -> Non
     if not isinstance(error, PaymentRequired):
         credential.die(error.code)
     if credential.kind == CredentialKind.SERVICE:
-        portal = session.get_one(Portal, credential.portal_id, with_for_update=True)
+        portal = session.get_one(Portal, credential.portal_id)
         portal.state = _PORTAL_STATES.get(error.code, PortalState.DISCONNECTED)
         log.warning("portal_state", member_id=portal.member_id, state=portal.state, reason=error.code)
 

@@ -7,13 +7,14 @@ unknown      everything else: nothing is dialled again until somebody or some ev
 """
 
 import random
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Select, func, or_, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, aliased
 
 from bx24app.bitrix24 import telephony
@@ -44,6 +45,8 @@ log = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=90)
 DIALS_PER_PORTAL = 2
 BACKOFF_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)
+# Together well below what a lease has left after the longest dial.
+RECORD_PAUSES = (0.05, 0.2, 1.0, 3.0, 6.0)
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def process(claim: Claim) -> None:
     _record(dial, outcome)
     number = mask_number(dial.parameters["TO_NUMBER"])
     log_here.info("dialled", outcome=getattr(outcome, "code", "started"), number=number)
-    _follow_up(access, outcome)
+    _follow_up(access, dial, outcome)
 
 
 def _access_for(claim: Claim) -> Access:
@@ -212,7 +215,18 @@ def _dial_once(access: Access, dial: Dial) -> Accepted:
 
 
 def _record(dial: Dial, outcome: Accepted | Bitrix24Error) -> None:
-    """Write the answer down, once; events of the call that came before it are applied now."""
+    """Write the answer down; a database that fails just now must not make an unknown out of what is known."""
+    for pause in RECORD_PAUSES:
+        try:
+            return _record_once(dial, outcome)
+        except OperationalError as error:
+            log.warning("record_failed", callback=str(dial.callback_id), reason=type(error.orig).__name__)
+            time.sleep(pause)
+    return _record_once(dial, outcome)
+
+
+def _record_once(dial: Dial, outcome: Accepted | Bitrix24Error) -> None:
+    """Events of the call that came before its answer are applied with it."""
     with writing() as session:
         callback = session.get_one(Callback, dial.callback_id, with_for_update=True)
         attempt = session.get_one(Attempt, dial.attempt_id)
@@ -228,7 +242,6 @@ def _record(dial: Dial, outcome: Accepted | Bitrix24Error) -> None:
 def _accepted(session: Session, callback: Callback, attempt: Attempt, outcome: Accepted, now: datetime) -> None:
     if outcome.call_id is None:
         callback.hand_over(attempt, now)
-        session.get_one(Portal, callback.portal_id, with_for_update=True).mark_foreign(callback.line_id)
         callback.decide("dialled_started", now, attempt=attempt.number)
         return
     callback.start(attempt, outcome.call_id, now)
@@ -269,10 +282,12 @@ def _reason(error: Bitrix24Error) -> str:
     return error.code if error.code.startswith("bitrix24_") else "portal_refused"
 
 
-def _follow_up(access: Access, outcome: Accepted | Bitrix24Error) -> None:
-    """What the answer says about the credential or the address, for the next attempt."""
+def _follow_up(access: Access, dial: Dial, outcome: Accepted | Bitrix24Error) -> None:
+    """What the answer says about the line, the credential or the address, for the next attempt."""
     try:
-        if isinstance(outcome, TokenExpired):
+        if isinstance(outcome, Accepted):
+            _mark_line(access.portal_id, dial, outcome)
+        elif isinstance(outcome, TokenExpired):
             credentials.renew(access.credential_id, access.generation)
         elif isinstance(outcome, Moved):
             rest.follow_move(access)
@@ -280,6 +295,13 @@ def _follow_up(access: Access, outcome: Accepted | Bitrix24Error) -> None:
             credentials.bury(access.credential_id, outcome)
     except (Bitrix24Error, Refusal) as error:
         log.warning("follow_up_failed", member_id=access.member_id, reason=type(error).__name__)
+
+
+def _mark_line(portal_id: int, dial: Dial, outcome: Accepted) -> None:
+    if outcome.call_id is None:
+        with writing() as session:
+            portal = session.get_one(Portal, portal_id, with_for_update=True)
+            portal.mark_foreign(dial.parameters["FROM_LINE"])
 
 
 def sweep() -> int:

@@ -92,25 +92,34 @@ def _aware(moment: datetime | None) -> str | None:
 
 def apply_pending(portal_id: int | None = None, call_id: str | None = None) -> int:
     """Apply stored events whose attempt is known by now (all, or those of one call); returns how many."""
-    query = select(ReceivedEvent).where(ReceivedEvent.applied_at.is_(None))
+    digests.digest("number", "")  # Makes the key, if need be, before a transaction opens.
+    query = select(ReceivedEvent).where(ReceivedEvent.applied_at.is_(None)).order_by(ReceivedEvent.id)
     if portal_id is not None:
         query = query.where(ReceivedEvent.portal_id == portal_id, ReceivedEvent.call_id == call_id)
     with reading() as session:
-        if session.scalar(query.with_only_columns(ReceivedEvent.id).limit(1)) is None:
-            return 0
-    digests.digest("number", "")  # Makes the key, if need be, before the transaction opens.
-    applied = 0
+        found = [(row, _attempt_of(session, row)) for row in session.scalars(query)]
+    return sum(_apply_one(row.id, attempt) for row, attempt in found if attempt is not None)
+
+
+def _apply_one(event_id: int, attempt: Attempt) -> bool:
+    """Apply one event in a transaction of its own.
+
+    The callback is locked before the event, here and where an answer is recorded: the other order would deadlock.
+    """
     with writing() as session:
-        for row in session.scalars(query.order_by(ReceivedEvent.id).with_for_update(skip_locked=True)):
-            attempt = _attempt_of(session, row)
-            if attempt is not None:
-                _apply(session, row, attempt)
-                applied += 1
-    return applied
+        callback = session.get(Callback, attempt.callback_id, with_for_update=True)
+        row = session.get(ReceivedEvent, event_id, with_for_update=True)
+        if callback is None or row is None or row.applied_at is not None:
+            return False
+        _apply(session, row, callback, session.get_one(Attempt, attempt.id))
+    return True
 
 
 def apply_stored(session: Session, callback: Callback, attempt: Attempt) -> None:
-    """Apply the events that came before the answer which named their call, inside the caller's transaction."""
+    """Apply the events that came before the answer which named their call, inside the caller's transaction.
+
+    The caller has locked the callback.
+    """
     session.flush()
     rows = session.scalars(
         select(ReceivedEvent)
@@ -123,7 +132,7 @@ def apply_stored(session: Session, callback: Callback, attempt: Attempt) -> None
         .with_for_update()
     )
     for row in rows:
-        _apply(session, row, attempt)
+        _apply(session, row, callback, attempt)
 
 
 def _attempt_of(session: Session, row: ReceivedEvent) -> Attempt | None:
@@ -148,9 +157,8 @@ def _attempt_of(session: Session, row: ReceivedEvent) -> Attempt | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
-def _apply(session: Session, row: ReceivedEvent, attempt: Attempt) -> None:
+def _apply(session: Session, row: ReceivedEvent, callback: Callback, attempt: Attempt) -> None:
     """Move attempt and callback forward as far as the event says; one that says nothing new moves nothing."""
-    callback = session.get_one(Callback, attempt.callback_id, with_for_update=True)
     now = utcnow()
     row.apply_to(attempt.id, now)
     attempt.call_id = row.call_id

@@ -12,6 +12,7 @@ from tests.fake_bitrix24.crm import CRM
 from tests.fake_bitrix24.events import Delivery, EventQueue
 from tests.fake_bitrix24.faults import Faults
 from tests.fake_bitrix24.methods import METHODS
+from tests.fake_bitrix24.page import PortalPage
 from tests.fake_bitrix24.people import ALL_RIGHTS, MANAGER_RIGHTS, FakeUser
 from tests.fake_bitrix24.registry import FakeApp, Token
 from tests.fake_bitrix24.rest import Rest
@@ -78,6 +79,8 @@ class FakePortal:
         self.local_ids: dict[str, int] = {}
         self.faults = Faults()
         self.rest = Rest(self, METHODS)
+        self.guide: tuple[str, ...] = ()
+        PortalPage(self)
         self._bindings: dict[str, Bindings] = {}
         self._stopped = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True, name=f"phones-{name}")

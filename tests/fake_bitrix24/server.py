@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from flask import Flask, Request, request
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -49,7 +50,7 @@ class Server:
     """Serves a Flask app on one loopback address."""
 
     def __init__(self, name: str, host: str, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
-        self.app = Flask(name, template_folder="templates", static_folder=None)
+        self.app = Flask(name, root_path=str(Path(__file__).parent), static_folder=None)
         self.host = host
         self.requests: list[RecordedRequest] = []
         self._tls = tls

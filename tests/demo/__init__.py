@@ -1,0 +1,1 @@
+"""The demo: a small portal, the app and its worker on this machine."""

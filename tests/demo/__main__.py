@@ -1,0 +1,114 @@
+"""``make demo``: starts everything on loopback and says where to look."""
+
+import base64
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from bx24app import create_app
+from bx24app.migrations import upgrade_database
+from bx24app.worker import Worker
+from tests.fake_bitrix24 import FakeBitrix24, FakePortal
+
+# Portal and app on different sites, as in life: cookies and frames behave as they will.
+APP_HOST, PORTAL_HOST = "127.0.0.1", "localhost"
+APP_PORT, PORTAL_PORT = 8080, 8090
+SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
+GUIDE = (
+    "Press Install: the app binds its tabs and opens by itself.",
+    "Choose a lead in the menu on the left and its tab “Callbacks”.",
+    "Press Call. The manager's phone on the right rings: press Answer, then Answer on the customer's phone.",
+    "Watch the state change in the app; hang up, or refuse one of the two next time.",
+    "Sign in as the manager (top right): a manager has no right to read lines, and can call all the same.",
+)
+
+
+class _Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: object) -> None:
+        pass
+
+
+def free_port(host: str, wanted: int) -> int:
+    """The wanted port, or any other when something listens there already."""
+    for port in (wanted, 0):
+        try:
+            with socket.create_server((host, port)) as probe:
+                return int(probe.getsockname()[1])
+        except OSError:
+            continue
+    raise SystemExit("no free port on loopback")
+
+
+def people_and_customers(portal: FakePortal) -> None:
+    """A few leads and a deal to call."""
+    portal.crm.add_lead("Question about the price list", "Clara", ["+49 30 901820"])
+    portal.crm.add_lead(
+        "Wants to be called back", "Igor", [("+7 495 123-45-67", "MOBILE"), ("+44 20 7946 0018", "WORK")]
+    )
+    portal.crm.add_lead("No number yet", "Jean")
+    contact = portal.crm.add_contact("Marta", "Keller", ["+41 44 668 18 00"])
+    portal.crm.add_deal("Delivery in spring", contact_id=contact)
+
+
+def environment(directory: str, fake: FakeBitrix24, port: int) -> dict[str, str]:
+    """Settings with fresh secrets, in a folder that is gone afterwards."""
+    return {
+        "BX24APP_CLIENT_ID": f"app.{secrets.token_hex(7)}.12345678",
+        "BX24APP_CLIENT_SECRET": secrets.token_urlsafe(30),
+        "BX24APP_SECRET_KEY": secrets.token_urlsafe(40),
+        "BX24APP_ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "BX24APP_PUBLIC_URL": f"http://{APP_HOST}:{port}",
+        "BX24APP_AUTH_SERVER": fake.auth_server.url,
+        "BX24APP_DATABASE_URL": f"sqlite:///{Path(directory) / 'demo.db'}",
+        "BX24APP_ALLOW_INSECURE_PORTALS": "true",
+        "BX24APP_LOG_FORMAT": "console",
+        "BX24APP_LOG_LEVEL": "WARNING",
+    }
+
+
+def main() -> None:
+    """Start, print the address, wait for Ctrl-C."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    with tempfile.TemporaryDirectory() as directory, FakeBitrix24() as fake:
+        port = free_port(APP_HOST, APP_PORT)
+        portal = fake.add_portal("demo", PORTAL_HOST, free_port(PORTAL_HOST, PORTAL_PORT))
+        portal.guide = GUIDE
+        people_and_customers(portal)
+        environ = environment(directory, fake, port)
+        url = environ["BX24APP_PUBLIC_URL"]
+        app = create_app(environ)
+        with app.app_context():
+            upgrade_database()
+        fake.register_app(
+            client_id=environ["BX24APP_CLIENT_ID"],
+            client_secret=environ["BX24APP_CLIENT_SECRET"],
+            code="callback_desk.app",
+            install_url=f"{url}/install",
+            app_url=f"{url}/",
+            scopes=SCOPES,
+            event_urls={"ONAPPINSTALL": f"{url}/events", "ONAPPUNINSTALL": f"{url}/events"},
+        )
+        server = make_server(APP_HOST, port, app, threaded=True, request_handler=_Quiet)
+        threading.Thread(target=server.serve_forever, daemon=True, name="app").start()
+        worker = Worker(app)
+        working = threading.Thread(target=worker.run, name="worker")
+        working.start()
+        print(f"\n  Open {portal.url} in a browser: the page says what to click. Ctrl-C stops the demo.\n")
+        sys.stdout.flush()
+        stopping.wait()
+        worker.stop()
+        working.join(timeout=75)
+        server.shutdown()
+
+
+main()

@@ -1,0 +1,159 @@
+"""The portal in a browser: menu, CRM cards, the application's frame, and the phones on screen.
+
+The frame and its messages follow what is known of the portal's own page (docs: sdk/bx24-js-sdk; the JS SDK).
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, abort, jsonify, redirect, render_template, request, send_from_directory
+from werkzeug.wrappers import Response as AnyResponse
+
+from tests.fake_bitrix24.people import FakeUser
+from tests.fake_bitrix24.registry import FakeApp
+
+if TYPE_CHECKING:
+    from tests.fake_bitrix24.portal import FakePortal, LaunchPost
+
+STATIC = Path(__file__).parent / "static"
+KINDS = {"lead": "LEAD", "deal": "DEAL", "contact": "CONTACT", "company": "COMPANY"}
+SIGNED_IN = "fake_portal_user"
+
+
+class PortalPage:
+    """The routes of one portal's page."""
+
+    def __init__(self, portal: "FakePortal") -> None:
+        self._portal = portal
+        self._first_runs: set[tuple[str, int]] = set()
+        route = portal.server.app.add_url_rule
+        route("/", "home", self._home)
+        route("/favicon.ico", "favicon", lambda: Response(status=204))
+        route("/static/<name>", "static", lambda name: send_from_directory(STATIC, name))
+        route("/sign-in", "sign_in", self._sign_in, methods=["POST"])
+        route("/marketplace/app/<client_id>/", "app", self._app)
+        route("/crm/<kind>/details/<int:id>/", "card", self._card)
+        route("/frame/install-finish/<client_id>", "finish", self._finish, methods=["POST"])
+        route("/frame/refresh-auth/<client_id>", "refresh", self._refresh, methods=["POST"])
+        route("/demo/phones", "phones", self._phones)
+        route("/demo/phones/<call_id>/<action>", "act", self._act, methods=["POST"])
+
+    def _user(self) -> FakeUser:
+        id = request.args.get("user") or request.cookies.get(SIGNED_IN, "")
+        known = self._portal.users.get(int(id)) if id.isdigit() else None
+        return known or self._portal.administrator
+
+    def _sign_in(self) -> AnyResponse:
+        response = redirect(request.form.get("back") or "/")
+        response.set_cookie(SIGNED_IN, request.form["user"], samesite="Lax")
+        return response
+
+    def _render(self, template: str, **context: Any) -> Response:
+        portal, user = self._portal, self._user()
+        page = render_template(
+            template,
+            portal=portal,
+            user=user,
+            apps=list(portal.cloud.registry.apps.values()),
+            leads=portal.crm.entities["LEAD"],
+            deals=portal.crm.entities["DEAL"],
+            guide=portal.guide,
+            **context,
+        )
+        response = Response(page, content_type="text/html; charset=utf-8")
+        if request.args.get("user"):
+            response.set_cookie(SIGNED_IN, str(user.id), samesite="Lax")
+        return response
+
+    def _home(self) -> Response:
+        return self._render("home.html")
+
+    def _launch(self, app: FakeApp, post: "LaunchPost", *, install: bool) -> str:
+        """Everything that the page's script needs to open a frame and to answer it."""
+        user = self._user()
+        first = (app.client_id, user.id) not in self._first_runs
+        self._first_runs.add((app.client_id, user.id))
+        options = post.form.get("PLACEMENT_OPTIONS")
+        return json.dumps(
+            {
+                **asdict(post),
+                "url": post.url,
+                "clientId": app.client_id,
+                "install": install,
+                "firstRun": first,
+                "isAdmin": user.admin,
+                "options": json.loads(options) if options else "",
+            }
+        )
+
+    def _app(self, client_id: str) -> Response:
+        app = self._portal.cloud.registry.apps.get(client_id) or abort(404)
+        user = self._user()
+        if self._portal.is_finished(client_id):
+            options = {"IFRAME": "N", "URI": request.path}
+            launch = self._launch(app, self._portal.launch(app, user, "DEFAULT", options), install=False)
+            return self._render("app.html", app=app, launch=launch, problem="")
+        if not user.admin:
+            problem = "The application is not fully installed. Contact your Bitrix24 administrator."
+            return self._render("app.html", app=app, launch="", problem=problem)
+        return self._render("app.html", app=app, problem="", launch=self._installing(app, user))
+
+    def _installing(self, app: FakeApp, user: FakeUser) -> str:
+        return self._launch(app, self._portal.install(app, by=user), install=True)
+
+    def _card(self, kind: str, id: int) -> Response:
+        entity = self._portal.crm.find(KINDS.get(kind) or abort(404), id) or abort(404)
+        placement = f"CRM_{KINDS[kind]}_DETAIL_TAB"
+        tabs = []
+        for app in self._portal.cloud.registry.apps.values():
+            if self._portal.is_finished(app.client_id):
+                bound = self._portal.bindings_of(app.client_id).placements
+                tabs += [(app, row) for row in bound if row["placement"] == placement]
+        wanted = request.args.get("tab", "")
+        launch = ""
+        for app, row in tabs:
+            if wanted == app.client_id + row["placement"]:
+                post = self._portal.launch(app, self._user(), placement, {"ID": str(id), "URI": request.path})
+                launch = self._launch(app, post, install=False)
+        return self._render("card.html", entity=entity, kind=kind, tabs=tabs, wanted=wanted, launch=launch)
+
+    def _finish(self, client_id: str) -> Response:
+        if self._user().admin:
+            self._portal.finish_installation(self._portal.cloud.registry.apps[client_id])
+        return Response(status=204)
+
+    def _refresh(self, client_id: str) -> Response:
+        token = self._portal.cloud.registry.issue(client_id, self._portal.member_id, self._user().id)
+        return jsonify({"AUTH_ID": token.access, "AUTH_EXPIRES": "3600", "REFRESH_ID": token.refresh})
+
+    def _phones(self) -> Response:
+        calls = [call for call in self._portal.telephony.calls if call.state != "ended"]
+        lines = self._portal.lines
+        return jsonify(
+            [
+                {
+                    "id": call.call_id,
+                    "state": call.state,
+                    "line": lines[call.line].name if call.line in lines else call.line,
+                    "number": call.number,
+                    "text": call.text,
+                }
+                for call in calls
+            ]
+        )
+
+    def _act(self, call_id: str, action: str) -> Response:
+        actions = {
+            "manager-answers": "manager_answers",
+            "manager-refuses": "manager_refuses",
+            "customer-answers": "customer_answers",
+            "customer-refuses": "customer_refuses",
+            "hang-up": "hang_up",
+        }
+        try:
+            getattr(self._portal.telephony.find(call_id), actions[action])()
+        except (KeyError, ValueError):
+            return Response(status=409)
+        return Response(status=204)

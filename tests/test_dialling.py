@@ -1,0 +1,310 @@
+"""Dialling: exactly one request per attempt, and the answer sorted into its four outcomes."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+
+from bx24app.extensions import reading, writing
+from bx24app.models import Callback, Credential, Portal, PortalState
+from bx24app.services import credentials, dialling
+from bx24app.worker import Worker
+from tests.actors import CUSTOMER, Actor
+from tests.conftest import Eventually
+from tests.fake_bitrix24 import FakeLine, FakePortal
+from tests.fake_bitrix24.people import CALL_ANY
+
+START = "voximplant.callback.start"
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back off for moments, and take silence for silence sooner."""
+    monkeypatch.setattr(dialling, "BACKOFF_SECONDS", (0.05, 0.1))
+    monkeypatch.setattr("bx24app.bitrix24.client.DIAL_TIMEOUT", (1.0, 1.0))
+
+
+def asks(manager: Actor, **body: Any) -> str:
+    response = manager.requests_callback(**body)
+    assert response.status_code == 201, response.text
+    id: str = response.json["id"]  # type: ignore[index]
+    return id
+
+
+def test_the_portal_is_asked_once_with_what_was_chosen(manager: Actor, worker: Worker, portal: FakePortal) -> None:
+    shown = manager.requests_callback(wait=5, voice_id="ukenglishmale", text="Callback for Anna.").json
+    assert shown is not None
+    assert shown["state"] == "started"
+    [call] = portal.telephony.calls
+    assert (call.line, call.number, call.text) == ("reg150907", CUSTOMER, "Callback for Anna.")
+    assert call.voice == "ukenglishmale"
+    assert call.asked_by is portal.manager
+    [attempt] = shown["attempts"]
+    assert (attempt["number"], attempt["call_id"]) == (1, call.call_id)
+
+
+def test_every_dial_has_a_connection_of_its_own(manager: Actor, worker: Worker, portal: FakePortal) -> None:
+    for number in ("+4930901821", "+4930901822", "+4930901823"):
+        manager.requests_callback(number, wait=5)
+    connections = [recorded.connection for recorded in portal.requests]
+    dials = [recorded.connection for recorded in portal.requests_for(START)]
+    assert len(dials) == 3
+    assert all(connections.count(connection) == 1 for connection in dials)
+
+
+@pytest.mark.parametrize(
+    ("kind", "executed", "reason"),
+    [
+        ("hang_before", 0, "dial_timeout"),
+        ("hang_after", 1, "dial_timeout"),
+        ("drop_before", 0, "dial_reset"),
+        ("drop_after", 1, "dial_reset"),
+        ("html_502", 0, "dial_unreadable"),
+        ("html_502_after", 1, "dial_unreadable"),
+        ("empty", 1, "dial_unreadable"),
+        ("truncated_json", 1, "dial_unreadable"),
+        ("malformed_result", 1, "dial_unreadable"),
+    ],
+)
+def test_no_usable_answer_means_unknown_and_nothing_is_dialled_again(
+    manager: Actor,
+    worker: Worker,
+    portal: FakePortal,
+    eventually: Eventually,
+    kind: str,
+    executed: int,
+    reason: str,
+) -> None:
+    portal.events.pause()
+    portal.faults.add(kind, START, seconds=3)
+    id = asks(manager)
+    eventually(lambda: manager.sees(id)["state"] == "unknown")
+    shown = manager.sees(id)
+    assert shown["reason"] == reason
+    assert "may have rung" in shown["detail"]
+    worker.stop()
+    assert len(portal.telephony.dials) == executed
+    assert len(portal.requests_for(START)) == 1
+    assert manager.requests_callback().status_code == 409
+
+
+@pytest.mark.parametrize("code", ["INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER", "SOMETHING_NEW"])
+def test_a_server_error_proves_nothing(
+    manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually, code: str
+) -> None:
+    portal.faults.add("error", START, code=code, status=500)
+    id = asks(manager)
+    eventually(lambda: manager.sees(id)["state"] == "unknown")
+    assert len(portal.requests_for(START)) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "status", "reason"),
+    [
+        ("ERROR_CORE", "Could not find config for number 7", 400, "portal_refused"),
+        ("ERROR_CORE", "Leeres Konto", 200, "portal_refused"),
+        ("ACCESS_DENIED", "Access denied!", 403, "bitrix24_access_denied"),
+        ("insufficient_scope", "needs call", 401, "bitrix24_insufficient_scope"),
+        ("METHOD_CONFIRM_DENIED", "", 403, "bitrix24_access_denied"),
+        ("", "Not found", 404, "portal_refused"),
+    ],
+)
+def test_a_refusal_for_good_fails_with_the_portals_words(
+    manager: Actor,
+    worker: Worker,
+    portal: FakePortal,
+    eventually: Eventually,
+    code: str,
+    words: str,
+    status: int,
+    reason: str,
+) -> None:
+    portal.faults.add("error", START, code=code, words=words, status=status)
+    id = asks(manager)
+    eventually(lambda: manager.sees(id)["state"] == "failed")
+    shown = manager.sees(id)
+    assert shown["reason"] == reason
+    assert words in shown["detail"]
+    assert portal.telephony.dials == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("error", {"code": "QUERY_LIMIT_EXCEEDED", "status": 503}),
+        ("error", {"code": "OPERATION_TIME_LIMIT", "status": 429}),
+        ("error", {"code": "overload_limit", "status": 503}),
+        ("error", {"code": "CONNECTION_ERROR", "status": 500}),
+        ("error", {"code": "expired_token", "status": 401}),
+    ],
+)
+def test_what_was_proven_not_executed_is_tried_again_by_itself(
+    manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually, kind: str, fault: dict[str, Any]
+) -> None:
+    portal.faults.add(kind, START, **fault)
+    id = asks(manager)
+    eventually(lambda: manager.sees(id)["state"] == "started")
+    outcomes = [(a["number"], a["outcome"]) for a in manager.sees(id)["attempts"]]
+    assert outcomes == [(1, "not_executed"), (2, "started")]
+    assert len(portal.telephony.dials) == 1
+
+
+def test_a_portal_that_cannot_be_reached_is_tried_again(
+    app: Flask, manager: Actor, portal: FakePortal, eventually: Eventually
+) -> None:
+    id = asks(manager)
+    portal.server.stop()
+    with app.app_context():
+        claim = dialling.claim()
+        assert claim is not None
+        dialling.process(claim)
+    shown = manager.sees(id)
+    assert (shown["state"], shown["reason"]) == ("scheduled", "retry_bitrix24_unreachable")
+    assert [a["outcome"] for a in shown["attempts"]] == ["not_executed"]
+
+
+def test_a_moved_portal_is_asked_at_its_confirmed_address(
+    app: Flask, manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
+) -> None:
+    portal.faults.add("moved", START, host="127.0.0.9:1")
+    id = asks(manager)
+    eventually(lambda: manager.sees(id)["state"] == "started")
+    with app.app_context(), reading() as session:
+        assert session.scalars(select(Portal.client_endpoint)).one() == portal.client_endpoint
+
+
+def test_a_line_of_another_telephony_app_hands_over_and_is_marked(
+    manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
+) -> None:
+    portal.lines = {"rest1": FakeLine("Other PBX", "rest"), **portal.lines}
+    manager.asks("GET", "/lines?refresh=1")
+    id = asks(manager, line_id="rest1")
+    eventually(lambda: manager.sees(id)["state"] == "completed")
+    assert manager.sees(id)["reason"] == "handed_over"
+    page = manager.opens().text
+    assert "Other PBX (another telephony app)" in page
+    assert 'value="rest1" selected' not in page
+
+
+def test_a_manager_without_the_right_is_refused_by_the_portal(
+    manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
+) -> None:
+    portal.manager.rights.discard(CALL_ANY)
+    id = asks(manager)
+    eventually(lambda: manager.sees(id)["state"] == "failed")
+    assert manager.sees(id)["reason"] == "bitrix24_access_denied"
+
+
+def test_an_expired_token_is_renewed_before_dialling(
+    app: Flask, manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
+) -> None:
+    portal.cloud.clock.advance(3601)
+    with app.app_context(), writing() as session:
+        session.execute(update(Credential).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+    id = asks(manager)
+    eventually(lambda: manager.sees(id)["state"] == "started")
+    assert len(manager.sees(id)["attempts"]) == 1
+
+
+def test_a_dead_credential_of_a_person_fails_their_callback(
+    app: Flask, manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
+) -> None:
+    portal.manager.dismissed = True
+    first = asks(manager)
+    eventually(lambda: manager.sees(first)["state"] == "failed")
+    assert manager.sees(first)["reason"] == "not_permitted"
+    second = asks(manager)
+    eventually(lambda: manager.sees(second)["state"] == "failed")
+    assert manager.sees(second)["reason"] == "not_permitted"
+    assert len(portal.requests_for(START)) == 1
+
+
+def test_a_dead_service_credential_disconnects_the_portal_and_an_administrator_reconnects_it(
+    app: Flask, administrator: Actor, manager: Actor, portal: FakePortal
+) -> None:
+    with app.app_context():
+        id = credentials.service_credential_id(1)
+    portal.administrator.dismissed = True
+    assert manager.asks("GET", "/lines?refresh=1").status_code in (409, 503)
+    with app.app_context(), reading() as session:
+        assert session.get_one(Portal, 1).state == PortalState.DISCONNECTED
+    response = manager.requests_callback()
+    assert (response.status_code, response.json["code"]) == (409, "portal_disconnected")  # type: ignore[index]
+    portal.administrator.dismissed = False
+    assert administrator.opens().status_code == 200
+    assert manager.requests_callback().status_code == 201
+    with app.app_context():
+        assert credentials.service_credential_id(1) == id
+
+
+def test_at_most_two_dials_of_a_portal_are_in_flight(
+    manager: Actor, portal: FakePortal, app: Flask, eventually: Eventually
+) -> None:
+    hanging = [portal.faults.add("hang_after", START, seconds=0.8) for _ in range(3)]
+    ids = [asks(manager, number=f"+493090182{n}") for n in range(3)]
+    running = Worker(app, dials=8)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    eventually(lambda: hanging[1].received.is_set())
+    assert [manager.sees(id)["state"] for id in ids] == ["dialling", "dialling", "queued"]
+    eventually(lambda: all(manager.sees(id)["state"] == "started" for id in ids))
+    running.stop()
+    thread.join()
+
+
+def test_a_resolved_unknown_is_dialled_once_more_on_request(
+    manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
+) -> None:
+    portal.faults.add("drop_before", START)
+    id = asks(manager)
+    eventually(lambda: manager.sees(id)["state"] == "unknown")
+    response = manager.asks("POST", f"/callbacks/{id}/resolve", {"outcome": "dial_again"})
+    assert response.status_code == 200
+    eventually(lambda: manager.sees(id)["state"] == "started")
+    assert [a["outcome"] for a in manager.sees(id)["attempts"]] == ["unknown", "started"]
+
+
+@pytest.mark.parametrize(("outcome", "state"), [("reached", "completed"), ("not_reached", "missed")])
+def test_a_person_settles_an_unknown_outcome(
+    manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually, outcome: str, state: str
+) -> None:
+    portal.faults.add("drop_before", START)
+    id = asks(manager)
+    eventually(lambda: manager.sees(id)["state"] == "unknown")
+    assert manager.asks("POST", f"/callbacks/{id}/resolve", {"outcome": "perhaps"}).status_code == 400
+    manager.asks("POST", f"/callbacks/{id}/resolve", {"outcome": outcome})
+    shown = manager.sees(id)
+    assert (shown["state"], shown["reason"]) == (state, f"resolved_{outcome}")
+    assert manager.requests_callback().status_code == 201
+
+
+def test_a_claim_that_nobody_follows_up_is_taken_again(app: Flask, manager: Actor, portal: FakePortal) -> None:
+    id = asks(manager)
+    with app.app_context():
+        lost = dialling.claim()
+        assert lost is not None
+        assert dialling.claim() is None
+        with writing() as session:
+            session.execute(update(Callback).values(leased_until=datetime.now(UTC) - timedelta(seconds=1)))
+        again = dialling.claim()
+        assert again is not None
+        dialling.process(again)
+        dialling.process(lost)
+    assert manager.sees(id)["state"] == "started"
+    assert len(portal.telephony.dials) == 1
+
+
+def test_a_cancelled_callback_is_not_dialled_by_a_worker_that_had_claimed_it(
+    app: Flask, manager: Actor, portal: FakePortal
+) -> None:
+    id = asks(manager)
+    with app.app_context():
+        claim = dialling.claim()
+        assert claim is not None
+        assert manager.asks("POST", f"/callbacks/{id}/cancel").status_code == 200
+        dialling.process(claim)
+    assert manager.sees(id)["state"] == "cancelled"
+    assert portal.requests_for(START) == []
