@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from playwright.sync_api import Browser, Page
 from sqlalchemy.engine import URL
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from bx24app import create_app
 from bx24app.extensions import db
 from bx24app.worker import Worker
-from tests import database
+from tests import browser, database
 from tests.actors import Actor
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 
@@ -212,3 +213,17 @@ def eventually() -> Eventually:
         raise AssertionError("it never came true")
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with browser.chromium() as running:
+        yield running
+
+
+@pytest.fixture(params=["desktop"])
+def page(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Page]:
+    """A browser page; parametrize with "phone" for 360 px."""
+    viewport = browser.PHONE if request.param == "phone" else browser.DESKTOP
+    with browser.watched_page(chromium, viewport) as opened:
+        yield opened

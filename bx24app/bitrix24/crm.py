@@ -48,7 +48,7 @@ def _phones(fields: Json) -> list[Phone]:
 
 def _title(fields: Mapping[str, Json]) -> str:
     person = " ".join(str(fields[key]) for key in ("NAME", "LAST_NAME") if fields.get(key))
-    return str(fields.get("TITLE") or person or "")
+    return ", ".join(part for part in (person, str(fields.get("TITLE") or "")) if part)
 
 
 def read_entity(entity_type: str, entity_id: int, answer: BatchAnswer) -> Entity:

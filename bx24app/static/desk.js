@@ -13,6 +13,9 @@ const planned = () => later.getAttribute("aria-expanded") === "true";
 const chosenNumber = () => known?.value || byId("to_number").value.trim();
 
 function say(note, text, kind = "") {
+  clearTimeout(note.fading);
+  // What went well is soon overtaken by the list beside it; what went wrong stays.
+  if (kind === "success") note.fading = setTimeout(() => say(note, ""), 6000);
   note.textContent = text;
   note.className = `note ${kind}`;
   note.hidden = !text;

@@ -110,7 +110,7 @@ def row(callback: Callback, names: dict[int, str]) -> Row:
 
 
 def _money(attempt: Attempt | None) -> str | None:
-    return None if attempt is None or attempt.cost is None else f"{attempt.cost:.2f}"
+    return f"{attempt.cost:.2f}" if attempt is not None and attempt.cost else None
 
 
 def rows(portal_id: int, callbacks: Iterable[Callback]) -> list[Row]:

@@ -1,0 +1,53 @@
+"""A real browser: Debian's Chromium, watched for console errors and violations of the content policy."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
+
+SCREENSHOTS = Path(__file__).parent.parent / "artifacts" / "screenshots"
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 360, "height": 740}
+PATIENCE_MS = 10_000
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start Chromium; without one the tests fail and say what to run."""
+    path = shutil.which(os.environ.get("CHROMIUM", "chromium"))
+    if path is None:
+        raise AssertionError("Chromium is missing: run 'sudo apt-get install --yes chromium'")
+    with sync_playwright() as playwright:
+        # Root may not use Chromium's sandbox; the pages are our own.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def _is_complaint(message: ConsoleMessage) -> bool:
+    # Chromium notes every refusal of the API (422, 409) as a resource that failed: that is its answer, no mistake.
+    refused = any(f"status of {status}" in message.text for status in (409, 422))
+    return message.type in ("error", "warning") and not refused
+
+
+@contextmanager
+def watched_page(browser: Browser, viewport: ViewportSize) -> Iterator[Page]:
+    """A page in a fresh profile; any console error or page error fails the test at the end."""
+    context = browser.new_context(viewport=viewport, locale="en-GB", timezone_id="Europe/Berlin")
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    complaints: list[str] = []
+    page.on("console", lambda m: complaints.append(m.text) if _is_complaint(m) else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def screenshot(page: Page, name: str) -> None:
+    """Keep what a person would see as a test artefact."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
