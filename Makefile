@@ -45,9 +45,9 @@ check: style types contracts test
 
 # Takes the texts out of the code and brings the catalogues up to date.
 translations: venv
-	$(BIN)/pybabel extract --mapping bx24app/translations/babel.cfg --no-location --sort-output --omit-header \
+	$(BIN)/pybabel extract --mapping bx24app/translations/babel.cfg --no-location --sort-output \
 	  --output-file build-messages.pot .
-	$(BIN)/pybabel update --input-file build-messages.pot --output-dir bx24app/translations --omit-header \
+	$(BIN)/pybabel update --input-file build-messages.pot --output-dir bx24app/translations \
 	  --no-fuzzy-matching --ignore-obsolete
 	rm build-messages.pot
 
