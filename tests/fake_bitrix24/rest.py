@@ -110,7 +110,7 @@ class Rest:
         """Answer one HTTP request."""
         if request.method == "OPTIONS":
             return Response("", 200, headers=CORS)
-        method = method.strip("/").removesuffix(".json")
+        method = method.strip("/").removesuffix(".json").lower()  # The SDK writes `crm.contact.Get`.
         parameters = parameters_of(request)
         if request.mimetype not in ("application/json", "application/x-www-form-urlencoded"):
             parameters |= dict(parse_qsl(request.get_data(as_text=True)))
