@@ -43,7 +43,8 @@ def _key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
-def _secrets() -> dict[str, str]:
+def plain_environ() -> dict[str, str]:
+    """Complete settings with fresh secrets, every one of them a canary."""
     return {
         "BX24APP_CLIENT_ID": f"app.{secrets.token_hex(7)}.12345678",
         "BX24APP_CLIENT_SECRET": f"canary-{secrets.token_urlsafe(30)}",
@@ -58,7 +59,7 @@ def _secrets() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    database.migrate({**_secrets(), "BX24APP_DATABASE_URL": f"sqlite:///{path}"})
+    database.migrate({**plain_environ(), "BX24APP_DATABASE_URL": f"sqlite:///{path}"})
     return path
 
 
@@ -71,7 +72,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
 @pytest.fixture(scope="session")
 def postgres_database(postgres: URL) -> Iterator[str]:
     with database.fresh_database(postgres) as url:
-        database.migrate({**_secrets(), "BX24APP_DATABASE_URL": url})
+        database.migrate({**plain_environ(), "BX24APP_DATABASE_URL": url})
         yield url
 
 
@@ -132,7 +133,7 @@ def serving() -> Iterator[Serving]:
 @pytest.fixture
 def environ(fake: FakeBitrix24, database_url: str, serving: Serving) -> dict[str, str]:
     return {
-        **_secrets(),
+        **plain_environ(),
         "BX24APP_DATABASE_URL": database_url,
         "BX24APP_AUTH_SERVER": fake.auth_server.url,
         "BX24APP_PUBLIC_URL": serving.url,
