@@ -28,8 +28,8 @@ def chromium() -> Iterator[Browser]:
 
 
 def _is_complaint(message: ConsoleMessage) -> bool:
-    # Chromium notes every refusal of the API (422, 409) as a resource that failed: that is its answer, no mistake.
-    refused = any(f"status of {status}" in message.text for status in (409, 422))
+    # Chromium notes every refusal (403, 409, 422) as a resource that failed: that is its answer, no mistake.
+    refused = any(f"status of {status}" in message.text for status in (403, 409, 422))
     return message.type in ("error", "warning") and not refused
 
 

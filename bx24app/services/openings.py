@@ -13,7 +13,7 @@ from bx24app.bitrix24.answers import Json
 from bx24app.bitrix24.authorization import AppInfo, Tokens
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.crm import ENTITY_TYPES, Commands, commands_for
-from bx24app.bitrix24.errors import Bitrix24Error, NotSent, NoUsableAnswer, Refused, RefusedForNow
+from bx24app.bitrix24.errors import Bitrix24Error, Moved, NotSent, NoUsableAnswer, Refused, RefusedForNow
 from bx24app.bitrix24.payloads import FramePost
 from bx24app.errors import NotInstalled, PortalUnreachable, Unverified
 from bx24app.extensions import reading, writing
@@ -186,7 +186,7 @@ def _open_vouched(post: FramePost, portal: Portal, place: Place, error: Bitrix24
             return Opening(portal, _note(post, portal, who(batch)[1]), place, batch)
         except Bitrix24Error:
             log.info("portal_unreachable_after_move", member_id=portal.member_id)
-    if not isinstance(error, NotSent | NoUsableAnswer | RefusedForNow):
+    if not isinstance(error, NotSent | NoUsableAnswer | RefusedForNow | Moved):
         raise Unverified(f"the portal refuses the visitor: {error}")
     with reading() as session:
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == info.user_id))

@@ -1,0 +1,198 @@
+"""Connections: which addresses may be reached, and what is proven about a request that failed."""
+
+import contextlib
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from bx24app.bitrix24.client import Portals
+from bx24app.bitrix24.errors import AddressForbidden, Bitrix24Error, NotSent, NoUsableAnswer
+from bx24app.bitrix24.transport import AddressPolicy
+
+PUBLIC = AddressPolicy()
+INSECURE = AddressPolicy(allow_insecure=True)
+
+
+class Listener:
+    """A bare socket that counts connections and does what a test says with each."""
+
+    def __init__(self, answer: bytes | None = None) -> None:
+        self.connections = 0
+        self._answer = answer
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            # The client may hang up while it is being answered.
+            with connection, contextlib.suppress(OSError):
+                if self._answer is not None:
+                    connection.recv(65536)
+                    connection.sendall(self._answer)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    opened = Listener()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(autouse=True)
+def plain_http_in_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1%eth0",
+        "fc00::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+    ],
+)
+def test_private_and_local_addresses_are_not_permitted(address: str) -> None:
+    assert not PUBLIC.permits(address)
+    assert INSECURE.permits(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+def test_public_addresses_are_permitted(address: str) -> None:
+    assert PUBLIC.permits(address)
+
+
+def test_the_operator_may_permit_networks_of_portals() -> None:
+    policy = AddressPolicy((ipaddress.ip_network("10.20.0.0/16"),))
+    assert policy.permits("10.20.3.4")
+    assert not policy.permits("10.21.3.4")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://portal.bitrix24.com/rest/",
+        "ftp://portal.bitrix24.com/rest/",
+        "https:///rest/",
+        "https://user@portal.bitrix24.com/rest/",
+        "https://user:pass@portal.bitrix24.com/rest/",
+        "file:///etc/passwd",
+        "",
+    ],
+)
+def test_addresses_that_are_no_portals_are_refused_by_their_looks(url: str) -> None:
+    with pytest.raises(AddressForbidden):
+        Portals(PUBLIC).client(url, "t")
+
+
+def test_a_name_that_resolves_to_a_private_address_is_never_connected_to(
+    monkeypatch: pytest.MonkeyPatch, listener: Listener
+) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", listener.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(AddressForbidden):
+        Portals(PUBLIC).client(f"https://rebinding.example.com:{listener.port}/rest/", "t").invoke("profile")
+    assert listener.connections == 0
+
+
+def test_the_name_is_resolved_once_for_check_and_connection(
+    monkeypatch: pytest.MonkeyPatch, listener: Listener
+) -> None:
+    """Answers that change between check and connection: the second one would be private."""
+    answers = iter(["127.0.0.1", "10.0.0.1"])
+    asked: list[str] = []
+    genuine = socket.getaddrinfo
+
+    def resolve(host: str, port: int, *_: int, **__: int) -> list[object]:
+        if host != "x.example.com":
+            return list(genuine(host, port))  # The checked address itself.
+        address = next(answers)
+        asked.append(address)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    only_loopback = AddressPolicy((ipaddress.ip_network("127.0.0.0/8"),))
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(Bitrix24Error):
+        Portals(only_loopback).client(f"https://x.example.com:{listener.port}/", "t").invoke("profile")
+    assert asked == ["127.0.0.1"]
+    assert listener.connections == 1
+
+
+def test_a_refused_connection_was_not_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(NotSent):
+        Portals(INSECURE).client(f"http://127.0.0.1:{port}/rest/", "t").invoke("profile")
+
+
+def test_an_unknown_name_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(NotSent):
+        Portals(INSECURE).client("http://nowhere.example.com/rest/", "t").invoke("profile")
+
+
+def test_a_failed_handshake_was_not_sent(listener: Listener) -> None:
+    with pytest.raises(NotSent):
+        Portals(INSECURE).client(f"https://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+
+
+def test_a_connection_that_breaks_after_sending_may_have_been_executed(listener: Listener) -> None:
+    with pytest.raises(NoUsableAnswer) as caught:
+        Portals(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+    assert caught.value.code == "reset"
+    assert listener.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "reset"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "unreadable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "unreadable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "unreadable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", "unreadable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xfe{}", "unreadable"),
+        (b"not http at all\r\n\r\n", "reset"),
+    ],
+)
+def test_an_answer_that_says_nothing_is_told_apart(answer: bytes, code: str) -> None:
+    listener = Listener(answer)
+    with pytest.raises(NoUsableAnswer) as caught:
+        Portals(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+    listener.close()
+    assert caught.value.code == code
+
+
+def test_an_endless_answer_is_cut_off() -> None:
+    huge = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + b" " * 20_000_000
+    listener = Listener(huge)
+    with pytest.raises(NoUsableAnswer):
+        Portals(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+    listener.close()
