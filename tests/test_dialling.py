@@ -12,7 +12,7 @@ from bx24app.extensions import reading, writing
 from bx24app.models import Callback, Credential, Portal, PortalState
 from bx24app.services import credentials, dialling
 from bx24app.worker import Worker
-from tests.actors import CUSTOMER, Actor
+from tests.actors import CUSTOMER, Actor, json_of
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeLine, FakePortal
 from tests.fake_bitrix24.people import CALL_ANY
@@ -35,8 +35,7 @@ def asks(manager: Actor, **body: Any) -> str:
 
 
 def test_the_portal_is_asked_once_with_what_was_chosen(manager: Actor, worker: Worker, portal: FakePortal) -> None:
-    shown = manager.requests_callback(wait=5, voice_id="ukenglishmale", text="Callback for Anna.").json
-    assert shown is not None
+    shown = json_of(manager.requests_callback(wait=5, voice_id="ukenglishmale", text="Callback for Anna."))
     assert shown["state"] == "started"
     [call] = portal.telephony.calls
     assert (call.line, call.number, call.text) == ("reg150907", CUSTOMER, "Callback for Anna.")
@@ -248,7 +247,7 @@ def test_at_most_two_dials_of_a_portal_are_in_flight(
     running = Worker(app, dials=8)
     thread = threading.Thread(target=running.run)
     thread.start()
-    eventually(lambda: hanging[1].received.is_set())
+    eventually(hanging[1].received.is_set)
     assert [manager.sees(id)["state"] for id in ids] == ["dialling", "dialling", "queued"]
     eventually(lambda: all(manager.sees(id)["state"] == "started" for id in ids))
     running.stop()

@@ -11,7 +11,7 @@ from bx24app.extensions import reading, writing
 from bx24app.models import Attempt, Callback, ReceivedEvent, utcnow
 from bx24app.services import dialling, events
 from bx24app.worker import Worker
-from tests.actors import Actor
+from tests.actors import Actor, json_of
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakePortal
 from tests.fake_bitrix24.events import http_build_query
@@ -20,7 +20,7 @@ INIT, START, END = "ONVOXIMPLANTCALLINIT", "ONVOXIMPLANTCALLSTART", "ONVOXIMPLAN
 
 
 def started(manager: Actor) -> dict[str, Any]:
-    shown: dict[str, Any] = manager.requests_callback(wait=5).json
+    shown = json_of(manager.requests_callback(wait=5))
     assert shown["state"] == "started"
     return shown
 
@@ -111,8 +111,7 @@ def test_events_that_come_before_the_dials_answer_are_applied_with_it(
     manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
 ) -> None:
     asked = portal.faults.add("hang_after", "voximplant.callback.start", seconds=10)
-    created = manager.requests_callback().json
-    assert created is not None
+    created = json_of(manager.requests_callback())
     eventually(lambda: bool(portal.telephony.calls))
     portal.telephony.calls[0].manager_answers()
     portal.events.wait_until_idle()
@@ -125,8 +124,7 @@ def test_an_event_settles_an_unknown_outcome(
     manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
 ) -> None:
     portal.faults.add("drop_after", "voximplant.callback.start")
-    created = manager.requests_callback().json
-    assert created is not None
+    created = json_of(manager.requests_callback())
     eventually(lambda: manager.sees(created["id"])["state"] == "started")
     assert manager.sees(created["id"])["attempts"][0]["call_id"] == portal.telephony.calls[0].call_id
 
@@ -140,8 +138,7 @@ def test_an_event_of_another_call_settles_nothing(
     eventually: Eventually,
 ) -> None:
     portal.faults.add("drop_before", "voximplant.callback.start")
-    created = manager.requests_callback().json
-    assert created is not None
+    created = json_of(manager.requests_callback())
     eventually(lambda: manager.sees(created["id"])["state"] == "unknown")
     for change in (
         {"PHONE_NUMBER": "+4930901821"},
@@ -158,8 +155,7 @@ def test_a_persons_word_about_an_unknown_outcome_stands(
 ) -> None:
     portal.events.pause()
     portal.faults.add("drop_after", "voximplant.callback.start")
-    created = manager.requests_callback().json
-    assert created is not None
+    created = json_of(manager.requests_callback())
     eventually(lambda: manager.sees(created["id"])["state"] == "unknown")
     manager.asks("POST", f"/callbacks/{created['id']}/resolve", {"outcome": "not_reached"})
     portal.events.resume()
@@ -173,8 +169,7 @@ def test_late_evidence_stops_a_second_dial(
     """A person asked to dial again, but then the first call turns out to be ringing."""
     portal.events.pause()
     portal.faults.add("drop_after", "voximplant.callback.start")
-    created = manager.requests_callback().json
-    assert created is not None
+    created = json_of(manager.requests_callback())
     with app.app_context():
         claim = dialling.claim()
         assert claim is not None

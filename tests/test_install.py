@@ -1,12 +1,12 @@
 """Installing the app on a portal."""
 
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from bx24app.extensions import reading
+from bx24app.extensions import reading, writing
 from bx24app.models import Credential, Portal, PortalState
 from bx24app.services.manifest import manifest
-from tests.actors import Actor, post_frame
+from tests.actors import Actor, json_of, post_frame
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 
 
@@ -45,6 +45,21 @@ def test_what_cannot_be_bound_is_said_and_does_not_block(administrator: Actor, p
     assert response.status_code == 200
     assert "Some things could not be set up yet" in response.text
     assert "CRM_LEAD_DETAIL_TAB" in response.text
+
+
+def test_what_was_missing_is_bound_when_an_administrator_opens_the_app_later(
+    app: Flask, administrator: Actor, portal: FakePortal
+) -> None:
+    portal.missing_methods.add("placement.bind")
+    administrator.installs()
+    portal.missing_methods.clear()
+    administrator.opens()
+    assert portal.bindings_of(administrator.application.client_id).placements == []  # Tried a moment ago.
+    with app.app_context(), writing() as session:
+        session.execute(update(Portal).values(bound_at=None))
+    administrator.opens()
+    bound = portal.bindings_of(administrator.application.client_id).placements
+    assert len(bound) == len(manifest().placements)
 
 
 def test_only_an_administrator_installs(app: Flask, administrator: Actor, portal: FakePortal) -> None:
@@ -106,8 +121,7 @@ def test_two_portals_stay_apart(app: Flask, administrator: Actor, fake: FakeBitr
     administrator.installs()
     stranger.installs()
     assert len(portals(app)) == 2
-    created = administrator.requests_callback().json
-    assert created is not None
+    created = json_of(administrator.requests_callback())
     response = stranger.asks("GET", f"/callbacks/{created['id']}")
     assert response.status_code == 404
 

@@ -7,7 +7,6 @@ from bx24app.worker import Worker
 from tests.actors import Actor
 from tests.browser import screenshot
 from tests.fake_bitrix24 import FakeApp, FakePortal
-from tests.fake_bitrix24.people import CALL_ANY
 
 pytestmark = pytest.mark.browser
 

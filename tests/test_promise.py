@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from bx24app.extensions import reading, writing
 from bx24app.models import Callback, Credential
-from tests.actors import Actor
+from tests.actors import Actor, json_of
 from tests.conftest import Eventually
 from tests.database import ROOT
 from tests.fake_bitrix24 import FakePortal
@@ -73,8 +73,7 @@ def test_a_worker_killed_after_the_fence_leaves_unknown_and_no_second_dial(
 ) -> None:
     portal.events.pause()
     asked = portal.faults.add(fault, START, seconds=30)
-    created = manager.requests_callback().json
-    assert created is not None
+    created = json_of(manager.requests_callback())
     first = spawn()
     assert asked.received.wait(20)
     assert state(app) == "dialling"
@@ -98,8 +97,7 @@ def test_an_accepted_request_survives_a_worker_killed_before_the_fence(
     with app.app_context(), writing() as session:
         session.execute(update(Credential).values(expires_at=datetime.now(UTC)))
     stuck = portal.cloud.auth_server.faults.add("hang_before", "oauth/token", seconds=30)
-    created = manager.requests_callback().json
-    assert created is not None
+    assert manager.requests_callback().status_code == 201
     first = spawn()
     assert stuck.received.wait(20)
     kill(first)
@@ -142,8 +140,7 @@ def test_two_workers_dial_each_callback_once(
 def test_an_accepted_request_is_on_disk_when_the_answer_is_given(
     environ: dict[str, str], app: Flask, manager: Actor
 ) -> None:
-    created = manager.requests_callback().json
-    assert created is not None
+    created = json_of(manager.requests_callback())
     script = "from app import app; from bx24app.extensions import reading; from bx24app.models import Callback\n"
     script += "with app.app_context(), reading() as s: print(s.query(Callback).one().id)"
     found = subprocess.run(

@@ -27,7 +27,7 @@ def _complete_token_answer(response: Response) -> Response:
     Errors leave here as ours, typed by code: oauthlib would tell them apart by classes of the standard.
     """
     answer = read_answer(response)
-    answer["token_type"] = "Bearer"
+    answer["token_type"] = "Bearer"  # noqa: S105  The kind of a token, not a token.
     answer["scope"] = str(answer.get("scope") or "").replace(",", " ")
     response._content = json.dumps(answer).encode()
     return response

@@ -124,7 +124,7 @@ def read_call_event(fields: Mapping[str, str]) -> CallEvent:
 
 
 def _unnest(items: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
-    """Undo PHP's nesting: ``data[CALL_ID]=x`` becomes ``{"data": {"CALL_ID": "x"}}``; deeper keys keep a dotted name."""
+    """Undo PHP's nesting: ``data[CALL_ID]=x`` becomes ``{"data": {"CALL_ID": "x"}}``; deeper keys get dots."""
     tree: dict[str, dict[str, str]] = {}
     for count, (key, value) in enumerate(items):
         match = KEY.match(key)

@@ -49,6 +49,7 @@ class Portal(Base):
     voices: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     voices_fetched_at: Mapped[At | None]
     bound_manifest: Mapped[Digest | None]
+    bound_at: Mapped[At | None]
     installed_at: Mapped[At]
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow, onupdate=utcnow)

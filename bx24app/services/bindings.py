@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from bx24app.bitrix24.client import MAX_BATCH, PortalClient
 from bx24app.bitrix24.errors import Bitrix24Error, InsufficientScope, NoUsableAnswer, Refused
 from bx24app.extensions import writing
-from bx24app.models import Portal
+from bx24app.models import Portal, utcnow
 from bx24app.services import rest
 from bx24app.services.credentials import Access
 from bx24app.services.manifest import Placement, manifest, manifest_digest
 from bx24app.settings import settings
 
 Command = tuple[str, Mapping[str, str | int]]
+# A portal that cannot bind something for good must not make every page of its administrators slow.
+TRY_AGAIN = timedelta(hours=1)
 BOUND_ALREADY = "already binded"
 
 
@@ -86,6 +89,12 @@ def _problem(what: str, error: Bitrix24Error) -> Problem:
     return Problem(what, error.code, error.words if isinstance(error, Refused) else "")
 
 
+def is_due(portal: Portal) -> bool:
+    """Tell whether the portal lacks something of the present manifest, and it has not been tried just now."""
+    tried_lately = portal.bound_at is not None and utcnow() - portal.bound_at < TRY_AGAIN
+    return portal.bound_manifest != manifest_digest() and not tried_lately
+
+
 def reconcile(access: Access) -> list[Problem]:
     """Bind what is missing and unbind what is no longer wanted, with an administrator's access; idempotent.
 
@@ -100,4 +109,5 @@ def reconcile(access: Access) -> list[Problem]:
     with writing() as session:
         portal = session.get_one(Portal, access.portal_id, with_for_update=True)
         portal.bound_manifest = None if problems else manifest_digest()
+        portal.bound_at = utcnow()
     return problems

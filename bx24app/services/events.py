@@ -192,7 +192,7 @@ def _moves(callback: Callback) -> bool:
     return callback.state not in FINAL or (callback.state == State.FAILED and callback.reason == "portal_refused")
 
 
-def _initiated(callback: Callback | None, attempt: Attempt, fields: Mapping[str, Any], now: datetime) -> None:
+def _initiated(callback: Callback | None, attempt: Attempt, _: Mapping[str, Any], now: datetime) -> None:
     assert attempt.call_id is not None
     if callback is not None:
         callback.start(attempt, attempt.call_id, now)

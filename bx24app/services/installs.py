@@ -64,6 +64,15 @@ def install(post: FramePost) -> Installation:
     return Installation(Opening(portal, user, place, batch), problems)
 
 
+def keep_bound(opening: Opening) -> None:
+    """Bind what the portal lacks of the present manifest when an administrator opens the app."""
+    if not (opening.user.is_administrator and bindings.is_due(opening.portal)):
+        return
+    credential_id = credentials.person_credential_id(opening.portal.id, opening.user.user_id)
+    if credential_id is not None:
+        bindings.reconcile(credentials.access(credential_id))
+
+
 def _store(
     post: FramePost, domain: str, client_endpoint: str, app: PortalApp, profile: Profile
 ) -> tuple[Portal, User, int]:

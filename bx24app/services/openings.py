@@ -23,6 +23,7 @@ from bx24app.services.connections import authorization_server, portals
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
+MAX_ID_DIGITS = 9
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -85,7 +86,7 @@ def place_of(post: FramePost) -> Place:
 
 
 def _positive(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS else 0
 
 
 def _questions(place: Place) -> Commands:

@@ -1,6 +1,7 @@
 """Fragments that keep an open desk up to date, rendered by the same templates as the page."""
 
 import hashlib
+from http import HTTPStatus
 from uuid import UUID
 
 from flask import Blueprint, Response, make_response, render_template, request
@@ -23,7 +24,7 @@ def rows(ticket: Ticket) -> Response:
     seen = "".join(f"{callback.id}{callback.version}" for callback in found)
     response = make_response()
     response.set_etag(hashlib.sha256(f"{language}{seen}".encode()).hexdigest()[:32])
-    if response.make_conditional(request).status_code == 304:
+    if response.make_conditional(request).status_code == HTTPStatus.NOT_MODIFIED:
         return response
     response.set_data(render_template("callbacks/rows.html", callbacks=views.rows(ticket.portal_id, found)))
     return response

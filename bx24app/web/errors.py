@@ -1,5 +1,7 @@
 """Errors to answers, in one place: a problem document for programs, a short page for people."""
 
+from http import HTTPStatus
+
 import structlog
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from flask_babel import gettext as _
@@ -158,7 +160,7 @@ def _page_of(error: Unverified) -> tuple[str, str, str]:
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
     if not _wants_page():
-        code = "not_found" if status == 404 else "invalid_request"
+        code = "not_found" if status == HTTPStatus.NOT_FOUND else "invalid_request"
         return problem(status, code, _http_words(status), errors=[])
     return page(status, _http_words(status), "", _("Open the app from your Bitrix24."))
 
@@ -170,7 +172,7 @@ def _http_words(status: int) -> str:
         413: _("The request is too large."),
         415: _("The request has a content type that is not read here."),
     }
-    return words.get(status, _("The request cannot be read."))
+    return str(words.get(status) or _("The request cannot be read."))
 
 
 def _failed(error: Exception) -> Response:

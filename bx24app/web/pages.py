@@ -35,7 +35,7 @@ def install(post: FramePost) -> Response:
         "install/page.html",
         ticket=ticket,
         ticket_expires_at=expires_at.isoformat(),
-        problems=[views.binding_problem(problem) for problem in installation.problems],
+        problems=views.binding_problems(installation.problems),
     )
     return make_response(page)
 
@@ -69,9 +69,11 @@ def _open(post: FramePost, *, compact: bool) -> Response:
 def _opened(post: FramePost) -> Opening:
     """A portal that Bitrix24 vouches for but we do not know: an administrator's visit installs it again."""
     try:
-        return openings.open_page(post)
+        opening = openings.open_page(post)
     except NotInstalled:
         return installs.install(post).opening
+    installs.keep_bound(opening)
+    return opening
 
 
 def _frame_in(opening: Opening) -> None:

@@ -20,7 +20,7 @@ def init_app(app: Flask) -> None:
     """Serve ``/static/<version>/<file>``; modules import their neighbours by relative paths."""
     version = _version()
 
-    def send(version: str, filename: str) -> Response:
+    def send(version: str, filename: str) -> Response:  # noqa: ARG001  An older version's page gets today's file.
         response = send_from_directory(DIRECTORY, filename, max_age=YEAR_SECONDS)
         response.cache_control.public = True
         response.cache_control.immutable = True

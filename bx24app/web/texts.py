@@ -142,12 +142,11 @@ Words = Callable[[Mapping[str, str]], str]
 
 
 def _by(inputs: Mapping[str, str]) -> str:
-    return str(_(" (employee #%(id)s)", id=inputs["user"])) if "user" in inputs else ""
+    return f" ({inputs['user']})" if "user" in inputs else ""
 
 
 _DECISIONS: dict[str, Words] = {
     "requested": lambda i: _("Requested") + _by(i),
-    "claimed": lambda i: _("Taken by a worker"),
     "waits": lambda i: _("Not dialled yet: %(why)s", why=reason_sentence(i.get("reason", ""))),
     "not_dialled": lambda i: _("Not dialled: %(why)s", why=reason_sentence(i.get("reason", ""))),
     "fenced": lambda i: _("Attempt %(number)s begins", number=i.get("attempt", "?")),
@@ -176,8 +175,8 @@ _DECISIONS: dict[str, Words] = {
         }.get(i.get("outcome", ""), i.get("outcome", ""))
         + _by(i)
     ),
-    "expired": lambda i: _("Given up: it could not be dialled in time"),
-    "abandoned": lambda i: _("The worker that was dialling is gone; nothing is dialled again by itself"),
+    "expired": lambda _inputs: _("Given up: it could not be dialled in time"),
+    "abandoned": lambda _inputs: _("The worker that was dialling is gone; nothing is dialled again by itself"),
 }
 
 

@@ -126,11 +126,18 @@ def _people(callback: Callback) -> list[int | None]:
 
 
 def decisions(callback: Callback) -> list[DecisionRow]:
-    """The why of a callback, oldest first."""
+    """The why of a callback, oldest first, with the names of those who decided."""
+    deciders = [int(decision.inputs["user"]) for decision in callback.decisions if "user" in decision.inputs]
+    names = desks.names_of(callback.portal_id, deciders)
     return [
-        DecisionRow(decision.made_at, decision.rule, decision_words(decision.rule, decision.inputs))
+        DecisionRow(decision.made_at, decision.rule, decision_words(decision.rule, _named(decision.inputs, names)))
         for decision in callback.decisions
     ]
+
+
+def _named(inputs: dict[str, str], names: dict[int, str]) -> dict[str, str]:
+    name = _name(names, int(inputs["user"])) if "user" in inputs else None
+    return {**inputs, "user": name} if name else inputs
 
 
 def _words_of(problem: Bitrix24Error | Refusal | None) -> str | None:
@@ -140,9 +147,14 @@ def _words_of(problem: Bitrix24Error | Refusal | None) -> str | None:
     return reason_sentence(problem.code, words)
 
 
-def binding_problem(problem: Problem) -> str:
-    """What could not be bound, for the administrator."""
-    return f"{problem.what}: {reason_sentence(problem.code, problem.words or None)}"
+def binding_problems(problems: Iterable[Problem]) -> list[str]:
+    """What could not be bound, for the administrator; what has the same cause stands together."""
+    causes: dict[str, list[str]] = {}
+    for problem in problems:
+        causes.setdefault(problem.words or problem.code, []).append(problem.what)
+    return [
+        _("%(what)s. Bitrix24 says: “%(words)s”", what=", ".join(names), words=words) for words, names in causes.items()
+    ]
 
 
 def listing(listing: Listing, name: str) -> dict[str, Any]:
@@ -194,7 +206,7 @@ def _kind(kind: str) -> str:
         "FAX": _("fax"),
         "PAGER": _("pager"),
     }
-    return kinds.get(kind, "")
+    return str(kinds.get(kind, ""))
 
 
 def _lines(choices: Choices, portal: Portal) -> list[dict[str, Any]]:

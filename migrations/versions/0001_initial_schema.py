@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.Column("voices", sa.JSON(), nullable=True),
         sa.Column("voices_fetched_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("bound_manifest", sa.String(length=64), nullable=True),
+        sa.Column("bound_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("installed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),

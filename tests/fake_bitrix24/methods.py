@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tests.fake_bitrix24.clock import Clock
 from tests.fake_bitrix24.people import CALL_ANY, MANAGE_LINES, SEE_STATISTICS
 from tests.fake_bitrix24.rest import Asker, Method, Parameters, RestError
 
@@ -210,11 +211,17 @@ def user_get(portal: "FakePortal", asker: Asker, parameters: Parameters) -> Any:
     ]
 
 
+def server_time(portal: "FakePortal", asker: Asker, _: Parameters) -> Any:
+    """docs: api-reference/common/system/server-time.md"""
+    clock: Clock = portal.cloud.clock
+    return clock.moment().isoformat(timespec="seconds")
+
+
 METHODS: dict[str, Method] = {
     "app.info": Method("", app_info),
     "profile": Method("", profile),
     "scope": Method("", lambda portal, asker, _: list(asker.app.scopes)),
-    "server.time": Method("", lambda portal, asker, _: portal.cloud.clock.moment().isoformat(timespec="seconds")),
+    "server.time": Method("", server_time),
     "user.get": Method("user_brief", user_get),
     "voximplant.line.get": Method("telephony", line_get),
     "voximplant.tts.voices.get": Method("telephony", voices_get),
