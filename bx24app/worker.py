@@ -11,7 +11,7 @@ import click
 import structlog
 from flask import Flask
 
-from bx24app.services import credentials, dialling, events, rest, waking
+from bx24app.services import claiming, credentials, dialling, events, rest, waking
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -20,7 +20,7 @@ POLL_SECONDS = 0.1
 DIALS = 16
 # (seconds between, what): small jobs that any worker does; doing one twice harms nothing.
 CHORES: tuple[tuple[float, Callable[[], int]], ...] = (
-    (1.0, dialling.sweep),
+    (1.0, claiming.sweep),
     (1.0, events.apply_pending),
     (60.0, events.forget_strangers),
     (60.0, credentials.forget_idle),
@@ -49,7 +49,7 @@ class Worker:
             in_flight: set[Future[None]] = set()
             while not self._stopping.is_set():
                 in_flight = {future for future in in_flight if not future.done()}
-                claim = self._guarded(dialling.claim) if len(in_flight) < self._dials else None
+                claim = self._guarded(claiming.claim) if len(in_flight) < self._dials else None
                 if claim is not None:
                     in_flight.add(pool.submit(self._process, claim))
                     continue
@@ -57,7 +57,7 @@ class Worker:
                 waking.wait(POLL_SECONDS)
         log.info("worker_stopped")
 
-    def _process(self, claim: dialling.Claim) -> None:
+    def _process(self, claim: claiming.Claim) -> None:
         self._guarded(lambda: dialling.process(claim))
 
     def _do_chores(self) -> None:

@@ -13,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page
 from sqlalchemy.engine import URL
+from sqlalchemy.pool import QueuePool
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from bx24app import create_app
@@ -148,6 +149,13 @@ def app(environ: dict[str, str], serving: Serving) -> Iterator[Flask]:
     yield application
     serving.stop()
     with application.app_context():
+        pool = db.engine.pool
+        assert isinstance(pool, QueuePool)
+        # A request that was under way when the server stopped gives its connection back first.
+        for _ in range(100):
+            if pool.checkedout() == 0:
+                break
+            threading.Event().wait(0.05)
         db.engine.dispose()
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from bx24app.extensions import writing
 from bx24app.models import Callback
-from bx24app.services import dialling
+from bx24app.services import claiming
 from bx24app.worker import Worker
 from tests.actors import CUSTOMER, Actor, json_of
 from tests.conftest import Eventually
@@ -242,7 +242,7 @@ def test_a_callback_that_nobody_dials_in_time_expires(app: Flask, manager: Actor
     with app.app_context(), writing() as session:
         session.execute(update(Callback).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
     with app.app_context():
-        assert dialling.sweep() == 1
+        assert claiming.sweep() == 1
     shown = manager.sees(created["id"])
     assert (shown["state"], shown["reason"]) == ("expired", "due_too_late")
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from bx24app.extensions import reading, writing
 from bx24app.models import Callback, Credential, Portal, PortalState
-from bx24app.services import credentials, dialling
+from bx24app.services import claiming, credentials, dialling
 from bx24app.worker import Worker
 from tests.actors import CUSTOMER, Actor, json_of
 from tests.conftest import Eventually
@@ -157,7 +158,7 @@ def test_a_portal_that_cannot_be_reached_is_tried_again(
     id = asks(manager)
     portal.server.stop()
     with app.app_context():
-        claim = dialling.claim()
+        claim = claiming.claim()
         assert claim is not None
         dialling.process(claim)
     shown = manager.sees(id)
@@ -283,12 +284,12 @@ def test_a_person_settles_an_unknown_outcome(
 def test_a_claim_that_nobody_follows_up_is_taken_again(app: Flask, manager: Actor, portal: FakePortal) -> None:
     id = asks(manager)
     with app.app_context():
-        lost = dialling.claim()
+        lost = claiming.claim()
         assert lost is not None
-        assert dialling.claim() is None
+        assert claiming.claim() is None
         with writing() as session:
             session.execute(update(Callback).values(leased_until=datetime.now(UTC) - timedelta(seconds=1)))
-        again = dialling.claim()
+        again = claiming.claim()
         assert again is not None
         dialling.process(again)
         dialling.process(lost)
@@ -301,9 +302,54 @@ def test_a_cancelled_callback_is_not_dialled_by_a_worker_that_had_claimed_it(
 ) -> None:
     id = asks(manager)
     with app.app_context():
-        claim = dialling.claim()
+        claim = claiming.claim()
         assert claim is not None
         assert manager.asks("POST", f"/callbacks/{id}/cancel").status_code == 200
         dialling.process(claim)
     assert manager.sees(id)["state"] == "cancelled"
     assert portal.requests_for(START) == []
+
+
+def test_an_acceptance_that_comes_after_the_attempt_was_given_up_is_evidence(
+    app: Flask, manager: Actor, portal: FakePortal, eventually: Eventually
+) -> None:
+    portal.events.pause()
+    asked = portal.faults.add("hang_after", START, seconds=0.8)
+    id = asks(manager)
+
+    def dial() -> None:
+        with app.app_context():
+            claim = claiming.claim()
+            assert claim is not None
+            dialling.process(claim)
+
+    thread = threading.Thread(target=dial)
+    thread.start()
+    assert asked.received.wait(5)
+    with app.app_context():
+        with writing() as session:
+            session.execute(update(Callback).values(leased_until=datetime.now(UTC) - timedelta(seconds=1)))
+        assert claiming.sweep() == 1
+    assert manager.sees(id)["state"] == "unknown"
+    thread.join()
+    assert manager.sees(id)["state"] == "started"
+    assert manager.sees(id)["attempts"][0]["call_id"] == portal.telephony.calls[0].call_id
+
+
+def test_an_answer_survives_a_database_that_fails_for_a_moment(
+    app: Flask, manager: Actor, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = asks(manager)
+    genuine, failures = dialling._record_once, [OperationalError("", {}, Exception("deadlock"))] * 2
+
+    def failing(dial: dialling.Dial, outcome: Any) -> None:
+        if failures:
+            raise failures.pop()
+        genuine(dial, outcome)
+
+    monkeypatch.setattr(dialling, "_record_once", failing)
+    with app.app_context():
+        claim = claiming.claim()
+        assert claim is not None
+        dialling.process(claim)
+    assert manager.sees(id)["state"] == "started"

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 
 from bx24app.extensions import reading, writing
 from bx24app.models import Attempt, Callback, ReceivedEvent, utcnow
-from bx24app.services import dialling, events
+from bx24app.services import claiming, dialling, events
 from bx24app.worker import Worker
 from tests.actors import Actor, json_of
 from tests.conftest import Eventually
@@ -171,7 +171,7 @@ def test_late_evidence_stops_a_second_dial(
     portal.faults.add("drop_after", "voximplant.callback.start")
     created = json_of(manager.requests_callback())
     with app.app_context():
-        claim = dialling.claim()
+        claim = claiming.claim()
         assert claim is not None
         dialling.process(claim)
     manager.asks("POST", f"/callbacks/{created['id']}/resolve", {"outcome": "dial_again"})
@@ -179,7 +179,7 @@ def test_late_evidence_stops_a_second_dial(
     portal.events.wait_until_idle()
     assert manager.sees(created["id"])["state"] == "started"
     with app.app_context():
-        assert dialling.claim() is None
+        assert claiming.claim() is None
     assert len(portal.telephony.dials) == 1
 
 

@@ -92,7 +92,7 @@ def test_a_refused_refresh_token_buries_the_credential(app: Flask, fake: FakeBit
 
 
 def test_an_unpaid_app_is_told_apart_and_works_again_once_paid(
-    app: Flask, manager: Actor, portal: FakePortal, expired: int
+    app: Flask, administrator: Actor, manager: Actor, portal: FakePortal, expired: int
 ) -> None:
     portal.paid = False
     with app.app_context():
@@ -100,8 +100,10 @@ def test_an_unpaid_app_is_told_apart_and_works_again_once_paid(
             credentials.access(expired)
         with reading() as session:
             assert session.get_one(Portal, 1).state == PortalState.UNPAID
-    response = manager.requests_callback()
-    assert response.status_code == 409
+    assert manager.requests_callback().status_code == 409
+    portal.paid = True
+    administrator.opens()
+    assert manager.requests_callback().status_code == 201
 
 
 def test_the_documented_way_is_used_where_a_posted_body_is_not_read(

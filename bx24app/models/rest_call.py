@@ -17,7 +17,7 @@ class RestCall(Base):
 
     id: Mapped[Key]
     portal_id: Mapped[PortalKey]
-    user_id: Mapped[int]
+    user_id: Mapped[int | None]
     method: Mapped[Name]
     parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
     status: Mapped[int | None]

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from bx24app.errors import (
     DuplicateOpenCallback,
@@ -36,6 +35,7 @@ from bx24app.models import (
     utcnow,
 )
 from bx24app.services import lines, numbers, texts, waking
+from bx24app.services.callback_lists import get, whole
 
 # Due but not dialled in time (design.md, section 2): a person has moved on by then.
 STAFF_EXPIRY = timedelta(minutes=2)
@@ -96,7 +96,7 @@ def _earlier(portal_id: int, key: str | None, requested: Requested) -> Callback 
     if key is None:
         return None
     with reading() as session:
-        callback = session.scalar(_whole().where(Callback.portal_id == portal_id, Callback.idempotency_key == key))
+        callback = session.scalar(whole().where(Callback.portal_id == portal_id, Callback.idempotency_key == key))
     if callback is not None and callback.request_digest != requested.digest():
         raise IdempotencyKeyReused
     return callback
@@ -177,83 +177,13 @@ def _collided(portal_id: int, callback: Callback, key: str | None, requested: Re
     raise DuplicateOpenCallback(open_id)
 
 
-def _whole() -> Select[Callback]:
-    return select(Callback).options(selectinload(Callback.attempts), selectinload(Callback.decisions))
-
-
-def get(portal_id: int, callback_id: UUID) -> Callback:
-    """One callback with its attempts and decisions; raises ``NotFound``."""
-    with reading() as session:
-        callback = session.scalar(_whole().where(Callback.portal_id == portal_id, Callback.id == callback_id))
-    if callback is None:
-        raise NotFound
-    return callback
-
-
-def wait_until_dialled(portal_id: int, callback_id: UUID, seconds: float) -> Callback:
-    """Look at a callback until it has left the queue and the dial, or ``seconds`` are over."""
-    deadline = time.monotonic() + seconds
-    while True:
-        callback = get(portal_id, callback_id)
-        left = deadline - time.monotonic()
-        if callback.state not in (State.QUEUED, State.DIALLING) or left <= 0:
-            return callback
-        time.sleep(min(0.1, left))
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which callbacks to list; ``before`` is the id after which the next page begins."""
-
-    state: str | None = None
-    source: str | None = None
-    digits: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    crm_entity: tuple[str, int] | None = None
-    to_numbers: tuple[str, ...] = ()
-    before: UUID | None = None
-    limit: int = 50
-
-
-def list_callbacks(portal_id: int, wanted: Filter) -> list[Callback]:
-    """The newest callbacks first, at most ``limit``; ids grow with time, so they are the cursor too."""
-    query = _whole().where(Callback.portal_id == portal_id)
-    if wanted.state:
-        query = query.where(Callback.state == wanted.state)
-    if wanted.source:
-        query = query.where(Callback.source == wanted.source)
-    if wanted.digits:
-        query = query.where(Callback.to_number.contains(wanted.digits, autoescape=True))
-    if wanted.since:
-        query = query.where(Callback.created_at >= wanted.since)
-    if wanted.until:
-        query = query.where(Callback.created_at < wanted.until)
-    if wanted.crm_entity or wanted.to_numbers:
-        query = query.where(_concerns(wanted))
-    if wanted.before:
-        query = query.where(Callback.id < wanted.before)
-    with reading() as session:
-        return list(session.scalars(query.order_by(Callback.id.desc()).limit(wanted.limit)))
-
-
-def _concerns(wanted: Filter) -> ColumnElement[bool]:
-    """A customer's callbacks: those asked for in their card, and those to one of their numbers."""
-    by_number = Callback.to_number.in_(wanted.to_numbers)
-    if wanted.crm_entity is None:
-        return by_number
-    entity_type, entity_id = wanted.crm_entity
-    by_card = and_(Callback.crm_entity_type == entity_type, Callback.crm_entity_id == entity_id)
-    return or_(by_card, by_number)
-
-
 @contextmanager
 def _changing(portal_id: int, callback_id: UUID) -> Iterator[Callback]:
     """Lock one callback for a change; an illegal one is ``TooLate``, another portal's id ``NotFound``."""
     try:
         with writing() as session:
             callback = session.scalar(
-                _whole().where(Callback.portal_id == portal_id, Callback.id == callback_id).with_for_update()
+                whole().where(Callback.portal_id == portal_id, Callback.id == callback_id).with_for_update()
             )
             if callback is None:
                 raise NotFound

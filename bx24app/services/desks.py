@@ -12,8 +12,8 @@ from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.errors import InvalidRequest, NotFound, Refusal
 from bx24app.extensions import reading, writing
 from bx24app.models import Callback, Portal, User, utcnow
-from bx24app.services import callbacks, lines, numbers, texts
-from bx24app.services.callbacks import Filter
+from bx24app.services import lines, numbers, texts
+from bx24app.services.callback_lists import Filter, list_callbacks
 from bx24app.services.lines import Listing
 from bx24app.services.openings import Opening
 from bx24app.services.tickets import Ticket
@@ -97,7 +97,7 @@ def callbacks_of(ticket: Ticket) -> list[Callback]:
         wanted = Filter(crm_entity=entity, to_numbers=ticket.numbers, limit=LISTED)
     else:
         wanted = Filter(since=utcnow() - TODAY, limit=LISTED)
-    return callbacks.list_callbacks(ticket.portal_id, wanted)
+    return list_callbacks(ticket.portal_id, wanted)
 
 
 @dataclass(frozen=True)

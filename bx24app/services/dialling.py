@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Select, func, or_, select
-from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from bx24app.bitrix24 import telephony
 from bx24app.bitrix24.errors import (
@@ -34,28 +34,17 @@ from bx24app.bitrix24.telephony import Accepted
 from bx24app.errors import NotPermitted, Refusal
 from bx24app.extensions import reading, writing
 from bx24app.log import mask_number
-from bx24app.models import IN_HAND, WAITING, Attempt, Callback, Portal, Source, State, utcnow
+from bx24app.models import Attempt, Callback, Portal, Source, State, utcnow
 from bx24app.services import credentials, events, rest
+from bx24app.services.claiming import DIALS_PER_PORTAL, LEASE, Claim, claimed
 from bx24app.services.connections import portals
 from bx24app.services.credentials import Access
 
 log = structlog.get_logger(__name__)
 
-# Longer than connecting (5 s) and reading (65 s) together: a lease ends only when its worker is gone.
-LEASE = timedelta(seconds=90)
-DIALS_PER_PORTAL = 2
 BACKOFF_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)
 # Together well below what a lease has left after the longest dial.
 RECORD_PAUSES = (0.05, 0.2, 1.0, 3.0, 6.0)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A waiting callback that this worker alone may dial, while the lease's number stands."""
-
-    callback_id: UUID
-    portal_id: int
-    lease_fence: int
 
 
 @dataclass(frozen=True)
@@ -65,61 +54,6 @@ class Dial:
     callback_id: UUID
     attempt_id: int
     parameters: dict[str, str]
-
-
-def _due(now: datetime) -> Select[Callback]:
-    """Waiting callbacks of portals with a dial to spare, oldest first, each for one worker only."""
-    other = aliased(Callback)
-    dialling = (
-        select(func.count())
-        .select_from(other)
-        .where(other.portal_id == Callback.portal_id, other.state == State.DIALLING)
-        .scalar_subquery()
-    )
-    number_in_hand = (
-        select(other.id)
-        .where(other.portal_id == Callback.portal_id, other.to_number == Callback.to_number)
-        .where(other.state.in_(IN_HAND), other.id != Callback.id)
-        .exists()
-    )
-    return (
-        select(Callback)
-        .where(Callback.state.in_(WAITING), Callback.due_at <= now)
-        .where(or_(Callback.leased_until.is_(None), Callback.leased_until < now))
-        .where(dialling < DIALS_PER_PORTAL, ~number_in_hand)
-        .order_by(Callback.due_at)
-        .limit(1)
-    )
-
-
-def claim() -> Claim | None:
-    """Take the next due callback, or None. Commits; a claim that is not followed up ends with its lease."""
-    with reading() as session:
-        # Looking costs no lock: most of the time there is nothing to claim.
-        if session.scalar(_due(utcnow()).with_only_columns(Callback.id)) is None:
-            return None
-    try:
-        with writing() as session:
-            return _claim(session, utcnow())
-    except IntegrityError:
-        return None  # A request for the same number was accepted in between: the scheduled one waits for it.
-
-
-def _claim(session: Session, now: datetime) -> Claim | None:
-    callback = session.scalar(_due(now).with_for_update(skip_locked=True))
-    if callback is None:
-        return None
-    if callback.expires_at < now:
-        _expire(callback, now)
-        return None
-    if callback.state == State.SCHEDULED:
-        callback.queue(now)
-    return Claim(callback.id, callback.portal_id, callback.lease(now, now + LEASE))
-
-
-def _expire(callback: Callback, now: datetime) -> None:
-    callback.expire(now)
-    callback.decide("expired", now, expires_at=callback.expires_at.isoformat())
 
 
 def process(claim: Claim) -> None:
@@ -136,7 +70,7 @@ def process(claim: Claim) -> None:
         return
     outcome: Accepted | Bitrix24Error
     try:
-        with rest.logged(access, "voximplant.callback.start", dial.parameters):
+        with rest.logged(access.portal_id, access.user_id, rest.Label("voximplant.callback.start", dial.parameters)):
             outcome = _dial_once(access, dial)
     except Bitrix24Error as error:
         outcome = error
@@ -162,7 +96,7 @@ def _access_for(claim: Claim) -> Access:
 def _not_dialled(claim: Claim, error: Bitrix24Error | Refusal) -> None:
     """There was no way to the portal; no attempt was made."""
     with writing() as session:
-        callback = _claimed(session, claim)
+        callback = claimed(session, claim)
         if callback is None:
             return
         now = utcnow()
@@ -179,19 +113,12 @@ def _is_passing(error: Bitrix24Error | Refusal) -> bool:
     return isinstance(error, NotSent | NoUsableAnswer | RefusedForNow) or error.code == "bitrix24_unavailable"
 
 
-def _claimed(session: Session, claim: Claim) -> Callback | None:
-    """The claimed callback, locked, if the claim still stands."""
-    callback = session.get(Callback, claim.callback_id, with_for_update=True)
-    stands = callback is not None and callback.state == State.QUEUED and callback.lease_fence == claim.lease_fence
-    return callback if stands else None
-
-
 def _fence(claim: Claim) -> Dial | None:
     """Commit that this attempt is about to dial; None when it was cancelled or taken over meanwhile."""
     with writing() as session:
         # The portal's row orders its dials: without it two workers could both see one dial in flight.
         session.get_one(Portal, claim.portal_id, with_for_update=True)
-        callback = _claimed(session, claim)
+        callback = claimed(session, claim)
         if callback is None:
             return None
         dialling = select(func.count()).where(Callback.portal_id == claim.portal_id)
@@ -231,8 +158,10 @@ def _record_once(dial: Dial, outcome: Accepted | Bitrix24Error) -> None:
         callback = session.get_one(Callback, dial.callback_id, with_for_update=True)
         attempt = session.get_one(Attempt, dial.attempt_id)
         now = utcnow()
-        if callback.state != State.DIALLING or callback.attempts[-1] is not attempt:
-            return  # Given up by a sweep, and perhaps already decided about: evidence only comes by events now.
+        given_up = callback.state == State.UNKNOWN and isinstance(outcome, Accepted)
+        if callback.attempts[-1] is not attempt or not (callback.state == State.DIALLING or given_up):
+            return  # Decided about meanwhile.
+        # An acceptance is evidence even after a sweep has given the attempt up.
         if isinstance(outcome, Accepted):
             _accepted(session, callback, attempt, outcome, now)
         else:
@@ -302,26 +231,3 @@ def _mark_line(portal_id: int, dial: Dial, outcome: Accepted) -> None:
         with writing() as session:
             portal = session.get_one(Portal, portal_id, with_for_update=True)
             portal.mark_foreign(dial.parameters["FROM_LINE"])
-
-
-def sweep() -> int:
-    """Give up attempts whose worker is gone, and waiting callbacks whose time is over; returns how many."""
-    with writing() as session:
-        now = utcnow()
-        abandoned = session.scalars(
-            select(Callback)
-            .where(Callback.state == State.DIALLING, Callback.leased_until < now)
-            .with_for_update(skip_locked=True)
-        ).all()
-        for callback in abandoned:
-            callback.lose_sight(callback.attempts[-1], now, "dial_interrupted")
-            callback.decide("abandoned", now, attempt=callback.attempts[-1].number)
-        late = session.scalars(
-            select(Callback)
-            .where(Callback.state.in_(WAITING), Callback.expires_at < now)
-            .where(or_(Callback.leased_until.is_(None), Callback.leased_until < now))
-            .with_for_update(skip_locked=True)
-        ).all()
-        for callback in late:
-            _expire(callback, now)
-    return len(abandoned) + len(late)

@@ -18,7 +18,7 @@ from bx24app.bitrix24.payloads import FramePost
 from bx24app.errors import NotInstalled, PortalUnreachable, Unverified
 from bx24app.extensions import reading, writing
 from bx24app.models import CredentialKind, Portal, PortalState, User, utcnow
-from bx24app.services import credentials, digests
+from bx24app.services import credentials, digests, rest
 from bx24app.services.connections import authorization_server, portals
 from bx24app.settings import settings
 
@@ -154,7 +154,8 @@ def open_page(post: FramePost) -> Opening:
         raise NotInstalled("portal not installed")
     place = place_of(post)
     try:
-        batch = ask_portal(portal.client_endpoint, post, place)
+        with rest.logged(portal.id, None, rest.Label("batch", {"cmd": ", ".join(_questions(place))})):
+            batch = ask_portal(portal.client_endpoint, post, place)
         app, profile = who(batch)
         if (app.CODE, str(app.ID)) != (portal.app_code, portal.app_id):
             _mismatch(post)
@@ -213,8 +214,8 @@ def _note(post: FramePost, portal: Portal, profile: Profile) -> User:
         if post.REFRESH_ID:
             tokens = tokens_of(post, row, profile.ID)
             credentials.keep(session, row, CredentialKind.PERSON, tokens)
-            if profile.ADMIN and row.state == PortalState.DISCONNECTED:
-                # The way back: any administrator who opens the app reconnects it.
+            if profile.ADMIN and row.state != PortalState.INSTALLED:
+                # The way back: any administrator whom the portal lets in reconnects it, or has paid.
                 credentials.keep(session, row, CredentialKind.SERVICE, tokens)
                 row.state = PortalState.INSTALLED
         return note_user(session, row, profile)

@@ -50,8 +50,8 @@ def _mask(parameters: Mapping[str, object]) -> dict[str, str]:
 
 
 @contextmanager
-def logged(access: Access, method: str, parameters: Mapping[str, object]) -> Iterator[None]:
-    """Write one row of the REST log about what happens inside."""
+def logged(portal_id: int, user_id: int | None, label: Label) -> Iterator[None]:
+    """Write one row of the REST log about what happens inside; ``user_id`` None: not known yet."""
     began, error = time.monotonic(), None
     try:
         yield
@@ -60,10 +60,10 @@ def logged(access: Access, method: str, parameters: Mapping[str, object]) -> Ite
         raise
     finally:
         row = RestCall(
-            portal_id=access.portal_id,
-            user_id=access.user_id,
-            method=method,
-            parameters=_mask(parameters),
+            portal_id=portal_id,
+            user_id=user_id,
+            method=label.method,
+            parameters=_mask(label.parameters),
             status=getattr(error, "status", None) or (200 if error is None else None),
             error=None if error is None else getattr(error, "error", "") or error.code,
             duration_ms=round((time.monotonic() - began) * 1000),
@@ -90,7 +90,7 @@ def ask(access: Access, label: Label, work: Callable[[PortalClient], T]) -> T:
 
 
 def _ask(access: Access, label: Label, work: Callable[[PortalClient], T]) -> T:
-    with logged(access, label.method, label.parameters):
+    with logged(access.portal_id, access.user_id, label):
         return work(portals.client(access.client_endpoint, access.access_token))
 
 

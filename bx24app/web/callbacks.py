@@ -9,8 +9,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, NotFound
 from bx24app.models import Source, State
-from bx24app.services import callbacks, numbers
-from bx24app.services.callbacks import Filter, Requested
+from bx24app.services import callback_lists, callbacks, numbers
+from bx24app.services.callback_lists import Filter
+from bx24app.services.callbacks import Requested
 from bx24app.services.tickets import Ticket
 from bx24app.web.guards import read_body, ticket_required
 from bx24app.web.views import callback_json
@@ -136,7 +137,7 @@ def start(ticket: Ticket) -> Response:
     )
     callback, seconds = accepted.callback, _wait_seconds()
     if seconds:
-        callback = callbacks.wait_until_dialled(ticket.portal_id, callback.id, seconds)
+        callback = callback_lists.wait_until_dialled(ticket.portal_id, callback.id, seconds)
     if accepted.replayed:
         return _answer(callback_json(callback), 200, **{"Idempotent-Replayed": "true"})
     return _answer(callback_json(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")
@@ -153,7 +154,7 @@ def show_all(ticket: Ticket) -> Response:
     digits = numbers.digits(query.q) if query.q else None
     if query.q and not digits:
         return _answer({"callbacks": [], "next_cursor": None})
-    found = callbacks.list_callbacks(
+    found = callback_lists.list_callbacks(
         ticket.portal_id,
         Filter(
             state=query.state,
@@ -174,7 +175,7 @@ def show_all(ticket: Ticket) -> Response:
 @ticket_required
 def show(ticket: Ticket, callback_id: str) -> Response:
     """One callback with its attempts and its why."""
-    return _answer(callback_json(callbacks.get(ticket.portal_id, _id(callback_id)), why=True))
+    return _answer(callback_json(callback_lists.get(ticket.portal_id, _id(callback_id)), why=True))
 
 
 @blueprint.patch("/<callback_id>")

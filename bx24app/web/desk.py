@@ -6,7 +6,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, make_response, render_template, request
 
-from bx24app.services import callbacks, desks
+from bx24app.services import callback_lists, desks
 from bx24app.services.tickets import Ticket
 from bx24app.web import views
 from bx24app.web.guards import ticket_required
@@ -34,7 +34,7 @@ def rows(ticket: Ticket) -> Response:
 @ticket_required
 def detail(ticket: Ticket, callback_id: UUID) -> str:
     """One callback's attempts and why."""
-    callback = callbacks.get(ticket.portal_id, callback_id)
+    callback = callback_lists.get(ticket.portal_id, callback_id)
     return render_template(
         "callbacks/detail.html",
         callback=views.rows(ticket.portal_id, [callback])[0],

@@ -170,7 +170,7 @@ def upgrade() -> None:
         "rest_call",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("portal_id", sa.Integer(), nullable=False),
-        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=True),
         sa.Column("method", sa.String(length=255), nullable=False),
         sa.Column("parameters", sa.JSON(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=True),
