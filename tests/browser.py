@@ -44,7 +44,8 @@ def watched_page(browser: Browser, viewport: ViewportSize) -> Iterator[Page]:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     context.close()
-    assert complaints == []
+    if complaints:
+        raise AssertionError(f"the browser complained: {complaints}")
 
 
 def screenshot(page: Page, name: str) -> None:

@@ -231,8 +231,8 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(params=["desktop"])
-def page(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Page]:
-    """A browser page; parametrize with "phone" for 360 px."""
+def page(request: pytest.FixtureRequest, chromium: Browser, app: Flask) -> Iterator[Page]:
+    """A browser page, closed before the app's server is; parametrize with "phone" for 360 px."""
     viewport = browser.PHONE if request.param == "phone" else browser.DESKTOP
     with browser.watched_page(chromium, viewport) as opened:
         yield opened

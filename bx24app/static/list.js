@@ -108,9 +108,13 @@ async function toggleDetails(row) {
   details.hidden = !details.hidden;
   button.setAttribute("aria-expanded", String(!details.hidden));
   if (details.hidden) return;
-  const response = await request(`/desk/callbacks/${row.dataset.id}`);
-  details.innerHTML = await response.text();
-  localTimes(details);
+  try {
+    const response = await request(`/desk/callbacks/${row.dataset.id}`);
+    details.innerHTML = await response.text();
+    localTimes(details);
+  } catch (error) {
+    details.textContent = error instanceof Problem ? error.message : connection.textContent;
+  }
 }
 
 const OUTCOMES = ["reached", "not_reached", "dial_again"];
