@@ -27,6 +27,11 @@ def changed(post: LaunchPost, **form: str) -> LaunchPost:
     return LaunchPost(post.handler, post.query | query, post.form | form)
 
 
+def fitting(post: LaunchPost, path: str) -> LaunchPost:
+    """The post with a placement that belongs to the page."""
+    return changed(post, PLACEMENT="CRM_LEAD_DETAIL_TAB") if path == "/placement" else post
+
+
 def test_a_page_is_opened_with_one_request_to_the_portal(manager: Actor, portal: FakePortal) -> None:
     lead = portal.crm.add_lead("Price list", "Clara", ["+49 30 901820"])
     manager.opens("CRM_LEAD_DETAIL_TAB", ID=str(lead))
@@ -86,7 +91,7 @@ def test_a_token_of_another_application_opens_nothing(
     other = fake.register_app("app.other", "s", "other.app", "http://a.b/", "http://a.b/", ("crm",))
     stolen = portal.install(other)
     before = counts(app)
-    response = post_frame(manager.client, path, stolen)
+    response = post_frame(manager.client, path, fitting(stolen, path))
     assert response.status_code == 403
     assert TICKET not in response.text
     assert counts(app) == before
@@ -99,7 +104,7 @@ def test_a_token_of_another_portal_opens_nothing(app: Flask, manager: Actor, fak
     stranger.installs()
     before = counts(app)
     foreign = changed(stranger.launches(), member_id=manager.portal.member_id)
-    response = post_frame(manager.client, path, foreign)
+    response = post_frame(manager.client, path, fitting(foreign, path))
     assert response.status_code == 403
     assert counts(app) == before
 
@@ -115,6 +120,8 @@ def test_a_token_of_another_portal_opens_nothing(app: Flask, manager: Actor, fak
         ({"member_id": "'; DROP TABLE portal; --"}, 400),
         ({"DOMAIN": ""}, 400),
         ({"PLACEMENT": "<script>"}, 400),
+        ({"PLACEMENT": "CRM_QUOTE_DETAIL_TAB"}, 400),
+        ({"PLACEMENT": "SOMETHING_NEW"}, 400),
         ({"PLACEMENT_OPTIONS": "{"}, 400),
         ({"PLACEMENT_OPTIONS": "[" * 50_000}, 400),
         ({"AUTH_ID": "x" * 600}, 400),
@@ -125,7 +132,8 @@ def test_forged_and_incomplete_posts_get_a_short_page(
     app: Flask, manager: Actor, path: str, form: dict[str, str], status: int
 ) -> None:
     before = counts(app)
-    response = post_frame(manager.client, path, changed(manager.launches(), **form))
+    post = fitting(manager.launches(), path)
+    response = post_frame(manager.client, path, changed(post, **form))
     assert response.status_code == status, response.text
     assert TICKET not in response.text
     assert "frame-ancestors" in response.headers["Content-Security-Policy"]
@@ -138,8 +146,9 @@ def test_nothing_is_sent_to_an_address_of_the_post(
 ) -> None:
     canary = fake.add_portal("canary")
     forged = {"DOMAIN": canary.domain, "SERVER_ENDPOINT": f"{canary.url}/rest/"}
-    post_frame(manager.client, path, changed(manager.launches(), **forged))
-    unknown = changed(manager.launches(), member_id=canary.member_id, **forged)
+    launch = fitting(manager.launches(), path)
+    post_frame(manager.client, path, changed(launch, **forged))
+    unknown = changed(launch, member_id=canary.member_id, **forged)
     assert post_frame(manager.client, path, unknown).status_code == 403
     assert canary.requests == []
 

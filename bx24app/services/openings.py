@@ -15,15 +15,17 @@ from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.crm import ENTITY_TYPES, Commands, commands_for
 from bx24app.bitrix24.errors import Bitrix24Error, Moved, NotSent, NoUsableAnswer, Refused, RefusedForNow
 from bx24app.bitrix24.payloads import FramePost
-from bx24app.errors import NotInstalled, PortalUnreachable, Unverified
+from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Unverified
 from bx24app.extensions import reading, writing
 from bx24app.models import CredentialKind, Portal, PortalState, User, utcnow
 from bx24app.services import credentials, digests, rest
 from bx24app.services.connections import authorization_server, portals
+from bx24app.services.manifest import manifest
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
 MAX_ID_DIGITS = 9
+OWN_PAGE = "DEFAULT"
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -83,6 +85,13 @@ def place_of(post: FramePost) -> Place:
     if kind in ENTITY_TYPES and entity_id:
         return Place(post.PLACEMENT, kind, entity_id)
     return Place(post.PLACEMENT)
+
+
+def check_placement(post: FramePost, *, own_page: bool) -> None:
+    """Refuse a placement that the manifest does not bind to this page; raises ``Malformed``."""
+    bound = {placement.code for placement in manifest().placements}
+    if (post.PLACEMENT == OWN_PAGE) != own_page or (not own_page and post.PLACEMENT not in bound):
+        raise Malformed(f"placement {post.PLACEMENT}")
 
 
 def _positive(text: str) -> int:

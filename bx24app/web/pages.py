@@ -27,6 +27,7 @@ def about() -> str:
 @frame_post_required
 def install(post: FramePost) -> Response:
     """Install on the portal; the page's script finishes and goes on to the desk."""
+    openings.check_placement(post, own_page=True)
     installation = installs.install(post)
     opening = installation.opening
     _frame_in(opening)
@@ -55,6 +56,7 @@ def placement(post: FramePost) -> Response:
 
 
 def _open(post: FramePost, *, compact: bool) -> Response:
+    openings.check_placement(post, own_page=not compact)
     opening = _opened(post)
     _frame_in(opening)
     customer = desks.read_customer(opening)
@@ -85,6 +87,7 @@ def _frame_in(opening: Opening) -> None:
 @frame_post_required
 def session(post: FramePost) -> Response:
     """A new ticket for a page that is open longer than an hour."""
+    openings.check_placement(post, own_page=post.PLACEMENT == openings.OWN_PAGE)
     opening = openings.open_page(post)
     ticket, expires_at = tickets.issue(desks.ticket_for(opening, desks.read_customer(opening)))
     return jsonify({"ticket": ticket, "expires_at": expires_at.isoformat()})
