@@ -142,11 +142,13 @@ def environ(fake: FakeBitrix24, database_url: str, serving: Serving) -> dict[str
 
 
 @pytest.fixture
-def app(environ: dict[str, str], serving: Serving) -> Iterator[Flask]:
+def app(environ: dict[str, str], serving: Serving, fake: FakeBitrix24) -> Iterator[Flask]:
     """The app, also reachable under its PUBLIC_URL, so that events and browsers find it."""
     application = create_app(environ)
     serving.serve(application)
     yield application
+    # In this order nobody asks the app for anything any more when its database goes.
+    fake.stop()
     serving.stop()
     with application.app_context():
         pool = db.engine.pool

@@ -118,9 +118,18 @@ def test_a_portal_without_lines_says_what_to_do(page: Page, portal: FakePortal, 
     portal.lines.clear()
     manager.asks("GET", "/lines?refresh=1")
     page.goto(f"{portal.url}/marketplace/app/{manager.application.client_id}/?user=2")
-    expect(frame(page).get_by_text("This Bitrix24 has no telephone line yet")).to_be_visible()
+    tab = frame(page)
+    note = tab.get_by_text("This Bitrix24 has no telephone line yet")
+    expect(note).to_be_visible()
+    expect(tab.get_by_role("button", name="Call", exact=True)).to_be_disabled()
     no_scroll_bar(page)
     shoot(page, "no-lines")
+    portal.lines["reg7"] = FakeLine("A new line")
+    tab.get_by_role("button", name="Refresh the list of lines").click()
+    expect(tab.get_by_label("Line", exact=True)).to_have_value("reg7")
+    expect(tab.get_by_text("Rings first: A new line")).to_be_visible()
+    expect(note).to_be_hidden()
+    expect(tab.get_by_role("button", name="Call", exact=True)).to_be_enabled()
 
 
 def test_the_page_is_light(page: Page, portal: FakePortal, manager: Actor) -> None:

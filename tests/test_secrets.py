@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,10 +101,19 @@ def test_no_secret_is_in_a_traceback(fake: FakeBitrix24, monkeypatch: pytest.Mon
     """The address of the documented way holds the secrets: no exception may carry it."""
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
     client_secret, token = secrets.token_hex(16), secrets.token_hex(16)
-    fake.auth_server.faults.add("error", code="NO_AUTH_FOUND", status=401, times=2)
-    fake.auth_server.faults.add("drop_before", times=2)
+    for path in ("oauth/token", "app.info"):
+        # The body is said not to be read, and then the connection of the documented way breaks.
+        fake.auth_server.faults.add("error", path, code="NO_AUTH_FOUND", status=401)
+        fake.auth_server.faults.add("drop_before", path)
     server = AuthorizationServer(fake.auth_server.url, "app.1", client_secret)
-    for ask in (lambda: server.renew(token), lambda: server.app_info(token)):
+    nobody = AuthorizationServer("http://127.0.0.1:1", "app.1", client_secret)
+    asks: list[Callable[[], object]] = [
+        lambda: server.renew(token),
+        lambda: server.app_info(token),
+        # A connection that is refused: urllib3 writes the whole address into its error.
+        lambda: nobody._get("/rest/app.info", auth=token, client_secret=client_secret),
+    ]
+    for ask in asks:
         with pytest.raises(Bitrix24Error) as caught:
             ask()
         error: BaseException | None = caught.value

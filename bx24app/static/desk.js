@@ -109,6 +109,13 @@ function showWhoRings() {
   hint.textContent = chosen ? text.replace("{line}", chosen.textContent) : "";
 }
 
+// Without a line nothing can be dialled, and the note says what to do.
+function showWhetherToCall() {
+  const none = line.options.length === 0;
+  call.disabled = none;
+  byId("no-lines").hidden = !none;
+}
+
 function callFromOwnPhone() {
   clearErrors();
   const number = chosenNumber();
@@ -132,6 +139,7 @@ async function refresh(button, name, select, keepFirst) {
     }));
     select.disabled = select.options.length === 0;
     showWhoRings();
+    showWhetherToCall();
   } catch (error) {
     say(result, error instanceof Problem ? error.message : result.dataset.offline, "warning");
   } finally {

@@ -69,7 +69,9 @@ class FakeBitrix24:
         return self
 
     def stop(self) -> None:
-        """Stop everything."""
+        """Stop everything; what the event queues hold is delivered first. Does nothing the second time."""
+        if not self._running:
+            return
         self.auth_server.faults.release()
         for portal in self.portals.values():
             portal.stop()
