@@ -5,6 +5,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -197,16 +198,24 @@ def manager(administrator: Actor, portal: FakePortal) -> Actor:
     return actor
 
 
+@contextmanager
+def working(app: Flask, dials: int = 4) -> Iterator[Worker]:
+    """A worker at work in this process, gone at the end whatever the test found."""
+    running = Worker(app, dials)
+    thread = threading.Thread(target=running.run, name="worker", daemon=True)
+    thread.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
 @pytest.fixture
 def worker(app: Flask) -> Iterator[Worker]:
-    """A worker at work in this process."""
-    running = Worker(app, dials=4)
-    thread = threading.Thread(target=running.run, name="worker")
-    thread.start()
-    yield running
-    running.stop()
-    thread.join(timeout=10)
-    assert not thread.is_alive()
+    with working(app) as running:
+        yield running
 
 
 Eventually = Callable[[Callable[[], bool]], None]

@@ -11,10 +11,10 @@ from sqlalchemy.exc import OperationalError
 
 from bx24app.extensions import reading, writing
 from bx24app.models import Callback, Credential, Portal, PortalState
-from bx24app.services import claiming, credentials, dialling
+from bx24app.services import claiming, credentials, dialling, rest
 from bx24app.worker import Worker
 from tests.actors import CUSTOMER, Actor, json_of
-from tests.conftest import Eventually
+from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeLine, FakePortal
 from tests.fake_bitrix24.people import CALL_ANY
 
@@ -245,14 +245,11 @@ def test_at_most_two_dials_of_a_portal_are_in_flight(
 ) -> None:
     hanging = [portal.faults.add("hang_after", START, seconds=0.8) for _ in range(3)]
     ids = [asks(manager, number=f"+493090182{n}") for n in range(3)]
-    running = Worker(app, dials=8)
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    eventually(hanging[1].received.is_set)
-    assert [manager.sees(id)["state"] for id in ids] == ["dialling", "dialling", "queued"]
-    eventually(lambda: all(manager.sees(id)["state"] == "started" for id in ids))
-    running.stop()
-    thread.join()
+    with working(app, dials=8):
+        eventually(hanging[1].received.is_set)
+        assert sorted(manager.sees(id)["state"] for id in ids) == ["dialling", "dialling", "queued"]
+        assert not hanging[2].received.is_set()
+        eventually(lambda: all(manager.sees(id)["state"] == "started" for id in ids))
 
 
 def test_a_resolved_unknown_is_dialled_once_more_on_request(
@@ -323,7 +320,7 @@ def test_an_acceptance_that_comes_after_the_attempt_was_given_up_is_evidence(
             assert claim is not None
             dialling.process(claim)
 
-    thread = threading.Thread(target=dial)
+    thread = threading.Thread(target=dial, daemon=True)
     thread.start()
     assert asked.received.wait(5)
     with app.app_context():
@@ -352,4 +349,21 @@ def test_an_answer_survives_a_database_that_fails_for_a_moment(
         claim = claiming.claim()
         assert claim is not None
         dialling.process(claim)
+    assert manager.sees(id)["state"] == "started"
+
+
+def test_a_log_that_cannot_be_written_costs_no_answer(
+    app: Flask, manager: Actor, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = asks(manager)
+    with app.app_context():
+        claim = claiming.claim()
+        assert claim is not None
+
+        def failing(_: rest.Exchange) -> None:
+            raise OperationalError("", {}, Exception("disk full"))
+
+        monkeypatch.setattr(rest.Exchange, "write", failing)
+        with pytest.raises(OperationalError):
+            dialling.process(claim)
     assert manager.sees(id)["state"] == "started"

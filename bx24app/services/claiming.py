@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
@@ -28,10 +28,12 @@ class Claim:
 def _due(now: datetime) -> Select[Callback]:
     """Waiting callbacks of portals with a dial to spare, oldest first, each for one worker only."""
     other = aliased(Callback)
+    # What a worker has claimed will be dialled in a moment, and counts.
+    taken = and_(other.state == State.QUEUED, other.leased_until >= now)
     dialling = (
         select(func.count())
         .select_from(other)
-        .where(other.portal_id == Callback.portal_id, other.state == State.DIALLING)
+        .where(other.portal_id == Callback.portal_id, or_(other.state == State.DIALLING, taken))
         .scalar_subquery()
     )
     number_in_hand = (

@@ -68,13 +68,12 @@ def process(claim: Claim) -> None:
     if dial is None:
         log_here.info("claim_lost")
         return
-    outcome: Accepted | Bitrix24Error
-    try:
-        with rest.logged(access.portal_id, access.user_id, rest.Label("voximplant.callback.start", dial.parameters)):
-            outcome = _dial_once(access, dial)
-    except Bitrix24Error as error:
-        outcome = error
+    exchange = rest.Exchange(access.portal_id, access.user_id, rest.Label("voximplant.callback.start", dial.parameters))
+    outcome = _dial_once(access, dial)
+    exchange.end(outcome if isinstance(outcome, Bitrix24Error) else None)
+    # The answer first: no other write may come between it and its record.
     _record(dial, outcome)
+    exchange.write()
     number = mask_number(dial.parameters["TO_NUMBER"])
     log_here.info("dialled", outcome=getattr(outcome, "code", "started"), number=number)
     _follow_up(access, dial, outcome)
@@ -135,10 +134,13 @@ def _fence(claim: Claim) -> Dial | None:
         return Dial(callback.id, attempt.id, parameters)
 
 
-def _dial_once(access: Access, dial: Dial) -> Accepted:
-    """The one request of the attempt, on a fresh connection. Raises ``Bitrix24Error``."""
-    with portals.dialler(access.client_endpoint, access.access_token) as client:
-        return telephony.read_accepted(client.invoke("voximplant.callback.start", dial.parameters))
+def _dial_once(access: Access, dial: Dial) -> Accepted | Bitrix24Error:
+    """The one request of the attempt, on a fresh connection."""
+    try:
+        with portals.dialler(access.client_endpoint, access.access_token) as client:
+            return telephony.read_accepted(client.invoke("voximplant.callback.start", dial.parameters))
+    except Bitrix24Error as error:
+        return error
 
 
 def _record(dial: Dial, outcome: Accepted | Bitrix24Error) -> None:

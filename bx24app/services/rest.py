@@ -49,27 +49,39 @@ def _mask(parameters: Mapping[str, object]) -> dict[str, str]:
     }
 
 
+class Exchange:
+    """One request and its answer, for the REST log; begins when made."""
+
+    def __init__(self, portal_id: int, user_id: int | None, label: Label) -> None:
+        self._row = RestCall(
+            portal_id=portal_id, user_id=user_id, method=label.method, parameters=_mask(label.parameters)
+        )
+        self._began = time.monotonic()
+
+    def end(self, error: Bitrix24Error | None) -> None:
+        """Note how it went; ``error`` None: answered."""
+        self._row.status = getattr(error, "status", None) or (200 if error is None else None)
+        self._row.error = None if error is None else getattr(error, "error", "") or error.code
+        self._row.duration_ms = round((time.monotonic() - self._began) * 1000)
+
+    def write(self) -> None:
+        """Keep it; commits."""
+        with writing() as session:
+            session.add(self._row)
+
+
 @contextmanager
 def logged(portal_id: int, user_id: int | None, label: Label) -> Iterator[None]:
     """Write one row of the REST log about what happens inside; ``user_id`` None: not known yet."""
-    began, error = time.monotonic(), None
+    exchange = Exchange(portal_id, user_id, label)
     try:
         yield
-    except Bitrix24Error as caught:
-        error = caught
+    except Bitrix24Error as error:
+        exchange.end(error)
+        exchange.write()
         raise
-    finally:
-        row = RestCall(
-            portal_id=portal_id,
-            user_id=user_id,
-            method=label.method,
-            parameters=_mask(label.parameters),
-            status=getattr(error, "status", None) or (200 if error is None else None),
-            error=None if error is None else getattr(error, "error", "") or error.code,
-            duration_ms=round((time.monotonic() - began) * 1000),
-        )
-        with writing() as session:
-            session.add(row)
+    exchange.end(None)
+    exchange.write()
 
 
 def ask(access: Access, label: Label, work: Callable[[PortalClient], T]) -> T:
