@@ -1,7 +1,7 @@
 """In a real browser: install, open a lead, call, answer both phones, follow the call to its end."""
 
 import pytest
-from playwright.sync_api import FrameLocator, Locator, Page, expect
+from playwright.sync_api import FrameLocator, Locator, Page, Route, expect
 
 from bx24app.worker import Worker
 from tests.actors import Actor
@@ -175,8 +175,31 @@ def test_the_page_speaks_russian(page: Page, portal: FakePortal, installed: Acto
 def test_the_keyboard_is_enough(page: Page, portal: FakePortal, installed: Actor, worker: Worker) -> None:
     lead = portal.crm.add_lead("Lead", "Clara", ["+49 30 901820"])
     tab = opens_card(page, portal, "lead", lead)
+    expect(tab.get_by_role("button", name="Call", exact=True)).to_be_enabled()
     tab.get_by_label("Phone number").focus()
     page.keyboard.press("Enter")
+    expect(state(tab)).to_have_text("Ringing Sales line: your team's phones")
+
+
+def test_a_press_before_the_script_is_there_does_not_leave_the_page(
+    page: Page, portal: FakePortal, installed: Actor, worker: Worker
+) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/desk.js", hold)
+    lead = portal.crm.add_lead("Lead", "Clara", ["+49 30 901820"])
+    page.goto(f"{portal.url}/crm/lead/details/{lead}/?user=2", wait_until="commit")
+    page.get_by_role("tab", name="Callbacks").click(no_wait_after=True)
+    tab = frame(page)
+    tab.get_by_label("Phone number").press("Enter", no_wait_after=True)
+    page.wait_for_timeout(300)
+    expect(tab.get_by_role("button", name="Call", exact=True)).to_be_disabled()
+    held[0].continue_()
+    expect(tab.get_by_role("button", name="Call", exact=True)).to_be_enabled()
+    tab.get_by_label("Phone number").press("Enter")
     expect(state(tab)).to_have_text("Ringing Sales line: your team's phones")
 
 

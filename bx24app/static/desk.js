@@ -171,8 +171,10 @@ byId("own-phone").addEventListener("click", callFromOwnPhone);
 byId("refresh-lines").addEventListener("click", (event) => refresh(event.currentTarget, "lines", line, false));
 byId("refresh-voices").addEventListener("click", (event) => refresh(event.currentTarget, "voices", byId("voice_id"), true));
 byId("settings-form")?.addEventListener("submit", saveSettings);
+byId("settings-form")?.querySelector("[type=submit]").removeAttribute("disabled");
 
 showWhoRings();
+showWhetherToCall();
 follow();
 frame.followHeight();
 frame.init();
