@@ -11,7 +11,7 @@ import click
 import structlog
 from flask import Flask
 
-from bx24app.services import claiming, credentials, dialling, events, rest, waking
+from bx24app.services import claiming, credentials, dialling, events, life_cycle, rest, waking
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -25,6 +25,14 @@ CHORES: tuple[tuple[float, Callable[[], int]], ...] = (
     (60.0, events.forget_strangers),
     (60.0, credentials.forget_idle),
     (600.0, rest.forget_old_calls),
+    (600.0, life_cycle.forget_uninstalled),
+)
+# The same, but they ask Bitrix24: in a thread of their own, for a portal that hangs must not keep others waiting.
+ERRANDS: tuple[tuple[float, Callable[[], int]], ...] = (
+    (1.0, life_cycle.confirm_removals),
+    (5.0, life_cycle.bind_again),
+    (5.0, life_cycle.ask_payment),
+    (600.0, credentials.keep_alive),
 )
 
 
@@ -35,7 +43,7 @@ class Worker:
         self._app = app
         self._dials = dials
         self._stopping = threading.Event()
-        self._next_at = [0.0] * len(CHORES)
+        self._next_at: dict[Callable[[], int], float] = {}
 
     def stop(self) -> None:
         """Take nothing new; dials in flight are finished."""
@@ -45,6 +53,8 @@ class Worker:
     def run(self) -> None:
         """Work until stopped, then wait for the dials in flight (70 s at most, by their time-outs)."""
         log.info("worker_started", dials=self._dials)
+        errands = threading.Thread(target=self._run_errands, name="errands", daemon=True)
+        errands.start()
         with ThreadPoolExecutor(self._dials, thread_name_prefix="dial") as pool:
             in_flight: set[Future[None]] = set()
             while not self._stopping.is_set():
@@ -53,18 +63,22 @@ class Worker:
                 if claim is not None:
                     in_flight.add(pool.submit(self._process, claim))
                     continue
-                self._do_chores()
+                self._do_due(CHORES)
                 waking.wait(POLL_SECONDS)
         log.info("worker_stopped")
 
     def _process(self, claim: claiming.Claim) -> None:
         self._guarded(lambda: dialling.process(claim))
 
-    def _do_chores(self) -> None:
-        now = time.monotonic()
-        for number, (seconds, chore) in enumerate(CHORES):
-            if self._next_at[number] <= now:
-                self._next_at[number] = now + seconds
+    def _run_errands(self) -> None:
+        """Until stopped; an errand that is cut off then is done by the next worker."""
+        while not self._stopping.wait(POLL_SECONDS):
+            self._do_due(ERRANDS)
+
+    def _do_due(self, chores: tuple[tuple[float, Callable[[], int]], ...]) -> None:
+        for seconds, chore in chores:
+            if self._next_at.get(chore, 0.0) <= time.monotonic():
+                self._next_at[chore] = time.monotonic() + seconds
                 self._guarded(chore)
 
     def _guarded(self, work: Callable[[], T]) -> T | None:

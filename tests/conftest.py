@@ -25,6 +25,7 @@ from tests.actors import Actor
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 
 SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
+LIFE_CYCLE = ("ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL", "ONAPPPAYMENT")
 LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -178,7 +179,7 @@ def application(fake: FakeBitrix24, environ: dict[str, str]) -> FakeApp:
         install_url=f"{url}/install",
         app_url=f"{url}/",
         scopes=SCOPES,
-        event_urls={"ONAPPINSTALL": f"{url}/events", "ONAPPUNINSTALL": f"{url}/events"},
+        event_urls=dict.fromkeys(LIFE_CYCLE, f"{url}/events"),
     )
 
 

@@ -4,7 +4,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from bx24app.extensions import reading, writing
-from bx24app.models import Credential, Portal, PortalState
+from bx24app.models import Portal, PortalState
 from bx24app.services.manifest import manifest
 from tests.actors import Actor, json_of, post_frame
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
@@ -77,42 +77,6 @@ def test_the_platform_tells_the_application_token(app: Flask, administrator: Act
     assert [(d.event, d.status) for d in portal.events.deliveries] == [("ONAPPINSTALL", 200)]
     [row] = portals(app)
     assert row.application_token_digest is not None
-
-
-def test_uninstalling_deletes_what_belonged_to_the_portal(app: Flask, administrator: Actor, portal: FakePortal) -> None:
-    administrator.installs()
-    portal.events.wait_until_idle()
-    portal.uninstall(administrator.application)
-    portal.events.wait_until_idle()
-    assert portal.events.deliveries[-1].status == 200
-    assert portals(app) == []
-    with app.app_context(), reading() as session:
-        assert session.scalars(select(Credential)).all() == []
-
-
-def test_uninstalling_without_cleaning_keeps_the_settings_only(
-    app: Flask, administrator: Actor, portal: FakePortal
-) -> None:
-    administrator.installs()
-    portal.events.wait_until_idle()
-    portal.uninstall(administrator.application, clean=False)
-    portal.events.wait_until_idle()
-    [row] = portals(app)
-    assert (row.state, row.application_token_digest) == (PortalState.UNINSTALLED, None)
-    with app.app_context(), reading() as session:
-        assert session.scalars(select(Credential)).all() == []
-
-
-def test_the_app_can_be_installed_again_after_uninstalling(
-    app: Flask, administrator: Actor, portal: FakePortal
-) -> None:
-    administrator.installs()
-    portal.events.wait_until_idle()
-    portal.uninstall(administrator.application)
-    portal.events.wait_until_idle()
-    assert administrator.installs().status_code == 200
-    assert administrator.opens().status_code == 200
-    assert [row.state for row in portals(app)] == [PortalState.INSTALLED]
 
 
 def test_two_portals_stay_apart(app: Flask, administrator: Actor, fake: FakeBitrix24) -> None:

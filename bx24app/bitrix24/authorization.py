@@ -47,6 +47,7 @@ class _Install(BaseModel):
     member_id: str = Field(min_length=1)
     client_endpoint: str = Field(min_length=1)
     domain: str = Field(min_length=1)
+    installed: bool = True
     status: str = "F"
 
 

@@ -12,8 +12,8 @@ Bitrix24Error
       +-- AccessDenied        the user lacks a right
       +-- InsufficientScope   the app lacks a scope
       +-- ApplicationRemoved  the app is not installed there any more
+      |    +-- PortalGone     nor is the portal there
       +-- PaymentRequired     the trial or the paid period is over
-      +-- PortalGone          the portal was closed
       +-- MethodUnknown       not on this portal
       +-- MethodRefused       the method's own words (ERROR_CORE and every code we do not list)
 
@@ -105,16 +105,16 @@ class ApplicationRemoved(Refused):
     code = "application_removed"
 
 
+class PortalGone(ApplicationRemoved):
+    """The portal was deleted or closed."""
+
+    code = "portal_gone"
+
+
 class PaymentRequired(Refused):
     """The application's or the portal's paid period is over."""
 
     code = "payment_required"
-
-
-class PortalGone(Refused):
-    """The portal was deleted or closed."""
-
-    code = "portal_gone"
 
 
 class MethodUnknown(Refused):

@@ -14,7 +14,7 @@ from bx24app.models.callback import (
     State,
 )
 from bx24app.models.columns import utcnow
-from bx24app.models.credential import Credential, CredentialKind, CredentialState
+from bx24app.models.credential import Credential, CredentialState
 from bx24app.models.digest_key import DigestKey
 from bx24app.models.portal import Portal, PortalState
 from bx24app.models.received_event import ReceivedEvent
@@ -30,7 +30,6 @@ __all__ = [
     "Attempt",
     "Callback",
     "Credential",
-    "CredentialKind",
     "CredentialState",
     "Decision",
     "DigestKey",

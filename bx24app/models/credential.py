@@ -14,15 +14,6 @@ from bx24app.models.columns import At, Code, Key, PortalKey, utcnow
 EXPIRY_MARGIN = timedelta(seconds=30)
 
 
-class CredentialKind(StrEnum):
-    """Who the credential works for."""
-
-    SERVICE = "service"
-    """The portal's own: line list, history, website callbacks."""
-    PERSON = "person"
-    """One visitor's: the callbacks this person starts."""
-
-
 class CredentialState(StrEnum):
     """Whether the tokens can still be used."""
 
@@ -31,15 +22,19 @@ class CredentialState(StrEnum):
 
 
 class Credential(Base):
-    """The tokens of one person (or the service) on one portal."""
+    """The tokens of one person on one portal, each kept once: renewing one copy would void every other."""
 
     __tablename__ = "credential"
-    __table_args__ = (UniqueConstraint("portal_id", "kind", "user_id"),)
+    __table_args__ = (UniqueConstraint("portal_id", "user_id"),)
 
     id: Mapped[Key]
     portal_id: Mapped[PortalKey]
-    kind: Mapped[Code]
     user_id: Mapped[int]
+    # Whom the platform named with the last tokens: the app of a dismissed person is moved to a system user.
+    acting_as: Mapped[int]
+    # Since when these tokens also serve the portal (line list, history, website callbacks): those of an
+    # administrator. The first alive is used, the others stand by.
+    service_since: Mapped[At | None]
     access_token_sealed: Mapped[str] = mapped_column(Text)
     refresh_token_sealed: Mapped[str] = mapped_column(Text)
     expires_at: Mapped[At]
@@ -96,8 +91,5 @@ class Credential(Base):
 
     def die(self, reason: str) -> None:
         """The tokens are refused for good: expired, revoked, or their owner dismissed."""
-        self.state, self.dead_reason, self.renewing_until = (
-            CredentialState.DEAD,
-            reason,
-            None,
-        )
+        self.state, self.dead_reason = CredentialState.DEAD, reason
+        self.renewing_until = self.service_since = None

@@ -51,6 +51,14 @@ class Portal(Base):
     bound_manifest: Mapped[Digest | None]
     bound_at: Mapped[At | None]
     installed_at: Mapped[At]
+    # What was kept of an uninstalled portal goes some days after this.
+    uninstalled_at: Mapped[At | None]
+    # ONAPPUNINSTALL came; we ask the authorization server before anything is deleted.
+    removal_told_at: Mapped[At | None]
+    removal_keeps_settings: Mapped[bool] = mapped_column(default=False)
+    # ONAPPPAYMENT proves nothing: it only makes us ask.
+    payment_hinted_at: Mapped[At | None]
+    payment_asked_at: Mapped[At | None]
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow, onupdate=utcnow)
 
@@ -58,6 +66,15 @@ class Portal(Base):
         """Take the portal's new address, confirmed by the authorization server."""
         self.domain = domain
         self.client_endpoint = client_endpoint
+
+    def leave(self, at: datetime) -> None:
+        """The app was removed from the portal."""
+        self.state, self.uninstalled_at, self.removal_told_at = PortalState.UNINSTALLED, at, None
+
+    def join(self, at: datetime) -> None:
+        """The app was installed, for the first time or again."""
+        self.state, self.installed_at = PortalState.INSTALLED, at
+        self.uninstalled_at = self.removal_told_at = None
 
     def keep_lines(self, lines: dict[str, str], at: datetime) -> None:
         """Remember the lines the portal listed (id -> name)."""

@@ -1,6 +1,6 @@
 """Bringing a portal's placements and event handlers into line with the manifest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -95,19 +95,31 @@ def is_due(portal: Portal) -> bool:
     return portal.bound_manifest != manifest_digest() and not tried_lately
 
 
+LABEL = rest.Label("placement.bind, event.bind", {})
+
+
 def reconcile(access: Access) -> list[Problem]:
     """Bind what is missing and unbind what is no longer wanted, with an administrator's access; idempotent.
 
     Returns what could not be bound. Remembers the manifest when all of it was.
     """
+    return _reconciled(access.portal_id, lambda: rest.ask(access, LABEL, _reconcile))
+
+
+def reconcile_for_portal(portal_id: int) -> list[Problem]:
+    """The same under the portal's own access; raises ``PortalDisconnected``."""
+    return _reconciled(portal_id, lambda: rest.ask_for_portal(portal_id, LABEL, _reconcile))
+
+
+def _reconciled(portal_id: int, work: Callable[[], list[Problem]]) -> list[Problem]:
     try:
-        problems = rest.ask(access, rest.Label("placement.bind, event.bind", {}), _reconcile)
+        problems = work()
     except InsufficientScope as error:
         problems = [_problem("scope", error)]
     except Bitrix24Error as error:
         problems = [_problem("portal", error)]
     with writing() as session:
-        portal = session.get_one(Portal, access.portal_id, with_for_update=True)
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
         portal.bound_manifest = None if problems else manifest_digest()
         portal.bound_at = utcnow()
     return problems

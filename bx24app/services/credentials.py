@@ -3,21 +3,21 @@
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import Tokens
 from bx24app.bitrix24.errors import ApplicationRemoved, Bitrix24Error, CredentialRefused, PaymentRequired
 from bx24app.crypto import keyring
-from bx24app.errors import Bitrix24Unavailable, PortalDisconnected
+from bx24app.errors import Bitrix24Unavailable, PortalDisconnected, Refusal
 from bx24app.extensions import reading, writing
 from bx24app.models import (
     FINAL,
     Callback,
     Credential,
-    CredentialKind,
     CredentialState,
     Portal,
     PortalState,
@@ -32,6 +32,11 @@ LEASE_SECONDS = 25.0
 WAIT_SECONDS = 15.0
 POLL_SECONDS = 0.1
 IDLE_PERSON = timedelta(hours=2)
+# One serves the portal, three stand by.
+MAX_ADMINISTRATORS = 4
+# Well before the 180 days of a refresh token, and rarely: the platform blocks apps that renew for nothing.
+IDLE_TOKENS = timedelta(days=120)
+RENEWED_AT_ONCE = 10
 
 
 @dataclass(frozen=True)
@@ -59,46 +64,96 @@ def _access(portal: Portal, credential: Credential) -> Access:
     )
 
 
-def keep(session: Session, portal: Portal, kind: CredentialKind, tokens: Tokens) -> Credential:
-    """Store a person's tokens inside the caller's transaction; the service has one credential per portal."""
-    query = select(Credential).where(Credential.portal_id == portal.id, Credential.kind == kind)
-    if kind == CredentialKind.PERSON:
-        query = query.where(Credential.user_id == tokens.user_id)
+def keep(session: Session, portal: Portal, tokens: Tokens, *, administrator: bool | None) -> Credential:
+    """Store a person's tokens inside the caller's transaction, which has locked the portal.
+
+    An administrator's also serve the portal, or stand by. ``administrator`` None: not known now, so as before.
+    """
+    query = select(Credential).where(Credential.portal_id == portal.id, Credential.user_id == tokens.user_id)
     credential = session.scalar(query.with_for_update())
     if credential is None:
-        credential = Credential(portal_id=portal.id, kind=kind)
+        credential = Credential(portal_id=portal.id, user_id=tokens.user_id)
         session.add(credential)
-    credential.user_id = tokens.user_id
+    credential.acting_as = tokens.user_id
     credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
+    if administrator is not None:
+        others = session.scalars(_serving(portal.id).where(Credential.user_id != tokens.user_id)).all()
+        if not administrator and others:
+            credential.service_since = None
+        elif administrator and credential.service_since is None and len(others) < MAX_ADMINISTRATORS:
+            credential.service_since = utcnow()
     return credential
 
 
-def service_credential_id(portal_id: int) -> int:
-    """The portal's own credential; raises ``PortalDisconnected`` when it is dead or the portal is not in use."""
-    with reading() as session:
-        found = session.scalar(
-            select(Credential.id)
-            .join(Portal, Portal.id == Credential.portal_id)
-            .where(
-                Credential.portal_id == portal_id,
-                Credential.kind == CredentialKind.SERVICE,
-                Credential.state == CredentialState.ALIVE,
-                Portal.state == PortalState.INSTALLED,
-            )
+def _serving(portal_id: int) -> Select[Credential]:
+    """The live credentials that may serve a portal: the one in use first, then those that stand by."""
+    return (
+        select(Credential)
+        .where(
+            Credential.portal_id == portal_id,
+            Credential.service_since.is_not(None),
+            Credential.state == CredentialState.ALIVE,
         )
+        .order_by(Credential.service_since, Credential.id)
+    )
+
+
+def administrators(portal_id: int) -> list[int]:
+    """The ids of the people under whose tokens the portal is served: the present one, then the standby ones."""
+    with reading() as session:
+        return list(session.scalars(_serving(portal_id).with_only_columns(Credential.user_id)))
+
+
+def service_credential_id(portal_id: int, *states: PortalState) -> int:
+    """The credential that serves the portal; raises ``PortalDisconnected`` when none is left.
+
+    So does a portal in another state than ``states`` (default: installed).
+    """
+    query = (
+        _serving(portal_id)
+        .join(Portal, Portal.id == Credential.portal_id)
+        .where(Portal.state.in_(states or (PortalState.INSTALLED,)))
+    )
+    with reading() as session:
+        found = session.scalar(query.with_only_columns(Credential.id).limit(1))
     if found is None:
         raise PortalDisconnected
     return found
 
 
+def service_access(portal_id: int, *states: PortalState) -> Access:
+    """The portal's own access; the next administrator takes over from one whose tokens are dead.
+
+    Raises ``PortalDisconnected`` when none is left, or what ``access`` raises.
+    """
+    for _ in range(MAX_ADMINISTRATORS):
+        try:
+            return access(service_credential_id(portal_id, *states))
+        except CredentialRefused:
+            continue  # Buried by now.
+    raise PortalDisconnected
+
+
+def stand_back(credential_id: int) -> bool:
+    """Let the other administrators serve the portal first; False when there is no other."""
+    with writing() as session:
+        credential = _locked(session, credential_id)
+        if credential is None or credential.service_since is None:
+            return True
+        if not session.scalars(_serving(credential.portal_id).where(Credential.id != credential_id)).first():
+            return False
+        credential.service_since = utcnow()
+        return True
+
+
 def person_credential_id(portal_id: int, user_id: int) -> int | None:
-    """This person's own live credential, or None."""
+    """This person's own live credential, or None; one that was moved to a system user is nobody's own any more."""
     with reading() as session:
         return session.scalar(
             select(Credential.id).where(
                 Credential.portal_id == portal_id,
-                Credential.kind == CredentialKind.PERSON,
                 Credential.user_id == user_id,
+                Credential.acting_as == user_id,
                 Credential.state == CredentialState.ALIVE,
             )
         )
@@ -153,7 +208,7 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
         _renewal_failed(credential_id, lease, error)
         raise
     with writing() as session:
-        session.get(Credential, credential_id, with_for_update=True)
+        _locked(session, credential_id)
         credential, portal = _load(session, credential_id)
         if credential.fence != lease:
             # Our lease ended and somebody else renewed or reinstalled: theirs are newer.
@@ -161,8 +216,12 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
         if tokens.member_id != portal.member_id:
             credential.die("other_portal")
             raise PortalDisconnected
+        # A renamed portal's new address comes with the tokens, from the authorization server itself.
+        if tokens.client_endpoint != portal.client_endpoint:
+            log.info("portal_moved", member_id=portal.member_id)
+            portal.move(urlsplit(tokens.client_endpoint).netloc, tokens.client_endpoint)
         # The platform moves the app of a dismissed person to a system user: another id is no error.
-        credential.user_id = tokens.user_id or credential.user_id
+        credential.acting_as = tokens.user_id or credential.acting_as
         credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
         return _access(portal, credential)
 
@@ -195,24 +254,54 @@ def _locked(session: Session, credential_id: int) -> Credential | None:
     return session.get(Credential, credential_id, with_for_update=True)
 
 
-_PORTAL_STATES: dict[str, PortalState] = {
-    ApplicationRemoved.code: PortalState.UNINSTALLED,
-    PaymentRequired.code: PortalState.UNPAID,
-}
-
-
 def _bury(session: Session, credential: Credential, error: Bitrix24Error) -> None:
+    served = credential.service_since is not None
     # An unpaid app works again once it is paid: its tokens are not dead.
     if not isinstance(error, PaymentRequired):
         credential.die(error.code)
-    if credential.kind == CredentialKind.SERVICE:
-        portal = session.get_one(Portal, credential.portal_id)
-        portal.state = _PORTAL_STATES.get(error.code, PortalState.DISCONNECTED)
-        log.warning("portal_state", member_id=portal.member_id, state=portal.state, reason=error.code)
+    session.flush()
+    portal = session.get_one(Portal, credential.portal_id)
+    if not served:
+        if isinstance(error, PaymentRequired):
+            portal.payment_hinted_at = utcnow()
+        return
+    if isinstance(error, PaymentRequired):
+        portal.state = PortalState.UNPAID
+    elif isinstance(error, ApplicationRemoved):
+        portal.leave(utcnow())
+    elif session.scalar(_serving(portal.id).limit(1)) is None:
+        portal.state = PortalState.DISCONNECTED
+    log.warning("credential_buried", member_id=portal.member_id, state=portal.state, reason=error.code)
+
+
+def keep_alive() -> int:
+    """Renew the tokens that nobody has used for months, a few at a time; returns how many were tried."""
+    query = (
+        select(Credential.id, Credential.generation)
+        .join(Portal, Portal.id == Credential.portal_id)
+        .where(
+            Credential.state == CredentialState.ALIVE,
+            Credential.used_at < utcnow() - IDLE_TOKENS,
+            Portal.state == PortalState.INSTALLED,
+        )
+        .order_by(Credential.used_at)
+        .limit(RENEWED_AT_ONCE)
+    )
+    with reading() as session:
+        idle = session.execute(query).all()
+    for credential_id, generation in idle:
+        try:
+            renew(credential_id, generation)
+        except (Bitrix24Error, Refusal) as error:
+            log.warning("idle_not_renewed", credential=credential_id, reason=error.code)
+    return len(idle)
 
 
 def forget_idle() -> int:
-    """Delete the credentials of people who neither have the app open nor a callback under way; returns how many."""
+    """Delete the credentials of people who neither have the app open, nor a callback under way, nor serve the portal.
+
+    Returns how many.
+    """
     under_way = select(Callback.requested_by).where(
         Callback.portal_id == Credential.portal_id,
         Callback.requested_by == Credential.user_id,
@@ -222,7 +311,7 @@ def forget_idle() -> int:
         gone = session.execute(
             delete(Credential)
             .where(
-                Credential.kind == CredentialKind.PERSON,
+                Credential.service_since.is_(None),
                 Credential.used_at < utcnow() - IDLE_PERSON,
                 ~under_way.exists(),
             )

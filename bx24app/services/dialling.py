@@ -84,7 +84,7 @@ def _access_for(claim: Claim) -> Access:
     with reading() as session:
         callback = session.get_one(Callback, claim.callback_id)
     if callback.source != Source.STAFF or callback.requested_by is None:
-        return credentials.access(credentials.service_credential_id(claim.portal_id))
+        return credentials.service_access(claim.portal_id)
     credentials.service_credential_id(claim.portal_id)  # A disconnected or unpaid portal dials for nobody.
     credential_id = credentials.person_credential_id(claim.portal_id, callback.requested_by)
     if credential_id is None:
@@ -181,7 +181,9 @@ def _accepted(session: Session, callback: Callback, attempt: Attempt, outcome: A
 
 
 def _refused_or_lost(callback: Callback, attempt: Attempt, error: Bitrix24Error, now: datetime) -> None:
-    if isinstance(error, NotSent | RefusedForNow | TokenExpired | Moved):
+    # Under the portal's own access the next administrator takes over; nobody stands in for a person.
+    taken_over = isinstance(error, CredentialRefused) and callback.source != Source.STAFF
+    if taken_over or isinstance(error, NotSent | RefusedForNow | TokenExpired | Moved):
         waits = isinstance(error, NotSent | RefusedForNow) or _repeated(callback, error)
         due_at = now + timedelta(seconds=_backoff(attempt.number)) if waits else now
         callback.put_back(attempt, now, due_at, error.code)
@@ -195,7 +197,7 @@ def _refused_or_lost(callback: Callback, attempt: Attempt, error: Bitrix24Error,
 
 
 def _repeated(callback: Callback, error: Bitrix24Error) -> bool:
-    """Renewal and move are tried once without waiting."""
+    """Renewal, move and takeover are tried once without waiting."""
     return any(attempt.failed_code == error.code for attempt in callback.attempts[:-1])
 
 

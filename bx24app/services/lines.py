@@ -8,7 +8,7 @@ from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.errors import PortalDisconnected, Refusal, UnknownLine, UnknownVoice
 from bx24app.extensions import reading, writing
 from bx24app.models import Portal, utcnow
-from bx24app.services import credentials, rest
+from bx24app.services import rest
 
 STALE = timedelta(hours=24)
 
@@ -32,11 +32,7 @@ def get_lines(portal_id: int, *, refresh: bool = False) -> Listing:
     if not refresh and _is_fresh(listing):
         return listing
     try:
-        names = rest.ask(
-            credentials.access(credentials.service_credential_id(portal_id)),
-            rest.Label("voximplant.line.get", {}),
-            telephony.get_lines,
-        )
+        names = rest.ask_for_portal(portal_id, rest.Label("voximplant.line.get", {}), telephony.get_lines)
     except (Bitrix24Error, Refusal) as error:
         return Listing(listing.names, listing.fetched_at, error)
     now = utcnow()
@@ -52,11 +48,7 @@ def get_voices(portal_id: int, *, refresh: bool = False) -> Listing:
     if not refresh and _is_fresh(listing):
         return listing
     try:
-        names = rest.ask(
-            credentials.access(credentials.service_credential_id(portal_id)),
-            rest.Label("voximplant.tts.voices.get", {}),
-            telephony.get_voices,
-        )
+        names = rest.ask_for_portal(portal_id, rest.Label("voximplant.tts.voices.get", {}), telephony.get_voices)
     except (Bitrix24Error, Refusal) as error:
         return Listing(listing.names, listing.fetched_at, error)
     now = utcnow()

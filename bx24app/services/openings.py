@@ -17,7 +17,7 @@ from bx24app.bitrix24.errors import Bitrix24Error, Moved, NotSent, NoUsableAnswe
 from bx24app.bitrix24.payloads import FramePost
 from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Unverified
 from bx24app.extensions import reading, writing
-from bx24app.models import CredentialKind, Portal, PortalState, User, utcnow
+from bx24app.models import Portal, PortalState, User, utcnow
 from bx24app.services import credentials, digests, rest
 from bx24app.services.connections import authorization_server, portals
 from bx24app.services.manifest import manifest
@@ -203,7 +203,7 @@ def _open_vouched(post: FramePost, portal: Portal, place: Place, error: Bitrix24
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == info.user_id))
     # Rights are the portal's to grant; while it is silent nobody is an administrator.
     profile = Profile(ID=info.user_id, NAME=known.name if known else None)
-    return Opening(portal, _note(post, portal, profile), place, None)
+    return Opening(portal, _note(post, portal, profile, vouched_for=False), place, None)
 
 
 def _move(portal_id: int, info: AppInfo) -> Portal:
@@ -213,7 +213,7 @@ def _move(portal_id: int, info: AppInfo) -> Portal:
     return portal
 
 
-def _note(post: FramePost, portal: Portal, profile: Profile) -> User:
+def _note(post: FramePost, portal: Portal, profile: Profile, *, vouched_for: bool = True) -> User:
     """Keep the visitor's name, and their tokens for the callbacks that they may start."""
     token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
     with writing() as session:
@@ -222,10 +222,10 @@ def _note(post: FramePost, portal: Portal, profile: Profile) -> User:
             row.application_token_digest = token_digest
         if post.REFRESH_ID:
             tokens = tokens_of(post, row, profile.ID)
-            credentials.keep(session, row, CredentialKind.PERSON, tokens)
+            # While the portal is silent nobody knows who is an administrator.
+            credentials.keep(session, row, tokens, administrator=profile.ADMIN if vouched_for else None)
             if profile.ADMIN and row.state != PortalState.INSTALLED:
                 # The way back: any administrator whom the portal lets in reconnects it, or has paid.
-                credentials.keep(session, row, CredentialKind.SERVICE, tokens)
                 row.state = PortalState.INSTALLED
         return note_user(session, row, profile)
 

@@ -12,6 +12,7 @@ from sqlalchemy import delete, select
 
 from bx24app.bitrix24.client import PortalClient
 from bx24app.bitrix24.errors import (
+    AccessDenied,
     ApplicationRemoved,
     Bitrix24Error,
     CredentialRefused,
@@ -20,9 +21,10 @@ from bx24app.bitrix24.errors import (
     Refused,
     TokenExpired,
 )
+from bx24app.errors import PortalDisconnected
 from bx24app.extensions import writing
 from bx24app.log import mask_numbers
-from bx24app.models import Portal, RestCall, utcnow
+from bx24app.models import Portal, PortalState, RestCall, utcnow
 from bx24app.services import credentials
 from bx24app.services.connections import authorization_server, portals
 from bx24app.services.credentials import Access
@@ -90,15 +92,42 @@ def ask(access: Access, label: Label, work: Callable[[PortalClient], T]) -> T:
     Repeats once after a renewal of an expired token, once after a confirmed move. Buries the credential when it
     is refused for good. Raises ``Bitrix24Error``.
     """
-    try:
-        return _ask(access, label, work)
-    except TokenExpired:
-        return _ask(credentials.renew(access.credential_id, access.generation), label, work)
-    except Moved:
-        return _ask(follow_move(access), label, work)
-    except (CredentialRefused, ApplicationRemoved, PaymentRequired) as error:
-        credentials.bury(access.credential_id, error)
-        raise
+    remedies: dict[type[Bitrix24Error], Callable[[Access], Access]] = {TokenExpired: _renewed, Moved: follow_move}
+    while True:
+        try:
+            return _ask(access, label, work)
+        except (TokenExpired, Moved) as error:
+            remedy = remedies.pop(type(error), None)
+            if remedy is None:
+                raise
+            access = remedy(access)
+        except (CredentialRefused, ApplicationRemoved, PaymentRequired) as error:
+            credentials.bury(access.credential_id, error)
+            raise
+
+
+def _renewed(access: Access) -> Access:
+    return credentials.renew(access.credential_id, access.generation)
+
+
+def ask_for_portal(portal_id: int, label: Label, work: Callable[[PortalClient], T], *states: PortalState) -> T:
+    """Ask under the portal's own access.
+
+    The next administrator takes over from one who is not accepted any more, or who has lost the right.
+    ``states``: of the portal, default installed. Raises ``PortalDisconnected`` or ``Bitrix24Error``.
+    """
+    denied: AccessDenied | None = None
+    for _ in range(credentials.MAX_ADMINISTRATORS):
+        access = credentials.service_access(portal_id, *states)
+        try:
+            return ask(access, label, work)
+        except CredentialRefused:
+            continue  # Buried by now.
+        except AccessDenied as error:
+            denied = error
+            if not credentials.stand_back(access.credential_id):
+                break
+    raise denied or PortalDisconnected()
 
 
 def _ask(access: Access, label: Label, work: Callable[[PortalClient], T]) -> T:

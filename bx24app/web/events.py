@@ -3,7 +3,7 @@
 from flask import Blueprint, request
 
 from bx24app.bitrix24.payloads import read_event
-from bx24app.services import events, installs
+from bx24app.services import events, life_cycle
 
 blueprint = Blueprint("events", __name__)
 
@@ -12,12 +12,15 @@ blueprint = Blueprint("events", __name__)
 def receive() -> tuple[str, int]:
     """Take one event: 200 also for repeats and kinds that we do not use, 403 for a wrong token, 400 malformed."""
     event = read_event(request.form.items())
-    if event.name == "ONAPPINSTALL":
-        installs.installed(event)
+    if event.name in ("ONAPPINSTALL", "ONAPPUPDATE"):
+        life_cycle.announced(event)
         return "", 200
-    portal = installs.proven_portal(event)
+    if event.name == "ONAPPPAYMENT":
+        life_cycle.payment_hinted(event)
+        return "", 200
+    portal = life_cycle.proven_portal(event)
     if event.name == "ONAPPUNINSTALL":
-        installs.uninstalled(portal, event)
+        life_cycle.removal_told(portal, event)
     elif event.name in events.TELEPHONY:
         events.receive(portal, event)
     return "", 200

@@ -16,6 +16,7 @@ class Place(Protocol):
     member_id: str
     status: str
     paid: bool
+    successors: dict[int, int]
 
     @property
     def domain(self) -> str: ...
@@ -76,7 +77,8 @@ class AuthorizationServer:
         if not place.paid:
             return error_answer("PAYMENT_REQUIRED", "Payment required", 402)
         token.refresh_spent = True
-        return jsonify(self._answer(app, place, self.registry.issue(app.client_id, place.member_id, token.user_id)))
+        user_id = place.successors.get(token.user_id, token.user_id)
+        return jsonify(self._answer(app, place, self.registry.issue(app.client_id, place.member_id, user_id)))
 
     def _answer(self, app: FakeApp, place: Place, token: Token) -> dict[str, Any]:
         # No token_type; the scope is comma-separated; "domain" is this server's.

@@ -68,6 +68,13 @@ class EventQueue:
         """Go on delivering."""
         self._open.set()
 
+    def drop_all(self) -> None:
+        """Lose what is held back, as the platform may."""
+        while not self._waiting.empty():
+            self._waiting.get_nowait()
+            with self._idle:
+                self._pending -= 1
+
     def put(self, url: str, event: str, fields: Fields) -> Delivery:
         """Queue one event."""
         delivery = Delivery(url, event, http_build_query({"event": event, **fields, "ts": int(self._clock.now())}))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from flask import Response, request
+
 from tests.fake_bitrix24.crm import CRM
 from tests.fake_bitrix24.events import Delivery, EventQueue
 from tests.fake_bitrix24.faults import Faults
@@ -66,6 +68,7 @@ class FakePortal:
         self.server = Server(f"portal-{name}", host, port, tls)
         self.status, self.paid, self.language = "F", True, "en"
         self.users: dict[int, FakeUser] = {}
+        self.successors: dict[int, int] = {}
         self.administrator = self.add_user("Anna", "Schmidt", admin=True)
         self.manager = self.add_user("Max", "Weber")
         self.crm = CRM()
@@ -81,6 +84,7 @@ class FakePortal:
         self.rest = Rest(self, METHODS)
         self.guide: tuple[str, ...] = ()
         PortalPage(self)
+        self.server.app.before_request(self._redirect_from_an_old_address)
         self._bindings: dict[str, Bindings] = {}
         self._stopped = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True, name=f"phones-{name}")
@@ -89,6 +93,15 @@ class FakePortal:
         )
 
     # Addresses
+
+    def rename(self) -> None:
+        """Take another address; the old one sends everybody to it (docs: change-domen.md)."""
+        self.server.move()
+
+    def _redirect_from_an_old_address(self) -> Response | None:
+        if request.environ["SERVER_PORT"] == str(self.server.port):
+            return None
+        return Response("", 302, headers={"Location": self.url + request.full_path})
 
     @property
     def domain(self) -> str:
@@ -123,6 +136,13 @@ class FakePortal:
         self.users[user.id] = user
         return user
 
+    def move_to_system_user(self, user: FakeUser) -> FakeUser:
+        """Dismiss somebody whose applications go on under a system user (docs: settings/system-user.md)."""
+        user.dismissed = True
+        successor = self.add_user("", "", admin=user.admin)
+        self.successors[user.id] = successor.id
+        return successor
+
     # Applications
 
     def has_app(self, client_id: str) -> bool:
@@ -139,7 +159,7 @@ class FakePortal:
 
     def install(self, app: FakeApp, by: FakeUser | None = None) -> LaunchPost:
         """Press Install: the installer URL opens in a frame."""
-        if app.client_id not in self._bindings:
+        if not self.has_app(app.client_id):
             self._bindings[app.client_id] = Bindings(application_token=secrets.token_hex(16))
             self.local_ids.setdefault(app.client_id, len(self.local_ids) + 1)
         return self._post(app.install_url, app, by or self.administrator, "DEFAULT", None)
@@ -159,6 +179,21 @@ class FakePortal:
         if "ONAPPINSTALL" in app.event_urls:
             token = self.cloud.registry.issue(app.client_id, self.member_id, self.administrator.id)
             self.events.put(app.event_urls["ONAPPINSTALL"], "ONAPPINSTALL", self._event(app, data, token))
+
+    def update(self, app: FakeApp, *, tokens: bool = True) -> Delivery:
+        """Bring a new version: the event handlers are gone, the application token is another one."""
+        bindings = self._bindings[app.client_id]
+        bindings.events.clear()
+        bindings.application_token = secrets.token_hex(16)
+        data: dict[str, object] = {"VERSION": "2", "PREVIOUS_VERSION": "1", "LANGUAGE_ID": self.language}
+        token = self.cloud.registry.issue(app.client_id, self.member_id, self.administrator.id) if tokens else None
+        return self.events.put(app.event_urls["ONAPPUPDATE"], "ONAPPUPDATE", self._event(app, data, token))
+
+    def tell_payment(self, app: FakeApp) -> Delivery:
+        """The subscription has changed; the event proves nothing (docs: common/events/on-app-payment.md)."""
+        fields = self._event(app, {"CODE": app.code, "VERSION": "1", "STATUS": self.status}, None)
+        fields["auth"] = {"member_id": self.member_id, "domain": self.domain}
+        return self.events.put(app.event_urls["ONAPPPAYMENT"], "ONAPPPAYMENT", fields)
 
     def uninstall(self, app: FakeApp, *, clean: bool = True) -> Delivery | None:
         """Remove the application: its tokens are void at once, the event comes later and without tokens."""

@@ -159,12 +159,14 @@ class Rest:
         if not value:
             raise RestError("NO_AUTH_FOUND", "Wrong authorization data", 401)
         token = portal.cloud.registry.find(value, "access")
-        if token is None or token.member_id != portal.member_id or token.access_revoked:
+        if token is None or token.member_id != portal.member_id:
+            raise RestError("invalid_token", "Unable to get application by token", 401)
+        if not portal.has_app(token.client_id):
+            raise RestError("APPLICATION_NOT_FOUND", "Application not found", 404)
+        if token.access_revoked:
             raise RestError("invalid_token", "Unable to get application by token", 401)
         if token.expires_at <= portal.cloud.clock.now():
             raise RestError("expired_token", "The access token provided has expired.", 401)
-        if not portal.has_app(token.client_id):
-            raise RestError("APPLICATION_NOT_FOUND", "Application not found", 404)
         if not portal.paid:
             raise RestError("PAYMENT_REQUIRED", "Payment required", 401)
         user = portal.users[token.user_id]

@@ -54,15 +54,22 @@ class Server:
         self.host = host
         self.requests: list[RecordedRequest] = []
         self._tls = tls
-        self._server: BaseWSGIServer = make_server(
-            host, port, self.app, threaded=True, request_handler=_KeepAlive, ssl_context=tls
+        self._servers: list[BaseWSGIServer] = []
+        self._threads: list[threading.Thread] = []
+        self._listen(port)
+
+    def _listen(self, port: int) -> None:
+        server = make_server(
+            self.host, port, self.app, threaded=True, request_handler=_KeepAlive, ssl_context=self._tls
         )
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True, name=name)
+        name = f"{self.app.name}-{len(self._servers)}"
+        self._servers.append(server)
+        self._threads.append(threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True, name=name))
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
-        return self._server.server_port
+        """The port it listens on, the newest after a move."""
+        return self._servers[-1].server_port
 
     @property
     def scheme(self) -> str:
@@ -76,13 +83,19 @@ class Server:
 
     def start(self) -> None:
         """Begin to answer."""
-        self._thread.start()
+        self._threads[-1].start()
+
+    def move(self) -> None:
+        """Listen on another port too, which is its address from now on; the old one answers as well."""
+        self._listen(0)
+        self.start()
 
     def stop(self) -> None:
-        """Stop answering and close the socket."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
+        """Stop answering and close the sockets."""
+        for server, thread in zip(self._servers, self._threads, strict=True):
+            server.shutdown()
+            server.server_close()
+            thread.join(timeout=5)
 
     def record(self, path: str, user_id: int | None = None) -> RecordedRequest:
         """Remember the request being answered."""
