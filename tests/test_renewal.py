@@ -124,13 +124,3 @@ def test_an_authorization_server_without_an_answer_leaves_the_credential_alive(
         with pytest.raises(Bitrix24Error):
             credentials.access(expired)
         assert credentials.access(expired).access_token
-
-
-def test_idle_people_are_forgotten_but_not_their_callbacks(app: Flask, manager: Actor) -> None:
-    manager.requests_callback()
-    with app.app_context():
-        with writing() as session:
-            session.execute(update(Credential).values(used_at=utcnow() - timedelta(hours=3)))
-        assert credentials.forget_idle() == 1  # The administrator's own; the manager's callback is under way.
-        assert credentials.person_credential_id(1, manager.user.id) is not None
-        assert credentials.service_credential_id(1)

@@ -41,6 +41,9 @@ class Portal(Base):
     default_voice_id: Mapped[Name | None]
     default_text: Mapped[str | None] = mapped_column(Text)
     default_country: Mapped[str | None] = mapped_column(String(2))
+    # A person's callback whose own access has ended meanwhile may be dialled under the portal's (an administrator's
+    # choice: the portal then does not check that person's rights).
+    stands_in: Mapped[bool] = mapped_column(default=False)
     # Lists change rarely and cost a REST call each: kept here, with the time they were read.
     lines: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     lines_fetched_at: Mapped[At | None]

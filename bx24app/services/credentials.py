@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from bx24app.bitrix24.authorization import Tokens
 from bx24app.bitrix24.errors import ApplicationRemoved, Bitrix24Error, CredentialRefused, PaymentRequired
 from bx24app.crypto import keyring
-from bx24app.errors import Bitrix24Unavailable, PortalDisconnected, Refusal
+from bx24app.errors import Bitrix24Unavailable, NotPermitted, PortalDisconnected, Refusal
 from bx24app.extensions import reading, writing
 from bx24app.models import (
     FINAL,
@@ -58,7 +58,7 @@ def _access(portal: Portal, credential: Credential) -> Access:
         member_id=portal.member_id,
         client_endpoint=portal.client_endpoint,
         credential_id=credential.id,
-        user_id=credential.user_id,
+        user_id=credential.acting_as,
         generation=credential.generation,
         access_token=credential.access_token(keyring, portal.member_id),
     )
@@ -146,10 +146,13 @@ def stand_back(credential_id: int) -> bool:
         return True
 
 
-def person_credential_id(portal_id: int, user_id: int) -> int | None:
-    """This person's own live credential, or None; one that was moved to a system user is nobody's own any more."""
+def person_access(portal_id: int, user_id: int) -> Access:
+    """A person's own access; raises ``NotPermitted`` without a live one, or what ``access`` raises.
+
+    One that was moved to a system user is nobody's own any more.
+    """
     with reading() as session:
-        return session.scalar(
+        credential_id = session.scalar(
             select(Credential.id).where(
                 Credential.portal_id == portal_id,
                 Credential.user_id == user_id,
@@ -157,6 +160,12 @@ def person_credential_id(portal_id: int, user_id: int) -> int | None:
                 Credential.state == CredentialState.ALIVE,
             )
         )
+    if credential_id is None:
+        raise NotPermitted
+    found = access(credential_id)
+    if found.user_id != user_id:
+        raise NotPermitted  # The renewal just now has moved it.
+    return found
 
 
 def access(credential_id: int) -> Access:

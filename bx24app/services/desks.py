@@ -12,7 +12,7 @@ from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.errors import InvalidRequest, NotFound, Refusal
 from bx24app.extensions import reading, writing
 from bx24app.models import Callback, Portal, User, utcnow
-from bx24app.services import lines, numbers, texts
+from bx24app.services import credentials, lines, numbers, texts
 from bx24app.services.callback_lists import Filter, list_callbacks
 from bx24app.services.lines import Listing
 from bx24app.services.openings import Opening
@@ -138,6 +138,22 @@ def names_of(portal_id: int, user_ids: Iterable[int | None]) -> dict[int, str]:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """An administrator's part in keeping the app connected: theirs is the access in use, or they stand by."""
+
+    serves: bool
+    serving_name: str
+
+
+def standing_of(portal_id: int, user_id: int) -> Standing | None:
+    """What an administrator is told about their access; None for one whose access is not needed."""
+    ids = credentials.administrators(portal_id)
+    if user_id not in ids:
+        return None
+    return Standing(ids[0] == user_id, names_of(portal_id, ids[:1]).get(ids[0], f"#{ids[0]}"))
+
+
+@dataclass(frozen=True)
 class Defaults:
     """The portal's settings that an administrator may change; None leaves one as it is, "" clears it."""
 
@@ -145,6 +161,7 @@ class Defaults:
     default_voice_id: str | None = None
     default_text: str | None = None
     default_country: str | None = None
+    stands_in: bool | None = None
 
 
 def portal_of(ticket: Ticket) -> Portal:
@@ -179,4 +196,6 @@ def change_defaults(portal_id: int, wanted: Defaults) -> Portal:
         for name, value in changes.items():
             if value is not None:
                 setattr(portal, name, value or None)
+        if wanted.stands_in is not None:
+            portal.stands_in = wanted.stands_in
     return portal

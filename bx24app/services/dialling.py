@@ -83,13 +83,21 @@ def _access_for(claim: Claim) -> Access:
     """The identity under which the callback was accepted: the person's own, or the portal's."""
     with reading() as session:
         callback = session.get_one(Callback, claim.callback_id)
-    if callback.source != Source.STAFF or callback.requested_by is None:
+        portal = session.get_one(Portal, claim.portal_id)
+    if not _is_persons(callback):
         return credentials.service_access(claim.portal_id)
     credentials.service_credential_id(claim.portal_id)  # A disconnected or unpaid portal dials for nobody.
-    credential_id = credentials.person_credential_id(claim.portal_id, callback.requested_by)
-    if credential_id is None:
-        raise NotPermitted
-    return credentials.access(credential_id)
+    try:
+        return credentials.person_access(claim.portal_id, callback.requested_by or 0)
+    except (CredentialRefused, NotPermitted):
+        if not portal.stands_in:
+            raise
+    return credentials.service_access(claim.portal_id)
+
+
+def _is_persons(callback: Callback) -> bool:
+    """Tell whether it is dialled under a person's own access, so that the portal enforces their rights."""
+    return callback.source == Source.STAFF and callback.requested_by is not None
 
 
 def _not_dialled(claim: Claim, error: Bitrix24Error | Refusal) -> None:
@@ -167,7 +175,8 @@ def _record_once(dial: Dial, outcome: Accepted | Bitrix24Error) -> None:
         if isinstance(outcome, Accepted):
             _accepted(session, callback, attempt, outcome, now)
         else:
-            _refused_or_lost(callback, attempt, outcome, now)
+            portal = session.get_one(Portal, callback.portal_id)
+            _refused_or_lost(portal, callback, attempt, outcome, now)
 
 
 def _accepted(session: Session, callback: Callback, attempt: Attempt, outcome: Accepted, now: datetime) -> None:
@@ -180,9 +189,9 @@ def _accepted(session: Session, callback: Callback, attempt: Attempt, outcome: A
     events.apply_stored(session, callback, attempt)
 
 
-def _refused_or_lost(callback: Callback, attempt: Attempt, error: Bitrix24Error, now: datetime) -> None:
-    # Under the portal's own access the next administrator takes over; nobody stands in for a person.
-    taken_over = isinstance(error, CredentialRefused) and callback.source != Source.STAFF
+def _refused_or_lost(portal: Portal, callback: Callback, attempt: Attempt, error: Bitrix24Error, now: datetime) -> None:
+    # The next administrator takes over, or the portal stands in for the person; else it was for good.
+    taken_over = isinstance(error, CredentialRefused) and (portal.stands_in or not _is_persons(callback))
     if taken_over or isinstance(error, NotSent | RefusedForNow | TokenExpired | Moved):
         waits = isinstance(error, NotSent | RefusedForNow) or _repeated(callback, error)
         due_at = now + timedelta(seconds=_backoff(attempt.number)) if waits else now

@@ -1,5 +1,6 @@
 """Installing the app on a portal."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -7,7 +8,7 @@ from sqlalchemy import select
 
 from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.bitrix24.payloads import FramePost
-from bx24app.errors import AdministratorNeeded, PortalUnreachable, Unverified
+from bx24app.errors import AdministratorNeeded, PortalUnreachable, Refusal, Unverified
 from bx24app.extensions import writing
 from bx24app.models import (
     Portal,
@@ -60,9 +61,8 @@ def keep_bound(opening: Opening) -> None:
     """Bind what the portal lacks of the present manifest when an administrator opens the app."""
     if not (opening.user.is_administrator and bindings.is_due(opening.portal)):
         return
-    credential_id = credentials.person_credential_id(opening.portal.id, opening.user.user_id)
-    if credential_id is not None:
-        bindings.reconcile(credentials.access(credential_id))
+    with suppress(Bitrix24Error, Refusal):  # What keeps us from binding keeps nobody from opening the desk.
+        bindings.reconcile(credentials.person_access(opening.portal.id, opening.user.user_id))
 
 
 def _store(

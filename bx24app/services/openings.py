@@ -170,7 +170,7 @@ def open_page(post: FramePost) -> Opening:
             _mismatch(post)
     except Bitrix24Error as error:
         return _open_vouched(post, portal, place, error)
-    return Opening(portal, _note(post, portal, profile), place, batch)
+    return Opening(*_note(post, portal, profile), place, batch)
 
 
 def _known(member_id: str) -> Portal | None:
@@ -194,7 +194,7 @@ def _open_vouched(post: FramePost, portal: Portal, place: Place, error: Bitrix24
         portal = _move(portal.id, info)
         try:
             batch = ask_portal(portal.client_endpoint, post, place)
-            return Opening(portal, _note(post, portal, who(batch)[1]), place, batch)
+            return Opening(*_note(post, portal, who(batch)[1]), place, batch)
         except Bitrix24Error:
             log.info("portal_unreachable_after_move", member_id=portal.member_id)
     if not isinstance(error, NotSent | NoUsableAnswer | RefusedForNow | Moved):
@@ -203,7 +203,7 @@ def _open_vouched(post: FramePost, portal: Portal, place: Place, error: Bitrix24
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == info.user_id))
     # Rights are the portal's to grant; while it is silent nobody is an administrator.
     profile = Profile(ID=info.user_id, NAME=known.name if known else None)
-    return Opening(portal, _note(post, portal, profile, vouched_for=False), place, None)
+    return Opening(*_note(post, portal, profile, vouched_for=False), place, None)
 
 
 def _move(portal_id: int, info: AppInfo) -> Portal:
@@ -213,8 +213,8 @@ def _move(portal_id: int, info: AppInfo) -> Portal:
     return portal
 
 
-def _note(post: FramePost, portal: Portal, profile: Profile, *, vouched_for: bool = True) -> User:
-    """Keep the visitor's name, and their tokens for the callbacks that they may start."""
+def _note(post: FramePost, portal: Portal, profile: Profile, *, vouched_for: bool = True) -> tuple[Portal, User]:
+    """Keep the visitor's name, and their tokens for the callbacks that they may start; returns both as they are now."""
     token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
     with writing() as session:
         row = session.get_one(Portal, portal.id, with_for_update=True)
@@ -227,7 +227,7 @@ def _note(post: FramePost, portal: Portal, profile: Profile, *, vouched_for: boo
             if profile.ADMIN and row.state != PortalState.INSTALLED:
                 # The way back: any administrator whom the portal lets in reconnects it, or has paid.
                 row.state = PortalState.INSTALLED
-        return note_user(session, row, profile)
+        return row, note_user(session, row, profile)
 
 
 def note_user(session: Session, portal: Portal, profile: Profile) -> User:

@@ -151,7 +151,7 @@ async function refresh(button, name, select, keepFirst) {
 async function saveSettings(event) {
   event.preventDefault();
   const note = byId("settings-result");
-  const json = Object.fromEntries(new FormData(event.target));
+  const json = { ...Object.fromEntries(new FormData(event.target)), stands_in: byId("stands_in").checked };
   try {
     await send("/settings", { method: "PATCH", json });
     say(note, note.dataset.saved, "success");

@@ -24,6 +24,7 @@ class DefaultsBody(BaseModel):
     default_voice_id: Annotated[Text, Field(max_length=255)] | None = None
     default_text: Annotated[Text, Field(max_length=4000)] | None = None
     default_country: Annotated[str, Field(pattern=r"^([A-Z]{2})?$")] | None = None
+    stands_in: bool | None = None
 
 
 def _wants_refresh() -> bool:

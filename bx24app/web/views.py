@@ -11,7 +11,7 @@ from flask_babel import gettext as _
 
 from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.errors import Refusal
-from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, State
+from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, PortalState, State, User
 from bx24app.services import desks, numbers, texts
 from bx24app.services.bindings import Problem
 from bx24app.services.desks import Choices, Customer
@@ -168,21 +168,43 @@ def desk_page(opening: Opening, customer: Customer | None, found: list[Callback]
     """Everything that the desk's template shows."""
     portal, user = opening.portal, opening.user
     choices = desks.choices_for(portal, user)
+    out_of_order = _portal_problem(portal)
     return {
         "placement": opening.place.placement,
         "compact": compact,
         "viewer": {"name": user.name, "is_administrator": user.is_administrator, "may_call": True},
         "customer": _customer(customer),
         "lines": _lines(choices, portal),
-        "lines_problem": _words_of(choices.lines.problem),
+        "portal_problem": out_of_order,
+        "lines_problem": None if out_of_order else _words_of(choices.lines.problem),
         "voices": [
             {"id": id, "name": name, "is_selected": id == choices.voice_id} for id, name in choices.voices.names.items()
         ],
-        "voices_problem": _words_of(choices.voices.problem),
+        "voices_problem": None if out_of_order else _words_of(choices.voices.problem),
         "text": choices.text,
         "text_max": texts.MAX_LENGTH,
         "callbacks": rows(portal.id, found),
-        "settings": settings_of(portal) | {"countries": countries()} if user.is_administrator else None,
+        "administration": _administration(portal, user) if user.is_administrator else None,
+    }
+
+
+# States in which nothing can be dialled, told to everybody with the way back.
+_OUT_OF_ORDER: dict[str, str] = {
+    PortalState.DISCONNECTED: "portal_disconnected",
+    PortalState.UNPAID: "payment_required",
+}
+
+
+def _portal_problem(portal: Portal) -> str | None:
+    code = _OUT_OF_ORDER.get(portal.state)
+    return reason_sentence(code) if code else None
+
+
+def _administration(portal: Portal, user: User) -> dict[str, Any]:
+    return {
+        "standing": desks.standing_of(portal.id, user.user_id),
+        "settings": settings_of(portal),
+        "countries": countries(),
     }
 
 
@@ -222,13 +244,14 @@ def _lines(choices: Choices, portal: Portal) -> list[dict[str, Any]]:
     ]
 
 
-def settings_of(portal: Portal) -> dict[str, str]:
-    """The portal's defaults as an administrator sees them; empty where none is set."""
+def settings_of(portal: Portal) -> dict[str, str | bool]:
+    """The portal's settings as an administrator sees them; empty where none is set."""
     return {
         "default_line_id": portal.default_line_id or "",
         "default_voice_id": portal.default_voice_id or "",
         "default_text": portal.default_text or texts.default_text(portal.language),
         "default_country": portal.default_country or "",
+        "stands_in": portal.stands_in,
     }
 
 

@@ -47,8 +47,10 @@ def upgrade() -> None:
         table.add_column(sa.Column("removal_keeps_settings", sa.Boolean(), nullable=False, server_default=sa.false()))
         table.add_column(sa.Column("payment_hinted_at", sa.DateTime(timezone=True), nullable=True))
         table.add_column(sa.Column("payment_asked_at", sa.DateTime(timezone=True), nullable=True))
+        table.add_column(sa.Column("stands_in", sa.Boolean(), nullable=False, server_default=sa.false()))
     with op.batch_alter_table("portal") as table:
         table.alter_column("removal_keeps_settings", existing_type=sa.Boolean(), server_default=None)
+        table.alter_column("stands_in", existing_type=sa.Boolean(), server_default=None)
     op.execute("UPDATE portal SET uninstalled_at = updated_at WHERE state = 'uninstalled'")
 
 
@@ -56,6 +58,7 @@ def downgrade() -> None:
     """Take back: the portal is served by the first administrator alone."""
     with op.batch_alter_table("portal") as table:
         for column in (
+            "stands_in",
             "payment_asked_at",
             "payment_hinted_at",
             "removal_keeps_settings",
