@@ -48,7 +48,7 @@ translations: venv
 	$(BIN)/pybabel extract --mapping bx24app/translations/babel.cfg --no-location --sort-output \
 	  --output-file build-messages.pot .
 	$(BIN)/pybabel update --input-file build-messages.pot --output-dir bx24app/translations \
-	  --no-fuzzy-matching --ignore-obsolete
+	  --no-fuzzy-matching --ignore-obsolete --no-wrap --ignore-pot-creation-date
 	rm build-messages.pot
 
 lock: venv

@@ -5,7 +5,7 @@ Refusal
  |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid
  +-- DuplicateOpenCallback, IdempotencyKeyReused, TooLate     the state does not allow it
  +-- NotFound, NotPermitted, TicketExpired                    the caller may not
- +-- PortalDisconnected, Bitrix24Unavailable                  the portal cannot be used now
+ +-- PortalDisconnected (PortalUnpaid), Bitrix24Unavailable   the portal cannot be used now
 Unverified                 a post that does not prove who sends it
  +-- Malformed             it is not even a post of Bitrix24
 """
@@ -19,11 +19,18 @@ class Refusal(Exception):
     """The use case did nothing; ``code`` is one of the promised codes, ``words`` the portal's own text."""
 
     code: ClassVar[str] = "invalid_request"
+    # Which sentence explains it, where one code has several.
+    reason: ClassVar[str] = ""
 
     def __init__(self, field: str | None = None, words: str | None = None) -> None:
         super().__init__(self.code)
         self.field = field
         self.words = words
+
+    @property
+    def explanation(self) -> str:
+        """The code of the sentence that explains it to people."""
+        return self.reason or self.code
 
 
 class InvalidRequest(Refusal):
@@ -106,6 +113,12 @@ class PortalDisconnected(Refusal):
     code = "portal_disconnected"
 
 
+class PortalUnpaid(PortalDisconnected):
+    """The paid period of the app or of the portal is over."""
+
+    reason = "payment_required"
+
+
 class Bitrix24Unavailable(Refusal):
     """The portal could not be asked; nothing was dialled."""
 
@@ -132,6 +145,14 @@ class NotInstalled(Unverified):
 
 class AdministratorNeeded(Unverified):
     """The user is known, but only an administrator of the portal may do this."""
+
+
+@dataclass
+class VisitorRefused(Unverified):
+    """The portal itself does not let this visitor use the app; ``code`` and ``words`` say why."""
+
+    code: str
+    words: str
 
 
 class PortalUnreachable(Unverified):

@@ -9,14 +9,16 @@ from bx24app.bitrix24.errors import error_for
 TABLE: dict[type[errors.Bitrix24Error], str] = {
     errors.TokenExpired: "expired_token",
     errors.CredentialRefused: "NO_AUTH_FOUND invalid_token authorization_error invalid_grant",
-    errors.AccessDenied: "user_access_error ACCESS_DENIED INVALID_CREDENTIALS ALLOWED_ONLY_INTRANET_USER "
-    "ACCESS_ERROR METHOD_CONFIRM_WAITING METHOD_CONFIRM_DENIED",
+    errors.AccessDenied: "ACCESS_DENIED INVALID_CREDENTIALS",
+    errors.ClosedToUser: "user_access_error ALLOWED_ONLY_INTRANET_USER ACCESS_ERROR",
+    errors.ConfirmationNeeded: "METHOD_CONFIRM_WAITING METHOD_CONFIRM_DENIED",
     errors.InsufficientScope: "insufficient_scope invalid_scope",
     errors.ApplicationRemoved: "APPLICATION_NOT_FOUND ERROR_OAUTH NOT_INSTALLED invalid_client wrong_client",
     errors.PaymentRequired: "PAYMENT_REQUIRED",
     errors.PortalGone: "PORTAL_DELETED",
     errors.MethodUnknown: "ERROR_METHOD_NOT_FOUND",
-    errors.RefusedForNow: "QUERY_LIMIT_EXCEEDED OPERATION_TIME_LIMIT OVERLOAD_LIMIT CONNECTION_ERROR",
+    errors.RefusedForNow: "QUERY_LIMIT_EXCEEDED OPERATION_TIME_LIMIT CONNECTION_ERROR",
+    errors.Overloaded: "OVERLOAD_LIMIT",
     errors.MethodRefused: "ERROR_CORE INVALID_REQUEST SOMETHING_NEW",
     errors.NoUsableAnswer: "INTERNAL_SERVER_ERROR ERROR_UNEXPECTED_ANSWER",
 }

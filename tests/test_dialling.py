@@ -108,7 +108,7 @@ def test_a_server_error_proves_nothing(
         ("ERROR_CORE", "Leeres Konto", 200, "portal_refused"),
         ("ACCESS_DENIED", "Access denied!", 403, "bitrix24_access_denied"),
         ("insufficient_scope", "needs call", 401, "bitrix24_insufficient_scope"),
-        ("METHOD_CONFIRM_DENIED", "", 403, "bitrix24_access_denied"),
+        ("METHOD_CONFIRM_DENIED", "", 403, "bitrix24_confirmation_needed"),
         ("", "Not found", 404, "portal_refused"),
     ],
 )

@@ -7,9 +7,12 @@ Bitrix24Error
  +-- Moved                    302: the portal has a new host, nothing was executed
  +-- Refused                  an error code; not executed unless a subclass says otherwise
       +-- RefusedForNow       the same request may succeed later
+      |    +-- Overloaded     the platform has stopped the portal by hand
       +-- TokenExpired        renew, then repeat once
       +-- CredentialRefused   this person's tokens are dead
       +-- AccessDenied        the user lacks a right
+      |    +-- ClosedToUser   the app is closed to this user
+      |    +-- ConfirmationNeeded  an administrator has to confirm the method
       +-- InsufficientScope   the app lacks a scope
       +-- ApplicationRemoved  the app is not installed there any more
       |    +-- PortalGone     nor is the portal there
@@ -75,6 +78,12 @@ class RefusedForNow(Refused):
     code = "bitrix24_busy"
 
 
+class Overloaded(RefusedForNow):
+    """The platform has stopped the portal's requests by hand."""
+
+    code = "bitrix24_overloaded"
+
+
 class TokenExpired(Refused):
     """The access token is past its hour."""
 
@@ -88,9 +97,21 @@ class CredentialRefused(Refused):
 
 
 class AccessDenied(Refused):
-    """The user lacks the right, or an administrator closed the way."""
+    """The user lacks the right."""
 
     code = "bitrix24_access_denied"
+
+
+class ClosedToUser(AccessDenied):
+    """An administrator has not opened the app to this user, or they are no employee."""
+
+    code = "bitrix24_closed_to_user"
+
+
+class ConfirmationNeeded(AccessDenied):
+    """An administrator has to confirm that the app may use the method, or has declined."""
+
+    code = "bitrix24_confirmation_needed"
 
 
 class InsufficientScope(Refused):
@@ -134,13 +155,13 @@ _CODES: dict[str, type[Refused]] = {
     "invalid_token": CredentialRefused,
     "authorization_error": CredentialRefused,
     "invalid_grant": CredentialRefused,
-    "user_access_error": AccessDenied,
+    "user_access_error": ClosedToUser,
     "access_denied": AccessDenied,
     "invalid_credentials": AccessDenied,
-    "allowed_only_intranet_user": AccessDenied,
-    "access_error": AccessDenied,
-    "method_confirm_waiting": AccessDenied,
-    "method_confirm_denied": AccessDenied,
+    "allowed_only_intranet_user": ClosedToUser,
+    "access_error": ClosedToUser,
+    "method_confirm_waiting": ConfirmationNeeded,
+    "method_confirm_denied": ConfirmationNeeded,
     "insufficient_scope": InsufficientScope,
     "invalid_scope": InsufficientScope,
     "application_not_found": ApplicationRemoved,
@@ -153,7 +174,7 @@ _CODES: dict[str, type[Refused]] = {
     "error_method_not_found": MethodUnknown,
     "query_limit_exceeded": RefusedForNow,
     "operation_time_limit": RefusedForNow,
-    "overload_limit": RefusedForNow,
+    "overload_limit": Overloaded,
     "connection_error": RefusedForNow,
 }
 # The platform itself does not know whether it executed the request.

@@ -18,6 +18,7 @@ from bx24app.errors import (
     InvalidRequest,
     NotFound,
     PortalDisconnected,
+    PortalUnpaid,
     TooLate,
 )
 from bx24app.extensions import reading, writing
@@ -106,7 +107,7 @@ def _prepare(portal_id: int, user_id: int, requested: Requested) -> Callback:
     with reading() as session:
         portal = session.get(Portal, portal_id)
     if portal is None or portal.state != PortalState.INSTALLED:
-        raise PortalDisconnected
+        raise PortalUnpaid if portal and portal.state == PortalState.UNPAID else PortalDisconnected
     line_id = requested.line_id or portal.default_line_id
     if not line_id:
         raise InvalidRequest("line_id")

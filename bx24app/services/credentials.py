@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from bx24app.bitrix24.authorization import Tokens
 from bx24app.bitrix24.errors import ApplicationRemoved, Bitrix24Error, CredentialRefused, PaymentRequired
 from bx24app.crypto import keyring
-from bx24app.errors import Bitrix24Unavailable, NotPermitted, PortalDisconnected, Refusal
+from bx24app.errors import Bitrix24Unavailable, NotPermitted, PortalDisconnected, PortalUnpaid, Refusal
 from bx24app.extensions import reading, writing
 from bx24app.models import (
     FINAL,
@@ -109,14 +109,13 @@ def service_credential_id(portal_id: int, *states: PortalState) -> int:
 
     So does a portal in another state than ``states`` (default: installed).
     """
-    query = (
-        _serving(portal_id)
-        .join(Portal, Portal.id == Credential.portal_id)
-        .where(Portal.state.in_(states or (PortalState.INSTALLED,)))
-    )
     with reading() as session:
-        found = session.scalar(query.with_only_columns(Credential.id).limit(1))
-    if found is None:
+        state = session.scalar(select(Portal.state).where(Portal.id == portal_id))
+        found = session.scalar(_serving(portal_id).with_only_columns(Credential.id).limit(1))
+    usable = states or (PortalState.INSTALLED,)
+    if state == PortalState.UNPAID and state not in usable:
+        raise PortalUnpaid
+    if found is None or state not in usable:
         raise PortalDisconnected
     return found
 

@@ -112,7 +112,7 @@ def _not_dialled(claim: Claim, error: Bitrix24Error | Refusal) -> None:
             callback.leased_until = None
             callback.decide("waits", now, reason=error.code)
         else:
-            callback.fail(now, error.code if isinstance(error, Refusal) else _reason(error))
+            callback.fail(now, error.explanation if isinstance(error, Refusal) else _reason(error))
             callback.decide("not_dialled", now, reason=error.code)
 
 
@@ -219,9 +219,7 @@ def _reason(error: Bitrix24Error) -> str:
     """The promised reason code for a refusal for good."""
     if isinstance(error, CredentialRefused):
         return "not_permitted"
-    if isinstance(error, ApplicationRemoved | PaymentRequired):
-        return "portal_disconnected"
-    return error.code if error.code.startswith("bitrix24_") else "portal_refused"
+    return "portal_disconnected" if isinstance(error, ApplicationRemoved) else error.code
 
 
 def _follow_up(access: Access, dial: Dial, outcome: Accepted | Bitrix24Error) -> None:

@@ -13,9 +13,18 @@ from bx24app.bitrix24.answers import Json
 from bx24app.bitrix24.authorization import AppInfo, Tokens
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.crm import ENTITY_TYPES, Commands, commands_for
-from bx24app.bitrix24.errors import Bitrix24Error, Moved, NotSent, NoUsableAnswer, Refused, RefusedForNow
+from bx24app.bitrix24.errors import (
+    AccessDenied,
+    Bitrix24Error,
+    Moved,
+    NotSent,
+    NoUsableAnswer,
+    PaymentRequired,
+    Refused,
+    RefusedForNow,
+)
 from bx24app.bitrix24.payloads import FramePost
-from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Unverified
+from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Unverified, VisitorRefused
 from bx24app.extensions import reading, writing
 from bx24app.models import Portal, PortalState, User, utcnow
 from bx24app.services import credentials, digests, rest
@@ -197,13 +206,25 @@ def _open_vouched(post: FramePost, portal: Portal, place: Place, error: Bitrix24
             return Opening(*_note(post, portal, who(batch)[1]), place, batch)
         except Bitrix24Error:
             log.info("portal_unreachable_after_move", member_id=portal.member_id)
-    if not isinstance(error, NotSent | NoUsableAnswer | RefusedForNow | Moved):
+    if isinstance(error, AccessDenied):
+        raise VisitorRefused(f"the portal refuses the visitor: {error}", error.code, error.words)
+    if isinstance(error, PaymentRequired):
+        portal = _unpaid(portal.id)
+    elif not isinstance(error, NotSent | NoUsableAnswer | RefusedForNow | Moved):
         raise Unverified(f"the portal refuses the visitor: {error}")
     with reading() as session:
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == info.user_id))
     # Rights are the portal's to grant; while it is silent nobody is an administrator.
     profile = Profile(ID=info.user_id, NAME=known.name if known else None)
     return Opening(*_note(post, portal, profile, vouched_for=False), place, None)
+
+
+def _unpaid(portal_id: int) -> Portal:
+    """The desk opens and says so; somebody who pays comes back to their callbacks."""
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        portal.state = PortalState.UNPAID
+    return portal
 
 
 def _move(portal_id: int, info: AppInfo) -> Portal:

@@ -29,6 +29,7 @@ from bx24app.errors import (
     UnknownLine,
     UnknownVoice,
     Unverified,
+    VisitorRefused,
 )
 from bx24app.settings import settings
 from bx24app.web.guards import InvalidBody
@@ -95,7 +96,7 @@ def page(status: int, heading: str, explanation: str, advice: str) -> Response:
 
 def _refused(error: Refusal) -> Response:
     code = error.code
-    detail = reason_sentence(code, error.words)
+    detail = reason_sentence(error.explanation, error.words)
     errors = [{"field": error.field, "message": detail}] if error.field else []
     if isinstance(error, InvalidBody):
         errors = [{"field": field, "message": message} for field, message in error.errors]
@@ -143,6 +144,12 @@ def _page_of(error: Unverified) -> tuple[str, str, str]:
             _("An administrator has to install the app"),
             _("Installing adds the app to CRM cards for everybody, which only an administrator may do."),
             _("Ask an administrator of your Bitrix24 to open this page."),
+        )
+    if isinstance(error, VisitorRefused):
+        return (
+            _("Bitrix24 does not let you use the app"),
+            reason_sentence(error.code, error.words),
+            _("Reload the page once an administrator of your Bitrix24 has opened the way."),
         )
     if isinstance(error, PortalUnreachable):
         return (

@@ -73,6 +73,18 @@ def _portal_reasons() -> dict[str, str]:
             "Bitrix24 does not allow it: the right “Outgoing call: perform” (for the list of lines: “Manage "
             "numbers: modify”) is missing. No phone rang. Ask an administrator for it."
         ),
+        "bitrix24_closed_to_user": _(
+            "The app is not open to you on this Bitrix24. No phone rang. Ask an administrator: they choose who may "
+            "use it, on the app's card under Applications."
+        ),
+        "bitrix24_confirmation_needed": _(
+            "An administrator of this Bitrix24 has to confirm that the app may do this. No phone rang. They find the "
+            "question in their notifications, or on the app's card under Applications."
+        ),
+        "bitrix24_overloaded": _(
+            "Bitrix24 has stopped all requests to this portal for overload. Nothing was dialled yet. An "
+            "administrator should ask the support of Bitrix24."
+        ),
         "bitrix24_insufficient_scope": _(
             "The app lacks a permission (scope) on this Bitrix24. No phone rang. An administrator has to install "
             "the app again and confirm its permissions."
@@ -90,7 +102,11 @@ def _portal_reasons() -> dict[str, str]:
         ),
         "due_too_late": _("It could not be dialled in time. No phone rang. Call again if it is still wanted."),
         "application_removed": _("The app was removed from this Bitrix24. Nothing was dialled."),
-        "payment_required": _("The paid period of the app or of Bitrix24 is over. Nothing was dialled."),
+        "payment_required": _(
+            "The paid period of the app or of Bitrix24 is over. Nothing was dialled. An administrator has to renew "
+            "it; the app then goes on by itself."
+        ),
+        "portal_gone": _("This Bitrix24 was closed. Nothing was dialled."),
         "credential_refused": _("Bitrix24 no longer accepts the access that the app has. Nothing was dialled."),
         "method_unknown": _("This Bitrix24 does not offer the function. Nothing was dialled."),
     }

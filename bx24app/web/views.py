@@ -144,7 +144,7 @@ def _words_of(problem: Bitrix24Error | Refusal | None) -> str | None:
     if problem is None:
         return None
     words = problem.words if isinstance(problem, Refused) else None
-    return reason_sentence(problem.code, words)
+    return reason_sentence(problem.explanation if isinstance(problem, Refusal) else problem.code, words)
 
 
 def binding_problems(problems: Iterable[Problem]) -> list[str]:
