@@ -1,11 +1,16 @@
 """The operator's commands under ``flask --app app``."""
 
+import json
+
 import click
 from alembic import command
 from flask import Flask
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
+from flask_babel import force_locale
 
 from bx24app.migrations import alembic_config, upgrade_database
+from bx24app.services import doctor, rotation
+from bx24app.web import findings
 
 database = AppGroup("db", help="Migrations of the database.")
 
@@ -43,6 +48,42 @@ def revision(message: str) -> None:
     command.revision(alembic_config(), message, autogenerate=True)
 
 
+@click.command("doctor")
+@click.argument("member_id", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print findings for programs.")
+@with_appcontext
+def examine(member_id: str | None, *, as_json: bool) -> None:
+    """Say what is wrong with this installation, or with the portal MEMBER_ID, and how to mend it.
+
+    Ends with status 1 when something is wrong.
+    """
+    if member_id is None:
+        found = doctor.examine_installation()
+    else:
+        portal_id = doctor.find_portal(member_id)
+        if portal_id is None:
+            raise click.ClickException(f"No portal with the member_id {member_id} has ever installed the app.")
+        found = doctor.examine_portal(portal_id)
+    with force_locale("en"):
+        document = findings.as_document(told := findings.tell(found))
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        for one in told:
+            click.echo(f"{one.level:8} {one.title}: {one.sentence}" + (f"\n         -> {one.mend}" if one.mend else ""))
+    if not document["ok"]:
+        raise SystemExit(1)
+
+
+@click.command("rotate-keys")
+@with_appcontext
+def rotate_keys() -> None:
+    """Seal everything anew under the first of BX24APP_ENCRYPTION_KEYS; may run while the app works."""
+    sealed = rotation.rotate()
+    click.echo(f"{sealed} values sealed anew. The older keys are no longer needed once every process has the new ones.")
+
+
 def init_app(app: Flask) -> None:
     """Add the commands."""
-    app.cli.add_command(database)
+    for command_of_ours in (database, examine, rotate_keys):
+        app.cli.add_command(command_of_ours)

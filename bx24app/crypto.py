@@ -36,6 +36,15 @@ class Keyring:
         self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
         self._sealing_id = _key_id(keys[0])
 
+    @property
+    def sealing_id(self) -> str:
+        """The id of the key that seals."""
+        return self._sealing_id
+
+    def knows(self, key_id: str) -> bool:
+        """Tell whether values sealed under this key can be opened."""
+        return key_id in self._ciphers
+
     def seal(self, secret: str, place: str) -> str:
         """Encrypt ``secret`` for ``place`` under the first key."""
         nonce = os.urandom(NONCE_BYTES)

@@ -52,13 +52,12 @@ def _transaction(*, writes: bool) -> Iterator[Session]:
     if in_transaction():
         raise RuntimeError("a transaction is open already: pass its session on")
     token = _open_transaction.set(True)
-    session = Session(db.engine, expire_on_commit=False)
     try:
-        session.connection(execution_options={"bx24app_writes": writes})
-        yield session
-        session.commit()
+        with Session(db.engine, expire_on_commit=False) as session:
+            session.connection(execution_options={"bx24app_writes": writes})
+            yield session
+            session.commit()
     finally:
-        session.close()
         _open_transaction.reset(token)
 
 

@@ -42,7 +42,8 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
-def _key() -> str:
+def encryption_key() -> str:
+    """A fresh key for ``ENCRYPTION_KEYS``."""
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -52,7 +53,7 @@ def plain_environ() -> dict[str, str]:
         "BX24APP_CLIENT_ID": f"app.{secrets.token_hex(7)}.12345678",
         "BX24APP_CLIENT_SECRET": f"canary-{secrets.token_urlsafe(30)}",
         "BX24APP_SECRET_KEY": f"canary-{secrets.token_urlsafe(40)}",
-        "BX24APP_ENCRYPTION_KEYS": _key(),
+        "BX24APP_ENCRYPTION_KEYS": encryption_key(),
         "BX24APP_ALLOW_INSECURE_PORTALS": "true",
         "BX24APP_PUBLIC_URL": "http://127.0.0.1:1",
         "BX24APP_AUTH_SERVER": "http://127.0.0.1:1",
@@ -161,6 +162,24 @@ def app(environ: dict[str, str], serving: Serving, fake: FakeBitrix24) -> Iterat
                 break
             threading.Event().wait(0.05)
         db.engine.dispose()
+
+
+OtherApp = Callable[..., Flask]
+
+
+@pytest.fixture
+def other_app(environ: dict[str, str], app: Flask) -> Iterator[OtherApp]:
+    """Make further processes' apps: the same settings with changes, on the same database."""
+    made: list[Flask] = []
+
+    def make(**changes: str) -> Flask:
+        made.append(create_app(environ | {f"BX24APP_{name}": value for name, value in changes.items()}))
+        return made[-1]
+
+    yield make
+    for one in made:
+        with one.app_context():
+            db.engine.dispose()
 
 
 @pytest.fixture

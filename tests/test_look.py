@@ -53,6 +53,34 @@ def test_the_desk_looks_like_the_portal(page: Page, portal: FakePortal, manager:
 
 
 @BOTH
+def test_administrators_see_what_to_mend_and_what_was_asked(page: Page, portal: FakePortal, manager: Actor) -> None:
+    portal.administrator.rights.discard("statistics.view")
+    page.goto(f"{portal.url}/marketplace/app/{manager.application.client_id}/?user=1")
+    tab = frame(page)
+    # The badge counts before the panel is opened: no second administrator, and a right that is missing.
+    expect(tab.locator("#check-badge")).to_have_text("2")
+    tab.get_by_text("Check of the setup").click()
+    expect(tab.get_by_text("2 things to look at.")).to_be_visible()
+    expect(tab.get_by_text("Give the right “Call statistics: view”")).to_be_visible()
+    no_scroll_bar(page)
+    shoot(page, "desk-check")
+    portal.administrator.rights.add("statistics.view")
+    tab.get_by_role("button", name="Check again").click()
+    expect(tab.get_by_text("1 thing to look at.")).to_be_visible()
+    tab.get_by_text("Check of the setup").click()
+    tab.get_by_text("Requests to Bitrix24").click()
+    expect(tab.locator("#requests-list li").first).to_be_visible()
+    no_scroll_bar(page)
+    shoot(page, "desk-requests")
+    tab.get_by_label("Outcome").select_option("Refused or lost")
+    expect(tab.get_by_text("No request fits. Choose other filters.")).to_be_visible()
+    # Whoever is no administrator has none of it.
+    page.goto(f"{portal.url}/marketplace/app/{manager.application.client_id}/?user=2")
+    expect(tab.get_by_role("heading", name="New callback")).to_be_visible()
+    expect(tab.get_by_text("For administrators")).to_have_count(0)
+
+
+@BOTH
 def test_the_tab_of_a_lead_is_white_and_fits(
     page: Page, portal: FakePortal, manager: Actor, worker: Worker, eventually: Eventually
 ) -> None:

@@ -6,6 +6,7 @@ The client secret goes to this configured address and nowhere else.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 import requests
 from pydantic import BaseModel, Field, ValidationError
@@ -15,7 +16,7 @@ from requests_oauthlib import OAuth2Session
 from bx24app.bitrix24.answers import Json, as_object, read_answer
 from bx24app.bitrix24.client import READ_TIMEOUT, USER_AGENT
 from bx24app.bitrix24.compliance import bitrix24_compliance_fix
-from bx24app.bitrix24.errors import NoUsableAnswer, Refused
+from bx24app.bitrix24.errors import ApplicationRemoved, NoUsableAnswer, Refused
 from bx24app.bitrix24.transport import failure_of
 
 # The codes with which the server says that it saw nothing in a posted body.
@@ -58,6 +59,14 @@ class AppInfo(BaseModel):
     scope: str = ""
     install: _Install
     user_id: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the server said to a renewal that cannot succeed."""
+
+    refuses_keys: bool
+    answered_at: datetime | None
 
 
 class AuthorizationServer:
@@ -129,6 +138,17 @@ class AuthorizationServer:
         except ValidationError:
             raise NoUsableAnswer("unreadable") from None
 
+    def probe(self) -> Probe:
+        """Try our own keys with a refresh token that does not exist; raises ``Bitrix24Error`` without an answer."""
+        fields = {"grant_type": "refresh_token", "refresh_token": "none", "client_id": self._client_id}
+        response = self._send("POST", "/oauth/token/", fields | {"client_secret": self._client_secret})
+        answered_at = _date(response)
+        try:
+            read_answer(response)
+        except Refused as error:
+            return Probe(isinstance(error, ApplicationRemoved), answered_at)
+        raise NoUsableAnswer("unreadable")
+
     def _post(self, path: str, **fields: str) -> Mapping[str, Json]:
         return self._ask("POST", path, fields)
 
@@ -137,8 +157,11 @@ class AuthorizationServer:
         return self._ask("GET", path, fields)
 
     def _ask(self, verb: str, path: str, fields: dict[str, str]) -> Mapping[str, Json]:
+        return read_answer(self._send(verb, path, fields))
+
+    def _send(self, verb: str, path: str, fields: dict[str, str]) -> requests.Response:
         try:
-            response = self._session().request(
+            return self._session().request(
                 verb,
                 self._address + path,
                 withhold_token=True,
@@ -150,4 +173,10 @@ class AuthorizationServer:
             )
         except requests.RequestException as error:
             raise failure_of(error) from None  # Its text holds the address, and so perhaps a token.
-        return read_answer(response)
+
+
+def _date(response: requests.Response) -> datetime | None:
+    try:
+        return parsedate_to_datetime(response.headers.get("Date", ""))
+    except ValueError:
+        return None

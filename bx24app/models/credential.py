@@ -77,6 +77,12 @@ class Credential(Base):
         """Open the refresh token; raises ``SealError``."""
         return keyring.open_sealed(self.refresh_token_sealed, self._place("refresh_token", member_id))
 
+    def reseal(self, keyring: Keyring, member_id: str) -> None:
+        """Seal the same tokens under the first key; their generation stays."""
+        access, refresh = self.access_token(keyring, member_id), self.refresh_token(keyring, member_id)
+        self.access_token_sealed = keyring.seal(access, self._place("access_token", member_id))
+        self.refresh_token_sealed = keyring.seal(refresh, self._place("refresh_token", member_id))
+
     def is_expired(self, at: datetime) -> bool:
         """Tell whether the access token is past its known expiry, or nearly so."""
         return self.expires_at - EXPIRY_MARGIN <= at

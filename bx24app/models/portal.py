@@ -56,6 +56,8 @@ class Portal(Base):
     installed_at: Mapped[At]
     # What was kept of an uninstalled portal goes some days after this.
     uninstalled_at: Mapped[At | None]
+    # When a proven event last reached us: the only proof that the portal can.
+    event_at: Mapped[At | None]
     # ONAPPUNINSTALL came; we ask the authorization server before anything is deleted.
     removal_told_at: Mapped[At | None]
     removal_keeps_settings: Mapped[bool] = mapped_column(default=False)

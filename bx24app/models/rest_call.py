@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, Index
+from sqlalchemy import JSON, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.extensions import Base
@@ -22,5 +22,6 @@ class RestCall(Base):
     parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
     status: Mapped[int | None]
     error: Mapped[Name | None]
+    words: Mapped[str | None] = mapped_column(String(500))
     duration_ms: Mapped[int]
     made_at: Mapped[At] = mapped_column(default=utcnow)

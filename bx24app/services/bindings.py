@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bx24app.bitrix24.client import MAX_BATCH, PortalClient
+from bx24app.bitrix24.client import MAX_BATCH, BatchAnswer, PortalClient
 from bx24app.bitrix24.errors import Bitrix24Error, InsufficientScope, NoUsableAnswer, Refused
 from bx24app.extensions import writing
 from bx24app.models import Portal, utcnow
@@ -64,12 +64,23 @@ def _event_commands(bound: list[dict[str, object]]) -> Iterator[tuple[str, Comma
             yield event, ("event.bind", {"event": event, "handler": handler})
 
 
-def _reconcile(client: PortalClient) -> list[Problem]:
-    listed = client.batch({"placements": ("placement.get", {}), "events": ("event.get", {})})
-    commands = [
+QUESTIONS: dict[str, Command] = {"placements": ("placement.get", {}), "events": ("event.get", {})}
+
+
+def missing(listed: BatchAnswer) -> list[str]:
+    """What an answer to ``QUESTIONS`` lacks of the manifest, or has too much; raises ``Bitrix24Error``."""
+    return [name for name, _ in _commands(listed)]
+
+
+def _commands(listed: BatchAnswer) -> list[tuple[str, Command]]:
+    return [
         *_placement_commands(_rows(listed.result("placements"))),
         *_event_commands(_rows(listed.result("events"))),
     ]
+
+
+def _reconcile(client: PortalClient) -> list[Problem]:
+    commands = _commands(client.batch(QUESTIONS))
     problems: list[Problem] = []
     for start in range(0, len(commands), MAX_BATCH):
         part = commands[start : start + MAX_BATCH]

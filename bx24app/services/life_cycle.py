@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.errors import Bitrix24Error, Refused
@@ -23,6 +23,7 @@ KEEP_SETTINGS = timedelta(days=30)
 # A removal that was only concluded from refusals may be a mistake, such as a wrong client secret of ours.
 DOUBT = timedelta(days=3)
 LOOK_AGAIN = timedelta(days=1)
+ARRIVAL_KEPT = timedelta(minutes=1)
 ASK_PAYMENT_AGAIN = timedelta(minutes=1)
 ASK_UNPAID_AGAIN = timedelta(hours=1)
 AT_ONCE = 10
@@ -49,7 +50,7 @@ def announced(event: Event) -> None:
         portal = session.scalar(select(Portal).where(Portal.member_id == event.member_id).with_for_update())
         if portal is None:
             return
-        portal.application_token_digest = token_digest
+        portal.application_token_digest, portal.event_at = token_digest, utcnow()
         if event.name == "ONAPPUPDATE":
             portal.bound_manifest = portal.bound_at = None
     log.info("announced", member_id=event.member_id, kind=event.name)
@@ -85,6 +86,7 @@ def proven_portal(event: Event) -> Portal:
     if portal is None:
         raise Unverified("unknown portal")
     if digests.matches("application_token", event.application_token, expected):
+        _note_arrival(portal)
         return portal
     if not event.access_token or not event.application_token:
         raise Unverified("wrong application token")
@@ -93,6 +95,13 @@ def proven_portal(event: Event) -> Portal:
     with writing() as session:
         session.get_one(Portal, portal.id, with_for_update=True).application_token_digest = token_digest
     return portal
+
+
+def _note_arrival(portal: Portal) -> None:
+    """Remember, to the minute, that events reach us."""
+    if portal.event_at is None or utcnow() - portal.event_at > ARRIVAL_KEPT:
+        with writing() as session:
+            session.execute(update(Portal).where(Portal.id == portal.id).values(event_at=utcnow()))
 
 
 def removal_told(portal: Portal, event: Event) -> None:

@@ -33,6 +33,7 @@ from bx24app.settings import settings
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 # What is spoken to the manager may name the customer: its length is enough for a log.
+MAX_WORDS = 500
 FREE_TEXT = frozenset({"TEXT_TO_PRONOUNCE"})
 
 
@@ -64,6 +65,7 @@ class Exchange:
         """Note how it went; ``error`` None: answered."""
         self._row.status = getattr(error, "status", None) or (200 if error is None else None)
         self._row.error = None if error is None else getattr(error, "error", "") or error.code
+        self._row.words = mask_numbers(getattr(error, "words", ""))[:MAX_WORDS] or None
         self._row.duration_ms = round((time.monotonic() - self._began) * 1000)
 
     def write(self) -> None:

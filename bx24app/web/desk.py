@@ -1,15 +1,20 @@
 """Fragments that keep an open desk up to date, rendered by the same templates as the page."""
 
 import hashlib
+from datetime import timedelta
 from http import HTTPStatus
+from typing import Annotated, Literal
 from uuid import UUID
 
 from flask import Blueprint, Response, make_response, render_template, request
+from pydantic import BaseModel, Field, ValidationError
 
-from bx24app.services import callback_lists, desks
+from bx24app.errors import InvalidRequest
+from bx24app.models import utcnow
+from bx24app.services import callback_lists, desks, doctor, rest_log
 from bx24app.services.tickets import Ticket
-from bx24app.web import views
-from bx24app.web.guards import ticket_required
+from bx24app.web import findings, views
+from bx24app.web.guards import administrator_required, ticket_required
 from bx24app.web.languages import LANGUAGES
 
 blueprint = Blueprint("desk", __name__, url_prefix="/desk")
@@ -41,3 +46,37 @@ def detail(ticket: Ticket, callback_id: UUID) -> str:
         attempts=callback.attempts,
         decisions=views.decisions(callback),
     )
+
+
+@blueprint.get("/check")
+@administrator_required
+def check(ticket: Ticket) -> str:
+    """The preflight: what is missing on this portal, and how to mend it."""
+    return render_template("desk/check.html", findings=findings.tell(doctor.examine_portal(ticket.portal_id)))
+
+
+class LogQuery(BaseModel):
+    """The filters of the log of requests; ``before`` is the id of the last row shown."""
+
+    method: Annotated[str, Field(max_length=255)] = ""
+    outcome: Literal["", "answered", "refused"] = ""
+    hours: Literal["", "1", "24", "72"] = ""
+    before: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+@blueprint.get("/requests")
+@administrator_required
+def requests_made(ticket: Ticket) -> str:
+    """The REST log of this portal, newest first."""
+    try:
+        query = LogQuery.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise InvalidRequest(str(error.errors()[0]["loc"][0])) from None
+    wanted = rest_log.Filter(
+        method=query.method or None,
+        refused={"answered": False, "refused": True}.get(query.outcome),
+        since=utcnow() - timedelta(hours=int(query.hours)) if query.hours else None,
+        before=query.before or None,
+    )
+    page = rest_log.list_calls(ticket.portal_id, wanted)
+    return render_template("desk/requests.html", page=page, names=desks.names_of(ticket.portal_id, page.user_ids))

@@ -1,12 +1,8 @@
 """Health for the operator's machines."""
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from flask import Blueprint, Response, jsonify
-from sqlalchemy.exc import SQLAlchemyError
 
-from bx24app.extensions import reading
-from bx24app.migrations import alembic_config
+from bx24app.services import doctor
 
 blueprint = Blueprint("operations", __name__)
 
@@ -20,12 +16,7 @@ def healthz() -> Response:
 @blueprint.get("/readyz")
 def readyz() -> tuple[Response, int]:
     """The database answers and its migrations are at the head: 200, else 503 with the reason."""
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    try:
-        with reading() as session:
-            present = MigrationContext.configure(session.connection()).get_current_revision()
-    except SQLAlchemyError as error:
-        return jsonify({"status": "database", "detail": type(error).__name__}), 503
-    if present != head:
-        return jsonify({"status": "migrations", "present": present, "head": head}), 503
-    return jsonify({"status": "ok"}), 200
+    finding = doctor.examine_database()
+    if finding.level == doctor.Level.OK:
+        return jsonify({"status": "ok"}), 200
+    return jsonify({"status": finding.about, **finding.facts}), 503

@@ -12,7 +12,7 @@ from flask_babel import gettext as _
 from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.errors import Refusal
 from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, PortalState, State, User
-from bx24app.services import desks, numbers, texts
+from bx24app.services import desks, numbers, rest_log, texts
 from bx24app.services.bindings import Problem
 from bx24app.services.desks import Choices, Customer
 from bx24app.services.lines import Listing
@@ -184,7 +184,7 @@ def desk_page(opening: Opening, customer: Customer | None, found: list[Callback]
         "text": choices.text,
         "text_max": texts.MAX_LENGTH,
         "callbacks": rows(portal.id, found),
-        "administration": _administration(portal, user) if user.is_administrator else None,
+        "administration": _administration(portal, user) if user.is_administrator and not compact else None,
     }
 
 
@@ -205,6 +205,7 @@ def _administration(portal: Portal, user: User) -> dict[str, Any]:
         "standing": desks.standing_of(portal.id, user.user_id),
         "settings": settings_of(portal),
         "countries": countries(),
+        "methods": rest_log.methods(portal.id),
     }
 
 

@@ -43,6 +43,7 @@ def upgrade() -> None:
         table.create_unique_constraint(table.f("uq_credential_portal_id_user_id"), ["portal_id", "user_id"])
     with op.batch_alter_table("portal") as table:
         table.add_column(sa.Column("uninstalled_at", sa.DateTime(timezone=True), nullable=True))
+        table.add_column(sa.Column("event_at", sa.DateTime(timezone=True), nullable=True))
         table.add_column(sa.Column("removal_told_at", sa.DateTime(timezone=True), nullable=True))
         table.add_column(sa.Column("removal_keeps_settings", sa.Boolean(), nullable=False, server_default=sa.false()))
         table.add_column(sa.Column("payment_hinted_at", sa.DateTime(timezone=True), nullable=True))
@@ -51,14 +52,19 @@ def upgrade() -> None:
     with op.batch_alter_table("portal") as table:
         table.alter_column("removal_keeps_settings", existing_type=sa.Boolean(), server_default=None)
         table.alter_column("stands_in", existing_type=sa.Boolean(), server_default=None)
+    with op.batch_alter_table("rest_call") as table:
+        table.add_column(sa.Column("words", sa.String(length=500), nullable=True))
     op.execute("UPDATE portal SET uninstalled_at = updated_at WHERE state = 'uninstalled'")
 
 
 def downgrade() -> None:
     """Take back: the portal is served by the first administrator alone."""
+    with op.batch_alter_table("rest_call") as table:
+        table.drop_column("words")
     with op.batch_alter_table("portal") as table:
         for column in (
             "stands_in",
+            "event_at",
             "payment_asked_at",
             "payment_hinted_at",
             "removal_keeps_settings",

@@ -1,0 +1,53 @@
+"""Rotating the encryption keys: what is sealed under an older one is sealed anew under the first."""
+
+import structlog
+from sqlalchemy import not_, or_, select
+
+from bx24app.crypto import SealError, keyring
+from bx24app.extensions import reading, writing
+from bx24app.models import Credential, DigestKey, Portal
+from bx24app.models.digest_key import PLACE
+
+log = structlog.get_logger(__name__)
+
+
+def rotate() -> int:
+    """Seal anew, one credential per transaction so that nobody waits; idempotent, returns how many values were.
+
+    A value whose key is no longer configured is left as it is; ``doctor`` names it.
+    """
+    current = f"{keyring.sealing_id}.%"
+    old = select(Credential.id).where(
+        or_(
+            not_(Credential.access_token_sealed.like(current)),
+            not_(Credential.refresh_token_sealed.like(current)),
+        )
+    )
+    with reading() as session:
+        ids = session.scalars(old).all()
+    return sum(_rotate_credential(id) for id in ids) + _rotate_digest_key()
+
+
+def _rotate_credential(credential_id: int) -> int:
+    with writing() as session:
+        # Locked in the order that everybody keeps: the portal first.
+        portal_id = session.scalar(select(Credential.portal_id).where(Credential.id == credential_id))
+        portal = session.get(Portal, portal_id, with_for_update=True) if portal_id else None
+        credential = session.get(Credential, credential_id, with_for_update=True)
+        if portal is None or credential is None:
+            return 0
+        try:
+            credential.reseal(keyring, portal.member_id)
+        except SealError:
+            log.warning("not_resealed", credential=credential_id)
+            return 0
+    return 2
+
+
+def _rotate_digest_key() -> int:
+    with writing() as session:
+        row = session.get(DigestKey, 1, with_for_update=True)
+        if row is None or row.sealed.startswith(f"{keyring.sealing_id}."):
+            return 0
+        row.sealed = keyring.seal(keyring.open_sealed(row.sealed, PLACE), PLACE)
+    return 1
