@@ -70,7 +70,8 @@ def examine(member_id: str | None, *, as_json: bool) -> None:
         click.echo(json.dumps(document, indent=2))
     else:
         for one in told:
-            click.echo(f"{one.level:8} {one.title}: {one.sentence}" + (f"\n         -> {one.mend}" if one.mend else ""))
+            sentence = " ".join(filter(None, (one.sentence, one.at)))
+            click.echo(f"{one.level:8} {one.title}: {sentence}" + (f"\n         -> {one.mend}" if one.mend else ""))
     if not document["ok"]:
         raise SystemExit(1)
 

@@ -14,6 +14,7 @@ async function check() {
   again.setAttribute("aria-busy", "true");
   try {
     findings.innerHTML = await (await request("/desk/check")).text();
+    localTimes(findings);
     const count = findings.querySelector("[data-count]").dataset.count;
     badge.textContent = count;
     badge.hidden = count === "0";

@@ -14,13 +14,17 @@ Words = tuple[str, str]
 
 @dataclass(frozen=True)
 class Told:
-    """A finding for people and, by ``asdict``, for programs; ``mend`` is empty where nothing needs mending."""
+    """A finding for people and, by ``asdict``, for programs; ``mend`` is empty where nothing needs mending.
+
+    ``at`` is the moment that ends the sentence (ISO 8601), or empty.
+    """
 
     check: str
     level: str
     about: str
     title: str
     sentence: str
+    at: str
     mend: str
 
 
@@ -43,7 +47,10 @@ def _titles() -> dict[str, str]:
 
 
 def _refused(facts: Facts, mend: str) -> Words:
-    return reason_sentence(facts.get("reason", ""), facts.get("words") or None), mend
+    sentence = _("Bitrix24 does not let the app read this.")
+    if facts.get("words"):
+        sentence += " " + _("Bitrix24 says: “%(words)s”", words=facts["words"])
+    return sentence, mend
 
 
 def _reinstall() -> str:
@@ -107,7 +114,7 @@ PORTAL_WORDS: dict[tuple[str, str], Callable[[Facts], Words]] = {
     ("clock", "unknown"): lambda _f: (_("Bitrix24 did not say its time."), ""),
     ("portal", "uninstalled"): lambda _f: (_("The app is not installed there any more."), _reinstall()),
     ("portal", "unpaid"): lambda _f: (reason_sentence("payment_required"), ""),
-    ("portal", "silent"): lambda f: _refused(f, _("Open this check again in a minute.")),
+    ("portal", "silent"): lambda f: (reason_sentence(f["reason"]), _("Open this check again in a minute.")),
     ("access", "ok"): lambda f: (
         _("%(count)s administrators keep the app connected.", count=f["count"]),
         "",
@@ -155,7 +162,7 @@ PORTAL_WORDS: dict[tuple[str, str], Callable[[Facts], Words]] = {
         _("The app sets them up by itself within the hour. If they stay missing, install the app again."),
     ),
     ("bound", "refused"): lambda f: _refused(f, _reinstall()),
-    ("events", "ok"): lambda f: (_("The last one came at %(at)s.", at=f["at"]), ""),
+    ("events", "ok"): lambda _f: (_("They come. The last one:"), ""),
     ("events", "never"): lambda f: (
         _("None has come from this Bitrix24 yet."),
         _("Nothing to do before the first call. If none comes then, %(url)s is not reachable from it.", url=f["url"]),
@@ -171,13 +178,17 @@ PORTAL_WORDS: dict[tuple[str, str], Callable[[Facts], Words]] = {
 WORDS = {**_INSTALLATION, **PORTAL_WORDS}
 
 
+_WORST_FIRST = (Level.PROBLEM, Level.WARNING, Level.OK)
+
+
 def tell(findings: Iterable[Finding]) -> list[Told]:
-    """Put findings into words of the present language."""
+    """Put findings into words of the present language, the worst first."""
     titles = _titles()
     told = []
-    for finding in findings:
+    for finding in sorted(findings, key=lambda one: _WORST_FIRST.index(one.level)):
         sentence, mend = WORDS[finding.check, finding.about](finding.facts)
-        told.append(Told(finding.check, finding.level, finding.about, titles[finding.check], sentence, mend))
+        at = finding.facts.get("at", "")
+        told.append(Told(finding.check, finding.level, finding.about, titles[finding.check], sentence, at, mend))
     return told
 
 
