@@ -81,6 +81,8 @@ class AuthorizationServer:
     def _session(self) -> OAuth2Session:
         session = bitrix24_compliance_fix(OAuth2Session(self._client_id))
         session.trust_env = False
+        # The library's own renewal cannot be told otherwise: a redirect would take the client secret elsewhere.
+        session.max_redirects = 0
         session.mount("https://", self._adapter)
         session.mount("http://", self._adapter)
         session.headers["User-Agent"] = USER_AGENT

@@ -84,7 +84,9 @@ def suffer(fault: Fault, execute: Answer) -> Response:
         "error": lambda: error_answer(fault.code, fault.words, fault.status or STATUSES.get(fault.code, 400)),
         "drop_before": drop_connection,
         "html_502": lambda: Response(HTML, 502, content_type="text/html"),
-        "moved": lambda: Response("", 302, headers={"Location": f"http://{fault.host}{request.full_path}"}),
+        "moved": lambda: Response(
+            "", fault.status or 302, headers={"Location": f"http://{fault.host}{request.full_path}"}
+        ),
     }
     if fault.kind in before:
         return before[fault.kind]()
