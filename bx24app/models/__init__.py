@@ -16,6 +16,9 @@ from bx24app.models.callback import (
 from bx24app.models.columns import utcnow
 from bx24app.models.credential import Credential, CredentialState
 from bx24app.models.digest_key import DigestKey
+from bx24app.models.do_not_call import DoNotCall
+from bx24app.models.form import Form, UnknownPolicy
+from bx24app.models.pace import Pace
 from bx24app.models.portal import Portal, PortalState
 from bx24app.models.received_event import ReceivedEvent
 from bx24app.models.rest_call import RestCall
@@ -33,15 +36,19 @@ __all__ = [
     "CredentialState",
     "Decision",
     "DigestKey",
+    "DoNotCall",
+    "Form",
     "IllegalTransition",
     "MovedBackwards",
     "Outcome",
+    "Pace",
     "Portal",
     "PortalState",
     "ReceivedEvent",
     "RestCall",
     "Source",
     "State",
+    "UnknownPolicy",
     "User",
     "utcnow",
 ]

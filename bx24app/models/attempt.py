@@ -5,11 +5,11 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Numeric, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, Numeric, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.extensions import Base
-from bx24app.models.columns import At, Code, Key, Name, PortalKey
+from bx24app.models.columns import At, Code, Digest, Key, Name, PortalKey
 
 
 class Outcome(StrEnum):
@@ -36,6 +36,9 @@ _ORDER = {
 _END = 4
 
 
+_LOST_SQL = text("outcome = 'unknown'")
+
+
 class MovedBackwards(Exception):
     """An attempt may not return to an earlier outcome."""
 
@@ -47,6 +50,7 @@ class Attempt(Base):
     __table_args__ = (
         UniqueConstraint("callback_id", "number"),
         Index("ix_attempt_portal_id_call_id", "portal_id", "call_id"),
+        Index("ix_attempt_lost", "portal_id", "number_digest", sqlite_where=_LOST_SQL, postgresql_where=_LOST_SQL),
     )
 
     id: Mapped[Key]
@@ -55,7 +59,9 @@ class Attempt(Base):
     number: Mapped[int]
     line_id: Mapped[Name]
     to_number: Mapped[str] = mapped_column(String(32))
-    history_cursor: Mapped[int | None]
+    # How far the call history had been read when this attempt was about to dial: its own row comes later.
+    history_cursor: Mapped[int | None] = mapped_column(BigInteger)
+    number_digest: Mapped[Digest | None]
     outcome: Mapped[Code] = mapped_column(default=Outcome.DIALLING)
     call_id: Mapped[Name | None]
     failed_code: Mapped[Code | None]

@@ -81,7 +81,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.EXPIRED: frozenset(),
 }
 
-_IN_HAND_SQL = text(f"state IN ({', '.join(repr(state.value) for state in sorted(IN_HAND))})")
+_WAITING_SQL = text(f"state IN ({', '.join(repr(state.value) for state in sorted(WAITING))})")
 
 
 class IllegalTransition(Exception):
@@ -103,10 +103,23 @@ class Callback(Base):
             "portal_id",
             "to_number",
             unique=True,
-            sqlite_where=_IN_HAND_SQL,
-            postgresql_where=_IN_HAND_SQL,
+            sqlite_where=text("holds_number"),
+            postgresql_where=text("holds_number"),
         ),
         Index("ix_callback_state_due_at", "state", "due_at"),
+        Index(
+            "ix_callback_waiting",
+            "portal_id",
+            "due_at",
+            sqlite_where=_WAITING_SQL,
+            postgresql_where=_WAITING_SQL,
+        ),
+        Index(
+            "ix_callback_leased",
+            "portal_id",
+            sqlite_where=text("leased_until IS NOT NULL"),
+            postgresql_where=text("leased_until IS NOT NULL"),
+        ),
         Index("ix_callback_portal_id_created_at", "portal_id", "created_at"),
         Index("ix_callback_portal_id_crm", "portal_id", "crm_entity_type", "crm_entity_id"),
     )
@@ -114,6 +127,8 @@ class Callback(Base):
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid7)
     portal_id: Mapped[PortalKey]
     state: Mapped[Code]
+    # One callback at a time holds its number: those in hand, but for an unknown one whose time for evidence is over.
+    holds_number: Mapped[bool] = mapped_column(default=False)
     reason: Mapped[Code | None]
     words: Mapped[str | None] = mapped_column(Text)
     retry_of: Mapped[UUID | None] = mapped_column(Uuid)
@@ -123,6 +138,7 @@ class Callback(Base):
     voice_id: Mapped[Name | None]
     text: Mapped[str] = mapped_column(Text)
     source: Mapped[Code]
+    form_id: Mapped[int | None] = mapped_column(ForeignKey("form.id"), index=True)
     requested_by: Mapped[int | None]
     crm_entity_type: Mapped[Code | None]
     crm_entity_id: Mapped[int | None]
@@ -137,6 +153,8 @@ class Callback(Base):
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow)
     ended_at: Mapped[At | None]
+    # Since when only a person can say what became of an unknown outcome.
+    asks_since: Mapped[At | None]
 
     attempts: Mapped[list[Attempt]] = relationship(order_by=Attempt.number, cascade="all, delete-orphan")
     decisions: Mapped[list["Decision"]] = relationship(order_by="Decision.id", cascade="all, delete-orphan")
@@ -153,7 +171,8 @@ class Callback(Base):
         if state not in TRANSITIONS[State(self.state)]:
             raise IllegalTransition(self.id, self.state, state)
         self.state, self.reason, self.words, self.updated_at = state, reason, words, at
-        self.leased_until = None
+        self.leased_until = self.asks_since = None
+        self.holds_number = state in IN_HAND
         self.ended_at = at if state in FINAL else None
 
     def decide(self, rule: str, at: datetime, **inputs: str | int | None) -> None:
@@ -164,6 +183,7 @@ class Callback(Base):
     def accept(self, at: datetime) -> None:
         """Take the request: due now it is queued, else it is scheduled."""
         self.state = State.SCHEDULED if self.due_at > at else State.QUEUED
+        self.holds_number = self.state in IN_HAND
         self.decide("requested", at, user=self.requested_by, source=self.source)
 
     def queue(self, at: datetime) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, String, Text
+from sqlalchemy import JSON, BigInteger, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.extensions import Base
@@ -49,8 +49,26 @@ class Portal(Base):
     lines_fetched_at: Mapped[At | None]
     # Lines that turned out to belong to another telephony app (CALL_ID null): marked, never a default.
     foreign_lines: Mapped[list[str]] = mapped_column(JSON, default=list)
+    # Lines that redial missed callbacks by themselves, as the history has shown, with the moment it was seen.
+    redialling_lines: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    # Lines without money, with the moment from which one dial tries them again.
+    stopped_lines: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    # When callbacks that nobody of staff asked for are dialled (see services.hours); None: always.
+    hours: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    # Further dials after a staff callback that did not reach the customer; 0: none.
+    retries: Mapped[int] = mapped_column(default=0)
+    retry_minutes: Mapped[int] = mapped_column(default=10)
+    # Calls under way at once on one line; None: as many as are due.
+    line_cap: Mapped[int | None] = mapped_column(default=10)
     voices: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     voices_fetched_at: Mapped[At | None]
+    # "ent" has the higher rate limit (app.info); None: not told.
+    license_family: Mapped[Code | None]
+    # The last row of the call history that was read; None: never.
+    history_cursor: Mapped[int | None] = mapped_column(BigInteger)
+    history_read_at: Mapped[At | None]
+    # Why the history could not be read the last time; None: it could.
+    history_problem: Mapped[Code | None]
     bound_manifest: Mapped[Digest | None]
     bound_at: Mapped[At | None]
     installed_at: Mapped[At]
