@@ -4,6 +4,7 @@ from bx24app.models.attempt import Attempt, MovedBackwards, Outcome
 from bx24app.models.callback import (
     FINAL,
     IN_HAND,
+    OPEN,
     RETRIABLE,
     TRANSITIONS,
     WAITING,
@@ -27,6 +28,7 @@ from bx24app.models.user import User
 __all__ = [
     "FINAL",
     "IN_HAND",
+    "OPEN",
     "RETRIABLE",
     "TRANSITIONS",
     "WAITING",
