@@ -243,7 +243,7 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int, outcome: str) -> Ca
             else:
                 callback.dial_again(change.now, change.now + change.expiry)
     except IntegrityError:
-        open_id = _holder(portal_id, callback.to_number)
+        open_id = _holder(portal_id, get(portal_id, callback_id).to_number)
         raise (DuplicateOpenCallback(open_id) if open_id else TooLate()) from None
     waking.wake()
     return callback
