@@ -216,7 +216,7 @@ _DECISIONS: dict[str, Words] = {
     "do_not_call": lambda _inputs: _("Looked before dialling: the number is on the do-not-call list"),
     "already_served": lambda _inputs: _("Looked before dialling: another call has reached the customer meanwhile"),
     "outside_hours": lambda i: (
-        _("Looked before dialling: outside of the working hours; it waits until %(moment)s", moment=i["opens_at"])
+        _("Looked before dialling: outside of the working hours; it waits for their beginning")
         if "opens_at" in i
         else _("Looked before dialling: outside of the working hours, which never begin")
     ),
