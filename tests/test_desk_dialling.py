@@ -99,9 +99,7 @@ def test_repetitions_and_outcomes_that_only_a_person_knows_are_told(
     page.goto(f"{portal.url}/?user={portal.manager.id}")
     page.get_by_role("link", name="Callback Desk").click()
     desk = frame(page)
-    expect(
-        desk.get_by_text("The number was busy. Call again later. It will be dialled again by itself.")
-    ).to_be_visible()
+    expect(desk.get_by_text("The number was busy. It will be dialled again by itself.")).to_be_visible()
     row = desk.locator(f"#callback-{lost}")
     expect(row.get_by_text("please say what became of it")).to_be_visible()
     row.get_by_role("button", name="Details").click()

@@ -1,7 +1,7 @@
 // The desk: the form that starts callbacks, and the administrator's settings.
 import { Problem, send } from "./api.js";
 import * as frame from "./frame.js";
-import { follow, highlight, lookNow } from "./list.js";
+import { follow, highlight, localTime, lookNow } from "./list.js";
 
 const byId = (id) => document.getElementById(id);
 const [desk, form, call, result] = [byId("desk"), byId("call-form"), byId("call"), byId("result")];
@@ -82,8 +82,7 @@ async function plannedAlready() {
 
 function offerChoice(callback) {
   const words = byId("planned-words");
-  const moment = new Date(callback.scheduled_at).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
-  words.textContent = words.dataset.words.replace("{moment}", moment);
+  words.textContent = words.dataset.words.replace("{moment}", localTime(callback.scheduled_at));
   byId("planned-now").dataset.id = callback.id;
   byId("planned-choice").hidden = false;
   byId("planned-now").focus();
