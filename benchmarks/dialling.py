@@ -19,6 +19,7 @@ from tests.fake_bitrix24 import FakePortal
 
 START = "voximplant.callback.start"
 BURST, RATE = 50, 2
+SAY_EVERY = 15
 Row = dict[str, float]
 
 
@@ -28,7 +29,7 @@ def wait_for(portals: Sequence[FakePortal], expected: int, seconds: float) -> No
     while (count := sum(len(portal.telephony.dials) for portal in portals)) < expected:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{count} of {expected} dials after {seconds} s")
-        if time.monotonic() - said > 15:
+        if time.monotonic() - said > SAY_EVERY:
             said = time.monotonic()
             print(f"  {count} of {expected} dials", file=sys.stderr)
         threading.Event().wait(0.05)
