@@ -156,13 +156,14 @@ def _origin(case: Case) -> Inputs | None:
 
 
 def _fields(case: Case) -> Inputs | None:
-    asked = case.form.fields
+    # A site's back end knows what its own form asks.
+    asked = case.form.fields if case.source == Source.WEBSITE else {}
     for name, value, longest in (("name", case.name, MAX_NAME), ("topic", case.topic, MAX_TOPIC)):
         if asked.get(name) == "required" and not value:
             return {"field": name, "why": "missing"}
         if len(value) > longest:
             return {"field": name, "why": "long", "length": len(value)}
-    if case.topic and case.form.topics and case.topic not in case.form.topics:
+    if asked and case.topic and case.form.topics and case.topic not in case.form.topics:
         return {"field": "topic", "why": "unknown"}
     return None
 
@@ -269,10 +270,13 @@ def judged(case: Case) -> Iterator[tuple[Rule, Inputs | None]]:
     return ((rule, rule.judge(case)) for rule in RULES if rule.applies(case))
 
 
-def judge(case: Case) -> None:
-    """Hold a request against ``RULES``; raises a ``RuleRefused`` of the first that decides against it."""
+def judge(case: Case, *, has_line: bool = False) -> None:
+    """Hold a request against ``RULES``; raises a ``RuleRefused`` of the first that decides against it.
+
+    ``has_line``: it names a line of its own, and needs none of the form.
+    """
     for rule, inputs in judged(case):
-        if inputs is not None:
+        if inputs is not None and not (has_line and rule.name == "line"):
             raise refusal_of(case, rule, inputs)
 
 
@@ -293,5 +297,5 @@ def refusal_of(case: Case, rule: Rule, inputs: Inputs) -> RuleRefused:
 
 def slots(case: Case, after: datetime | None = None, count: int = SLOTS) -> list[datetime]:
     """The next times to offer, none further than may be chosen."""
-    begin = max(after or case.now, case.now)
+    begin = min(max(after or case.now, case.now), case.now + FURTHEST)
     return [slot for slot in case.hours.slots(begin, count) if slot <= case.now + FURTHEST]

@@ -22,14 +22,10 @@ from bx24app.web import visits
 from bx24app.web.errors import prefers_page, status_of
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak_one_of
+from bx24app.web.moments import iso
 from bx24app.web.texts import reason_sentence
 
 blueprint = Blueprint("intake", __name__, url_prefix="/w")
-
-
-def iso(moment: datetime) -> str:
-    """A moment as the API writes it."""
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)
