@@ -18,7 +18,8 @@ from bx24app.extensions import reading, writing
 from bx24app.models import Callback, DoNotCall, Form, Ghost, Portal, Source, SpentProof, utcnow
 from bx24app.services import budgets, digests, limits
 from bx24app.services.budgets import Day
-from bx24app.services.defence import Case, Inputs
+from bx24app.services.cases import Case
+from bx24app.services.defence import Inputs
 from bx24app.services.limits import DAY, HOUR, Bucket
 
 # Without JavaScript nothing was worked for: such requests have this part of the limits to themselves.

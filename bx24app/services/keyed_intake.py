@@ -14,7 +14,7 @@ from bx24app.services import admission, callbacks, defence, forms, refusals, tex
 from bx24app.services.admission import Admitted
 from bx24app.services.callback_lists import whole
 from bx24app.services.callbacks import Accepted
-from bx24app.services.defence import Case
+from bx24app.services.cases import Case
 from bx24app.services.forms import Open
 from bx24app.services.intake import TRIES, with_digest
 from bx24app.services.limits import Bucket

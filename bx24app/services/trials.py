@@ -8,7 +8,8 @@ from bx24app.errors import RuleRefused
 from bx24app.extensions import reading
 from bx24app.models import utcnow
 from bx24app.services import admission, defence, forms
-from bx24app.services.defence import Case, Inputs
+from bx24app.services.cases import Case
+from bx24app.services.defence import Inputs
 from bx24app.services.intake import with_digest
 from bx24app.settings import settings
 

@@ -15,7 +15,7 @@ from flask_babel import get_locale
 from bx24app.errors import FieldRefused, Refusal
 from bx24app.models import utcnow
 from bx24app.services import defence, forms, intake, links, proofs
-from bx24app.services.defence import Case
+from bx24app.services.cases import Case
 from bx24app.services.forms import Open
 from bx24app.services.intake import Taken
 from bx24app.web import visits
