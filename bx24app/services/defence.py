@@ -29,7 +29,6 @@ MAX_TOPIC = 120
 PAST = timedelta(minutes=1)
 FURTHEST = timedelta(days=60)
 SLOTS = 8
-SHORT_DIGITS = 6
 
 
 Inputs = dict[str, object]
@@ -105,8 +104,7 @@ def _fill_time(case: Case) -> Inputs | None:
 
 
 def _number_short(case: Case) -> Inputs | None:
-    length = len(numbers.digits(case.number))
-    return {"digits": length} if case.typed.e164 is None and 0 < length <= SHORT_DIGITS else None
+    return {"digits": len(numbers.digits(case.number))} if case.typed.is_short else None
 
 
 def _number_shape(case: Case) -> Inputs | None:
