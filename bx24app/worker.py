@@ -19,6 +19,7 @@ from bx24app.services import (
     dialling,
     events,
     evidence,
+    forgetting,
     history,
     life_cycle,
     rest,
@@ -60,6 +61,7 @@ def chores() -> list[Chore]:
         Chore(600.0, rest.forget_old_calls),
         Chore(600.0, life_cycle.forget_uninstalled),
         Chore(600.0, retention.forget_old_callbacks),
+        Chore(600.0, forgetting.forget_public),
     ]
 
 

@@ -174,6 +174,7 @@ class Defaults:
     retry_minutes: int | None = None
     line_cap: int | str | None = None
     hours: dict[str, Any] | str | None = None
+    websites_off: bool | None = None
 
 
 def portal_of(ticket: Ticket) -> Portal:
@@ -206,6 +207,7 @@ def change_defaults(portal_id: int, wanted: Defaults) -> Portal:
         "hours": wanted.hours,
     }
     plain = {"stands_in": wanted.stands_in, "retries": wanted.retries, "retry_minutes": wanted.retry_minutes}
+    plain["websites_off"] = wanted.websites_off
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
         for name, value in changes.items():

@@ -30,6 +30,7 @@ class DefaultsBody(BaseModel):
     retry_minutes: Annotated[int, Field(ge=1, le=1440)] | None = None
     line_cap: Annotated[int, Field(ge=1, le=500)] | Literal[""] | None = None
     hours: Hours | Literal[""] | None = None
+    websites_off: bool | None = None
 
 
 def _wants_refresh() -> bool:

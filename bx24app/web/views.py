@@ -276,6 +276,7 @@ def settings_of(portal: Portal) -> dict[str, Any]:
         "retry_minutes": portal.retry_minutes,
         "line_cap": "" if portal.line_cap is None else portal.line_cap,
         "hours": portal.hours or "",
+        "websites_off": portal.websites_off,
     }
 
 
