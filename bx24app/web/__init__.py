@@ -13,6 +13,7 @@ from bx24app.web import (
     languages,
     legal,
     lines,
+    openapi,
     operations,
     pages,
     static,
@@ -32,5 +33,5 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     headers.init_app(app)
     static.init_app(app)
-    for module in (pages, desk, callbacks, lines, events, operations, legal):
+    for module in (pages, desk, callbacks, lines, openapi, events, operations, legal):
         app.register_blueprint(module.blueprint)
