@@ -89,7 +89,8 @@ class OutcomeBody(BaseModel):
 class Query(BaseModel):
     """What ``GET /callbacks`` takes."""
 
-    model_config = ConfigDict(extra="ignore")
+    # A misspelt filter must not look like one that everything passes.
+    model_config = ConfigDict(extra="forbid")
 
     state: State | None = None
     source: Source | None = None

@@ -32,6 +32,8 @@ class DefaultsBody(BaseModel):
 class ListQuery(BaseModel):
     """What ``GET /lines`` and ``GET /voices`` take."""
 
+    model_config = ConfigDict(extra="forbid")
+
     refresh: Literal["", "0", "1", "false", "true"] = ""
 
     @property

@@ -113,10 +113,18 @@ def _parameters(rule: Rule, described: Operation, schemas: Schemas) -> list[Json
             schema = schemas[model]
             required = schema.get("required", [])
             found += [
-                {"name": name, "in": place, "required": name in required, "schema": properties}
+                {"name": name, "in": place, "required": name in required, "schema": _as_text(properties)}
                 for name, properties in schema["properties"].items()
             ]
     return found
+
+
+def _as_text(schema: Json) -> Json:
+    """A field as a parameter, which is there or not but never null."""
+    kept: list[Json] = [one for one in schema.get("anyOf", []) if one.get("type") != "null"]
+    if len(kept) != 1:
+        return schema
+    return {name: value for name, value in schema.items() if name not in ("anyOf", "default")} | kept[0]
 
 
 def _with_subclasses(kinds: Iterable[type[Exception]]) -> Iterator[type[Exception]]:
