@@ -180,6 +180,8 @@ def test_a_connection_that_breaks_after_sending_may_have_been_executed(listener:
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", "unreadable"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xfe{}", "unreadable"),
         (b"not http at all\r\n\r\n", "reset"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000, "unreadable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"9" * 5000, "unreadable"),
     ],
 )
 def test_an_answer_that_says_nothing_is_told_apart(answer: bytes, code: str) -> None:
@@ -188,6 +190,14 @@ def test_an_answer_that_says_nothing_is_told_apart(answer: bytes, code: str) -> 
         Portals(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
     listener.close()
     assert caught.value.code == code
+
+
+def test_what_no_database_keeps_is_taken_out_of_an_answer() -> None:
+    body = rb'{"result": {"a\u0000": ["b\ud800", {"c": "\u0000\ud83d\ude00"}]}}'
+    listener = Listener(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    result = Portals(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+    listener.close()
+    assert result == {"a": ["b", {"c": "\N{GRINNING FACE}"}]}
 
 
 def test_an_endless_answer_is_cut_off() -> None:

@@ -23,7 +23,7 @@ from bx24app.bitrix24.errors import (
     Refused,
     RefusedForNow,
 )
-from bx24app.bitrix24.payloads import FramePost
+from bx24app.bitrix24.payloads import FramePost, UserId
 from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Unverified, VisitorRefused
 from bx24app.extensions import reading, writing
 from bx24app.models import Portal, PortalState, User, utcnow
@@ -49,7 +49,7 @@ class PortalApp(BaseModel):
 class Profile(BaseModel):
     """The visitor, by ``profile`` (docs: api-reference/common/users/profile.md)."""
 
-    ID: int
+    ID: UserId
     ADMIN: bool = False
     NAME: str | None = None
     LAST_NAME: str | None = None
