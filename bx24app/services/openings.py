@@ -200,8 +200,8 @@ def _open_vouched(post: FramePost, portal: Portal, place: Place, error: Bitrix24
     log.info("portal_did_not_vouch", member_id=portal.member_id, reason=error.code)
     info = vouched(post)
     if info.install.client_endpoint != portal.client_endpoint:
-        portal = _move(portal.id, info)
         try:
+            portal = _move(portal.id, info)
             batch = ask_portal(portal.client_endpoint, post, place)
             return Opening(*_note(post, portal, who(batch)[1]), place, batch)
         except Bitrix24Error:
@@ -228,6 +228,7 @@ def _unpaid(portal_id: int) -> Portal:
 
 
 def _move(portal_id: int, info: AppInfo) -> Portal:
+    portals.policy.check(info.install.client_endpoint)
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
         portal.move(info.install.domain, info.install.client_endpoint)
