@@ -227,14 +227,21 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
         if credential.fence != lease:
             # Our lease ended and somebody else renewed or reinstalled: theirs are newer.
             return _access(portal, credential)
-        if tokens.member_id != portal.member_id:
-            credential.die("other_portal")
-            raise PortalDisconnected
-        _follow(portal, tokens.client_endpoint)
-        # The platform moves the app of a dismissed person to a system user: another id is no error.
-        credential.acting_as = tokens.user_id or credential.acting_as
-        credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
-        return _access(portal, credential)
+        foreign = CredentialRefused("other_portal") if tokens.member_id != portal.member_id else None
+        if foreign:
+            _bury(session, credential, foreign)
+        else:
+            _keep_renewed(portal, credential, tokens)
+    if foreign:
+        raise foreign  # Only now: what was written must not be rolled back.
+    return _access(portal, credential)
+
+
+def _keep_renewed(portal: Portal, credential: Credential, tokens: Tokens) -> None:
+    _follow(portal, tokens.client_endpoint)
+    # The platform moves the app of a dismissed person to a system user: another id is no error.
+    credential.acting_as = tokens.user_id or credential.acting_as
+    credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
 
 
 def _follow(portal: Portal, client_endpoint: str) -> None:
