@@ -270,3 +270,27 @@ class TestEvents:
             assert client.post("/events", data=replayed).status_code == 200
         with app.app_context(), reading() as session:
             assert len(session.scalars(select(ReceivedEvent)).all()) == before
+
+
+def test_no_page_shows_anything_of_another_portal(
+    app: Flask, administrator: Actor, fake: FakeBitrix24, application: FakeApp
+) -> None:
+    """Both have people, lines and callbacks with the same ids."""
+    other = fake.add_portal("zeta")
+    other.administrator.name, other.lines["reg150907"].name = "Zebulon", "Zebra line"
+    neighbour = Actor(administrator.client, other, application, other.administrator)
+    for actor in (administrator, neighbour):
+        actor.installs()
+        actor.opens()
+        actor.asks("GET", "/lines?refresh=1")
+    neighbour.requests_callback("+4930909999")
+    neighbour.asks("PATCH", "/settings", {"default_text": "Zebra text"})
+    headers = {"Authorization": f"Bearer {administrator.ticket}"}
+    pages = [administrator.opens().text]
+    for rule in app.url_map.iter_rules():
+        if "GET" in (rule.methods or set()) and not rule.arguments:
+            pages.append(administrator.client.get(rule.rule, headers=headers).text)
+    assert len(pages) > 10
+    for page in pages:
+        for theirs in ("Zebulon", "Zebra", "909999", other.domain, other.member_id):
+            assert theirs not in page
