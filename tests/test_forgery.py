@@ -114,12 +114,18 @@ class TestAddresses:
         with app.app_context(), reading() as session:
             assert session.scalars(select(Credential.state)).first() == "alive"
 
-    def test_our_own_address_comes_from_the_settings(self, manager: Actor, portal: FakePortal) -> None:
-        manager.client.get("/", headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"})
-        response = manager.asks("GET", "/lines", Host="evil.example")
+    def test_our_own_address_comes_from_the_settings(
+        self, environ: dict[str, str], administrator: Actor, portal: FakePortal, application: FakeApp
+    ) -> None:
+        evil = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
+        post = portal.install(application)
+        response = administrator.client.post("/install", query_string=post.query, data=post.form, headers=evil)
+        assert response.status_code == 200
         assert "evil.example" not in response.text + str(response.headers)
-        handlers = {row["handler"] for row in portal.bindings_of(manager.application.client_id).events}
-        assert all("evil" not in handler for handler in handlers)
+        bound = portal.bindings_of(application.client_id)
+        handlers = {row["handler"] for row in (*bound.events, *bound.placements)}
+        assert handlers
+        assert all(handler.startswith(environ["BX24APP_PUBLIC_URL"]) for handler in handlers)
 
 
 class TestTickets:
@@ -284,6 +290,8 @@ def test_no_page_shows_anything_of_another_portal(
         actor.opens()
         actor.asks("GET", "/lines?refresh=1")
     neighbour.requests_callback("+4930909999")
+    other.faults.add("error", "voximplant.line.get", code="ERROR_CORE", words="Zebra words")
+    neighbour.asks("GET", "/lines?refresh=1")
     neighbour.asks("PATCH", "/settings", {"default_text": "Zebra text"})
     headers = {"Authorization": f"Bearer {administrator.ticket}"}
     pages = [administrator.opens().text]
