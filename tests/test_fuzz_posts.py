@@ -158,6 +158,7 @@ def test_events(app: Flask, manager: Actor, portal: FakePortal, send: Send) -> N
     assert events["event"] == "ONVOXIMPLANTCALLEND"
     names = st.sampled_from(["ONVOXIMPLANTCALLINIT", "ONVOXIMPLANTCALLSTART", "ONVOXIMPLANTCALLEND"])
     kinds = st.sampled_from(["ONAPPINSTALL", "ONAPPUPDATE", "ONAPPPAYMENT", "ONCRMLEADADD"]) | WORDS
+    said = changes({name: value for name, value in events.items() if name.startswith("data[")})
     before, rows = facts(app), counts(app)
     statuses: dict[int, int] = {}
 
@@ -166,12 +167,13 @@ def test_events(app: Flask, manager: Actor, portal: FakePortal, send: Send) -> N
     @given(
         mostly(names, kinds),
         mostly(st.sampled_from(call_ids), WORDS),
-        changes(events),
+        mostly(st.just(events["auth[application_token]"]), st.from_regex(r"[0-9a-f]{32}", fullmatch=True)),
+        mostly(said, changes(events)),
         MORE,
         RAW,
     )
-    def post(kind: str, call: str, changed: Changes, more: Pairs, raw: tuple[bytes, str] | None) -> None:
-        changed = {"event": kind, "data[CALL_ID]": call, **changed}
+    def post(kind: str, call: str, token: str, changed: Changes, more: Pairs, raw: tuple[bytes, str] | None) -> None:
+        changed = {"event": kind, "data[CALL_ID]": call, "auth[application_token]": token, **changed}
         body, content_type = raw or (body_of(events, changed, more), FORM)
         ring_again(app)
         status = send("/events", body, content_type, b"")
