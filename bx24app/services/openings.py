@@ -16,6 +16,7 @@ from bx24app.bitrix24.crm import ENTITY_TYPES, Commands, commands_for
 from bx24app.bitrix24.errors import (
     AccessDenied,
     Bitrix24Error,
+    CredentialRefused,
     Moved,
     NotSent,
     NoUsableAnswer,
@@ -125,8 +126,14 @@ def _read(model: type[M], value: Json) -> M:
 
 
 def who(batch: BatchAnswer) -> tuple[PortalApp, Profile]:
-    """The application and the visitor from a batch; raises ``Bitrix24Error``."""
-    return _read(PortalApp, batch.result("app")), _read(Profile, batch.result("profile"))
+    """The application and the visitor from a batch; raises ``Bitrix24Error``.
+
+    The profile of a dismissed person is empty (docs: api-reference/common/users/profile.md).
+    """
+    app, profile = batch.result("app"), batch.result("profile")
+    if profile in ([], {}):
+        raise CredentialRefused("authorization_error")
+    return _read(PortalApp, app), _read(Profile, profile)
 
 
 def vouched(post: FramePost) -> AppInfo:
