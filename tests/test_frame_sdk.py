@@ -12,7 +12,8 @@ from tests import browser, npm
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.server import Server
 
-pytestmark = pytest.mark.browser
+# The first of them may wait for npm.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A third-party app</title>
 <script src="/sdk.js"></script><script src="/page.js"></script></head>

@@ -26,6 +26,9 @@ from tests.fuzzing import EXAMPLES, SEED, counts, fuzz_settings, garbage
 
 STATES = ("scheduled", "queued", "started", "answered", "unknown", "missed", "failed", "cancelled")
 Operation = APIOperation[Any, Any, Any, Any]
+# Some ten seconds on a machine of its own.
+pytestmark = pytest.mark.timeout(300)
+
 PUBLIC = "/api/v1/openapi.json"
 
 

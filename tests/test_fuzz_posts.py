@@ -17,6 +17,9 @@ from tests.actors import Actor, json_of
 from tests.fake_bitrix24 import FakePortal, LaunchPost
 from tests.fuzzing import EXAMPLES, SEED, counts, fuzz_settings, garbage
 
+# Some ten seconds on a machine of its own.
+pytestmark = pytest.mark.timeout(300)
+
 FORM = "application/x-www-form-urlencoded"
 T = TypeVar("T")
 # None: the field is left out.
