@@ -29,6 +29,7 @@ from bx24app.web.shapes import Problem
 blueprint = Blueprint("openapi", __name__, url_prefix="/api/v1")
 
 PREFIX = "/api/v1"
+CACHE = "bx24app.openapi"
 REFERENCE = "#/components/schemas/{model}"
 PLACEHOLDER = re.compile(r"<(?:(?P<kind>\w+)[^:<>]*:)?(?P<name>\w+)>")
 PROBLEM_TYPE = "application/problem+json"
@@ -213,4 +214,7 @@ def document(app: Flask) -> Json:
 @operation({200: "application/json"})
 def show() -> Response:
     """This description."""
-    return jsonify(document(current_app))
+    made = current_app.extensions
+    if CACHE not in made:
+        made[CACHE] = document(current_app)
+    return jsonify(made[CACHE])
