@@ -136,14 +136,17 @@ def apply_stored(session: Session, callback: Callback, attempt: Attempt) -> None
 
 
 def _attempt_of(session: Session, row: ReceivedEvent) -> Attempt | None:
-    """The attempt that an event speaks of: by its call, else the only lost one with that line and number."""
+    """The attempt that an event speaks of: by its call, else the only lost one with that line and number.
+
+    While another of them is being dialled the event may be its: the answer will tell.
+    """
     by_call = session.scalar(select(Attempt).where(Attempt.portal_id == row.portal_id, Attempt.call_id == row.call_id))
     if by_call is not None or row.call_type != telephony.CALLBACK or row.number_digest is None:
         return by_call
     lost = session.scalars(
         select(Attempt).where(
             Attempt.portal_id == row.portal_id,
-            Attempt.outcome == Outcome.UNKNOWN,
+            Attempt.outcome.in_((Outcome.UNKNOWN, Outcome.DIALLING)),
             Attempt.call_id.is_(None),
             Attempt.started_at <= row.received_at + CLOCK_SKEW,
         )
@@ -154,7 +157,7 @@ def _attempt_of(session: Session, row: ReceivedEvent) -> Attempt | None:
         if row.number_digest == digests.digest("number", digits(attempt.to_number))
         and row.line_id in (None, attempt.line_id)
     ]
-    return candidates[0] if len(candidates) == 1 else None
+    return candidates[0] if len(candidates) == 1 and candidates[0].outcome == Outcome.UNKNOWN else None
 
 
 def _apply(session: Session, row: ReceivedEvent, callback: Callback, attempt: Attempt) -> None:
