@@ -92,11 +92,14 @@ class TestUninstalling:
         late = portal.uninstall(application)
         portal.cloud.clock.advance(5)
         administrator.installs()
+        # The reinstallation has the same token, so that only the time tells.
         portal.bindings_of(application.client_id).application_token = token
+        administrator.opens()
         change(app, installed_at=utcnow() + timedelta(seconds=5))
         portal.events.resume()
         portal.events.wait_until_idle()
         assert late is not None
+        assert late.status == 200
         with app.app_context():
             assert life_cycle.confirm_removals() == 0
         assert "credential" in filled_tables(app)

@@ -18,6 +18,7 @@ from bx24app.web import (
     languages,
     legal,
     lines,
+    openapi,
     operations,
     pages,
     rules,
@@ -38,7 +39,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     headers.init_app(app)
     static.init_app(app)
-    for module in (pages, desk, callbacks, lines, events, operations, legal):
+    for module in (pages, desk, callbacks, lines, openapi, events, operations, legal):
         app.register_blueprint(module.blueprint)
     for module in (forms, intake, customers, api_keys, do_not_call, rules):
         app.register_blueprint(module.blueprint)

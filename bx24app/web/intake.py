@@ -84,7 +84,7 @@ def _page(opened: Open, refusal: Refusal | None = None) -> Response:
         problem=words or (reason_sentence("form_closed") if closed else ""),
         errors={field: words} if field else {},
     )
-    return make_response(text, status_of(refusal) if refusal else 200)
+    return make_response(text, status_of(type(refusal)) if refusal else 200)
 
 
 @blueprint.get("/<form_key>/challenge")
