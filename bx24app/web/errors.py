@@ -160,7 +160,7 @@ def problem_of(error: Refusal, code: str, detail: str, errors: list[FieldError])
     open_id = error.open_id if isinstance(error, DuplicateOpenCallback) else None
     slots = list(error.slots) if isinstance(error, OutsideHours) else None
     response = problem(status_of(type(error)), code, detail, errors=errors, id=open_id, slots=slots)
-    if isinstance(error, RateLimited) and error.retry_after:
+    if isinstance(error, RateLimited | BudgetExhausted) and error.retry_after:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
 
