@@ -1,4 +1,4 @@
-// The desk: the form that starts callbacks, and the administrator's settings.
+// The desk: the form that starts callbacks.
 import { Problem, send } from "./api.js";
 import * as frame from "./frame.js";
 import { follow, highlight, lookNow } from "./list.js";
@@ -148,18 +148,6 @@ async function refresh(button, name, select, keepFirst) {
   }
 }
 
-async function saveSettings(event) {
-  event.preventDefault();
-  const note = byId("settings-result");
-  const json = { ...Object.fromEntries(new FormData(event.target)), stands_in: byId("stands_in").checked };
-  try {
-    await send("/settings", { method: "PATCH", json });
-    say(note, note.dataset.saved, "success");
-  } catch (error) {
-    say(note, error instanceof Problem ? error.message : result.dataset.offline, "failure");
-  }
-}
-
 form.addEventListener("submit", submit);
 later.addEventListener("click", toggleLater);
 line.addEventListener("change", showWhoRings);
@@ -170,8 +158,6 @@ known?.addEventListener("change", () => {
 byId("own-phone").addEventListener("click", callFromOwnPhone);
 byId("refresh-lines").addEventListener("click", (event) => refresh(event.currentTarget, "lines", line, false));
 byId("refresh-voices").addEventListener("click", (event) => refresh(event.currentTarget, "voices", byId("voice_id"), true));
-byId("settings-form")?.addEventListener("submit", saveSettings);
-byId("settings-form")?.querySelector("[type=submit]").removeAttribute("disabled");
 
 showWhoRings();
 showWhetherToCall();

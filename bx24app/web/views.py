@@ -12,7 +12,7 @@ from flask_babel import gettext as _
 from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.errors import Refusal
 from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, PortalState, State, User
-from bx24app.services import desks, numbers, rest_log, texts
+from bx24app.services import desks, numbers, texts
 from bx24app.services.bindings import Problem
 from bx24app.services.desks import Choices, Customer
 from bx24app.services.lines import Listing
@@ -203,10 +203,22 @@ def _portal_problem(portal: Portal) -> str | None:
 def _administration(portal: Portal, user: User) -> dict[str, Any]:
     return {
         "standing": desks.standing_of(portal.id, user.user_id),
-        "settings": settings_of(portal),
-        "countries": countries(),
-        "methods": rest_log.methods(portal.id),
+        "panels": panels(),
     }
+
+
+def panels() -> list[tuple[str, str]]:
+    """The administrator's panels that are fetched when they are opened, in the order of the page."""
+    return [
+        ("forms", _("Website forms")),
+        ("keys", _("API keys")),
+        ("webhooks", _("Webhooks")),
+        ("do_not_call", _("Do-not-call list")),
+        ("tester", _("Rule tester")),
+        ("refusals", _("Refused requests")),
+        ("requests", _("Requests to Bitrix24")),
+        ("settings", _("Settings for everybody")),
+    ]
 
 
 def _customer(customer: Customer | None) -> dict[str, Any] | None:

@@ -1,0 +1,121 @@
+"""What the administrator's panels show: words and choices for the models behind them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import holidays
+from babel import Locale
+from babel.dates import get_day_names
+from flask_babel import get_locale
+from flask_babel import gettext as _
+
+from bx24app.models import Form, Portal, UnknownPolicy
+from bx24app.services import forms, texts
+from bx24app.services.hours import DAYS
+from bx24app.web.languages import LANGUAGES
+from bx24app.web.views import countries
+
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class FormRow:
+    """A website form in the list."""
+
+    key: str
+    name: str
+    is_on: bool
+    line_name: str
+    origins: list[str]
+    problems: list[str]
+    url: str
+    snippet: str
+
+
+def form_row(form: Form, portal: Portal) -> FormRow:
+    """A form for the list, with why it takes no requests."""
+    line = forms.line_of(form, portal)
+    words = form_problems()
+    return FormRow(
+        key=form.key,
+        name=form.name,
+        is_on=form.is_on,
+        line_name=line[1] if line else "",
+        origins=form.allowed_origins,
+        problems=[words[name] for name in forms.problems_of(form, portal)],
+        url=forms.url_of(form),
+        snippet=forms.snippet_of(form),
+    )
+
+
+def form_problems() -> dict[str, str]:
+    """Why a form takes no requests, by the name of the rule."""
+    return {
+        "portal_ready": _("The app is not connected with this Bitrix24 now. See the check of the setup."),
+        "websites_on": _("All website forms are stopped. Turn them on again under “Stop and budgets”."),
+        "form_on": _("The form is turned off."),
+        "line": _("The form has no line that can ring. Choose one in its settings."),
+    }
+
+
+def own_lines(portal: Portal) -> Pairs:
+    """The lines that can ring, in the order of the portal."""
+    foreign = portal.foreign_lines or []
+    return [(id, str(name)) for id, name in (portal.lines or {}).items() if id not in foreign]
+
+
+def form_options(form: Form, portal: Portal) -> dict[str, Any]:
+    """What the settings of a form offer to choose from."""
+    voices = [(id, str(name)) for id, name in (portal.voices or {}).items()]
+    named = dict(countries())
+    usual = named.get(portal.default_country or "")
+    return {
+        "lines": [("", _("The portal's default line")), *own_lines(portal)],
+        "voices": [("", _("Usual voice of this Bitrix24")), *voices],
+        "usual_text": texts.default_text(portal.language),
+        "asked": [
+            ("off", _("not asked")),
+            ("optional", _("asked, may stay empty")),
+            ("required", _("asked, required")),
+        ],
+        "languages": [(code, _language_name(code)) for code in LANGUAGES],
+        "days": _days(),
+        "holidays": holiday_countries(),
+        "portal_has_hours": portal.hours is not None,
+        "policies": [
+            (UnknownPolicy.ASK, _("Ask a person")),
+            (UnknownPolicy.DIAL_AGAIN, _("Dial once more")),
+        ],
+        "default_countries": [("", _("The portal's: %(country)s", country=usual or _("none"))), *named.items()],
+        "countries": list(named.items()),
+        "budget_money": None if form.budget_money is None else f"{form.budget_money.normalize():f}",
+    }
+
+
+def setting_options(portal: Portal) -> dict[str, Any]:
+    """What the settings for everybody offer to choose from."""
+    voices = [(id, str(name)) for id, name in (portal.voices or {}).items()]
+    return {
+        "lines": [("", _("None: everybody chooses")), *own_lines(portal)],
+        "voices": [("", _("Usual voice of this Bitrix24")), *voices],
+        "countries": [("", _("None: always with a country code")), *countries()],
+        "text_max": texts.MAX_LENGTH,
+    }
+
+
+def _language_name(code: str) -> str:
+    return (Locale(code).get_display_name(code) or code).capitalize()
+
+
+def _days() -> Pairs:
+    # Babel counts from Monday, as we do.
+    names = get_day_names("wide", context="stand-alone", locale=get_locale())
+    return [(code, names[number].capitalize()) for number, code in enumerate(DAYS)]
+
+
+def holiday_countries() -> Pairs:
+    """The countries whose public holidays are known, by name in the reader's language."""
+    locale = get_locale()
+    territories = locale.territories if locale else {}
+    named = [(code, str(territories[code])) for code in holidays.list_supported_countries() if code in territories]
+    return sorted(named, key=lambda pair: pair[1])
