@@ -2,7 +2,7 @@
 
 Refusal
  +-- InvalidRequest        a field has the wrong shape
- |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid
+ |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable)
  +-- DuplicateOpenCallback, IdempotencyKeyReused, TooLate     the state does not allow it
  +-- NotFound, NotPermitted, TicketExpired                    the caller may not
  +-- PortalDisconnected (PortalUnpaid), Bitrix24Unavailable   the portal cannot be used now
@@ -65,6 +65,12 @@ class TextInvalid(InvalidRequest):
     """The text to pronounce is empty or too long."""
 
     code = "text_invalid"
+
+
+class UnknownVariable(TextInvalid):
+    """A template names a variable that nobody fills; ``words`` is that variable."""
+
+    reason = "unknown_variable"
 
 
 class DuplicateOpenCallback(Refusal):

@@ -140,6 +140,9 @@ def _call_reasons() -> dict[str, str]:
 
 def reason_sentence(reason: str, words: str | None = None) -> str:
     """A reason as sentences for the user; ``words`` are the portal's own and are quoted."""
+    if reason == "unknown_variable":
+        known_ones = "{name}, {topic}, {form}, {page}"
+        return str(_("The text names %(variable)s, but only these are filled in: ", variable=words) + known_ones + ".")
     known = {**_refusals(), **_portal_reasons(), **_call_reasons()}
     if reason in known:
         sentence = known[reason]
