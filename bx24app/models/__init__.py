@@ -23,6 +23,7 @@ from bx24app.models.portal import Portal, PortalState
 from bx24app.models.received_event import ReceivedEvent
 from bx24app.models.rest_call import RestCall
 from bx24app.models.user import User
+from bx24app.models.webhook import Webhook, WebhookDelivery
 
 __all__ = [
     "FINAL",
@@ -50,5 +51,7 @@ __all__ = [
     "State",
     "UnknownPolicy",
     "User",
+    "Webhook",
+    "WebhookDelivery",
     "utcnow",
 ]

@@ -16,6 +16,7 @@ from bx24app.web import (
     operations,
     pages,
     static,
+    webhooks,
 )
 
 # The largest honest body is a frame post or a callback of a few kilobytes.
@@ -32,5 +33,5 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     headers.init_app(app)
     static.init_app(app)
-    for module in (pages, desk, callbacks, lines, events, operations, legal):
+    for module in (pages, desk, callbacks, lines, events, operations, legal, webhooks):
         app.register_blueprint(module.blueprint)
