@@ -19,7 +19,7 @@ from bx24app.crypto import SealError, keyring
 from bx24app.errors import Refusal
 from bx24app.extensions import reading
 from bx24app.migrations import alembic_config
-from bx24app.models import Attempt, Credential, CredentialState, DigestKey, Portal, PortalState, utcnow
+from bx24app.models import Attempt, Credential, CredentialState, DigestKey, Portal, PortalState, Webhook, utcnow
 from bx24app.services import bindings, credentials, digests, rest
 from bx24app.services.connections import authorization_server
 from bx24app.services.manifest import manifest
