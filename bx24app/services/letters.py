@@ -55,19 +55,25 @@ def signature(secrets: tuple[str, ...], timestamp: int, body: bytes) -> str:
 def send(letter: Letter) -> Receipt:
     """Post it once on a fresh connection, in ten seconds at most, without following anybody elsewhere."""
     adapter = PortalAdapter(policy(), pool_size=1)
-    began = time.monotonic()
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        adapter.abort()
+
     # The library's time-out is for each read: a site that answers byte by byte would hold us for ever.
-    watchdog = threading.Timer(TIMEOUT_SECONDS, adapter.abort)
+    watchdog = threading.Timer(TIMEOUT_SECONDS, give_up)
     watchdog.daemon = True
     watchdog.start()
     try:
-        return _post(letter, adapter)
+        receipt = _post(letter, adapter)
     except (AddressForbidden, NotSent, NoUsableAnswer) as error:
-        late = time.monotonic() - began >= TIMEOUT_SECONDS
-        return Receipt(None, "timeout" if late else error.code)
+        receipt = Receipt(None, error.code.removeprefix("bitrix24_"))
     finally:
         watchdog.cancel()
         adapter.close()
+    # Half of an answer may look like a whole one.
+    return Receipt(None, "timeout") if late.is_set() else receipt
 
 
 def _post(letter: Letter, adapter: PortalAdapter) -> Receipt:
