@@ -1,10 +1,7 @@
 """Outgoing webhooks: every state change is told to the site, signed, in order, and never to a private address."""
 
 import threading
-from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
-from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -12,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import object_session
 
 from bx24app.extensions import reading, writing
-from bx24app.models import Callback, Form, IllegalTransition, Source, State, Webhook, WebhookDelivery, utcnow
+from bx24app.models import Callback, Form, IllegalTransition, State, Webhook, WebhookDelivery, utcnow
 from bx24app.services import deliveries, letters, webhooks
 from bx24app.worker import Worker
 from tests.actors import Actor, json_of
@@ -20,78 +17,9 @@ from tests.canary import canary
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakePortal
 from tests.sites import Site, a_site, status
+from tests.webhook_steps import KEY, added, asked, change, form, hurry, listed, site, told_all
 
-KEY = "hk3vJ8sQ2mZp"
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with a_site() as opened:
-        yield opened
-
-
-@pytest.fixture
-def form(app: Flask, manager: Actor) -> int:
-    with app.app_context(), writing() as session:
-        row = Form(portal_id=1, key=KEY, name="Shop", line_id="reg150907")
-        session.add(row)
-        session.flush()
-        return row.id
-
-
-def asked(app: Flask, form_id: int | None, number: str = "+4930901820") -> UUID:
-    """A customer's request, as the intake stores it."""
-    now = utcnow()
-    with app.app_context(), writing() as session:
-        callback = Callback(
-            portal_id=1,
-            to_number=number,
-            line_id="reg150907",
-            line_name="Sales line",
-            text="Callback request.",
-            source=Source.WEBSITE,
-            form_id=form_id,
-            due_at=now,
-            expires_at=now + timedelta(hours=1),
-            created_at=now,
-            attempts=[],
-            decisions=[],
-        )
-        callback.accept(now)
-        session.add(callback)
-    return callback.id
-
-
-def added(administrator: Actor, site: Site) -> dict[str, Any]:
-    response = administrator.asks("POST", "/webhooks", {"form_key": KEY, "url": site.url})
-    assert response.status_code == 201, response.text
-    return json_of(response)
-
-
-def told_all(app: Flask) -> None:
-    """Deliver everything that is due, here and now."""
-    with app.app_context():
-        while (claim := deliveries.claim()) is not None:
-            deliveries.make(claim)
-
-
-def hurry(app: Flask) -> None:
-    """Every pause is over."""
-    with app.app_context(), writing() as session:
-        session.execute(update(Webhook).values(waits_until=None))
-        session.execute(update(WebhookDelivery).values(due_at=utcnow()))
-
-
-def change(app: Flask, callback_id: UUID, work: Callable[[Callback], object]) -> None:
-    with app.app_context(), writing() as session:
-        work(session.get_one(Callback, callback_id, with_for_update=True))
-
-
-def listed(administrator: Actor, webhook: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json_of(administrator.asks("GET", f"/webhooks/{webhook['id']}/deliveries"))[
-        "deliveries"
-    ]
-    return found
+__all__ = ["form", "site"]  # Fixtures.
 
 
 def test_a_whole_callback_is_told_state_by_state(
