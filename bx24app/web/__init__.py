@@ -18,7 +18,10 @@ from bx24app.web import (
     lines,
     operations,
     pages,
+    panels,
     static,
+    webhooks,
+    widget,
 )
 
 # The largest honest body is a frame post or a callback of a few kilobytes.
@@ -35,5 +38,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     headers.init_app(app)
     static.init_app(app)
-    for module in (pages, desk, callbacks, lines, events, operations, legal, forms, intake, customers):
+    shown = (pages, desk, panels, legal, intake, customers, widget)
+    answering = (callbacks, lines, forms, webhooks, events, operations)
+    for module in (*shown, *answering):
         app.register_blueprint(module.blueprint)

@@ -52,6 +52,9 @@ def _refusals() -> dict[str, str]:
     """Codes with which a request is answered, or a callback fails before anything rings."""
     return {
         "invalid_request": _("Something in the request is missing or has a wrong form. Nothing was dialled."),
+        "address_refused": _(
+            "Callbacks can only be told to a public address that begins with https:// and holds no password."
+        ),
         "invalid_number": _(
             "This is not a telephone number that can be dialled. Write it with the country code, such as "
             "+49 30 901820, and without an extension."
