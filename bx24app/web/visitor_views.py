@@ -12,9 +12,10 @@ from flask_babel import get_locale, ngettext
 from flask_babel import gettext as _
 from phonenumbers import PhoneNumberFormat
 
-from bx24app.services import waiting
-from bx24app.services.defence import ALWAYS
-from bx24app.services.forms import Open, hours_of
+from bx24app.models import State
+from bx24app.services import defence, waiting
+from bx24app.services.customers import Status
+from bx24app.services.defence import Case
 
 # Two or three days of usual hours.
 OFFERED = 48
@@ -57,16 +58,16 @@ class Hosted:
     zone: Zone
 
 
-def hosted(opened: Open, now: datetime) -> Hosted:
+def hosted(case: Case) -> Hosted:
     """The hosted form as it is now: when a call would come, and which times can be chosen."""
-    hours = hours_of(opened.form, opened.portal) or ALWAYS
-    is_open = hours.is_open(now)
+    zone = case.hours.zone
+    is_open = case.hours.is_open(case.now)
     return Hosted(
         is_open=is_open,
-        waiting=_waiting(waiting.expected_minutes(opened.form.id, now)) if is_open else _closed(),
-        example=_example(opened.form.default_country or opened.portal.default_country),
-        days=days(hours.slots(now + SOONEST, OFFERED), hours.zone),
-        zone=zone_of(hours.zone),
+        waiting=_waiting(waiting.expected_minutes(case.form.id, case.now)) if is_open else _closed(),
+        example=_example(case.country),
+        days=days(defence.slots(case, case.now + SOONEST, OFFERED), zone),
+        zone=zone_of(zone),
     )
 
 
@@ -88,6 +89,47 @@ def _waiting(minutes: int) -> str:
 
 def _closed() -> str:
     return str(_("Nobody is there now. Choose when we should call you."))
+
+
+# How a state looks: the colour of its dot.
+_LOOKS = {
+    "scheduled": "waiting",
+    "queued": "ringing",
+    "dialling": "ringing",
+    "started": "ringing",
+    "answered": "ringing",
+    "completed": "done",
+    "cancelled": "",
+}
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A request's status as its customer reads it; ``at`` None: no time is awaited."""
+
+    label: str
+    look: str
+    at: str | None
+    at_words: str
+    chosen: str
+    days: list[Day]
+    zone: Zone
+    is_waiting: bool
+
+
+def followed(status: Status, label: str, zone: str) -> Followed:
+    """A status for the customer's page; ``label`` is its state in words."""
+    at = status.expected_at if status.state == State.SCHEDULED else None
+    return Followed(
+        label=label,
+        look=_LOOKS.get(status.state, "bad"),
+        at=sent(at) if at else None,
+        at_words=written(at, zone) if at else "",
+        chosen=sent(status.scheduled_at) if status.scheduled_at else "",
+        days=days(status.slots, zone),
+        zone=zone_of(zone),
+        is_waiting=status.is_waiting,
+    )
 
 
 def sent(at: datetime) -> str:
