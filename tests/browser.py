@@ -28,15 +28,17 @@ def chromium() -> Iterator[Browser]:
 
 
 def _is_complaint(message: ConsoleMessage) -> bool:
-    # Chromium notes every refusal (403, 409, 422) as a resource that failed: that is its answer, no mistake.
-    refused = any(f"status of {status}" in message.text for status in (403, 409, 422))
+    # Chromium notes every refusal as a resource that failed: that is its answer, no mistake.
+    refused = any(f"status of {status}" in message.text for status in (400, 403, 409, 422, 429))
     return message.type in ("error", "warning") and not refused
 
 
 @contextmanager
-def watched_page(browser: Browser, viewport: ViewportSize) -> Iterator[Page]:
+def watched_page(browser: Browser, viewport: ViewportSize, *, javascript: bool = True) -> Iterator[Page]:
     """A page in a fresh profile; any console error or page error fails the test at the end."""
-    context = browser.new_context(viewport=viewport, locale="en-GB", timezone_id="Europe/Berlin")
+    context = browser.new_context(
+        viewport=viewport, locale="en-GB", timezone_id="Europe/Berlin", java_script_enabled=javascript
+    )
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []

@@ -20,20 +20,20 @@
     .open:hover { filter: brightness(.94); }
     svg { inline-size: 22px; block-size: 22px; flex: none; fill: currentColor; }
     :focus-visible { outline: 3px solid #fff; outline-offset: -4px; box-shadow: 0 0 0 3px #111; }
-    dialog { box-sizing: border-box; inline-size: 420px; max-inline-size: calc(100vw - 32px); max-block-size: calc(100dvh - 32px);
-      margin: auto; padding: 0; border: 0; border-radius: 14px; overflow: hidden; background: #fff; color: #222;
+    dialog { box-sizing: border-box; inline-size: 420px; max-inline-size: calc(100vw - 32px); max-block-size: calc(100dvh - min(10dvh, 96px) - 16px);
+      margin: min(10dvh, 96px) auto auto; padding: 0; border: 0; border-radius: 14px; overflow: hidden; background: #fff; color: #222;
       box-shadow: 0 12px 48px rgb(0 0 0 / .35); }
     dialog::backdrop { background: rgb(10 20 30 / .5); }
     .close { position: absolute; inset-block-start: 6px; inset-inline-end: 6px; inline-size: 44px; block-size: 44px;
       border-radius: 22px; background: transparent; color: #444; display: grid; place-items: center; }
     .close:hover { background: #eee; }
     .close svg { inline-size: 18px; block-size: 18px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; }
-    iframe { display: block; inline-size: 100%; block-size: var(--height, 460px); max-block-size: calc(100dvh - 32px); border: 0; }
+    iframe { display: block; inline-size: 100%; block-size: var(--height, 460px); max-block-size: inherit; border: 0; }
     p { margin: 0; padding: 24px 64px 24px 24px; }
     a { color: #0154c8; }
     [hidden] { display: none; }
     @media (max-width: 480px) {
-      dialog { inline-size: 100vw; max-inline-size: none; block-size: 100dvh; max-block-size: none; border-radius: 0; }
+      dialog { inline-size: 100vw; max-inline-size: none; block-size: 100dvh; max-block-size: none; margin: 0; border-radius: 0; }
       iframe { block-size: 100dvh; max-block-size: none; }
       .open { inset-block-end: 16px; inset-inline-end: 16px; }
     }`;

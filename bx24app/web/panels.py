@@ -2,7 +2,7 @@
 
 from flask import Blueprint, render_template
 
-from bx24app.services import desks, forms, rest_log
+from bx24app.services import desks, forms, rest_log, webhooks
 from bx24app.services.tickets import Ticket
 from bx24app.web import panel_views
 from bx24app.web.guards import administrator_required
@@ -49,3 +49,21 @@ def show_settings(ticket: Ticket) -> str:
 def show_requests(ticket: Ticket) -> str:
     """The filters of the log of requests to Bitrix24."""
     return render_template("desk/panels/requests.html", methods=rest_log.methods(ticket.portal_id))
+
+
+@blueprint.get("/webhooks")
+@administrator_required
+def show_webhooks(ticket: Ticket) -> str:
+    """The webhooks of all forms."""
+    found = forms.list_forms(ticket.portal_id)
+    names = {form.key: form.name for form in found}
+    rows = [panel_views.webhook_row(listed, names) for listed in webhooks.list_webhooks(ticket.portal_id)]
+    return render_template("desk/panels/webhooks.html", forms=found, webhooks=rows)
+
+
+@blueprint.get("/webhooks/<int(max=2147483647):webhook_id>")
+@administrator_required
+def show_deliveries(ticket: Ticket, webhook_id: int) -> str:
+    """What was sent to one webhook, the newest first."""
+    found = webhooks.list_deliveries(ticket.portal_id, webhook_id)
+    return render_template("desk/panels/deliveries.html", deliveries=[panel_views.delivery_row(one) for one in found])

@@ -12,7 +12,7 @@ from flask_babel import get_locale, ngettext
 from flask_babel import gettext as _
 from phonenumbers import PhoneNumberFormat
 
-from bx24app.models import State
+from bx24app.models import FINAL, State
 from bx24app.services import defence, waiting
 from bx24app.services.customers import Status
 from bx24app.services.defence import Case
@@ -25,7 +25,7 @@ SOONEST = timedelta(minutes=20)
 
 @dataclass(frozen=True)
 class Slot:
-    """A time to choose: ``value`` is sent, ``label`` is the company's clock."""
+    """A time to choose: ``value`` is sent, ``label`` is read: a closed list shows it without its day above it."""
 
     value: str
     label: str
@@ -115,6 +115,7 @@ class Followed:
     days: list[Day]
     zone: Zone
     is_waiting: bool
+    is_over: bool
 
 
 def followed(status: Status, label: str, zone: str) -> Followed:
@@ -129,6 +130,7 @@ def followed(status: Status, label: str, zone: str) -> Followed:
         days=days(status.slots, zone),
         zone=zone_of(zone),
         is_waiting=status.is_waiting,
+        is_over=status.state in FINAL,
     )
 
 
@@ -145,7 +147,7 @@ def zone_of(name: str) -> Zone:
 def days(slots: Iterable[datetime], zone: str) -> list[Day]:
     """Times to choose, under their days in the company's zone."""
     found = [at.astimezone(ZoneInfo(zone)) for at in slots]
-    return [Day(_day(day[0]), [Slot(sent(at), _clock(at)) for at in day]) for day in _by_day(found)]
+    return [Day(_day(day[0]), [Slot(sent(at), written(at, zone)) for at in day]) for day in _by_day(found)]
 
 
 def written(at: datetime, zone: str) -> str:

@@ -1,7 +1,7 @@
 // Keeps a request's status up to date while somebody looks, and sends what the visitor decides.
 import { localise } from "./times.js";
 
-const [FAST, SLOWEST] = [2000, 30000];
+const [FAST, SLOWEST] = [1000, 30000];
 const { lang } = document.documentElement;
 const ask = (url, accept, options = {}) =>
   fetch(url, { credentials: "omit", cache: "no-store", ...options, headers: { Accept: accept, "Accept-Language": lang, ...options.headers } });
@@ -9,7 +9,14 @@ const ask = (url, accept, options = {}) =>
 class Status {
   constructor(place, url) {
     Object.assign(this, { place, url, seen: null, pause: FAST, timer: null });
+    this.isGuest = !place.dataset.statusUrl;
     place.addEventListener("submit", (event) => this.decide(event));
+    // Inside the form's page another request begins with that page anew, in its frame and language.
+    place.addEventListener("click", (event) => {
+      if (!this.isGuest || event.target.id !== "again") return;
+      event.preventDefault();
+      location.reload();
+    });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.look(true); });
   }
 
@@ -21,6 +28,7 @@ class Status {
     const old = this.place.querySelector("#status");
     const focused = old?.contains(document.activeElement) ? document.activeElement.id : "";
     localise(fresh);
+    for (const link of fresh.querySelectorAll("[data-elsewhere]")) link.hidden = !this.isGuest;
     if (old) this.replace(old, fresh);
     else this.place.replaceChildren(fresh);
     if (focused && !document.activeElement?.id) (document.getElementById(focused) ?? fresh.querySelector("h1")).focus();
@@ -44,7 +52,10 @@ class Status {
     if (soon) this.pause = FAST;
     try {
       const now = await (await ask(this.url, "application/json")).text();
-      if (this.seen !== null && this.seen !== now) {
+      // The page may have been written before the first look.
+      const shown = this.seen ?? JSON.stringify(this.place.querySelector("[data-live]").textContent);
+      const current = this.seen === null ? JSON.stringify(JSON.parse(now).label) : now;
+      if (shown !== current) {
         await this.show();
         this.pause = FAST;
       }

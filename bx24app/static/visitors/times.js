@@ -2,8 +2,10 @@
 const { lang } = document.documentElement;
 const locale = navigator.languages.find((one) => one.toLowerCase().startsWith(lang)) ?? lang;
 const format = (options) => new Intl.DateTimeFormat(locale, options);
-const [day, clock] = [format({ weekday: "long", day: "numeric", month: "long" }), format({ timeStyle: "short" })];
+const day = format({ weekday: "long", day: "numeric", month: "long" });
 const whole = format({ weekday: "short", day: "numeric", month: "long", hour: "numeric", minute: "2-digit" });
+// A closed list shows one choice without its day above it.
+const short = format({ weekday: "short", day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
 const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 // Choices of a time stand under their day; a choice without a time (as soon as possible) stays in front.
@@ -15,7 +17,7 @@ function regroup(select) {
     const moment = new Date(option.value);
     const label = day.format(moment);
     if (!groups.has(label)) groups.set(label, Object.assign(document.createElement("optgroup"), { label }));
-    option.textContent = clock.format(moment);
+    option.textContent = short.format(moment);
     groups.get(label).append(option);
   }
   select.replaceChildren(...options.filter(({ value }) => !value), ...groups.values());
