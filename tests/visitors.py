@@ -55,12 +55,14 @@ class Visitor:
         return self.client.post(
             f"/w/{self.form_key}/callbacks",
             json=body,
-            headers=self._sent(),
+            headers={name: value for name, value in self._sent().items() if value},
             environ_overrides={"REMOTE_ADDR": self.address},
         )
 
     def looks(self, status_url: str, **headers: str) -> TestResponse:
-        return self.client.get("/c/" + status_url.rpartition("/c/")[2], headers={"Accept": "application/json"} | headers)
+        return self.client.get(
+            "/c/" + status_url.rpartition("/c/")[2], headers={"Accept": "application/json"} | headers
+        )
 
 
 def altered(proof: str, **parameters: Any) -> str:

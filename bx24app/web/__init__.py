@@ -5,9 +5,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bx24app.settings import Settings
 from bx24app.web import (
+    api_keys,
     callbacks,
     customers,
     desk,
+    do_not_call,
     errors,
     events,
     forms,
@@ -19,6 +21,7 @@ from bx24app.web import (
     operations,
     pages,
     panels,
+    rules,
     static,
     webhooks,
     widget,
@@ -39,6 +42,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     headers.init_app(app)
     static.init_app(app)
     shown = (pages, desk, panels, legal, intake, customers, widget)
-    answering = (callbacks, lines, forms, webhooks, events, operations)
+    answering = (callbacks, lines, events, operations, forms, api_keys, do_not_call, rules, webhooks)
     for module in (*shown, *answering):
         app.register_blueprint(module.blueprint)
