@@ -10,14 +10,50 @@ from babel.dates import get_day_names
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
-from bx24app.models import Form, Portal, UnknownPolicy, WebhookDelivery
-from bx24app.services import forms, texts
+from bx24app.models import DoNotCall, Form, Portal, Refusal, UnknownPolicy, User, WebhookDelivery, utcnow
+from bx24app.services import desks, forms, numbers, stops, texts
 from bx24app.services.hours import DAYS
+from bx24app.services.refusals import Refused
 from bx24app.services.webhooks import Listed
 from bx24app.web.languages import LANGUAGES
+from bx24app.web.moments import iso
+from bx24app.web.rule_texts import rule_words
 from bx24app.web.views import countries
 
 Pairs = list[tuple[str, str]]
+
+
+def administration(portal: Portal, user: User) -> dict[str, Any]:
+    """What the desk shows administrators beside everybody's part: what to see at once, and the panels' names."""
+    return {
+        "standing": desks.standing_of(portal.id, user.user_id),
+        "alerts": _alerts(portal),
+        "panels": _panels(),
+    }
+
+
+def _alerts(portal: Portal) -> list[str]:
+    if portal.websites_off:
+        return [_("All website forms are stopped. Let them go on under “Website forms”.")]
+    words = {
+        "budget_calls": _("The form “%(name)s” has used up today's calls and takes no requests until midnight."),
+        "budget_money": _("The form “%(name)s” has used up today's money and takes no requests until midnight."),
+    }
+    return [words[stop.rule] % {"name": stop.form_name} for stop in stops.stopped_forms(portal, utcnow())]
+
+
+def _panels() -> Pairs:
+    """The panels that are fetched when they are opened, in the order of the page."""
+    return [
+        ("forms", _("Website forms")),
+        ("keys", _("API keys")),
+        ("webhooks", _("Webhooks")),
+        ("do_not_call", _("Do-not-call list")),
+        ("tester", _("Rule tester")),
+        ("refusals", _("Refused requests")),
+        ("requests", _("Requests to Bitrix24")),
+        ("settings", _("Settings for everybody")),
+    ]
 
 
 @dataclass(frozen=True)
@@ -54,7 +90,7 @@ def form_problems() -> dict[str, str]:
     """Why a form takes no requests, by the name of the rule."""
     return {
         "portal_ready": _("The app is not connected with this Bitrix24 now. See the check of the setup."),
-        "websites_on": _("All website forms are stopped. Turn them on again under “Stop and budgets”."),
+        "websites_on": _("All website forms are stopped."),
         "form_on": _("The form is turned off."),
         "line": _("The form has no line that can ring. Choose one in its settings."),
     }
@@ -124,6 +160,59 @@ def holiday_countries() -> Pairs:
 
 
 @dataclass(frozen=True)
+class NumberRow:
+    """A number of the do-not-call list."""
+
+    id: int
+    number: str
+    note: str
+    added_at: str
+    added_by: str
+
+
+def number_row(row: DoNotCall, names: dict[int, str]) -> NumberRow:
+    """A listed number with the name of whoever listed it; an erased one has none."""
+    return NumberRow(
+        id=row.id,
+        number=numbers.display(row.number) if row.number else "",
+        note=row.note or "",
+        added_at=iso(row.added_at),
+        added_by=names.get(row.added_by or 0, ""),
+    )
+
+
+@dataclass(frozen=True)
+class RefusedForm:
+    """What one form has not taken: how many by rule, the most first, and the latest with their time and inputs."""
+
+    name: str
+    total: int
+    counts: list[tuple[str, int]]
+    latest: list[tuple[str, str, str]]
+
+
+def refused(name: str, found: Refused) -> RefusedForm:
+    """The refusals of one form in words."""
+    counts = sorted(found.counts.items(), key=lambda pair: -pair[1])
+    return RefusedForm(
+        name=name,
+        total=sum(found.counts.values()),
+        counts=[(_why(rule), count) for rule, count in counts],
+        latest=[(iso(row.made_at), _why(row.rule), _looked_at(row)) for row in found.latest],
+    )
+
+
+def _why(rule: str) -> str:
+    return rule_words(rule, {"rule": rule}, is_tried=True)
+
+
+def _looked_at(row: Refusal) -> str:
+    shown = {name: value for name, value in row.inputs.items() if name != "number_digest"}
+    times = {"count": row.count} if row.count > 1 else {}
+    return ", ".join(f"{name}: {value}" for name, value in {**shown, **times}.items())
+
+
+@dataclass(frozen=True)
 class WebhookRow:
     """A webhook in the list."""
 
@@ -186,4 +275,4 @@ def _delivered(delivery: WebhookDelivery) -> str:
 
 
 def _moment(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None
+    return iso(at) if at else None

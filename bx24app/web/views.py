@@ -184,7 +184,7 @@ def desk_page(opening: Opening, customer: Customer | None, found: list[Callback]
         "text": choices.text,
         "text_max": texts.MAX_LENGTH,
         "callbacks": rows(portal.id, found),
-        "administration": _administration(portal, user) if user.is_administrator and not compact else None,
+        "administration": None,
     }
 
 
@@ -198,27 +198,6 @@ _OUT_OF_ORDER: dict[str, str] = {
 def _portal_problem(portal: Portal) -> str | None:
     code = _OUT_OF_ORDER.get(portal.state)
     return reason_sentence(code) if code else None
-
-
-def _administration(portal: Portal, user: User) -> dict[str, Any]:
-    return {
-        "standing": desks.standing_of(portal.id, user.user_id),
-        "panels": panels(),
-    }
-
-
-def panels() -> list[tuple[str, str]]:
-    """The administrator's panels that are fetched when they are opened, in the order of the page."""
-    return [
-        ("forms", _("Website forms")),
-        ("keys", _("API keys")),
-        ("webhooks", _("Webhooks")),
-        ("do_not_call", _("Do-not-call list")),
-        ("tester", _("Rule tester")),
-        ("refusals", _("Refused requests")),
-        ("requests", _("Requests to Bitrix24")),
-        ("settings", _("Settings for everybody")),
-    ]
 
 
 def _customer(customer: Customer | None) -> dict[str, Any] | None:

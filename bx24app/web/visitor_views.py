@@ -14,8 +14,9 @@ from phonenumbers import PhoneNumberFormat
 
 from bx24app.models import FINAL, State
 from bx24app.services import defence, waiting
+from bx24app.services.cases import Case
 from bx24app.services.customers import Status
-from bx24app.services.defence import Case
+from bx24app.web.moments import iso
 
 # Two or three days of usual hours.
 OFFERED = 48
@@ -124,19 +125,14 @@ def followed(status: Status, label: str, zone: str) -> Followed:
     return Followed(
         label=label,
         look=_LOOKS.get(status.state, "bad"),
-        at=sent(at) if at else None,
+        at=iso(at) if at else None,
         at_words=written(at, zone) if at else "",
-        chosen=sent(status.scheduled_at) if status.scheduled_at else "",
+        chosen=iso(status.scheduled_at) if status.scheduled_at else "",
         days=days(status.slots, zone),
         zone=zone_of(zone),
         is_waiting=status.is_waiting,
         is_over=status.state in FINAL,
     )
-
-
-def sent(at: datetime) -> str:
-    """A moment as it is sent: RFC 3339 in UTC."""
-    return at.isoformat().replace("+00:00", "Z")
 
 
 def zone_of(name: str) -> Zone:
@@ -147,7 +143,7 @@ def zone_of(name: str) -> Zone:
 def days(slots: Iterable[datetime], zone: str) -> list[Day]:
     """Times to choose, under their days in the company's zone."""
     found = [at.astimezone(ZoneInfo(zone)) for at in slots]
-    return [Day(_day(day[0]), [Slot(sent(at), written(at, zone)) for at in day]) for day in _by_day(found)]
+    return [Day(_day(day[0]), [Slot(iso(at), written(at, zone)) for at in day]) for day in _by_day(found)]
 
 
 def written(at: datetime, zone: str) -> str:

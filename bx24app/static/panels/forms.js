@@ -53,6 +53,10 @@ export function start(panel) {
     close: (button) => edit(itemOf(button).querySelector('[data-action="edit"]')),
     copy: (button) => { if (copy(panel.find(`#${button.dataset.copies}`))) button.textContent = button.dataset.done; },
     ask: confirmFirst,
+    async stop(button) {
+      await send("/settings", { method: "PATCH", json: { websites_off: button.dataset.off !== "false" } });
+      await panel.load();
+    },
     async switch(button) {
       await send(path(button), { method: "PATCH", json: { is_on: button.dataset.on !== "true" } });
       await panel.load();

@@ -10,7 +10,7 @@ export function start(panel) {
       if (!made) return;
       await panel.load();
       panel.find("[data-new]").hidden = false;
-      panel.find("#new-key").value = made.key;
+      panel.find("#new-key").value = made.secret;
       panel.find("[data-new] button").focus();
     },
   });
