@@ -119,10 +119,14 @@ async function open(details) {
   }
 }
 
+function openOnce(details) {
+  if (!details.open || details.dataset.loaded) return;
+  details.dataset.loaded = "loading";
+  open(details);
+}
+
 for (const details of document.querySelectorAll("details[data-panel]")) {
-  details.addEventListener("toggle", () => {
-    if (!details.open || details.dataset.loaded) return;
-    details.dataset.loaded = "loading";
-    open(details);
-  });
+  details.addEventListener("toggle", () => openOnce(details));
+  // A press may have come before this script.
+  openOnce(details);
 }

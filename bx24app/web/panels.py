@@ -38,7 +38,8 @@ def show_form(ticket: Ticket, form_key: str) -> str:
     """The settings of one form."""
     portal = desks.portal_of(ticket)
     form = forms.get(portal.id, form_key)
-    return render_template("desk/panels/form.html", form=form, options=panel_views.form_options(form, portal))
+    options = panel_views.form_options(form, portal)
+    return render_template("desk/panels/form.html", scope="form", form=form, options=options)
 
 
 @blueprint.get("/settings")
@@ -47,7 +48,7 @@ def show_settings(ticket: Ticket) -> str:
     """The portal's defaults."""
     portal = desks.portal_of(ticket)
     return render_template(
-        "desk/panels/settings.html", settings=settings_of(portal), **panel_views.setting_options(portal)
+        "desk/panels/settings.html", scope="settings", settings=settings_of(portal), **panel_views.setting_options(portal)
     )
 
 
@@ -101,7 +102,7 @@ def show_tester(ticket: Ticket) -> str:
     """What the rule tester asks."""
     found = forms.list_forms(ticket.portal_id)
     origins = sorted({origin for form in found for origin in form.allowed_origins})
-    return render_template("desk/panels/tester.html", forms=found, origins=origins)
+    return render_template("desk/panels/tester.html", scope="tester", forms=found, origins=origins)
 
 
 @blueprint.get("/refusals")

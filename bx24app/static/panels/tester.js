@@ -3,11 +3,12 @@ import { send } from "../api.js";
 import { submitted } from "./fields.js";
 
 export function start(panel) {
-  const [result, verdict] = [panel.find("[data-result]"), panel.find("[data-verdict]")];
+  const [result, summary] = [panel.find("[data-result]"), panel.find("[data-verdict]")];
 
-  function line({ verdict: state, reason, inputs }) {
+  function line({ verdict, reason, inputs, is_tried: isTried }) {
+    const state = verdict === "passed" && !isTried ? "assumed" : verdict;
     const row = result.querySelector("template").content.firstElementChild.cloneNode(true);
-    row.className = { passed: "passed", decides: "deciding", not_reached: "" }[state];
+    row.className = { passed: "passed", decides: "deciding" }[state] ?? "";
     row.querySelector("[data-reason]").textContent = reason;
     row.querySelector("[data-inputs]").textContent = Object.entries(inputs).map(([name, value]) => `${name}: ${value}`).join(", ");
     const mark = row.querySelector("[data-state]");
@@ -22,9 +23,9 @@ export function start(panel) {
       const tried = await submitted(form, (json) => send("/rules/test", { method: "POST", json }), more);
       result.hidden = !tried;
       if (!tried) return;
-      const deciding = tried.rules.find(({ verdict: state }) => state === "decides");
-      verdict.className = `note ${deciding ? "failure" : "success"}`;
-      verdict.textContent = deciding ? verdict.dataset.refused.replace("{why}", deciding.reason) : verdict.dataset.passes;
+      const deciding = tried.rules.find(({ verdict }) => verdict === "decides");
+      summary.className = `note ${deciding ? "failure" : "success"}`;
+      summary.textContent = deciding ? summary.dataset.refused.replace("{why}", deciding.reason) : summary.dataset.passes;
       result.querySelector("tbody").replaceChildren(...tried.rules.map(line));
     },
   });
