@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Table, delete, exists, false, or_, select
+from sqlalchemy import BindParameter, Table, bindparam, delete, exists, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -41,7 +42,7 @@ def buckets_of(case: Case) -> list[Bucket]:
     wanted = case.form.limits
     values = [
         ("address_hour", case.network, HOUR),
-        ("number_day", case.number_digest, DAY),
+        ("number_day", case.number.digest, DAY),
         ("form_hour", "", HOUR),
         ("form_day", "", DAY),
     ]
@@ -75,7 +76,7 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
 
     The caller rolls back then: nothing was taken.
     """
-    listed, in_hand, repeated = session.execute(_standing(case)).one()
+    listed, in_hand, repeated = _look_around(session, case)
     if repeated:
         return Admitted.REPEATED
     if listed:
@@ -94,16 +95,31 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
     return Admitted.IN_HAND if in_hand else Admitted.NEW
 
 
-def _standing(case: Case) -> Any:
-    portal_id = case.portal.id
-    listed = exists().where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == case.number_digest)
+def _look_around(session: Session, case: Case) -> tuple[bool, bool, bool]:
+    """Tell whether the number is listed, whether it is in hand, and whether the request came before."""
+    values = {
+        "portal_id": case.portal.id,
+        "digest": case.number.digest,
+        "number": case.typed.e164 or "",
+        "key": case.key or "",
+    }
+    listed, in_hand, repeated = session.connection().execute(_AROUND, values).one()
+    return listed, in_hand, bool(case.key) and repeated
+
+
+def _around() -> Any:
+    """One statement for all three, made once: it is asked with every request."""
+    portal_id: BindParameter[int] = bindparam("portal_id")
+    key: BindParameter[str] = bindparam("key")
+    listed = exists().where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == bindparam("digest"))
     in_hand = exists().where(
-        Callback.portal_id == portal_id, Callback.to_number == case.typed.e164, Callback.holds_number
+        Callback.portal_id == portal_id, Callback.to_number == bindparam("number"), Callback.holds_number
     )
-    if case.key is None:
-        return select(listed, in_hand, false())
-    callback = exists().where(Callback.portal_id == portal_id, Callback.idempotency_key == case.key)
-    return select(listed, in_hand, or_(callback, exists().where(Ghost.idempotency_key == case.key)))
+    callback = exists().where(Callback.portal_id == portal_id, Callback.idempotency_key == key)
+    return select(listed, in_hand, or_(callback, exists().where(Ghost.idempotency_key == key)))
+
+
+_AROUND = _around()
 
 
 def listed_refusal(case: Case) -> RuleRefused:
@@ -117,11 +133,15 @@ def _spend(session: Session, case: Case) -> bool:
     if case.shown is None:
         return True
     connection = session.connection()
-    table = cast("Table", SpentProof.__table__)
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
     values = {"digest": case.shown.digest, "expires_at": case.shown.expires_at}
-    statement = insert.values(**values).on_conflict_do_nothing().returning(table.c.digest)
-    return connection.execute(statement).scalar_one_or_none() is not None
+    return connection.execute(_spending(connection.dialect.name), values).scalar_one_or_none() is not None
+
+
+@cache
+def _spending(dialect: str) -> Any:
+    table = cast("Table", SpentProof.__table__)
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    return insert.on_conflict_do_nothing().returning(table.c.digest)
 
 
 def _limited(bucket: Bucket) -> RateLimited:
@@ -154,7 +174,7 @@ class Look:
 
 def looks(session: Session, case: Case, buckets: list[Bucket]) -> Iterator[Look]:
     """Every rule of this module in order, for a trial."""
-    listed, _, _ = session.execute(_standing(case)).one()
+    listed, _, _ = _look_around(session, case)
     yield Look("do_not_call", {"number": case.masked} if listed else None, listed_refusal(case))
     yield Look("proof_unspent", None, NotHuman("proof_unspent"), in_trials=False)
     for bucket in buckets:
@@ -172,7 +192,7 @@ def exhausted(form: Form, portal: Portal) -> list[str]:
     """The budget rules by which a form takes no more requests today."""
     if form.budget_calls is None and form.budget_money is None:
         return []
-    case = Case(form=form, portal=portal, now=utcnow(), number="")
+    case = Case(form=form, portal=portal, now=utcnow())
     with reading() as session:
         return [look.rule for look in looks(session, case, []) if look.inputs and look.rule.startswith("budget_")]
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, object_session
+from uuid6 import uuid7
 
 from bx24app.errors import (
     DuplicateOpenCallback,
@@ -21,7 +22,7 @@ from bx24app.errors import (
     PortalUnpaid,
     TooLate,
 )
-from bx24app.extensions import reading, writing
+from bx24app.extensions import insert_plainly, reading, writing
 from bx24app.models import (
     IN_HAND,
     RETRIABLE,
@@ -160,6 +161,15 @@ def accept(session: Session, callback: Callback) -> None:
     callback.accept(callback.created_at)
     session.add(callback)
     session.flush()
+
+
+def accept_plainly(session: Session, callback: Callback) -> None:
+    """The same for a request that nobody looks at again in this transaction: faster, for floods of them."""
+    callback.id, callback.version = uuid7(), 1
+    callback.accept(callback.created_at)
+    for decision in callback.decisions:
+        decision.callback_id = callback.id
+    insert_plainly(session, callback, *callback.decisions)
 
 
 def _store(session: Session, callback: Callback, user_id: int) -> None:

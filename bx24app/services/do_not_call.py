@@ -15,7 +15,7 @@ from bx24app.extensions import reading, writing
 from bx24app.models import DoNotCall, Portal, utcnow
 from bx24app.services import digests, numbers
 from bx24app.services.numbers import digits
-from bx24app.services.website_requests import one_line
+from bx24app.services.texts import one_line
 
 MAX_IMPORT = 5000
 MAX_NOTE = 255

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from bx24app.errors import NotFound
@@ -205,18 +205,22 @@ class Open:
 
 def open_form(key: str) -> Open:
     """The form of a public address, whatever its state; raises ``NotFound``."""
-    return _open(Form.key == key)
+    return _open(_BY_KEY, key)
 
 
 def open_by_id(form_id: int) -> Open:
     """The same for a form whose key or trial names it; raises ``NotFound``."""
-    return _open(Form.id == form_id)
+    return _open(_BY_ID, form_id)
 
 
-def _open(wanted: ColumnElement[bool]) -> Open:
-    query = select(Form, Portal).join(Portal, Portal.id == Form.portal_id)
+_OPENED = select(Form, Portal).join(Portal, Portal.id == Form.portal_id).where(Form.removed_at.is_(None))
+_BY_KEY = _OPENED.where(Form.key == bindparam("named"))
+_BY_ID = _OPENED.where(Form.id == bindparam("named"))
+
+
+def _open(query: Select[Form, Portal], named: str | int) -> Open:
     with reading() as session:
-        row = session.execute(query.where(wanted, Form.removed_at.is_(None))).one_or_none()
+        row = session.execute(query, {"named": named}).one_or_none()
     if row is None:
         raise NotFound
     return Open(row[0], row[1])

@@ -14,11 +14,12 @@ from bx24app.services import admission, callbacks, defence, forms, refusals, tex
 from bx24app.services.admission import Admitted
 from bx24app.services.callback_lists import whole
 from bx24app.services.callbacks import Accepted
-from bx24app.services.cases import Case
+from bx24app.services.cases import Case, read_number
 from bx24app.services.forms import Open
-from bx24app.services.intake import TRIES, with_digest
+from bx24app.services.intake import TRIES
 from bx24app.services.limits import Bucket
-from bx24app.services.website_requests import Request, beside, callback_of, digest_of, one_line, page_of
+from bx24app.services.texts import one_line
+from bx24app.services.website_requests import Request, beside, callback_of, digest_of, page_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _read(opened: Open, asked: Asked, idempotency_key: str | None) -> Request:
         form=opened.form,
         portal=opened.portal,
         now=utcnow(),
-        number=asked.to_number,
+        number=read_number(asked.to_number, opened),
         source=Source.API,
         name=one_line(asked.name),
         topic=one_line(asked.topic),
@@ -68,7 +69,7 @@ def _read(opened: Open, asked: Asked, idempotency_key: str | None) -> Request:
         key=idempotency_key,
     )
     return Request(
-        case=with_digest(case),
+        case=case,
         page=page_of(asked.page),
         language=asked.language,
         digest=digest_of(case, asked.line_id, asked.voice_id, asked.text, asked.page),

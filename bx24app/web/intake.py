@@ -53,7 +53,7 @@ def _open(form_key: str) -> Open:
 
 
 def _now(opened: Open) -> Case:
-    return Case(form=opened.form, portal=opened.portal, now=utcnow(), number="")
+    return Case(form=opened.form, portal=opened.portal, now=utcnow())
 
 
 @blueprint.get("/<form_key>")

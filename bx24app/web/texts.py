@@ -42,7 +42,7 @@ def customer_label(state: str) -> str:
         "started": _("We are getting a colleague on the line, then your phone will ring"),
         "answered": _("A colleague is on the line, your phone is ringing"),
         "completed": _("The call has taken place"),
-        "cancelled": _("You have cancelled the call"),
+        "cancelled": _("The call was cancelled"),
         "expired": _("We could not call in time. Please send a new request"),
     }
     return str(labels.get(state, _("The call did not come about. Please send a new request")))
@@ -195,10 +195,9 @@ Words = Callable[[Mapping[str, str]], str]
 
 
 def _by(inputs: Mapping[str, str]) -> str:
-    if inputs.get("by") == "customer":
-        return f" ({_('the customer')})"
-    if inputs.get("by") == "api":
-        return f" ({_('the website')})"
+    others = {"customer": _("the customer"), "api": _("the website")}
+    if inputs.get("by") in others:
+        return f" ({others[inputs['by']]})"
     return f" ({inputs['user']})" if "user" in inputs else ""
 
 
