@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from bx24app.errors import (
     DuplicateOpenCallback,
@@ -27,6 +27,7 @@ from bx24app.models import (
     RETRIABLE,
     WAITING,
     Callback,
+    Form,
     IllegalTransition,
     Portal,
     PortalState,
@@ -150,13 +151,22 @@ def _due(scheduled_at: datetime | None, now: datetime) -> datetime:
     return max(scheduled_at, now)
 
 
-def _store(session: Session, callback: Callback, user_id: int) -> None:
+def accept(session: Session, callback: Callback) -> None:
+    """Take a prepared request in the caller's transaction, whoever asked for it.
+
+    Raises ``IntegrityError`` when its number is in hand, or its idempotency key came before. ``waking.wake`` once
+    it is committed.
+    """
     callback.accept(callback.created_at)
     session.add(callback)
+    session.flush()
+
+
+def _store(session: Session, callback: Callback, user_id: int) -> None:
+    accept(session, callback)
     user = session.scalar(select(User).where(User.portal_id == callback.portal_id, User.user_id == user_id))
     if user is not None:
         user.last_line_id, user.last_voice_id = callback.line_id, callback.voice_id or ""
-    session.flush()
 
 
 def _collided(portal_id: int, callback: Callback, key: str | None, requested: Requested) -> Accepted:
@@ -178,6 +188,13 @@ def _collided(portal_id: int, callback: Callback, key: str | None, requested: Re
     raise DuplicateOpenCallback(open_id)
 
 
+def _patience(callback: Callback) -> timedelta:
+    """How long after it is due a callback may still be dialled."""
+    session = object_session(callback)
+    form = session.get(Form, callback.form_id) if session and callback.form_id else None
+    return STAFF_EXPIRY if form is None else timedelta(minutes=form.expiry_minutes)
+
+
 @contextmanager
 def _changing(portal_id: int, callback_id: UUID) -> Iterator[Callback]:
     """Lock one callback for a change; an illegal one is ``TooLate``, another portal's id ``NotFound``."""
@@ -193,24 +210,26 @@ def _changing(portal_id: int, callback_id: UUID) -> Iterator[Callback]:
         raise TooLate from None
 
 
-def cancel(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
-    """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled."""
+def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | None = None) -> Callback:
+    """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled. ``by``: who, if no user of ours."""
     with _changing(portal_id, callback_id) as callback:
         now = utcnow()
         callback.cancel(now)
-        callback.decide("cancelled", now, user=user_id)
+        callback.decide("cancelled", now, user=user_id, by=by)
     return callback
 
 
-def reschedule(portal_id: int, callback_id: UUID, user_id: int, scheduled_at: datetime) -> Callback:
+def reschedule(
+    portal_id: int, callback_id: UUID, user_id: int | None, scheduled_at: datetime, by: str | None = None
+) -> Callback:
     """Move a waiting callback to another time; a past one means now. Raises ``TooLate``, ``InvalidRequest``."""
     with _changing(portal_id, callback_id) as callback:
         if callback.state not in WAITING:
             raise TooLate
         now = utcnow()
         due_at = _due(scheduled_at, now)
-        callback.reschedule(now, due_at, due_at + STAFF_EXPIRY)
-        callback.decide("rescheduled", now, user=user_id, scheduled_at=due_at.isoformat())
+        callback.reschedule(now, due_at, due_at + _patience(callback))
+        callback.decide("rescheduled", now, user=user_id, by=by, scheduled_at=due_at.isoformat())
     waking.wake()
     return callback
 

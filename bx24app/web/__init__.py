@@ -6,10 +6,13 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from bx24app.settings import Settings
 from bx24app.web import (
     callbacks,
+    customers,
     desk,
     errors,
     events,
+    forms,
     headers,
+    intake,
     languages,
     legal,
     lines,
@@ -33,5 +36,5 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     headers.init_app(app)
     static.init_app(app)
-    for module in (pages, desk, callbacks, lines, events, operations, legal, webhooks):
+    for module in (pages, desk, callbacks, lines, events, operations, legal, forms, intake, customers, webhooks):
         app.register_blueprint(module.blueprint)

@@ -33,6 +33,21 @@ def state_label(state: str, *, line_name: str, answered_by: str | None, duration
     return str(labels.get(state, state))
 
 
+def customer_label(state: str) -> str:
+    """Where a callback stands, for the customer."""
+    labels = {
+        "scheduled": _("We will call you at the time below"),
+        "queued": _("You are next: we are about to call you"),
+        "dialling": _("We are about to call you"),
+        "started": _("We are getting a colleague on the line, then your phone will ring"),
+        "answered": _("A colleague is on the line, your phone is ringing"),
+        "completed": _("The call has taken place"),
+        "cancelled": _("You have cancelled the call"),
+        "expired": _("We could not call in time. Please send a new request"),
+    }
+    return str(labels.get(state, _("The call did not come about. Please send a new request")))
+
+
 def _refusals() -> dict[str, str]:
     """Codes with which a request is answered, or a callback fails before anything rings."""
     return {
@@ -62,6 +77,21 @@ def _refusals() -> dict[str, str]:
         "not_found": _("There is no such callback."),
         "ticket_expired": _("This page has been open for too long. Reload it; nothing was dialled."),
         "too_late": _("It is too late for that: the callback has moved on. Look at its present state."),
+    }
+
+
+def _public_refusals() -> dict[str, str]:
+    """What visitors of a website are told: nothing that helps somebody who tries things out."""
+    return {
+        "form_closed": _("No requests are taken here at the moment. Please use another way to reach us."),
+        "origin_refused": _("This page may not send requests. Please use the form on our website."),
+        "not_human": _("The request could not be confirmed. Please reload the page and send it again."),
+        "field_refused": _("Something is missing, or has a form that cannot be read. Please look through the fields."),
+        "number_refused": _("We cannot call this number from here. Please give another one."),
+        "public_number": _("This is not a telephone number. Please write it with the country code, without letters."),
+        "public_hours": _("Nobody is there at that time. Please choose one of the free times."),
+        "public_limit": _("There were too many requests. Please try again later."),
+        "public_budget": _("No more calls can be taken today. Please try again tomorrow."),
     }
 
 
@@ -146,7 +176,7 @@ def reason_sentence(reason: str, words: str | None = None) -> str:
     if reason == "unknown_variable":
         known_ones = "{name}, {topic}, {form}, {page}"
         return str(_("The text names %(variable)s, but only these are filled in: ", variable=words) + known_ones + ".")
-    known = {**_refusals(), **_portal_reasons(), **_call_reasons()}
+    known = {**_refusals(), **_public_refusals(), **_portal_reasons(), **_call_reasons()}
     if reason in known:
         sentence = known[reason]
     elif reason.startswith("retry_"):
@@ -164,6 +194,10 @@ Words = Callable[[Mapping[str, str]], str]
 
 
 def _by(inputs: Mapping[str, str]) -> str:
+    if inputs.get("by") == "customer":
+        return f" ({_('the customer')})"
+    if inputs.get("by") == "api":
+        return f" ({_('the website')})"
     return f" ({inputs['user']})" if "user" in inputs else ""
 
 

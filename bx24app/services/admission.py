@@ -1,0 +1,169 @@
+"""The last rules of a website form: they look into the database, and what they grant is used up with the request.
+
+do_not_call, proof_unspent, the limits by address, number and form, and the budgets of a day, in this order.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, cast
+
+from sqlalchemy import Table, delete, exists, false, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, PublicNumberRefused, RateLimited, RuleRefused
+from bx24app.extensions import writing
+from bx24app.models import Callback, DoNotCall, Ghost, Source, SpentProof, utcnow
+from bx24app.services import budgets, digests, limits
+from bx24app.services.budgets import Day
+from bx24app.services.defence import Case, Inputs
+from bx24app.services.limits import DAY, HOUR, Bucket
+
+# Without JavaScript nothing was worked for: such requests have this part of the limits to themselves.
+PLAIN_PART = 3
+
+
+class Admitted(StrEnum):
+    """What a request that every rule lets pass is."""
+
+    NEW = "new"
+    # Its number is held by another callback.
+    IN_HAND = "in_hand"
+    # It came before under the same key; nothing was taken again.
+    REPEATED = "repeated"
+
+
+def buckets_of(case: Case) -> list[Bucket]:
+    """The limits that a request counts against; call it outside of transactions."""
+    wanted = case.form.limits
+    values = [
+        ("address_hour", case.network, HOUR),
+        ("number_day", case.number_digest, DAY),
+        ("form_hour", "", HOUR),
+        ("form_day", "", DAY),
+    ]
+    if case.source != Source.WEBSITE:
+        values = values[1:]  # The address is that of the site's own back end.
+    whole = [Bucket(name, _digest(case, name, value), wanted[name], seconds) for name, value, seconds in values]
+    if case.has_script:
+        return whole
+    return whole + [
+        replace(bucket, digest=_digest(case, f"plain_{bucket.name}", value[1]), size=max(1, bucket.size // PLAIN_PART))
+        for bucket, value in zip(whole, values, strict=True)
+    ]
+
+
+def _digest(case: Case, name: str, value: str) -> str:
+    return digests.digest("rate", f"{case.form.id} {name} {value}")
+
+
+def day_of(case: Case) -> Day:
+    """The day whose budget a request counts against."""
+    return budgets.day_of(case.now, case.hours.zone)
+
+
+def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
+    """Hold a request against the last rules and take what it needs; raises the ``RuleRefused`` of the first that fails.
+
+    The caller rolls back then: nothing was taken.
+    """
+    listed, in_hand, repeated = session.execute(_standing(case)).one()
+    if repeated:
+        return Admitted.REPEATED
+    if listed:
+        raise listed_refusal(case)
+    if not _spend(session, case):
+        raise NotHuman("proof_unspent", None, {"given": "a proof or token that was used before"})
+    empty = limits.take(session, buckets, case.now.timestamp())
+    if empty is not None:
+        raise _limited(empty)
+    day = day_of(case)
+    if not budgets.take_call(session, case.form, day):
+        raise BudgetExhausted("budget_calls", None, _calls(case))
+    spent = _overspent(session, case, day)
+    if spent is not None:
+        raise BudgetExhausted("budget_money", None, spent)
+    return Admitted.IN_HAND if in_hand else Admitted.NEW
+
+
+def _standing(case: Case) -> Any:
+    portal_id = case.portal.id
+    listed = exists().where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == case.number_digest)
+    in_hand = exists().where(
+        Callback.portal_id == portal_id, Callback.to_number == case.typed.e164, Callback.holds_number
+    )
+    if case.key is None:
+        return select(listed, in_hand, false())
+    callback = exists().where(Callback.portal_id == portal_id, Callback.idempotency_key == case.key)
+    return select(listed, in_hand, or_(callback, exists().where(Ghost.idempotency_key == case.key)))
+
+
+def listed_refusal(case: Case) -> RuleRefused:
+    """What a listed number leads to: a visitor may be a stranger to it, and is told no more than of other numbers."""
+    kind = PublicNumberRefused if case.source == Source.WEBSITE else OnDoNotCallList
+    return kind("do_not_call", "number", {"number": case.masked})
+
+
+def _spend(session: Session, case: Case) -> bool:
+    """Note that the proof is used up; False when it was before, in whatever process."""
+    if case.shown is None:
+        return True
+    connection = session.connection()
+    table = cast("Table", SpentProof.__table__)
+    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    values = {"digest": case.shown.digest, "expires_at": case.shown.expires_at}
+    statement = insert.values(**values).on_conflict_do_nothing().returning(table.c.digest)
+    return connection.execute(statement).scalar_one_or_none() is not None
+
+
+def _limited(bucket: Bucket) -> RateLimited:
+    refusal = RateLimited(bucket.name, None, {"limit": bucket.size, "seconds": bucket.seconds})
+    refusal.retry_after = round(bucket.seconds / bucket.size)
+    return refusal
+
+
+def _calls(case: Case) -> Inputs:
+    return {"budget": case.form.budget_calls, "day": day_of(case).day.isoformat()}
+
+
+def _overspent(session: Session, case: Case, day: Day) -> Inputs | None:
+    budget = case.form.budget_money
+    if budget is None:
+        return None
+    money = budgets.money_of(session, case.form, day)
+    return {"budget": str(budget), **money.inputs()} if money.with_one_more > budget else None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a rule of this module would say, with nothing taken; ``inputs`` None: it holds."""
+
+    rule: str
+    inputs: Inputs | None
+    refusal: RuleRefused
+    in_trials: bool = True
+
+
+def looks(session: Session, case: Case, buckets: list[Bucket]) -> Iterator[Look]:
+    """Every rule of this module in order, for a trial."""
+    listed, _, _ = session.execute(_standing(case)).one()
+    yield Look("do_not_call", {"number": case.masked} if listed else None, listed_refusal(case))
+    yield Look("proof_unspent", None, NotHuman("proof_unspent"), in_trials=False)
+    for bucket in buckets:
+        left = limits.left(session, bucket, case.now.timestamp())
+        inputs: Inputs | None = {"limit": bucket.size, "left": round(left, 2)} if left < 1 else None
+        in_trials = bucket.name != "address_hour"
+        yield Look(bucket.name, inputs if in_trials else None, _limited(bucket), in_trials)
+    day, budget = day_of(case), case.form.budget_calls
+    used_up = budget is not None and budgets.calls_of(session, case.form, day) >= budget
+    yield Look("budget_calls", _calls(case) if used_up else None, BudgetExhausted("budget_calls"))
+    yield Look("budget_money", _overspent(session, case, day), BudgetExhausted("budget_money"))
+
+
+def forget_spent() -> int:
+    """Delete spent proofs that would not be valid any more; returns how many."""
+    with writing() as session:
+        query = delete(SpentProof).where(SpentProof.expires_at < utcnow() - timedelta(minutes=1))
+        return len(session.execute(query.returning(SpentProof.digest)).all())
