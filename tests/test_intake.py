@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from bx24app.extensions import reading
 from bx24app.models import Callback, WebsiteRequest

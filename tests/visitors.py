@@ -60,7 +60,9 @@ class Visitor:
         )
 
     def looks(self, status_url: str, **headers: str) -> TestResponse:
-        return self.client.get("/c/" + status_url.rpartition("/c/")[2], headers={"Accept": "application/json"} | headers)
+        return self.client.get(
+            "/c/" + status_url.rpartition("/c/")[2], headers={"Accept": "application/json"} | headers
+        )
 
 
 def altered(proof: str, **parameters: Any) -> str:
