@@ -4,7 +4,7 @@ Refusal
  +-- InvalidRequest        a field has the wrong shape
  |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused
  +-- DuplicateOpenCallback, IdempotencyKeyReused, TooLate     the state does not allow it
- +-- NotFound, NotPermitted, TicketExpired                    the caller may not
+ +-- NotFound, NotPermitted, TicketExpired (KeyRefused)       the caller may not
  +-- PortalDisconnected (PortalUnpaid), Bitrix24Unavailable   the portal cannot be used now
  +-- RuleRefused            a rule that guards a website form decided
  |    +-- FormClosed, OriginRefused, NotHuman, FieldRefused, PublicNumberInvalid, PublicNumberRefused
@@ -122,6 +122,12 @@ class TicketExpired(Refusal):
     """The ticket is missing, altered, or older than an hour."""
 
     code = "ticket_expired"
+
+
+class KeyRefused(TicketExpired):
+    """An API key that is not known, or was revoked."""
+
+    reason = "key_refused"
 
 
 class PortalDisconnected(Refusal):

@@ -11,7 +11,18 @@ import click
 import structlog
 from flask import Flask
 
-from bx24app.services import claiming, credentials, crm, deliveries, dialling, events, life_cycle, rest, waking
+from bx24app.services import (
+    claiming,
+    credentials,
+    crm,
+    deliveries,
+    dialling,
+    events,
+    forgetting,
+    life_cycle,
+    rest,
+    waking,
+)
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -29,6 +40,7 @@ CHORES: tuple[tuple[float, Callable[[], int]], ...] = (
     (60.0, credentials.forget_idle),
     (600.0, rest.forget_old_calls),
     (600.0, life_cycle.forget_uninstalled),
+    (600.0, forgetting.forget_public),
 )
 # The same, but they ask Bitrix24: in a thread of their own, for a portal that hangs must not keep others waiting.
 ERRANDS: tuple[tuple[float, Callable[[], int]], ...] = (

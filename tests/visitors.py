@@ -55,7 +55,7 @@ class Visitor:
         return self.client.post(
             f"/w/{self.form_key}/callbacks",
             json=body,
-            headers=self._sent(),
+            headers={name: value for name, value in self._sent().items() if value},
             environ_overrides={"REMOTE_ADDR": self.address},
         )
 

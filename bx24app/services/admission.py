@@ -14,11 +14,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, PublicNumberRefused, RateLimited, RuleRefused
-from bx24app.extensions import writing
-from bx24app.models import Callback, DoNotCall, Ghost, Source, SpentProof, utcnow
+from bx24app.extensions import reading, writing
+from bx24app.models import Callback, DoNotCall, Form, Ghost, Portal, Source, SpentProof, utcnow
 from bx24app.services import budgets, digests, limits
 from bx24app.services.budgets import Day
-from bx24app.services.defence import Case, Inputs
+from bx24app.services.cases import Case
+from bx24app.services.defence import Inputs
 from bx24app.services.limits import DAY, HOUR, Bucket
 
 # Without JavaScript nothing was worked for: such requests have this part of the limits to themselves.
@@ -50,7 +51,12 @@ def buckets_of(case: Case) -> list[Bucket]:
     if case.has_script:
         return whole
     return whole + [
-        replace(bucket, digest=_digest(case, f"plain_{bucket.name}", value[1]), size=max(1, bucket.size // PLAIN_PART))
+        replace(
+            bucket,
+            digest=_digest(case, f"plain_{bucket.name}", value[1]),
+            size=max(1, bucket.size // PLAIN_PART),
+            is_plain=True,
+        )
         for bucket, value in zip(whole, values, strict=True)
     ]
 
@@ -160,6 +166,15 @@ def looks(session: Session, case: Case, buckets: list[Bucket]) -> Iterator[Look]
     used_up = budget is not None and budgets.calls_of(session, case.form, day) >= budget
     yield Look("budget_calls", _calls(case) if used_up else None, BudgetExhausted("budget_calls"))
     yield Look("budget_money", _overspent(session, case, day), BudgetExhausted("budget_money"))
+
+
+def exhausted(form: Form, portal: Portal) -> list[str]:
+    """The budget rules by which a form takes no more requests today."""
+    if form.budget_calls is None and form.budget_money is None:
+        return []
+    case = Case(form=form, portal=portal, now=utcnow(), number="")
+    with reading() as session:
+        return [look.rule for look in looks(session, case, []) if look.inputs and look.rule.startswith("budget_")]
 
 
 def forget_spent() -> int:

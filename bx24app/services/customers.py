@@ -11,7 +11,7 @@ from bx24app.errors import NotFound, TooLate
 from bx24app.extensions import reading, writing
 from bx24app.models import WAITING, Callback, Form, Ghost, Portal, utcnow
 from bx24app.services import callbacks, defence, links
-from bx24app.services.defence import Case
+from bx24app.services.cases import Case
 from bx24app.services.forms import Open
 from bx24app.services.intake import state_of
 from bx24app.settings import settings

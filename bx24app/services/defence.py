@@ -5,10 +5,8 @@ database, and take from limits and budgets, follow after them and are in ``admis
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
-from ipaddress import IPv6Address, ip_address
 
 from bx24app.errors import (
     FieldRefused,
@@ -20,10 +18,10 @@ from bx24app.errors import (
     PublicNumberRefused,
     RuleRefused,
 )
-from bx24app.log import mask_number
-from bx24app.models import Form, Portal, PortalState, Source
-from bx24app.services import forms, hours, numbers
-from bx24app.services.proofs import MINIMAL_FILL, Shown
+from bx24app.models import PortalState, Source
+from bx24app.services import forms, numbers
+from bx24app.services.cases import Case
+from bx24app.services.proofs import MINIMAL_FILL
 from bx24app.settings import settings
 
 MAX_NAME = 80
@@ -31,90 +29,6 @@ MAX_TOPIC = 120
 PAST = timedelta(minutes=1)
 FURTHEST = timedelta(days=60)
 SLOTS = 8
-SHORT_DIGITS = 6
-# Of an IPv6 address: a household has at least as many addresses.
-IPV6_NETWORK = 64
-ALWAYS = hours.Hours(zone="UTC", week={day: [("00:00", hours.MIDNIGHT)] for day in hours.DAYS})
-
-
-@dataclass(frozen=True)
-class Case:
-    """A request as the rules see it; ``now`` is the time for which they judge."""
-
-    form: Form
-    portal: Portal
-    now: datetime
-    number: str
-    source: Source = Source.WEBSITE
-    origin: str | None = None
-    address: str | None = None
-    name: str = ""
-    topic: str = ""
-    consents: bool = False
-    honeypot: str = ""
-    proof: Shown | None = None
-    # It brought something that is no proof.
-    forged: bool = False
-    token: Shown | None = None
-    scheduled_at: datetime | None = None
-    # Times of the wall or other nonsense where a moment was expected.
-    unreadable_time: str = ""
-    number_digest: str = field(default="", repr=False)
-    # The idempotency key, as it is stored; None: every request is a new one.
-    key: str | None = None
-
-    @cached_property
-    def typed(self) -> numbers.Typed:
-        """The number as it was read."""
-        return numbers.read_typed(self.number, self.country)
-
-    @property
-    def country(self) -> str | None:
-        """Whose national numbers are read."""
-        return self.form.default_country or self.portal.default_country
-
-    @property
-    def masked(self) -> str:
-        """The number for people who may not need it whole."""
-        return mask_number(self.typed.e164 or numbers.digits(self.number)[: numbers.MAX_LENGTH])
-
-    @cached_property
-    def hours(self) -> hours.Hours:
-        """When somebody is there."""
-        return forms.hours_of(self.form, self.portal) or ALWAYS
-
-    @property
-    def due_at(self) -> datetime:
-        """When it would be dialled."""
-        return max(self.scheduled_at or self.now, self.now)
-
-    @property
-    def network(self) -> str:
-        """The address that limits count: an IPv4 address, or the /64 of an IPv6 one."""
-        return network_of(self.address or "")
-
-    @property
-    def shown(self) -> Shown | None:
-        """What is spent when the request is accepted: the proof, else the token."""
-        return self.proof or self.token
-
-    @property
-    def has_script(self) -> bool:
-        """Tell whether the browser has worked for it."""
-        return self.proof is not None or self.source != Source.WEBSITE
-
-
-def network_of(address: str) -> str:
-    """An IPv4 address, or the /64 of an IPv6 one; anything else as it stands."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return f"{IPv6Address(int(parsed) >> IPV6_NETWORK << IPV6_NETWORK)}/{IPV6_NETWORK}"
 
 
 Inputs = dict[str, object]
@@ -156,13 +70,14 @@ def _origin(case: Case) -> Inputs | None:
 
 
 def _fields(case: Case) -> Inputs | None:
-    asked = case.form.fields
+    # A site's back end knows what its own form asks.
+    asked = case.form.fields if case.source == Source.WEBSITE else {}
     for name, value, longest in (("name", case.name, MAX_NAME), ("topic", case.topic, MAX_TOPIC)):
         if asked.get(name) == "required" and not value:
             return {"field": name, "why": "missing"}
         if len(value) > longest:
             return {"field": name, "why": "long", "length": len(value)}
-    if case.topic and case.form.topics and case.topic not in case.form.topics:
+    if asked and case.topic and case.form.topics and case.topic not in case.form.topics:
         return {"field": "topic", "why": "unknown"}
     return None
 
@@ -189,8 +104,7 @@ def _fill_time(case: Case) -> Inputs | None:
 
 
 def _number_short(case: Case) -> Inputs | None:
-    length = len(numbers.digits(case.number))
-    return {"digits": length} if case.typed.e164 is None and 0 < length <= SHORT_DIGITS else None
+    return {"digits": len(numbers.digits(case.number))} if case.typed.is_short else None
 
 
 def _number_shape(case: Case) -> Inputs | None:
@@ -269,10 +183,13 @@ def judged(case: Case) -> Iterator[tuple[Rule, Inputs | None]]:
     return ((rule, rule.judge(case)) for rule in RULES if rule.applies(case))
 
 
-def judge(case: Case) -> None:
-    """Hold a request against ``RULES``; raises a ``RuleRefused`` of the first that decides against it."""
+def judge(case: Case, *, has_line: bool = False) -> None:
+    """Hold a request against ``RULES``; raises a ``RuleRefused`` of the first that decides against it.
+
+    ``has_line``: it names a line of its own, and needs none of the form.
+    """
     for rule, inputs in judged(case):
-        if inputs is not None:
+        if inputs is not None and not (has_line and rule.name == "line"):
             raise refusal_of(case, rule, inputs)
 
 
@@ -293,5 +210,5 @@ def refusal_of(case: Case, rule: Rule, inputs: Inputs) -> RuleRefused:
 
 def slots(case: Case, after: datetime | None = None, count: int = SLOTS) -> list[datetime]:
     """The next times to offer, none further than may be chosen."""
-    begin = max(after or case.now, case.now)
+    begin = min(max(after or case.now, case.now), case.now + FURTHEST)
     return [slot for slot in case.hours.slots(begin, count) if slot <= case.now + FURTHEST]

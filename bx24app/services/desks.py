@@ -162,6 +162,7 @@ class Defaults:
     default_text: str | None = None
     default_country: str | None = None
     stands_in: bool | None = None
+    websites_off: bool | None = None
 
 
 def portal_of(ticket: Ticket) -> Portal:
@@ -198,4 +199,6 @@ def change_defaults(portal_id: int, wanted: Defaults) -> Portal:
                 setattr(portal, name, value or None)
         if wanted.stands_in is not None:
             portal.stands_in = wanted.stands_in
+        if wanted.websites_off is not None:
+            portal.websites_off = wanted.websites_off
     return portal

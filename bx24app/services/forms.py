@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from bx24app.errors import NotFound
@@ -205,9 +205,18 @@ class Open:
 
 def open_form(key: str) -> Open:
     """The form of a public address, whatever its state; raises ``NotFound``."""
+    return _open(Form.key == key)
+
+
+def open_by_id(form_id: int) -> Open:
+    """The same for a form whose key or trial names it; raises ``NotFound``."""
+    return _open(Form.id == form_id)
+
+
+def _open(wanted: ColumnElement[bool]) -> Open:
     query = select(Form, Portal).join(Portal, Portal.id == Form.portal_id)
     with reading() as session:
-        row = session.execute(query.where(Form.key == key, Form.removed_at.is_(None))).one_or_none()
+        row = session.execute(query.where(wanted, Form.removed_at.is_(None))).one_or_none()
     if row is None:
         raise NotFound
     return Open(row[0], row[1])

@@ -14,7 +14,7 @@ from bx24app.extensions import reading, writing
 from bx24app.models import Callback, Ghost, State, utcnow
 from bx24app.services import admission, callbacks, defence, do_not_call, proofs, refusals, waking
 from bx24app.services.admission import Admitted
-from bx24app.services.defence import Case
+from bx24app.services.cases import Case
 from bx24app.services.forms import Open
 from bx24app.services.limits import Bucket
 from bx24app.services.website_requests import Request, beside, callback_of, digest_of, ghost_of, one_line, page_of

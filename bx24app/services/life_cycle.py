@@ -11,7 +11,7 @@ from bx24app.bitrix24.payloads import Event
 from bx24app.errors import PortalUnreachable, Refusal, Unverified
 from bx24app.extensions import reading, writing
 from bx24app.models import Callback, Credential, Portal, PortalState, ReceivedEvent, RestCall, User, utcnow
-from bx24app.services import bindings, credentials, digests, rest
+from bx24app.services import bindings, credentials, digests, forgetting, rest
 from bx24app.services.connections import authorization_server
 from bx24app.services.manifest import manifest_digest
 from bx24app.settings import settings
@@ -158,6 +158,7 @@ def _forget(session: Session, portal: Portal) -> None:
     """Leave nothing of a portal but its settings."""
     for model in (Callback, Credential, ReceivedEvent, RestCall, User):
         session.execute(delete(model).where(model.portal_id == portal.id))
+    forgetting.forget_visitors(session, portal)
     portal.application_token_digest = portal.lines = portal.voices = None
     portal.lines_fetched_at = portal.voices_fetched_at = None
     portal.bound_manifest = portal.bound_at = None

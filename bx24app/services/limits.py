@@ -24,6 +24,8 @@ class Bucket:
     digest: str
     size: float
     seconds: float
+    # One of those that only browsers without JavaScript count against.
+    is_plain: bool = False
 
 
 def take(session: Session, buckets: Sequence[Bucket], now: float) -> Bucket | None:

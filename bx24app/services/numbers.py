@@ -82,8 +82,11 @@ class Typed:
     e164: str | None = None
     country: str | None = None
     is_costly: bool = False
+    # Too short for anything but an emergency or service number.
+    is_short: bool = False
 
 
+SHORT_DIGITS = 6
 # What people put between digits, beside white space; a plus sign only begins a number.
 _SEPARATORS = frozenset("().-‐‑‒–—−/（）．－")
 _PLUS = frozenset("+＋")
@@ -94,6 +97,8 @@ def read_typed(text: str, country: str | None) -> Typed:
     cleaned = _cleaned(text)
     if cleaned is None:
         return Typed()
+    if len(cleaned.lstrip("+")) <= SHORT_DIGITS:
+        return Typed(is_short=True)
     try:
         number = phonenumbers.parse(cleaned, country)
     except NumberParseException:
@@ -120,7 +125,7 @@ def _cleaned(text: str) -> str | None:
             found = "+"
         elif not (char.isspace() or char in _SEPARATORS or unicodedata.category(char) == "Cf"):
             return None
-    return found or None
+    return found if found.strip("+") else None
 
 
 def display(e164: str) -> str:

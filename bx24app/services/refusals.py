@@ -11,7 +11,7 @@ from bx24app.errors import RuleRefused
 from bx24app.extensions import reading, writing
 from bx24app.models import Refusal, utcnow
 from bx24app.services import digests, limits
-from bx24app.services.defence import Case
+from bx24app.services.cases import Case
 from bx24app.services.limits import HOUR, Bucket
 
 log = structlog.get_logger(__name__)

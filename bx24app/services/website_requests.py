@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bx24app.models import Callback, Ghost, WebsiteRequest
 from bx24app.services import forms, texts
-from bx24app.services.defence import Case
+from bx24app.services.cases import Case
 
 MAX_PAGE = 2000
 MAX_MARKS = 10

@@ -5,9 +5,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bx24app.settings import Settings
 from bx24app.web import (
+    api_keys,
     callbacks,
     customers,
     desk,
+    do_not_call,
     errors,
     events,
     forms,
@@ -18,6 +20,7 @@ from bx24app.web import (
     lines,
     operations,
     pages,
+    rules,
     static,
     webhooks,
 )
@@ -36,5 +39,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     headers.init_app(app)
     static.init_app(app)
-    for module in (pages, desk, callbacks, lines, events, operations, legal, forms, intake, customers, webhooks):
+    for module in (pages, desk, callbacks, lines, events, operations, legal):
+        app.register_blueprint(module.blueprint)
+    for module in (forms, intake, customers, api_keys, do_not_call, rules, webhooks):
         app.register_blueprint(module.blueprint)

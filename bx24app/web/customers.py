@@ -10,8 +10,9 @@ from bx24app.services.customers import Status
 from bx24app.web import visits
 from bx24app.web.errors import prefers_page, status_of
 from bx24app.web.headers import frame_only_in
-from bx24app.web.intake import iso, slot
+from bx24app.web.intake import slot
 from bx24app.web.languages import speak_one_of
+from bx24app.web.moments import iso
 from bx24app.web.texts import customer_label, reason_sentence
 
 blueprint = Blueprint("customers", __name__, url_prefix="/c")

@@ -5,10 +5,11 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from bx24app.models import Form, Portal
-from bx24app.services import desks, forms
+from bx24app.services import admission, desks, forms
 from bx24app.services.forms import Wanted
 from bx24app.services.tickets import Ticket
 from bx24app.web.guards import InvalidBody, administrator_required, read_body
+from bx24app.web.moments import iso
 
 blueprint = Blueprint("forms", __name__, url_prefix="/api/v1/forms")
 
@@ -22,11 +23,11 @@ def form_json(form: Form, portal: Portal) -> dict[str, Any]:
         **{name: getattr(form, name) for name in _SHOWN},
         "budget_money": None if form.budget_money is None else f"{form.budget_money.normalize():f}",
         "consent_version": form.consent_version,
-        "created_at": form.created_at.isoformat().replace("+00:00", "Z"),
-        "updated_at": form.updated_at.isoformat().replace("+00:00", "Z"),
+        "created_at": iso(form.created_at),
+        "updated_at": iso(form.updated_at),
         "url": forms.url_of(form),
         "snippet": forms.snippet_of(form),
-        "problems": forms.problems_of(form, portal),
+        "problems": [*forms.problems_of(form, portal), *admission.exhausted(form, portal)],
     }
 
 

@@ -15,21 +15,17 @@ from flask_babel import get_locale
 from bx24app.errors import FieldRefused, Refusal
 from bx24app.models import utcnow
 from bx24app.services import defence, forms, intake, links, proofs
-from bx24app.services.defence import Case
+from bx24app.services.cases import Case
 from bx24app.services.forms import Open
 from bx24app.services.intake import Taken
 from bx24app.web import visits
 from bx24app.web.errors import prefers_page, status_of
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak_one_of
+from bx24app.web.moments import iso
 from bx24app.web.texts import reason_sentence
 
 blueprint = Blueprint("intake", __name__, url_prefix="/w")
-
-
-def iso(moment: datetime) -> str:
-    """A moment as the API writes it."""
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ class DefaultsBody(BaseModel):
     default_text: Annotated[Text, Field(max_length=4000)] | None = None
     default_country: Annotated[str, Field(pattern=r"^([A-Z]{2})?$")] | None = None
     stands_in: bool | None = None
+    websites_off: bool | None = None
 
 
 def _wants_refresh() -> bool:

@@ -75,6 +75,7 @@ def _refusals() -> dict[str, str]:
         "budget_exhausted": _("Today's budget for callbacks is used up. Nothing was dialled."),
         "already_served": _("The customer has been called meanwhile. Nothing more was dialled."),
         "not_found": _("There is no such callback."),
+        "key_refused": _("The API key is not known, or was revoked. Nothing was dialled."),
         "ticket_expired": _("This page has been open for too long. Reload it; nothing was dialled."),
         "too_late": _("It is too late for that: the callback has moved on. Look at its present state."),
     }

@@ -253,6 +253,7 @@ def settings_of(portal: Portal) -> dict[str, str | bool]:
         "default_text": portal.default_text or texts.default_text(portal.language),
         "default_country": portal.default_country or "",
         "stands_in": portal.stands_in,
+        "websites_off": portal.websites_off,
     }
 
 
