@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from flask import Flask
 
 from bx24app import cli, crypto, extensions, log, settings, web, worker
-from bx24app.services import connections, deliveries
+from bx24app.services import connections, crm, deliveries
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -21,6 +21,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     extensions.init_app(app, values)
     connections.init_app(app, values)
     deliveries.init_app(app)
+    crm.init_app(app)
     web.init_app(app, values)
     cli.init_app(app)
     worker.init_app(app)

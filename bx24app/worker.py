@@ -11,7 +11,18 @@ import click
 import structlog
 from flask import Flask
 
-from bx24app.services import claiming, credentials, deliveries, dialling, events, forgetting, life_cycle, rest, waking
+from bx24app.services import (
+    claiming,
+    credentials,
+    crm,
+    deliveries,
+    dialling,
+    events,
+    forgetting,
+    life_cycle,
+    rest,
+    waking,
+)
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -23,6 +34,7 @@ CHORES: tuple[tuple[float, Callable[[], int]], ...] = (
     (1.0, claiming.sweep),
     (1.0, events.apply_pending),
     (0.5, deliveries.start_due),
+    (0.5, crm.start_due),
     (60.0, deliveries.give_up),
     (60.0, events.forget_strangers),
     (60.0, credentials.forget_idle),

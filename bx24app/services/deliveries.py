@@ -6,8 +6,6 @@ on its way at a time, and a site that fails waits, so that a slow or dead site k
 
 import json
 import random
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +18,7 @@ from bx24app.crypto import SealError, keyring
 from bx24app.extensions import reading, writing
 from bx24app.models import Callback, Portal, Webhook, WebhookDelivery, utcnow
 from bx24app.services import telling
+from bx24app.services.couriers import Couriers
 from bx24app.services.letters import Letter, Receipt, send
 
 log = structlog.get_logger(__name__)
@@ -35,7 +34,7 @@ BACKOFF_SECONDS = (10, 30, 120, 300, 900, 1800, 3600, 7200)
 PAUSE_SECONDS = (5, 15, 60, 300)
 KEPT = timedelta(days=14)
 GONE = 410
-_EXTENSION = "bx24app.couriers"
+_EXTENSION = "bx24app.deliveries"
 
 
 @dataclass(frozen=True)
@@ -152,41 +151,13 @@ def _jittered(steps: tuple[int, ...], number: int) -> timedelta:
     return timedelta(seconds=steps[min(number, len(steps) - 1)] * random.uniform(0.8, 1.2))  # noqa: S311  No secret.
 
 
-class Couriers:
-    """A bounded number of threads that deliver, so that the worker itself never waits for a site."""
-
-    def __init__(self, app: Flask) -> None:
-        self._app = app
-        self._pool = ThreadPoolExecutor(COURIERS, thread_name_prefix="webhook")
-        self._free = threading.Semaphore(COURIERS)
-
-    def start_due(self) -> int:
-        """Hand every due delivery to a courier, as far as couriers are free; returns how many."""
-        started = 0
-        while self._free.acquire(blocking=False):
-            claimed = claim()
-            if claimed is None:
-                self._free.release()
-                break
-            self._pool.submit(self._go_round, claimed)
-            started += 1
-        return started
-
-    def _go_round(self, claimed: Claim | None) -> None:
-        """Deliver, then what else this webhook is to be told."""
-        try:
-            with self._app.app_context():
-                for _ in range(ROUND):
-                    if claimed is None or make(claimed).error is not None:
-                        break
-                    claimed = claim(claimed.webhook_id)
-                else:
-                    _release(claimed)
-        except Exception:
-            # The lease ends by itself, and the delivery is made again.
-            log.exception("courier_failed")
-        finally:
-            self._free.release()
+def go_round(claimed: Claim | None) -> None:
+    """Deliver, then what else this webhook is to be told, but not for ever: others wait too."""
+    for _ in range(ROUND):
+        if claimed is None or make(claimed).error is not None:
+            return
+        claimed = claim(claimed.webhook_id)
+    _release(claimed)
 
 
 def _release(claimed: Claim | None) -> None:
@@ -202,7 +173,7 @@ def _release(claimed: Claim | None) -> None:
 
 def start_due() -> int:
     """Start what is due in this process; a chore of the worker."""
-    couriers: Couriers = current_app.extensions[_EXTENSION]
+    couriers: Couriers[Claim] = current_app.extensions[_EXTENSION]
     return couriers.start_due()
 
 
@@ -225,4 +196,4 @@ def give_up() -> int:
 def init_app(app: Flask) -> None:
     """Note state changes, and have couriers ready for a worker."""
     telling.init_app()
-    app.extensions[_EXTENSION] = Couriers(app)
+    app.extensions[_EXTENSION] = Couriers(app, COURIERS, claim, go_round)

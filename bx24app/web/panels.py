@@ -48,7 +48,10 @@ def show_settings(ticket: Ticket) -> str:
     """The portal's defaults."""
     portal = desks.portal_of(ticket)
     return render_template(
-        "desk/panels/settings.html", scope="settings", settings=settings_of(portal), **panel_views.setting_options(portal)
+        "desk/panels/settings.html",
+        scope="settings",
+        settings=settings_of(portal),
+        **panel_views.setting_options(portal),
     )
 
 

@@ -172,12 +172,28 @@ def _call_reasons() -> dict[str, str]:
     }
 
 
+def _crm_reasons() -> dict[str, str]:
+    """Why the customer of a website's request was not found in the CRM and no card was made."""
+    return {
+        "crm_denied": _(
+            "Bitrix24 does not let the app look into the CRM or add to it. An administrator with these rights should "
+            "open the app once."
+        ),
+        "crm_scope": _("The app lacks the permission (scope) for the CRM. An administrator has to install it again."),
+        "crm_refused": _("Bitrix24 refused the card."),
+        "crm_silent": _("The CRM could not be reached for a day. Look for the customer by the number."),
+        "crm_unknown": _(
+            "Bitrix24 did not say whether it made a card, and none is found. Look into the CRM before you make one."
+        ),
+    }
+
+
 def reason_sentence(reason: str, words: str | None = None) -> str:
     """A reason as sentences for the user; ``words`` are the portal's own and are quoted."""
     if reason == "unknown_variable":
         known_ones = "{name}, {topic}, {form}, {page}"
         return str(_("The text names %(variable)s, but only these are filled in: ", variable=words) + known_ones + ".")
-    known = {**_refusals(), **_public_refusals(), **_portal_reasons(), **_call_reasons()}
+    known = {**_refusals(), **_public_refusals(), **_portal_reasons(), **_call_reasons(), **_crm_reasons()}
     if reason in known:
         sentence = known[reason]
     elif reason.startswith("retry_"):
@@ -199,6 +215,11 @@ def _by(inputs: Mapping[str, str]) -> str:
     if inputs.get("by") in others:
         return f" ({others[inputs['by']]})"
     return f" ({inputs['user']})" if "user" in inputs else ""
+
+
+def _card(inputs: Mapping[str, str]) -> str:
+    kinds = {"LEAD": _("lead"), "CONTACT": _("contact"), "COMPANY": _("company"), "DEAL": _("deal")}
+    return f"{kinds.get(inputs.get('entity', ''), '')} {inputs.get('id', '')}".strip()
 
 
 _DECISIONS: dict[str, Words] = {
@@ -231,6 +252,9 @@ _DECISIONS: dict[str, Words] = {
         }.get(i.get("outcome", ""), i.get("outcome", ""))
         + _by(i)
     ),
+    "crm_found": lambda i: _("Found in the CRM: %(card)s", card=_card(i)),
+    "crm_created": lambda i: _("Added to the CRM: %(card)s", card=_card(i)),
+    "crm_failed": lambda i: _("Not found in the CRM and not added: %(why)s", why=reason_sentence(i.get("reason", ""))),
     "expired": lambda _inputs: _("Given up: it could not be dialled in time"),
     "abandoned": lambda _inputs: _("The worker that was dialling is gone; nothing is dialled again by itself"),
 }

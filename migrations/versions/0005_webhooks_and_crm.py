@@ -1,4 +1,4 @@
-"""Outgoing webhooks and what they were told."""
+"""Outgoing webhooks and what they were told; how far the customer was looked for in the CRM."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
 PENDING = sa.text("done_at IS NULL")
+LOOKED_FOR = sa.text("crm_due_at IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -73,8 +74,23 @@ def upgrade() -> None:
             "ix_webhook_delivery_pending", ["due_at"], unique=False, sqlite_where=PENDING, postgresql_where=PENDING
         )
 
+    with op.batch_alter_table("website_request") as table:
+        table.add_column(sa.Column("crm_reason", sa.String(length=64), nullable=True))
+        table.add_column(sa.Column("crm_words", sa.Text(), nullable=True))
+        table.add_column(sa.Column("crm_due_at", sa.DateTime(timezone=True), nullable=True))
+        table.add_column(sa.Column("crm_leased_until", sa.DateTime(timezone=True), nullable=True))
+        table.create_index(
+            "ix_website_request_crm", ["crm_due_at"], unique=False, sqlite_where=LOOKED_FOR, postgresql_where=LOOKED_FOR
+        )
+
 
 def downgrade() -> None:
     """Take back."""
+    with op.batch_alter_table("website_request") as table:
+        table.drop_index("ix_website_request_crm", sqlite_where=LOOKED_FOR, postgresql_where=LOOKED_FOR)
+        table.drop_column("crm_leased_until")
+        table.drop_column("crm_due_at")
+        table.drop_column("crm_words")
+        table.drop_column("crm_reason")
     op.drop_table("webhook_delivery")
     op.drop_table("webhook")
