@@ -30,7 +30,7 @@ def _has_budget(form: Form) -> bool:
 
 
 def _stops(form: Form, portal: Portal, now: datetime) -> list[Stop]:
-    case = Case(form=form, portal=portal, now=now, number="")
+    case = Case(form=form, portal=portal, now=now)
     with reading() as session:
         looks = list(admission.looks(session, case, []))
     return [Stop(form.name, look.rule) for look in looks if look.rule in BUDGETS and look.inputs is not None]

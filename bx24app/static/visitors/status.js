@@ -26,12 +26,12 @@ class Status {
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("status");
     const old = this.place.querySelector("#status");
-    const focused = old?.contains(document.activeElement) ? document.activeElement.id : "";
+    const focused = old?.contains(document.activeElement) ? document.activeElement : null;
     localise(fresh);
     for (const link of fresh.querySelectorAll("[data-elsewhere]")) link.hidden = !this.isGuest;
     if (old) this.replace(old, fresh);
     else this.place.replaceChildren(fresh);
-    if (focused && !document.activeElement?.id) (document.getElementById(focused) ?? fresh.querySelector("h1")).focus();
+    if (focused && !focused.isConnected) (document.getElementById(focused.id) ?? fresh.querySelector("h1")).focus();
     return fresh;
   }
 
