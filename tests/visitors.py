@@ -24,7 +24,7 @@ def solved(challenge: dict[str, Any]) -> str:
     return altcha.Payload(read, solution).to_base64()
 
 
-@dataclass
+@dataclass(eq=False)
 class Visitor:
     """Somebody with a form open in a browser with JavaScript, unless they have none."""
 
