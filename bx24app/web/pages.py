@@ -63,8 +63,8 @@ def _open(post: FramePost, *, compact: bool) -> Response:
     seen = desks.ticket_for(opening, customer)
     ticket, expires_at = tickets.issue(seen)
     page = views.desk_page(opening, customer, desks.callbacks_of(seen), compact=compact)
-    if opening.user.is_administrator and not compact:
-        page["administration"] = panel_views.administration(opening.portal, opening.user)
+    manages = opening.user.is_administrator and not compact
+    page["administration"] = panel_views.administration(opening.portal, opening.user) if manages else None
     return make_response(
         render_template("desk/page.html", ticket=ticket, ticket_expires_at=expires_at.isoformat(), page=page)
     )

@@ -1,7 +1,6 @@
 """What the administrator's panels show: words and choices for the models behind them."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import holidays
@@ -10,11 +9,10 @@ from babel.dates import get_day_names
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
-from bx24app.models import DoNotCall, Form, Portal, Refusal, UnknownPolicy, User, WebhookDelivery, utcnow
+from bx24app.models import DoNotCall, Form, Portal, Refusal, UnknownPolicy, User, utcnow
 from bx24app.services import desks, forms, numbers, stops, texts
 from bx24app.services.hours import DAYS
 from bx24app.services.refusals import Refused
-from bx24app.services.webhooks import Listed
 from bx24app.web.languages import LANGUAGES
 from bx24app.web.moments import iso
 from bx24app.web.rule_texts import rule_words
@@ -210,69 +208,3 @@ def _looked_at(row: Refusal) -> str:
     shown = {name: value for name, value in row.inputs.items() if name != "number_digest"}
     times = {"count": row.count} if row.count > 1 else {}
     return ", ".join(f"{name}: {value}" for name, value in {**shown, **times}.items())
-
-
-@dataclass(frozen=True)
-class WebhookRow:
-    """A webhook in the list."""
-
-    id: int
-    url: str
-    form_name: str
-    is_on: bool
-    off_words: str
-    failing_since: str | None
-    last_ok_at: str | None
-    pending: int
-
-
-def webhook_row(listed: Listed, names: dict[str, str]) -> WebhookRow:
-    """A webhook with the name of its form."""
-    hook = listed.webhook
-    return WebhookRow(
-        id=hook.id,
-        url=hook.url,
-        form_name=names.get(listed.form_key, ""),
-        is_on=hook.is_on,
-        off_words=_("Your server answered 410 (gone), so nothing more is sent.") if hook.off_reason else "",
-        failing_since=_moment(hook.failing_since),
-        last_ok_at=_moment(hook.last_ok_at),
-        pending=listed.pending,
-    )
-
-
-@dataclass(frozen=True)
-class DeliveryRow:
-    """One thing sent to a webhook."""
-
-    id: int
-    made_at: str | None
-    what: str
-    outcome: str
-    last_status: int | None
-    last_error: str | None
-    is_over: bool
-
-
-def delivery_row(delivery: WebhookDelivery) -> DeliveryRow:
-    """A delivery in words; ``last_error`` is the answer of the site, or why there was none."""
-    callback = delivery.payload.get("callback") or {}
-    return DeliveryRow(
-        id=delivery.id,
-        made_at=_moment(delivery.made_at),
-        what=str(callback["state"]) if callback else _("Test"),
-        outcome=_delivered(delivery),
-        last_status=delivery.last_status,
-        last_error=delivery.last_error,
-        is_over=delivery.done_at is not None,
-    )
-
-
-def _delivered(delivery: WebhookDelivery) -> str:
-    if delivery.done_at is None:
-        return str(_("Will be tried again") if delivery.attempts else _("On its way"))
-    return str(_("Given up") if delivery.last_error else _("Taken"))
-
-
-def _moment(at: datetime | None) -> str | None:
-    return iso(at) if at else None

@@ -5,7 +5,7 @@ from flask import Blueprint, render_template, request
 from bx24app.models import utcnow
 from bx24app.services import api_keys, desks, do_not_call, forms, numbers, refusals, rest_log, webhooks
 from bx24app.services.tickets import Ticket
-from bx24app.web import panel_views
+from bx24app.web import panel_views, webhook_views
 from bx24app.web.api_keys import key_json
 from bx24app.web.guards import administrator_required
 from bx24app.web.views import settings_of
@@ -68,7 +68,7 @@ def show_webhooks(ticket: Ticket) -> str:
     """The webhooks of all forms."""
     found = forms.list_forms(ticket.portal_id)
     names = {form.key: form.name for form in found}
-    rows = [panel_views.webhook_row(listed, names) for listed in webhooks.list_webhooks(ticket.portal_id)]
+    rows = [webhook_views.webhook_row(listed, names) for listed in webhooks.list_webhooks(ticket.portal_id)]
     return render_template("desk/panels/webhooks.html", forms=found, webhooks=rows)
 
 
@@ -77,7 +77,7 @@ def show_webhooks(ticket: Ticket) -> str:
 def show_deliveries(ticket: Ticket, webhook_id: int) -> str:
     """What was sent to one webhook, the newest first."""
     found = webhooks.list_deliveries(ticket.portal_id, webhook_id)
-    return render_template("desk/panels/deliveries.html", deliveries=[panel_views.delivery_row(one) for one in found])
+    return render_template("desk/panels/deliveries.html", deliveries=[webhook_views.delivery_row(one) for one in found])
 
 
 @blueprint.get("/keys")

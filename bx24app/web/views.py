@@ -11,7 +11,7 @@ from flask_babel import gettext as _
 
 from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.errors import Refusal
-from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, PortalState, State, User
+from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, PortalState, State
 from bx24app.services import desks, numbers, texts
 from bx24app.services.bindings import Problem
 from bx24app.services.desks import Choices, Customer
@@ -184,7 +184,6 @@ def desk_page(opening: Opening, customer: Customer | None, found: list[Callback]
         "text": choices.text,
         "text_max": texts.MAX_LENGTH,
         "callbacks": rows(portal.id, found),
-        "administration": None,
     }
 
 
