@@ -27,19 +27,25 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-REFUSALS = (403, 409, 422)
+REFUSALS = (400, 403, 409, 422, 429)
 
 
 def _is_complaint(message: ConsoleMessage, refusals: tuple[int, ...]) -> bool:
     # Chromium notes every refusal as a resource that failed: that is its answer, no mistake.
     refused = any(f"status of {status}" in message.text for status in refusals)
-    return message.type in ("error", "warning") and not refused
+    # So it notes a connection that a test has cut.
+    cut = "net::ERR_CONNECTION_RESET" in message.text
+    return message.type in ("error", "warning") and not (refused or cut)
 
 
 @contextmanager
-def watched_page(browser: Browser, viewport: ViewportSize, refusals: tuple[int, ...] = REFUSALS) -> Iterator[Page]:
+def watched_page(
+    browser: Browser, viewport: ViewportSize, refusals: tuple[int, ...] = REFUSALS, *, javascript: bool = True
+) -> Iterator[Page]:
     """A page in a fresh profile; any console error or page error fails the test at the end."""
-    context = browser.new_context(viewport=viewport, locale="en-GB", timezone_id="Europe/Berlin")
+    context = browser.new_context(
+        viewport=viewport, locale="en-GB", timezone_id="Europe/Berlin", java_script_enabled=javascript
+    )
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []

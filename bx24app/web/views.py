@@ -11,8 +11,8 @@ from flask_babel import gettext as _
 
 from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.errors import Refusal
-from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, PortalState, State, User
-from bx24app.services import desks, numbers, rest_log, texts
+from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, PortalState, State
+from bx24app.services import desks, numbers, texts
 from bx24app.services.bindings import Problem
 from bx24app.services.desks import Choices, Customer
 from bx24app.services.openings import Opening
@@ -187,7 +187,6 @@ def desk_page(opening: Opening, customer: Customer | None, found: list[Callback]
         "text_max": texts.MAX_LENGTH,
         "callbacks": rows(portal.id, found),
         "notices": notices(portal) if user.is_administrator and not compact else None,
-        "administration": _administration(portal, user) if user.is_administrator and not compact else None,
     }
 
 
@@ -201,15 +200,6 @@ _OUT_OF_ORDER: dict[str, str] = {
 def _portal_problem(portal: Portal) -> str | None:
     code = _OUT_OF_ORDER.get(portal.state)
     return reason_sentence(code) if code else None
-
-
-def _administration(portal: Portal, user: User) -> dict[str, Any]:
-    return {
-        "standing": desks.standing_of(portal.id, user.user_id),
-        "settings": settings_of(portal),
-        "countries": countries(),
-        "methods": rest_log.methods(portal.id),
-    }
 
 
 def notices(portal: Portal) -> dict[str, Any]:
