@@ -112,6 +112,7 @@ def test_the_budget_of_calls_ends_with_the_day_of_the_forms_zone(desk: Actor, vi
         assert visitor.asks("+4930901001").status_code == 202
         refused = visitor.asks("+4930901002")
         assert (refused.status_code, json_of(refused)["code"]) == (429, "budget_exhausted")
+        assert 500 < int(refused.headers["Retry-After"]) <= 600
     with time_machine.travel(datetime(2026, 11, 24, 15, 10, tzinfo=UTC)):
         assert visitor.asks("+4930901002").status_code == 202
 

@@ -139,7 +139,7 @@ def problem_of(error: Refusal, code: str, detail: str, errors: list[dict[str, st
     if isinstance(error, OutsideHours):
         more["slots"] = [slot.isoformat().replace("+00:00", "Z") for slot in error.slots]
     response = problem(status_of(error), code, detail, errors=errors, **more)
-    if isinstance(error, RateLimited) and error.retry_after:
+    if isinstance(error, RateLimited | BudgetExhausted) and error.retry_after:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
 
