@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, object_session
+from sqlalchemy.orm import Session
 from uuid6 import uuid7
 
 from bx24app.errors import (
@@ -24,11 +24,9 @@ from bx24app.errors import (
 )
 from bx24app.extensions import insert_plainly, reading, writing
 from bx24app.models import (
-    IN_HAND,
     RETRIABLE,
     WAITING,
     Callback,
-    Form,
     IllegalTransition,
     Portal,
     PortalState,
@@ -39,9 +37,8 @@ from bx24app.models import (
 )
 from bx24app.services import lines, numbers, texts, waking
 from bx24app.services.callback_lists import get, whole
+from bx24app.services.policies import EXPIRY, policy_of
 
-# Due but not dialled in time (design.md, section 2): a person has moved on by then.
-STAFF_EXPIRY = timedelta(minutes=2)
 FURTHEST = timedelta(days=366)
 OUTCOMES = ("reached", "not_reached", "dial_again")
 
@@ -132,7 +129,7 @@ def _prepare(portal_id: int, user_id: int, requested: Requested) -> Callback:
         crm_entity_id=requested.crm_entity_id,
         scheduled_at=requested.scheduled_at,
         due_at=due_at,
-        expires_at=due_at + STAFF_EXPIRY,
+        expires_at=due_at + EXPIRY[Source.STAFF],
         created_at=now,
         updated_at=now,
         attempts=[],
@@ -184,79 +181,91 @@ def _collided(portal_id: int, callback: Callback, key: str | None, requested: Re
     earlier = _earlier(portal_id, key, requested)
     if earlier is not None:
         return Accepted(earlier, replayed=True)
-    with reading() as session:
-        open_id = session.scalar(
-            select(Callback.id).where(
-                Callback.portal_id == portal_id,
-                Callback.to_number == callback.to_number,
-                Callback.state.in_(IN_HAND),
-            )
-        )
+    open_id = _holder(portal_id, callback.to_number)
     if open_id is None:
         # It ended between the two transactions: the number is free now.
         return request_callback(portal_id, callback.requested_by or 0, requested, key)
     raise DuplicateOpenCallback(open_id)
 
 
-def _patience(callback: Callback) -> timedelta:
-    """How long after it is due a callback may still be dialled."""
-    session = object_session(callback)
-    form = session.get(Form, callback.form_id) if session and callback.form_id else None
-    return STAFF_EXPIRY if form is None else timedelta(minutes=form.expiry_minutes)
+def _holder(portal_id: int, number: str) -> UUID | None:
+    """The callback that holds a number."""
+    with reading() as session:
+        return session.scalar(
+            select(Callback.id).where(
+                Callback.portal_id == portal_id, Callback.to_number == number, Callback.holds_number
+            )
+        )
+
+
+@dataclass(frozen=True)
+class _Change:
+    """One callback, locked for a change, and how long it may wait once it is due."""
+
+    callback: Callback
+    expiry: timedelta
+    now: datetime
 
 
 @contextmanager
-def _changing(portal_id: int, callback_id: UUID) -> Iterator[Callback]:
+def _changing(portal_id: int, callback_id: UUID) -> Iterator[_Change]:
     """Lock one callback for a change; an illegal one is ``TooLate``, another portal's id ``NotFound``."""
+    query = whole().where(Callback.portal_id == portal_id, Callback.id == callback_id)
     try:
         with writing() as session:
-            callback = session.scalar(
-                whole().where(Callback.portal_id == portal_id, Callback.id == callback_id).with_for_update()
-            )
+            callback = session.scalar(query.with_for_update())
             if callback is None:
                 raise NotFound
-            yield callback
+            policy = policy_of(session, session.get_one(Portal, portal_id), callback)
+            yield _Change(callback, policy.expiry, utcnow())
     except IllegalTransition:
         raise TooLate from None
 
 
 def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | None = None) -> Callback:
     """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled. ``by``: who, if no user of ours."""
-    with _changing(portal_id, callback_id) as callback:
-        now = utcnow()
-        callback.cancel(now)
-        callback.decide("cancelled", now, user=user_id, by=by)
-    return callback
+    with _changing(portal_id, callback_id) as change:
+        change.callback.cancel(change.now)
+        change.callback.decide("cancelled", change.now, user=user_id, by=by)
+    return change.callback
 
 
 def reschedule(
     portal_id: int, callback_id: UUID, user_id: int | None, scheduled_at: datetime, by: str | None = None
 ) -> Callback:
     """Move a waiting callback to another time; a past one means now. Raises ``TooLate``, ``InvalidRequest``."""
-    with _changing(portal_id, callback_id) as callback:
+    with _changing(portal_id, callback_id) as change:
+        callback = change.callback
         if callback.state not in WAITING:
             raise TooLate
-        now = utcnow()
-        due_at = _due(scheduled_at, now)
-        callback.reschedule(now, due_at, due_at + _patience(callback))
-        callback.decide("rescheduled", now, user=user_id, by=by, scheduled_at=due_at.isoformat())
+        due_at = _due(scheduled_at, change.now)
+        callback.reschedule(change.now, due_at, due_at + change.expiry)
+        callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
     waking.wake()
     return callback
 
 
 def resolve(portal_id: int, callback_id: UUID, user_id: int, outcome: str) -> Callback:
-    """A person says what became of an ``unknown`` callback; raises ``TooLate`` in any other state."""
-    with _changing(portal_id, callback_id) as callback:
-        if callback.state != State.UNKNOWN:
-            raise TooLate
-        now = utcnow()
-        if outcome == "reached":
-            callback.complete(now, "resolved_reached")
-        elif outcome == "not_reached":
-            callback.miss(now, "resolved_not_reached")
-        else:
-            callback.dial_again(now, now + STAFF_EXPIRY)
-        callback.decide("resolved", now, user=user_id, outcome=outcome)
+    """A person says what became of an ``unknown`` callback.
+
+    Raises ``TooLate`` in any other state, ``DuplicateOpenCallback`` when it shall be dialled again while another
+    callback holds its number.
+    """
+    try:
+        with _changing(portal_id, callback_id) as change:
+            callback = change.callback
+            if callback.state != State.UNKNOWN:
+                raise TooLate
+            callback.decide("resolved", change.now, user=user_id, outcome=outcome)
+            if outcome == "reached":
+                callback.complete(change.now, "resolved_reached")
+            elif outcome == "not_reached":
+                callback.miss(change.now, "resolved_not_reached")
+            else:
+                callback.dial_again(change.now, change.now + change.expiry)
+    except IntegrityError:
+        open_id = _holder(portal_id, get(portal_id, callback_id).to_number)
+        raise (DuplicateOpenCallback(open_id) if open_id else TooLate()) from None
     waking.wake()
     return callback
 

@@ -18,6 +18,7 @@ from bx24app.web import (
     languages,
     legal,
     lines,
+    openapi,
     operations,
     pages,
     panels,
@@ -42,6 +43,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     headers.init_app(app)
     static.init_app(app)
     shown = (pages, desk, panels, legal, intake, customers, widget)
-    answering = (callbacks, lines, events, operations, forms, api_keys, do_not_call, rules, webhooks)
+    answering = (callbacks, lines, openapi, events, operations, forms, api_keys, do_not_call, rules, webhooks)
     for module in (*shown, *answering):
         app.register_blueprint(module.blueprint)

@@ -50,7 +50,7 @@ def _shown(signed: str, status: Status, refusal: Refusal | None = None) -> Respo
         framed=False,
         problem=reason_sentence(refusal.explanation) if refusal else "",
     )
-    return make_response(text, status_of(refusal) if refusal else 200)
+    return make_response(text, status_of(type(refusal)) if refusal else 200)
 
 
 @blueprint.get("/<signed>")

@@ -81,7 +81,7 @@ def _page(opened: Open, refusal: Refusal | None = None) -> Response:
         errors={field: words} if field else {},
         framed="frame" in request.args,
     )
-    return make_response(text, status_of(refusal) if refusal else 200)
+    return make_response(text, status_of(type(refusal)) if refusal else 200)
 
 
 @blueprint.get("/<form_key>/challenge")

@@ -136,6 +136,8 @@ def setting_options(portal: Portal) -> dict[str, Any]:
         "voices": [("", _("Usual voice of this Bitrix24")), *voices],
         "countries": [("", _("None: always with a country code")), *countries()],
         "text_max": texts.MAX_LENGTH,
+        "days": _days(),
+        "holidays": holiday_countries(),
     }
 
 
