@@ -81,6 +81,12 @@ def look(observer: Engine) -> Snapshot:
     return seen
 
 
+def is_at_rest(callback: Row[Any]) -> bool:
+    """It has ended, or a person is asked and its number is free."""
+    asks = callback.state == "unknown" and callback.asks_since is not None and not callback.holds_number
+    return callback.state in ENDS or asks
+
+
 @dataclass
 class Ledger:
     """What has happened in one schedule, apart from what the app says of it."""
@@ -212,10 +218,10 @@ class Ledger:
     def check_end(self) -> None:
         """Check that every callback has reached an end or a person, and that what is said of calls is true."""
         seen = self.check()
+        stuck = [f"{row.id} ({row.state}, {row.reason})" for row in seen.callbacks.values() if not is_at_rest(row)]
+        if stuck:
+            raise Broken("never_ends", f"neither an end nor a person for {', '.join(stuck)}")
         for callback in seen.callbacks.values():
-            asks = callback.state == "unknown" and callback.asks_since is not None and not callback.holds_number
-            if callback.state not in ENDS and not asks:
-                raise Broken("never_ends", f"{callback.id} is {callback.state} for ever ({callback.reason})")
             self._check_said(seen, callback)
         for place, attempt in seen.attempts.items():
             self._check_true(seen, place, attempt)

@@ -89,7 +89,7 @@ class Phones(Telephony):
         }
         fields = row.fields | {"CALL_START_DATE": dates.get(how, began.isoformat(timespec="seconds"))}
         if how == "beside_garbage":
-            garbage: Fields = {"ID": "many", "CALL_ID": None, "CALL_TYPE": "4", "PHONE_NUMBER": ["?"]}
+            garbage: Fields = {"ID": fields["ID"], "CALL_ID": None, "CALL_TYPE": "4", "PHONE_NUMBER": ["?"]}
             self.history.append({**garbage, "CALL_DURATION": "x" * 300})
             fields |= {"PHONE_NUMBER": str(fields["PHONE_NUMBER"]).removeprefix("+")}
         self.history += [fields] * (2 if how == "twice" else 1)

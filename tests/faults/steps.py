@@ -19,14 +19,15 @@ from bx24app.models import Callback, Form, Portal, Source, utcnow
 from bx24app.services import callbacks, claiming, dialling, history
 from bx24app.services.callbacks import Requested
 from bx24app.services.claiming import Claim
-from tests.faults.checks import ENDS, Broken
+from tests.faults.checks import Broken, Snapshot, is_at_rest
 from tests.faults.phones import Word, some
-from tests.faults.schedule import Request, Schedule, Step, make
+from tests.faults.schedule import STEPS, Request, Schedule, choose, make
 from tests.faults.world import World
 from tests.faults.zygote import do_chores
 
 T = TypeVar("T")
 LINES = ("reg150907", "sip7")
+DIALLING = ("work", "work_killed", "stall", "overtaken", "race", "race_cancel", "unplugged")
 UNREACHABLE = "http://127.0.0.2:1/rest/"
 WORKER_STEPS = 110
 CHORE_STEPS = 40
@@ -52,24 +53,46 @@ class Play:
     _stalled: list[Claim] = field(default_factory=list)
     _next: int = 0
     _is_hurt: bool = False
+    _seen: Snapshot = field(default_factory=lambda: Snapshot({}, {}, {}))
 
     def run(self) -> None:
         """Take every step, then come to rest; raises ``Broken``."""
         self.world.wind_back(self.plan)
-        for step in self.plan.steps:
-            self._take(step)
+        for seed in self.plan.steps:
+            self._take(seed)
         self._come_to_rest()
         self.world.scene.ledger.check_end()
         self._check_shown()
 
-    def _take(self, step: Step) -> None:
-        rng = step.rng
+    def _take(self, seed: int) -> None:
+        rng = random.Random(seed)
         self._ring_late(rng.random() < 0.5)
         self.world.pass_time(rng.uniform(0.01, 0.9))
-        self.say(f"{utcnow():%d %H:%M:%S} {step.name}")
-        getattr(self, f"_do_{step.name}")(rng)
+        name = choose(rng, {name: weight for name, weight in STEPS.items() if self._makes_sense(name)})
+        self.say(f"{utcnow():%d %H:%M:%S} {name}")
+        getattr(self, f"_do_{name}")(rng)
         self._settle_world()
         self._tell_states()
+
+    def _makes_sense(self, name: str) -> bool:
+        """Whether a step has anything to do; whatever is not named here always has."""
+        scene = self.world.scene
+        rows = self._seen.callbacks.values()
+        if name in DIALLING:
+            return any(row.state in ("scheduled", "queued") and row.due_at <= utcnow() for row in rows)
+        needs: dict[str, bool] = {
+            "request": self._next < len(self.plan.requests),
+            "go_on": bool(self._stalled),
+            "phones": any(not story.is_over for story in scene.stories),
+            "deliver": bool(scene.phones.words),
+            "history": any(row.state in ("started", "answered", "unknown") for row in rows),
+            "cancel": bool(rows),
+            "reschedule": bool(rows),
+            "resolve": any(row.state == "unknown" for row in rows),
+            "retry": any(row.state in ("missed", "failed", "expired") for row in rows),
+            "repeat": bool(self._kept),
+        }
+        return needs.get(name, bool(rows))
 
     def _settle_world(self) -> None:
         self.world.let_go()
@@ -77,7 +100,7 @@ class Play:
         self.world.scene.ledger.claims.clear()
 
     def _tell_states(self) -> None:
-        seen = self.world.scene.ledger.check()
+        seen = self._seen = self.world.scene.ledger.check()
         for row in seen.callbacks.values():
             attempts = [a.outcome for a in seen.attempts_of(row.id)]
             self.say(f"      {str(row.id)[-4:]} {row.to_number} {row.state} {row.reason or ''} {attempts}")
@@ -101,12 +124,11 @@ class Play:
     # Requests
 
     def _do_request(self, rng: random.Random) -> None:
-        if self._next < len(self.plan.requests):
-            request, self._next = self.plan.requests[self._next], self._next + 1
-            if request.website:
-                self._guarded(lambda: self._accept_from_form(request))
-            else:
-                self._ask(self._number(request.number), request.delay_minutes, f"{self.plan.seed}-{self._next}")
+        request, self._next = self.plan.requests[self._next], self._next + 1
+        if request.website:
+            self._guarded(lambda: self._accept_from_form(request))
+        else:
+            self._ask(self._number(request.number), request.delay_minutes, f"{self.plan.seed}-{self._next}")
 
     def _number(self, which: int) -> str:
         return f"+49309{self.plan.seed % 100000:05}{which}"
@@ -177,8 +199,6 @@ class Play:
 
     def _do_repeat(self, rng: random.Random) -> None:
         """The same press again, under the same key."""
-        if not self._kept:
-            return
         key, requested, id = rng.choice(self._kept)
         found = self._guarded(
             lambda: callbacks.request_callback(self.world.portal_id, self.world.user_id, requested, key)
@@ -189,7 +209,7 @@ class Play:
     # Decisions of people
 
     def _any(self, rng: random.Random, *states: str) -> Row[Any] | None:
-        rows = self.world.scene.ledger.check().callbacks.values()
+        rows = self._seen.callbacks.values()
         found = sorted((row for row in rows if not states or row.state in states), key=lambda row: row.id)
         return rng.choice(found) if found else None
 
@@ -253,6 +273,14 @@ class Play:
         if self._stalled:
             self._process(self._stalled.pop(rng.randrange(len(self._stalled))))
 
+    def _do_overtaken(self, rng: random.Random) -> None:
+        """A worker stands still until its lease is over and another one has taken its callback; then it goes on."""
+        stalled = self._claim(1)
+        self.world.pass_time(95)
+        taken_over = self._claim(1)
+        for claim in [*stalled, *taken_over]:
+            self._process(claim)
+
     def _do_race(self, rng: random.Random) -> None:
         """Two workers look for due callbacks at the same moment."""
 
@@ -310,7 +338,10 @@ class Play:
         self.world.scene.phones.ring_out()
 
     def _do_clock_jumps(self, rng: random.Random) -> None:
-        self.world.pass_time(rng.choice([-7200, -600, -45, 200]))
+        """Our clock is set, the portal's is not."""
+        seconds = rng.choice([-7200, -600, -45, 200])
+        self.world.pass_time(seconds)
+        self.world.clock.advance(-seconds)
 
     def _do_phones(self, rng: random.Random) -> None:
         for story in self.world.scene.stories:
@@ -401,7 +432,6 @@ class Play:
             self._guarded(do_chores)
             self._do_work(rng)
             self._settle_world()
-            self._guarded(do_chores)
             self._tell_states()
             waits = self._waits()
             if waits is None:
@@ -423,8 +453,8 @@ class Play:
     def _waits(self) -> float | None:
         """Seconds until something will change by itself; None at rest."""
         now, moments = utcnow(), []
-        for row in self.world.scene.ledger.check().callbacks.values():
-            if row.state in ENDS or (row.state == "unknown" and row.asks_since and not row.holds_number):
+        for row in self._seen.callbacks.values():
+            if is_at_rest(row):
                 continue
             moments.append(self._next_moment(row, now))
         return max(1.0, (min(moments) - now).total_seconds() + 1) if moments else None
@@ -434,7 +464,7 @@ class Play:
         """When something is promised to happen to a callback."""
         if row.state in ("scheduled", "queued"):
             # One that is due waits for its number, its line or the portal's pace: closer and closer to its expiry.
-            tries_again = now + max((row.expires_at - now) / 4, timedelta(seconds=2))
+            tries_again = now + max((row.expires_at - now) / 2, timedelta(seconds=5))
             due_at: datetime = row.due_at
             is_leased = row.leased_until is not None and row.leased_until > now
             return now + LEASE if is_leased else due_at if due_at > now else tries_again

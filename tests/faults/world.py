@@ -148,6 +148,7 @@ class World:
         self.database.mend()
         now = BEGIN + timedelta(hours=plan.begins_after_hours)
         self._travelled.move_to(now)
+        self.clock.advance(now.timestamp() - self.clock.now())
         phones = Phones(self.clock, self._rang)
         self.portal.telephony = phones
         self.portal.rest.bucket = Bucket(self.clock)

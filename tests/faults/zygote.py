@@ -72,9 +72,9 @@ def dial(most: int) -> None:
 def do_chores(_: int = 0) -> None:
     """What else a worker does that concerns callbacks."""
     claiming.sweep()
+    history.read_next()
     evidence.apply_pending()
     settling.settle_overdue()
-    history.read_next()
 
 
 JOBS: dict[str, Callable[[int], None]] = {"dial": dial, "chores": do_chores}
