@@ -2,15 +2,20 @@
 
 Refusal
  +-- InvalidRequest        a field has the wrong shape
- |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid
+ |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable)
  +-- DuplicateOpenCallback, IdempotencyKeyReused, TooLate     the state does not allow it
- +-- NotFound, NotPermitted, TicketExpired                    the caller may not
+ +-- NotFound, NotPermitted, TicketExpired (KeyRefused)       the caller may not
  +-- PortalDisconnected (PortalUnpaid), Bitrix24Unavailable   the portal cannot be used now
+ +-- RuleRefused            a rule that guards a website form decided
+ |    +-- FormClosed, OriginRefused, NotHuman, FieldRefused, PublicNumberInvalid, PublicNumberRefused
+ |    +-- OnDoNotCallList, OutsideHours, RateLimited, BudgetExhausted
 Unverified                 a post that does not prove who sends it
  +-- Malformed             it is not even a post of Bitrix24
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
@@ -67,12 +72,18 @@ class TextInvalid(InvalidRequest):
     code = "text_invalid"
 
 
+class UnknownVariable(TextInvalid):
+    """A template names a variable that nobody fills; ``words`` is that variable."""
+
+    reason = "unknown_variable"
+
+
 class DuplicateOpenCallback(Refusal):
-    """Another callback for this number is in hand: ``open_id``."""
+    """Another callback for this number is in hand: ``open_id``, None where the caller may not know it."""
 
     code = "duplicate_open_callback"
 
-    def __init__(self, open_id: UUID) -> None:
+    def __init__(self, open_id: UUID | None) -> None:
         super().__init__("to_number")
         self.open_id = open_id
 
@@ -107,6 +118,12 @@ class TicketExpired(Refusal):
     code = "ticket_expired"
 
 
+class KeyRefused(TicketExpired):
+    """An API key that is not known, or was revoked."""
+
+    reason = "key_refused"
+
+
 class PortalDisconnected(Refusal):
     """No live credential of an administrator is left, or the app was uninstalled."""
 
@@ -123,6 +140,84 @@ class Bitrix24Unavailable(Refusal):
     """The portal could not be asked; nothing was dialled."""
 
     code = "bitrix24_unavailable"
+
+
+class RuleRefused(Refusal):
+    """A rule of a form decided against a request; what it looked at is for the portal, not for the visitor."""
+
+    def __init__(self, rule: str, field: str | None = None, inputs: Mapping[str, object] | None = None) -> None:
+        super().__init__(field)
+        self.rule = rule
+        self.inputs = dict(inputs or {})
+        self.slots: Sequence[datetime] = ()
+        self.retry_after: int | None = None
+
+
+class FormClosed(RuleRefused):
+    """The form takes no requests now, whoever asks."""
+
+    code = "not_permitted"
+    reason = "form_closed"
+
+
+class OriginRefused(RuleRefused):
+    """The request comes from a page that may not send it."""
+
+    code = "not_permitted"
+    reason = "origin_refused"
+
+
+class NotHuman(RuleRefused):
+    """Nothing shows that a person has filled in the form."""
+
+    reason = "not_human"
+
+
+class FieldRefused(RuleRefused):
+    """A field is missing or cannot be what it is."""
+
+    reason = "field_refused"
+
+
+class PublicNumberInvalid(RuleRefused):
+    """A visitor's text is not a telephone number."""
+
+    code = "invalid_number"
+    reason = "public_number"
+
+
+class PublicNumberRefused(RuleRefused):
+    """A telephone number, but not one that this form calls."""
+
+    code = "number_not_allowed"
+    reason = "number_refused"
+
+
+class OnDoNotCallList(RuleRefused):
+    """The number must not be called. For the site's own back end: a visitor is told ``PublicNumberRefused``."""
+
+    code = "do_not_call"
+
+
+class OutsideHours(RuleRefused):
+    """Nobody is there at that time; ``slots`` are offered instead."""
+
+    code = "outside_hours"
+    reason = "public_hours"
+
+
+class RateLimited(RuleRefused):
+    """Too many requests; ``retry_after`` seconds later there may be room again."""
+
+    code = "rate_limited"
+    reason = "public_limit"
+
+
+class BudgetExhausted(RuleRefused):
+    """The form's calls of today are used up."""
+
+    code = "budget_exhausted"
+    reason = "public_budget"
 
 
 @dataclass

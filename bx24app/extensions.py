@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import cast
 
 from flask import Flask
 from flask_babel import Babel
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Engine, MetaData, event
+from sqlalchemy import Connection, Engine, MetaData, Table, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -77,6 +78,18 @@ def reading() -> Iterator[Session]:
     """Open a transaction that only reads: it never waits for a writer."""
     with _transaction(writes=False) as session:
         yield session
+
+
+def insert_plainly(session: Session, *rows: Base) -> None:
+    """Insert new rows at once, in this order and without the unit of work, which takes three times as long.
+
+    The objects stay strangers to the session. What was not set has its column's default.
+    """
+    connection = session.connection()
+    for row in rows:
+        table, held = cast("Table", row.__table__), row.__dict__
+        values = {column.key: held[column.key] for column in table.columns if column.key in held}
+        connection.execute(table.insert(), values)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

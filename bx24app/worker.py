@@ -19,6 +19,7 @@ from bx24app.services import (
     dialling,
     events,
     evidence,
+    forgetting,
     history,
     life_cycle,
     rest,
@@ -60,6 +61,7 @@ def chores() -> list[Chore]:
         Chore(600.0, rest.forget_old_calls),
         Chore(600.0, life_cycle.forget_uninstalled),
         Chore(600.0, retention.forget_old_callbacks),
+        Chore(600.0, forgetting.forget_public),
     ]
 
 
@@ -123,6 +125,12 @@ class Worker:
             self._run_dials(pool)
         log.info("worker_stopped")
 
+    def run_until_told(self) -> None:
+        """Run in the main thread until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop())
+        self.run()
+
     def _run_dials(self, pool: ThreadPoolExecutor) -> None:
         rota = Rota(chores())
         in_flight: set[Future[None]] = set()
@@ -166,7 +174,4 @@ def init_app(app: Flask) -> None:
     @click.option("--dials", default=DIALS, show_default=True, help="Dials in flight at most.")
     def worker(dials: int) -> None:
         """Dial due callbacks until told to stop (SIGTERM finishes the dials in flight)."""
-        running = Worker(app, dials)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: running.stop())
-        running.run()
+        Worker(app, dials).run_until_told()

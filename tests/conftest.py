@@ -24,6 +24,8 @@ from tests import browser, database
 from tests.actors import Actor
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 
+# Fixtures of website forms stand with their people.
+pytest_plugins = ["tests.websites"]
 SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
 LIFE_CYCLE = ("ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL", "ONAPPPAYMENT")
 LOOPBACK = ("127.", "::1", "localhost")

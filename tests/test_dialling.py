@@ -9,6 +9,7 @@ from flask import Flask
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
+from bx24app.bitrix24.client import Portals
 from bx24app.extensions import reading, writing
 from bx24app.models import Callback, Credential, Portal, PortalState
 from bx24app.services import claiming, credentials, dialling, rest
@@ -22,10 +23,10 @@ START = "voximplant.callback.start"
 
 
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def hurried(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back off for moments, and take silence for silence sooner."""
     monkeypatch.setattr(dialling, "BACKOFF_SECONDS", (0.05, 0.1))
-    monkeypatch.setattr("bx24app.bitrix24.client.DIAL_TIMEOUT", (1.0, 1.0))
+    app.extensions["bx24app.portals"] = Portals(app.extensions["bx24app.portals"].policy, (1.0, 1.0))
 
 
 def asks(manager: Actor, **body: Any) -> str:

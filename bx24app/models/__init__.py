@@ -1,5 +1,6 @@
 """What the app knows: typed rows and the state changes they allow."""
 
+from bx24app.models.api_key import ApiKey
 from bx24app.models.attempt import Attempt, MovedBackwards, Outcome
 from bx24app.models.callback import (
     FINAL,
@@ -19,11 +20,13 @@ from bx24app.models.credential import Credential, CredentialState
 from bx24app.models.digest_key import DigestKey
 from bx24app.models.do_not_call import DoNotCall
 from bx24app.models.form import Form, UnknownPolicy
+from bx24app.models.limits import BudgetDay, Rate, SpentProof
 from bx24app.models.pace import Pace
 from bx24app.models.portal import Portal, PortalState
 from bx24app.models.received_event import ReceivedEvent
 from bx24app.models.rest_call import RestCall
 from bx24app.models.user import User
+from bx24app.models.website_request import Ghost, Refusal, WebsiteRequest
 
 __all__ = [
     "FINAL",
@@ -32,7 +35,9 @@ __all__ = [
     "RETRIABLE",
     "TRANSITIONS",
     "WAITING",
+    "ApiKey",
     "Attempt",
+    "BudgetDay",
     "Callback",
     "Credential",
     "CredentialState",
@@ -40,17 +45,22 @@ __all__ = [
     "DigestKey",
     "DoNotCall",
     "Form",
+    "Ghost",
     "IllegalTransition",
     "MovedBackwards",
     "Outcome",
     "Pace",
     "Portal",
     "PortalState",
+    "Rate",
     "ReceivedEvent",
+    "Refusal",
     "RestCall",
     "Source",
+    "SpentProof",
     "State",
     "UnknownPolicy",
     "User",
+    "WebsiteRequest",
     "utcnow",
 ]

@@ -1,9 +1,10 @@
 """A website form: where its callbacks ring, and the rules that guard it."""
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, String, Text
+from sqlalchemy import JSON, Numeric, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.extensions import Base
@@ -15,6 +16,12 @@ class UnknownPolicy(StrEnum):
 
     ASK = "ask"
     DIAL_AGAIN = "dial_again"
+
+
+# What one visitor, one number and the whole form may ask for; a bucket that fills again over its hour or day.
+LIMITS = {"address_hour": 5, "number_day": 3, "form_hour": 60, "form_day": 300}
+FIELDS = {"name": "optional", "topic": "off"}
+LANGUAGES = ("en", "ru")
 
 
 class Form(Base):
@@ -32,6 +39,28 @@ class Form(Base):
     voice_id: Mapped[Name | None]
     text: Mapped[str | None] = mapped_column(Text)
     default_country: Mapped[str | None] = mapped_column(String(2))
+    # Where callbacks may go (ISO 3166); none: to the default country only.
+    allowed_countries: Mapped[list[str]] = mapped_column(JSON, default=list)
+    # Beginnings of E.164 numbers; when any are allowed, all others are refused.
+    blocked_prefixes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    allowed_prefixes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    # Sites that may frame the hosted form and post to it ("https://example.com"); none: our own page only.
+    allowed_origins: Mapped[list[str]] = mapped_column(JSON, default=list)
+    # "off", "optional" or "required" for each of "name" and "topic"; topics to choose from, none: free words.
+    fields: Mapped[dict[str, str]] = mapped_column(JSON, default=lambda: dict(FIELDS))
+    topics: Mapped[list[str]] = mapped_column(JSON, default=list)
+    # None: no consent is asked. The version grows with every change of the text.
+    consent_text: Mapped[str | None] = mapped_column(Text)
+    consent_version: Mapped[int] = mapped_column(default=0)
+    languages: Mapped[list[str]] = mapped_column(JSON, default=lambda: list(LANGUAGES))
+    limits: Mapped[dict[str, int]] = mapped_column(JSON, default=lambda: dict(LIMITS))
+    # Of one day in the zone of its hours; None: no budget. Money without a currency is in that of the last calls.
+    budget_calls: Mapped[int | None]
+    budget_money: Mapped[Decimal | None] = mapped_column(Numeric(12, 4))
+    budget_currency: Mapped[Code | None]
+    colour: Mapped[str] = mapped_column(String(7), default="#0075ff")
+    # Make a lead of a number that the CRM does not know.
+    creates_lead: Mapped[bool] = mapped_column(default=False)
     # None: the portal's hours.
     hours: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     # Further dials after one that did not reach the customer, and the minutes between them.

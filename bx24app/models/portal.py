@@ -55,6 +55,8 @@ class Portal(Base):
     stopped_lines: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     # When callbacks that nobody of staff asked for are dialled (see services.hours); None: always.
     hours: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    # The kill switch: no form of this portal takes requests.
+    websites_off: Mapped[bool] = mapped_column(default=False)
     # Further dials after a staff callback that did not reach the customer; 0: none.
     retries: Mapped[int] = mapped_column(default=0)
     retry_minutes: Mapped[int] = mapped_column(default=10)

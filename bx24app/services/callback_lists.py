@@ -18,11 +18,11 @@ def whole() -> Select[Callback]:
     return select(Callback).options(selectinload(Callback.attempts), selectinload(Callback.decisions))
 
 
-def get(portal_id: int, callback_id: UUID) -> Callback:
-    """One callback with its attempts and decisions; raises ``NotFound``."""
+def get(portal_id: int, callback_id: UUID, form_id: int | None = None) -> Callback:
+    """One callback with its attempts and decisions, with ``form_id`` only one of that form; raises ``NotFound``."""
     with reading() as session:
         callback = session.scalar(whole().where(Callback.portal_id == portal_id, Callback.id == callback_id))
-    if callback is None:
+    if callback is None or form_id not in (None, callback.form_id):
         raise NotFound
     return callback
 
@@ -44,6 +44,7 @@ class Filter:
 
     state: str | None = None
     source: str | None = None
+    form_id: int | None = None
     digits: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -60,6 +61,8 @@ def list_callbacks(portal_id: int, wanted: Filter) -> list[Callback]:
         query = query.where(Callback.state == wanted.state)
     if wanted.source:
         query = query.where(Callback.source == wanted.source)
+    if wanted.form_id:
+        query = query.where(Callback.form_id == wanted.form_id)
     if wanted.digits:
         query = query.where(Callback.to_number.contains(wanted.digits, autoescape=True))
     if wanted.since:

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from uuid6 import uuid7
 
 from bx24app.errors import (
     DuplicateOpenCallback,
@@ -21,7 +22,7 @@ from bx24app.errors import (
     PortalUnpaid,
     TooLate,
 )
-from bx24app.extensions import reading, writing
+from bx24app.extensions import insert_plainly, reading, writing
 from bx24app.models import (
     RETRIABLE,
     WAITING,
@@ -148,13 +149,31 @@ def _due(scheduled_at: datetime | None, now: datetime) -> datetime:
     return max(scheduled_at, now)
 
 
-def _store(session: Session, callback: Callback, user_id: int) -> None:
+def accept(session: Session, callback: Callback) -> None:
+    """Take a prepared request in the caller's transaction, whoever asked for it.
+
+    Raises ``IntegrityError`` when its number is in hand, or its idempotency key came before. ``waking.wake`` once
+    it is committed.
+    """
     callback.accept(callback.created_at)
     session.add(callback)
+    session.flush()
+
+
+def accept_plainly(session: Session, callback: Callback) -> None:
+    """The same for a request that nobody looks at again in this transaction: faster, for floods of them."""
+    callback.id, callback.version = uuid7(), 1
+    callback.accept(callback.created_at)
+    for decision in callback.decisions:
+        decision.callback_id = callback.id
+    insert_plainly(session, callback, *callback.decisions)
+
+
+def _store(session: Session, callback: Callback, user_id: int) -> None:
+    accept(session, callback)
     user = session.scalar(select(User).where(User.portal_id == callback.portal_id, User.user_id == user_id))
     if user is not None:
         user.last_line_id, user.last_voice_id = callback.line_id, callback.voice_id or ""
-    session.flush()
 
 
 def _collided(portal_id: int, callback: Callback, key: str | None, requested: Requested) -> Accepted:
@@ -203,15 +222,17 @@ def _changing(portal_id: int, callback_id: UUID) -> Iterator[_Change]:
         raise TooLate from None
 
 
-def cancel(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
-    """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled."""
+def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | None = None) -> Callback:
+    """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled. ``by``: who, if no user of ours."""
     with _changing(portal_id, callback_id) as change:
         change.callback.cancel(change.now)
-        change.callback.decide("cancelled", change.now, user=user_id)
+        change.callback.decide("cancelled", change.now, user=user_id, by=by)
     return change.callback
 
 
-def reschedule(portal_id: int, callback_id: UUID, user_id: int, scheduled_at: datetime) -> Callback:
+def reschedule(
+    portal_id: int, callback_id: UUID, user_id: int | None, scheduled_at: datetime, by: str | None = None
+) -> Callback:
     """Move a waiting callback to another time; a past one means now. Raises ``TooLate``, ``InvalidRequest``."""
     with _changing(portal_id, callback_id) as change:
         callback = change.callback
@@ -219,7 +240,7 @@ def reschedule(portal_id: int, callback_id: UUID, user_id: int, scheduled_at: da
             raise TooLate
         due_at = _due(scheduled_at, change.now)
         callback.reschedule(change.now, due_at, due_at + change.expiry)
-        callback.decide("rescheduled", change.now, user=user_id, scheduled_at=due_at.isoformat())
+        callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
     waking.wake()
     return callback
 
@@ -243,7 +264,7 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int, outcome: str) -> Ca
             else:
                 callback.dial_again(change.now, change.now + change.expiry)
     except IntegrityError:
-        open_id = _holder(portal_id, callback.to_number)
+        open_id = _holder(portal_id, get(portal_id, callback_id).to_number)
         raise (DuplicateOpenCallback(open_id) if open_id else TooLate()) from None
     waking.wake()
     return callback

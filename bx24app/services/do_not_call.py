@@ -1,11 +1,27 @@
-"""The do-not-call list of a portal."""
+"""The do-not-call list of a portal: asking it, adding, removing, taking in and giving out whole lists."""
 
-from sqlalchemy import select
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from sqlalchemy import Table, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from bx24app.models import DoNotCall
-from bx24app.services import digests
+from bx24app.errors import InvalidNumber, InvalidRequest, NotFound
+from bx24app.extensions import reading, writing
+from bx24app.models import DoNotCall, Portal, utcnow
+from bx24app.services import digests, numbers
 from bx24app.services.numbers import digits
+from bx24app.services.texts import one_line
+
+MAX_IMPORT = 5000
+MAX_NOTE = 255
+BATCH = 500
+# A spreadsheet takes a cell that begins like this for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def digest_of(number: str) -> str:
@@ -17,3 +33,130 @@ def is_listed(session: Session, portal_id: int, number_digest: str) -> bool:
     """Tell whether a number, given by ``digest_of``, must not be dialled; inside the caller's transaction."""
     row = select(DoNotCall.id).where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == number_digest)
     return session.scalar(row) is not None
+
+
+def list_numbers(portal_id: int, before: int | None = None, limit: int = 50) -> list[DoNotCall]:
+    """The numbers added last come first; ``before`` is the id after which the next page begins."""
+    query = select(DoNotCall).where(DoNotCall.portal_id == portal_id)
+    if before is not None:
+        query = query.where(DoNotCall.id < before)
+    with reading() as session:
+        return list(session.scalars(query.order_by(DoNotCall.id.desc()).limit(limit)))
+
+
+def add(portal_id: int, number: str, note: str | None, user_id: int) -> tuple[DoNotCall, bool]:
+    """List a number; returns its row, and whether it is new. Commits. Raises ``InvalidNumber``."""
+    listed = _listed(portal_id, _country(portal_id), number, note)
+    if listed is None:
+        raise InvalidNumber("number")
+    digest = listed.number_digest
+    added = _store(portal_id, [listed], user_id)
+    with reading() as session:
+        query = select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == digest)
+        return session.scalars(query).one(), digest in added
+
+
+def remove(portal_id: int, id: int) -> None:
+    """Take a number off the list; commits. Raises ``NotFound``."""
+    with writing() as session:
+        row = session.scalar(select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.id == id))
+        if row is None:
+            raise NotFound
+        session.delete(row)
+
+
+@dataclass(frozen=True)
+class Line:
+    """What became of one line of a list: ``added``, ``known``, ``refused``, or ``skipped`` (a heading, nothing)."""
+
+    number: int
+    text: str
+    outcome: str
+
+
+def take_in(portal_id: int, text: str, user_id: int) -> list[Line]:
+    """Add a list, a number a line with a note after a comma, semicolon or tab; commits what can be read.
+
+    Raises ``InvalidRequest`` for one of more than ``MAX_IMPORT`` lines.
+    """
+    country = _country(portal_id)
+    rows = list(_rows(text))
+    if len(rows) > MAX_IMPORT:
+        raise InvalidRequest("lines")
+    read = [(row, _listed(portal_id, country, row[0], row[1]) if row[0] else None) for row in rows]
+    added = _store(portal_id, [listed for _, listed in read if listed], user_id)
+    report = []
+    for place, (row, listed) in enumerate(read, 1):
+        if listed is not None:
+            outcome = "added" if listed.number_digest in added else "known"
+            added.discard(listed.number_digest)
+        else:
+            is_heading = place == 1 and not digits(row[0])
+            outcome = "skipped" if not row[0] or is_heading else "refused"
+        report.append(Line(place, row[0][: numbers.MAX_LENGTH], outcome))
+    return report
+
+
+def _rows(text: str) -> Iterator[tuple[str, str]]:
+    """Number and note of each line, whatever stands between them; an apostrophe is a spreadsheet's."""
+    for line in text.removeprefix("\ufeff").splitlines():
+        delimiter = next((mark for mark in "\t;," if mark in line), ",")
+        cells = next(csv.reader([line.replace("\0", "")], delimiter=delimiter), [])
+        number, note, *_ = (*cells, "", "")
+        yield number.strip().removeprefix("'").strip(), note.strip().removeprefix("'")
+
+
+def _listed(portal_id: int, country: str | None, text: str, note: str | None) -> DoNotCall | None:
+    e164 = numbers.read_typed(text, country).e164
+    if e164 is None:
+        return None
+    return DoNotCall(
+        portal_id=portal_id, number_digest=digest_of(e164), number=e164, note=one_line(note or "")[:MAX_NOTE] or None
+    )
+
+
+def _country(portal_id: int) -> str | None:
+    with reading() as session:
+        return session.scalar(select(Portal.default_country).where(Portal.id == portal_id))
+
+
+def _store(portal_id: int, listed: list[DoNotCall], user_id: int) -> set[str]:
+    """Add what is not known yet; returns the digests of what was added."""
+    table, now = cast("Table", DoNotCall.__table__), utcnow()
+    rows = {
+        row.number_digest: {
+            "portal_id": portal_id,
+            "number_digest": row.number_digest,
+            "number": row.number,
+            "note": row.note,
+            "added_by": user_id,
+            "added_at": now,
+        }
+        for row in reversed(listed)
+    }
+    in_order = list(reversed(rows.values()))
+    added: set[str] = set()
+    with writing() as session:
+        connection = session.connection()
+        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+        statement = insert.on_conflict_do_nothing().returning(table.c.number_digest)
+        for begin in range(0, len(in_order), BATCH):
+            added |= set(connection.execute(statement, in_order[begin : begin + BATCH]).scalars())
+    return added
+
+
+def give_out(portal_id: int) -> str:
+    """The list as CSV, safe to open in a spreadsheet and to take in again; erased numbers are not in it."""
+    query = select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.number.is_not(None))
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["number", "note", "added_at"])
+    with reading() as session:
+        for row in session.scalars(query.order_by(DoNotCall.id)).yield_per(BATCH):
+            writer.writerow([safe_cell(cell) for cell in (row.number or "", row.note or "", row.added_at.isoformat())])
+    return out.getvalue()
+
+
+def safe_cell(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text

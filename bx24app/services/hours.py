@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -107,5 +108,10 @@ class Hours(BaseModel):
     def _is_holiday(self, day: date) -> bool:
         if not self.holidays:
             return False
-        country, _, part = self.holidays.partition("-")
-        return day in holidays.country_holidays(country, subdiv=part or None, years=day.year)
+        return day in _holidays(self.holidays, day.year)
+
+
+@lru_cache(maxsize=256)
+def _holidays(region: str, year: int) -> frozenset[date]:
+    country, _, part = region.partition("-")
+    return frozenset(holidays.country_holidays(country, subdiv=part or None, years=year))

@@ -10,8 +10,8 @@ from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.bitrix24.payloads import Event
 from bx24app.errors import PortalUnreachable, Refusal, Unverified
 from bx24app.extensions import reading, writing
-from bx24app.models import Callback, Credential, Portal, PortalState, ReceivedEvent, RestCall, User, utcnow
-from bx24app.services import bindings, credentials, digests, rest
+from bx24app.models import Callback, Credential, Pace, Portal, PortalState, ReceivedEvent, RestCall, User, utcnow
+from bx24app.services import bindings, credentials, digests, forgetting, rest
 from bx24app.services.connections import authorization_server
 from bx24app.services.manifest import manifest_digest
 from bx24app.settings import settings
@@ -156,10 +156,13 @@ def _is_installed(portal: Portal) -> bool:
 
 def _forget(session: Session, portal: Portal) -> None:
     """Leave nothing of a portal but its settings."""
-    for model in (Callback, Credential, ReceivedEvent, RestCall, User):
+    for model in (Callback, Credential, Pace, ReceivedEvent, RestCall, User):
         session.execute(delete(model).where(model.portal_id == portal.id))
+    forgetting.forget_visitors(session, portal)
     portal.application_token_digest = portal.lines = portal.voices = None
     portal.lines_fetched_at = portal.voices_fetched_at = None
+    portal.history_cursor = portal.history_read_at = portal.history_due_at = portal.history_problem = None
+    portal.redialling_lines, portal.stopped_lines = {}, {}
     portal.bound_manifest = portal.bound_at = None
 
 

@@ -1,5 +1,8 @@
 """Telephone numbers: from what people type to E.164, by Google's rules."""
 
+import unicodedata
+from dataclasses import dataclass
+
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
@@ -70,6 +73,59 @@ def normalize(text: str, country: str | None) -> str:
     if phonenumbers.number_type(number) in REFUSED_TYPES or number.country_code in SATELLITE_CODES:
         raise NumberNotAllowed("to_number")
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A number as a visitor typed it; ``e164`` None: it cannot be dialled."""
+
+    e164: str | None = None
+    country: str | None = None
+    is_costly: bool = False
+    # Too short for anything but an emergency or service number.
+    is_short: bool = False
+
+
+SHORT_DIGITS = 6
+# What people put between digits, beside white space; a plus sign only begins a number.
+_SEPARATORS = frozenset("().-‐‑‒–—−/（）．－")
+_PLUS = frozenset("+＋")
+
+
+def read_typed(text: str, country: str | None) -> Typed:
+    """Read what a visitor typed: digits of any script, separators, a plus sign; letters, signs and extensions not."""
+    cleaned = _cleaned(text)
+    if cleaned is None:
+        return Typed()
+    if len(cleaned.lstrip("+")) <= SHORT_DIGITS:
+        return Typed(is_short=True)
+    try:
+        number = phonenumbers.parse(cleaned, country)
+    except NumberParseException:
+        return Typed()
+    if number.country_code in SATELLITE_CODES:
+        return Typed(phonenumbers.format_number(number, PhoneNumberFormat.E164), None, is_costly=True)
+    region = phonenumbers.region_code_for_number(number)
+    if region is None or not phonenumbers.is_valid_number_for_region(number, region):
+        return Typed()
+    is_costly = phonenumbers.number_type(number) in REFUSED_TYPES
+    return Typed(phonenumbers.format_number(number, PhoneNumberFormat.E164), region, is_costly)
+
+
+def _cleaned(text: str) -> str | None:
+    """Plain digits with a plus sign in front; None for anything that is no number."""
+    if len(text) > MAX_LENGTH:
+        return None
+    found = ""
+    for char in text.strip():
+        digit = unicodedata.decimal(char, None)
+        if digit is not None:
+            found += str(digit)
+        elif char in _PLUS and not found:
+            found = "+"
+        elif not (char.isspace() or char in _SEPARATORS or unicodedata.category(char) == "Cf"):
+            return None
+    return found if found.strip("+") else None
 
 
 def display(e164: str) -> str:

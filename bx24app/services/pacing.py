@@ -47,9 +47,9 @@ def heed(session: Session, portal_id: int, error: RefusedForNow, at: datetime) -
     elif code == OPERATION_TIME:
         told = pace.operating_reset_at
         known = told is not None and at < told <= at + LONGEST_WAIT
-        pace.wait_until(told if told and known else at + OPERATION_TIME_PAUSE, error.code)
+        pace.wait_until(told if told and known else at + OPERATION_TIME_PAUSE, code)
     elif isinstance(error, Overloaded):
-        pace.wait_until(at + OVERLOAD_PAUSE, error.code)
+        pace.wait_until(at + OVERLOAD_PAUSE, code)
 
 
 def note_operating(session: Session, portal_id: int, reset_at: datetime | None) -> None:

@@ -5,16 +5,22 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bx24app.settings import Settings
 from bx24app.web import (
+    api_keys,
     callbacks,
+    customers,
     desk,
+    do_not_call,
     errors,
     events,
+    forms,
     headers,
+    intake,
     languages,
     legal,
     lines,
     operations,
     pages,
+    rules,
     static,
 )
 
@@ -33,4 +39,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     headers.init_app(app)
     static.init_app(app)
     for module in (pages, desk, callbacks, lines, events, operations, legal):
+        app.register_blueprint(module.blueprint)
+    for module in (forms, intake, customers, api_keys, do_not_call, rules):
         app.register_blueprint(module.blueprint)

@@ -8,12 +8,13 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bx24app.errors import InvalidRequest, NotFound
-from bx24app.models import Source, State
-from bx24app.services import callback_lists, callbacks, numbers
+from bx24app.models import Callback, Source, State
+from bx24app.services import callback_lists, callbacks, keyed_intake, numbers
 from bx24app.services.callback_lists import Filter
-from bx24app.services.callbacks import Requested
+from bx24app.services.callbacks import Accepted, Requested
+from bx24app.services.keyed_intake import Asked
 from bx24app.services.tickets import Ticket
-from bx24app.web.guards import read_body, ticket_required
+from bx24app.web.guards import Requester, read_body, requester_required, ticket_required
 from bx24app.web.views import callback_json
 
 blueprint = Blueprint("callbacks", __name__, url_prefix="/api/v1/callbacks")
@@ -66,6 +67,29 @@ class CallbackBody(BaseModel):
             crm_entity_type=entity.type if entity else None,
             crm_entity_id=entity.id if entity else None,
         )
+
+
+class KeyedBody(BaseModel):
+    """What ``POST /callbacks`` takes under an API key."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    to_number: Annotated[Text, Field(max_length=255)]
+    line_id: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
+    voice_id: Annotated[Text, Field(max_length=255)] | None = None
+    text: Annotated[Text, Field(max_length=4000)] | None = None
+    scheduled_at: AwareDatetime | None = None
+    name: Annotated[Text, Field(max_length=255)] = ""
+    topic: Annotated[Text, Field(max_length=255)] = ""
+    page: Annotated[Text, Field(max_length=2000)] = ""
+    # The customer has agreed to the form's text on the site's own page.
+    consent: bool = False
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")] = "en"
+
+    def asked(self) -> Asked:
+        """The request for the use case."""
+        given = self.model_dump(exclude={"consent"})
+        return Asked(**given, consents=self.consent)
 
 
 class ScheduleBody(BaseModel):
@@ -129,23 +153,30 @@ def _answer(body: dict[str, Any], status: int = 200, **headers: str) -> Response
 
 
 @blueprint.post("")
-@ticket_required
-def start(ticket: Ticket) -> Response:
+@requester_required
+def start(requester: Requester) -> Response:
     """Accept a callback; 201 once it is committed, 200 for the same request under the same key."""
-    accepted = callbacks.request_callback(
-        ticket.portal_id, ticket.user_id, read_body(CallbackBody).requested(), _idempotency_key()
-    )
+    accepted = _accept(requester)
     callback, seconds = accepted.callback, _wait_seconds()
     if seconds:
-        callback = callback_lists.wait_until_dialled(ticket.portal_id, callback.id, seconds)
+        callback = callback_lists.wait_until_dialled(requester.portal_id, callback.id, seconds)
     if accepted.replayed:
         return _answer(callback_json(callback), 200, **{"Idempotent-Replayed": "true"})
     return _answer(callback_json(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")
 
 
+def _accept(requester: Requester) -> Accepted:
+    key = _idempotency_key()
+    if requester.form_id is not None:
+        return keyed_intake.request_callback(requester.form_id, read_body(KeyedBody).asked(), key)
+    return callbacks.request_callback(
+        requester.portal_id, requester.user_id or 0, read_body(CallbackBody).requested(), key
+    )
+
+
 @blueprint.get("")
-@ticket_required
-def show_all(ticket: Ticket) -> Response:
+@requester_required
+def show_all(requester: Requester) -> Response:
     """List callbacks, newest first."""
     try:
         query = Query.model_validate(request.args.to_dict())
@@ -155,10 +186,11 @@ def show_all(ticket: Ticket) -> Response:
     if query.q and not digits:
         return _answer({"callbacks": [], "next_cursor": None})
     found = callback_lists.list_callbacks(
-        ticket.portal_id,
+        requester.portal_id,
         Filter(
             state=query.state,
             source=query.source,
+            form_id=requester.form_id,
             digits=digits,
             since=query.since,
             until=query.until,
@@ -171,27 +203,33 @@ def show_all(ticket: Ticket) -> Response:
     return _answer({"callbacks": [callback_json(callback) for callback in page], "next_cursor": next_cursor})
 
 
+def _get(requester: Requester, callback_id: str) -> Callback:
+    return callback_lists.get(requester.portal_id, _id(callback_id), requester.form_id)
+
+
 @blueprint.get("/<callback_id>")
-@ticket_required
-def show(ticket: Ticket, callback_id: str) -> Response:
+@requester_required
+def show(requester: Requester, callback_id: str) -> Response:
     """One callback with its attempts and its why."""
-    return _answer(callback_json(callback_lists.get(ticket.portal_id, _id(callback_id)), why=True))
+    return _answer(callback_json(_get(requester, callback_id), why=True))
 
 
 @blueprint.patch("/<callback_id>")
-@ticket_required
-def reschedule(ticket: Ticket, callback_id: str) -> Response:
+@requester_required
+def reschedule(requester: Requester, callback_id: str) -> Response:
     """Move a waiting callback to another time."""
-    body = read_body(ScheduleBody)
-    changed = callbacks.reschedule(ticket.portal_id, _id(callback_id), ticket.user_id, body.scheduled_at)
+    body, id = read_body(ScheduleBody), _get(requester, callback_id).id
+    by = "api" if requester.form_id else None
+    changed = callbacks.reschedule(requester.portal_id, id, requester.user_id, body.scheduled_at, by)
     return _answer(callback_json(changed))
 
 
 @blueprint.post("/<callback_id>/cancel")
-@ticket_required
-def cancel(ticket: Ticket, callback_id: str) -> Response:
+@requester_required
+def cancel(requester: Requester, callback_id: str) -> Response:
     """Withdraw a waiting callback; 409 once it is being dialled."""
-    return _answer(callback_json(callbacks.cancel(ticket.portal_id, _id(callback_id), ticket.user_id)))
+    id, by = _get(requester, callback_id).id, "api" if requester.form_id else None
+    return _answer(callback_json(callbacks.cancel(requester.portal_id, id, requester.user_id, by)))
 
 
 @blueprint.post("/<callback_id>/resolve")

@@ -11,7 +11,9 @@ from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.errors import (
     AdministratorNeeded,
     Bitrix24Unavailable,
+    BudgetExhausted,
     DuplicateOpenCallback,
+    FormClosed,
     IdempotencyKeyReused,
     InvalidNumber,
     InvalidRequest,
@@ -20,9 +22,16 @@ from bx24app.errors import (
     NotInstalled,
     NotPermitted,
     NumberNotAllowed,
+    OnDoNotCallList,
+    OriginRefused,
+    OutsideHours,
     PortalDisconnected,
     PortalUnreachable,
+    PublicNumberInvalid,
+    PublicNumberRefused,
+    RateLimited,
     Refusal,
+    RuleRefused,
     TextInvalid,
     TicketExpired,
     TooLate,
@@ -53,6 +62,15 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (NotPermitted, 403),
     (TicketExpired, 401),
     (PortalDisconnected, 409),
+    (FormClosed, 403),
+    (OriginRefused, 403),
+    (PublicNumberInvalid, 422),
+    (PublicNumberRefused, 422),
+    (OnDoNotCallList, 422),
+    (OutsideHours, 409),
+    (RateLimited, 429),
+    (BudgetExhausted, 429),
+    (RuleRefused, 400),
     (Bitrix24Unavailable, 503),
     (Malformed, 400),
     (PortalUnreachable, 503),
@@ -62,12 +80,20 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
+def prefers_page() -> bool:
+    """Tell whether a person's browser asks, and not a script."""
+    kinds = request.accept_mimetypes
+    return kinds["text/html"] > kinds["application/json"] and kinds.accept_html
+
+
 def status_of(error: Exception) -> int:
     """The HTTP status for one of our errors."""
     return next(status for kind, status in STATUSES if isinstance(error, kind))
 
 
 def _wants_page() -> bool:
+    if request.path.startswith(("/w/", "/c/")):
+        return prefers_page()
     return not request.path.startswith(("/api/", "/session", "/events", "/desk/"))
 
 
@@ -100,8 +126,22 @@ def _refused(error: Refusal) -> Response:
     errors = [{"field": error.field, "message": detail}] if error.field else []
     if isinstance(error, InvalidBody):
         errors = [{"field": field, "message": message} for field, message in error.errors]
-    more = {"id": str(error.open_id)} if isinstance(error, DuplicateOpenCallback) else {}
-    return problem(status_of(error), code, detail, errors=errors, **more)
+    if _wants_page() and request.path.startswith(("/w/", "/c/")):
+        return page(status_of(error), _("This is not possible"), detail, "")
+    return problem_of(error, code, detail, errors)
+
+
+def problem_of(error: Refusal, code: str, detail: str, errors: list[dict[str, str]]) -> Response:
+    """The problem document of a refusal, with what may be done instead."""
+    more: dict[str, object] = {}
+    if isinstance(error, DuplicateOpenCallback) and error.open_id is not None:
+        more["id"] = str(error.open_id)
+    if isinstance(error, OutsideHours):
+        more["slots"] = [slot.isoformat().replace("+00:00", "Z") for slot in error.slots]
+    response = problem(status_of(error), code, detail, errors=errors, **more)
+    if isinstance(error, RateLimited) and error.retry_after:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def _portal_refused(error: Bitrix24Error) -> Response:

@@ -1,6 +1,7 @@
 """Guards: they verify the caller and pass a typed value as the view's first argument."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from bx24app.bitrix24.payloads import FramePost, read_frame_post
 from bx24app.errors import InvalidRequest, NotPermitted
-from bx24app.services import tickets
+from bx24app.services import api_keys, tickets
 from bx24app.services.tickets import Ticket
 from bx24app.web.languages import speak
 
@@ -42,8 +43,7 @@ def ticket_required(view: Callable[Concatenate[Ticket, P], R]) -> Callable[P, R]
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        scheme, _, signed = request.headers.get("Authorization", "").partition(" ")
-        return view(tickets.read(signed if scheme.lower() == "bearer" else ""), *args, **kwargs)
+        return view(tickets.read(_bearer()), *args, **kwargs)
 
     return guarded
 
@@ -58,6 +58,38 @@ def administrator_required(view: Callable[Concatenate[Ticket, P], R]) -> Callabl
         return view(ticket, *args, **kwargs)
 
     return ticket_required(guarded)
+
+
+@dataclass(frozen=True)
+class Requester:
+    """Who asks for callbacks: a person with a ticket, or a site's back end, whose key reaches one form only."""
+
+    portal_id: int
+    user_id: int | None
+    form_id: int | None = None
+
+
+def requester_required(view: Callable[Concatenate[Requester, P], R]) -> Callable[P, R]:
+    """Pass who sends the ticket or the API key of ``Authorization: Bearer``.
+
+    Raises ``TicketExpired``, for a key ``KeyRefused`` or ``RateLimited``.
+    """
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        secret = _bearer()
+        if secret.startswith(api_keys.PREFIX):
+            key = api_keys.admit(secret)
+            return view(Requester(key.portal_id, None, key.form_id), *args, **kwargs)
+        ticket = tickets.read(secret)
+        return view(Requester(ticket.portal_id, ticket.user_id), *args, **kwargs)
+
+    return guarded
+
+
+def _bearer() -> str:
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
 
 
 def read_body(model: type[B]) -> B:

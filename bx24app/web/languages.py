@@ -12,6 +12,14 @@ def speak(portal_language: str) -> None:
     g.language = portal_language.lower() if portal_language.lower() in LANGUAGES else "en"
 
 
+def speak_one_of(languages: list[str]) -> str:
+    """Answer a visitor in the language that fits best among a form's; returns it. ``lang`` in the address wins."""
+    wanted = request.args.get("lang", "")[:2].lower()
+    best = request.accept_languages.best_match(languages, languages[0])
+    g.language = wanted if wanted in languages else best
+    return str(g.language)
+
+
 def _select() -> str:
     return g.get("language") or request.accept_languages.best_match(LANGUAGES, "en")
 

@@ -1,11 +1,12 @@
 """``/api/v1/lines``, ``/voices`` and ``/settings``: what the form offers, and the portal's defaults."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.services import desks, lines
+from bx24app.services.hours import Hours
 from bx24app.services.lines import Listing
 from bx24app.services.tickets import Ticket
 from bx24app.web.callbacks import Text
@@ -25,6 +26,11 @@ class DefaultsBody(BaseModel):
     default_text: Annotated[Text, Field(max_length=4000)] | None = None
     default_country: Annotated[str, Field(pattern=r"^([A-Z]{2})?$")] | None = None
     stands_in: bool | None = None
+    retries: Annotated[int, Field(ge=0, le=5)] | None = None
+    retry_minutes: Annotated[int, Field(ge=1, le=1440)] | None = None
+    line_cap: Annotated[int, Field(ge=1, le=500)] | Literal[""] | None = None
+    hours: Hours | Literal[""] | None = None
+    websites_off: bool | None = None
 
 
 def _wants_refresh() -> bool:
@@ -52,6 +58,14 @@ def show_voices(ticket: Ticket) -> Response:
     return _shown(lines.get_voices(ticket.portal_id, refresh=_wants_refresh()), "voices")
 
 
+@blueprint.post("/lines/<path:line_id>/resume")
+@administrator_required
+def resume(ticket: Ticket, line_id: str) -> Response:
+    """Dial again on a line that was stopped for lack of money."""
+    lines.resume(ticket.portal_id, line_id)
+    return jsonify({"line_id": line_id})
+
+
 @blueprint.get("/settings")
 @administrator_required
 def show_settings(ticket: Ticket) -> Response:
@@ -63,5 +77,5 @@ def show_settings(ticket: Ticket) -> Response:
 @administrator_required
 def change_settings(ticket: Ticket) -> Response:
     """Change the portal's defaults, all or none."""
-    wanted = desks.Defaults(**read_body(DefaultsBody).model_dump())
+    wanted = desks.Defaults(**read_body(DefaultsBody).model_dump(mode="json"))
     return jsonify(settings_of(desks.change_defaults(ticket.portal_id, wanted)))

@@ -33,6 +33,21 @@ def state_label(state: str, *, line_name: str, answered_by: str | None, duration
     return str(labels.get(state, state))
 
 
+def customer_label(state: str) -> str:
+    """Where a callback stands, for the customer."""
+    labels = {
+        "scheduled": _("We will call you at the time below"),
+        "queued": _("You are next: we are about to call you"),
+        "dialling": _("We are about to call you"),
+        "started": _("We are getting a colleague on the line, then your phone will ring"),
+        "answered": _("A colleague is on the line, your phone is ringing"),
+        "completed": _("The call has taken place"),
+        "cancelled": _("The call was cancelled"),
+        "expired": _("We could not call in time. Please send a new request"),
+    }
+    return str(labels.get(state, _("The call did not come about. Please send a new request")))
+
+
 def _refusals() -> dict[str, str]:
     """Codes with which a request is answered, or a callback fails before anything rings."""
     return {
@@ -57,6 +72,7 @@ def _refusals() -> dict[str, str]:
         "budget_exhausted": _("Today's budget for callbacks is used up. Nothing was dialled."),
         "already_served": _("The customer has been called meanwhile. Nothing more was dialled."),
         "not_found": _("There is no such callback."),
+        "key_refused": _("The API key is not known, or was revoked. Nothing was dialled."),
         "ticket_expired": _("This page has been open for too long. Reload it; nothing was dialled."),
         "line_full": _("All calls that the line may carry at once are under way. It is dialled as soon as one ends."),
         "line_stopped": _(
@@ -64,6 +80,21 @@ def _refusals() -> dict[str, str]:
             "administrator says that there is money again."
         ),
         "too_late": _("It is too late for that: the callback has moved on. Look at its present state."),
+    }
+
+
+def _public_refusals() -> dict[str, str]:
+    """What visitors of a website are told: nothing that helps somebody who tries things out."""
+    return {
+        "form_closed": _("No requests are taken here at the moment. Please use another way to reach us."),
+        "origin_refused": _("This page may not send requests. Please use the form on our website."),
+        "not_human": _("The request could not be confirmed. Please reload the page and send it again."),
+        "field_refused": _("Something is missing, or has a form that cannot be read. Please look through the fields."),
+        "number_refused": _("We cannot call this number from here. Please give another one."),
+        "public_number": _("This is not a telephone number. Please write it with the country code, without letters."),
+        "public_hours": _("Nobody is there at that time. Please choose one of the free times."),
+        "public_limit": _("There were too many requests. Please try again later."),
+        "public_budget": _("No more calls can be taken today. Please try again tomorrow."),
     }
 
 
@@ -126,10 +157,10 @@ def _call_reasons() -> dict[str, str]:
         "code_603_s": _("The call was cancelled."),
         "code_403": _("Calls to this number are forbidden on the line. Ask an administrator."),
         "code_404": _("The telephone operator says that the number is wrong. Check it before you call again."),
-        "code_486": _("The number was busy. Call again later."),
+        "code_486": _("The number was busy."),
         "code_484": _("This destination cannot be reached from the line."),
         "code_503": _("This destination cannot be reached from the line."),
-        "code_480": _("The number could not be reached just now. Call again later."),
+        "code_480": _("The number could not be reached just now."),
         "code_402": _("There is not enough money on the line's account. Ask an administrator to top it up."),
         "code_402_b24": _("There is not enough money on the line's account. Ask an administrator to top it up."),
         "code_423": _("The line or the number is blocked. Ask an administrator."),
@@ -146,7 +177,10 @@ def _call_reasons() -> dict[str, str]:
 
 def reason_sentence(reason: str, words: str | None = None) -> str:
     """A reason as sentences for the user; ``words`` are the portal's own and are quoted."""
-    known = {**_refusals(), **_portal_reasons(), **_call_reasons()}
+    if reason == "unknown_variable":
+        known_ones = "{name}, {topic}, {form}, {page}"
+        return str(_("The text names %(variable)s, but only these are filled in: ", variable=words) + known_ones + ".")
+    known = {**_refusals(), **_public_refusals(), **_portal_reasons(), **_call_reasons()}
     if reason in known:
         sentence = known[reason]
     elif reason.startswith("retry_code_"):
@@ -167,6 +201,9 @@ Words = Callable[[Mapping[str, str]], str]
 
 
 def _by(inputs: Mapping[str, str]) -> str:
+    others = {"customer": _("the customer"), "api": _("the website")}
+    if inputs.get("by") in others:
+        return f" ({others[inputs['by']]})"
     return f" ({inputs['user']})" if "user" in inputs else ""
 
 
@@ -216,7 +253,7 @@ _DECISIONS: dict[str, Words] = {
     "do_not_call": lambda _inputs: _("Looked before dialling: the number is on the do-not-call list"),
     "already_served": lambda _inputs: _("Looked before dialling: another call has reached the customer meanwhile"),
     "outside_hours": lambda i: (
-        _("Looked before dialling: outside of the working hours; it waits until %(moment)s", moment=i["opens_at"])
+        _("Looked before dialling: outside of the working hours; it waits for their beginning")
         if "opens_at" in i
         else _("Looked before dialling: outside of the working hours, which never begin")
     ),

@@ -63,7 +63,11 @@ class DecisionRow:
 
 def detail_of(callback: Callback) -> str | None:
     """The reason of a callback as a sentence with the portal's own words, or None."""
-    return reason_sentence(callback.reason, callback.words) if callback.reason else None
+    sentence = reason_sentence(callback.reason, callback.words) if callback.reason else None
+    if callback.asks_since is None:
+        return sentence
+    asks = _("Bitrix24 will not tell any more: please say what became of it.")
+    return f"{sentence} {asks}" if sentence else str(asks)
 
 
 def _name(names: dict[int, str], user_id: int | None) -> str | None:
@@ -92,7 +96,7 @@ def row(callback: Callback, names: dict[int, str]) -> Row:
         requested_by=_name(names, callback.requested_by),
         created_at=callback.created_at,
         updated_at=callback.updated_at,
-        scheduled_at=callback.due_at if callback.state == State.SCHEDULED else callback.scheduled_at,
+        scheduled_at=_planned_for(callback),
         ended_at=callback.ended_at,
         answered_by=answered_by,
         duration_seconds=duration,
@@ -107,6 +111,11 @@ def row(callback: Callback, names: dict[int, str]) -> Row:
         crm_entity_type=callback.crm_entity_type,
         crm_entity_id=callback.crm_entity_id,
     )
+
+
+def _planned_for(callback: Callback) -> datetime | None:
+    """When a waiting callback is dialled next, else when it was asked to be."""
+    return callback.due_at if callback.state == State.SCHEDULED else callback.scheduled_at
 
 
 def _money(attempt: Attempt | None) -> str | None:
@@ -184,6 +193,7 @@ def desk_page(opening: Opening, customer: Customer | None, found: list[Callback]
         "text": choices.text,
         "text_max": texts.MAX_LENGTH,
         "callbacks": rows(portal.id, found),
+        "notices": notices(portal) if user.is_administrator and not compact else None,
         "administration": _administration(portal, user) if user.is_administrator and not compact else None,
     }
 
@@ -206,6 +216,15 @@ def _administration(portal: Portal, user: User) -> dict[str, Any]:
         "settings": settings_of(portal),
         "countries": countries(),
         "methods": rest_log.methods(portal.id),
+    }
+
+
+def notices(portal: Portal) -> dict[str, Any]:
+    """What an administrator should know about the lines: those without money, and those that redial by themselves."""
+    names = portal.lines or {}
+    return {
+        "stopped": [(line, names.get(line, line)) for line in portal.stopped_lines],
+        "redialling": [names.get(line, line) for line in portal.redialling_lines] if desks.app_repeats(portal) else [],
     }
 
 
@@ -245,7 +264,7 @@ def _lines(choices: Choices, portal: Portal) -> list[dict[str, Any]]:
     ]
 
 
-def settings_of(portal: Portal) -> dict[str, str | bool]:
+def settings_of(portal: Portal) -> dict[str, Any]:
     """The portal's settings as an administrator sees them; empty where none is set."""
     return {
         "default_line_id": portal.default_line_id or "",
@@ -253,6 +272,11 @@ def settings_of(portal: Portal) -> dict[str, str | bool]:
         "default_text": portal.default_text or texts.default_text(portal.language),
         "default_country": portal.default_country or "",
         "stands_in": portal.stands_in,
+        "retries": portal.retries,
+        "retry_minutes": portal.retry_minutes,
+        "line_cap": "" if portal.line_cap is None else portal.line_cap,
+        "hours": portal.hours or "",
+        "websites_off": portal.websites_off,
     }
 
 
@@ -291,7 +315,7 @@ def callback_json(callback: Callback, *, why: bool = False) -> dict[str, Any]:
         "voice_id": callback.voice_id,
         "text": callback.text,
         "source": callback.source,
-        "scheduled_at": _moment(callback.scheduled_at),
+        "scheduled_at": _moment(_planned_for(callback)),
         "created_at": _moment(callback.created_at),
         "updated_at": _moment(callback.updated_at),
         "crm_entity": entity,

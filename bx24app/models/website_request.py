@@ -1,0 +1,86 @@
+"""What came with a callback that was asked for on a website or by a site's back end."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid
+from sqlalchemy.orm import Mapped, mapped_column
+from uuid6 import uuid7
+
+from bx24app.extensions import Base
+from bx24app.models.columns import At, Code, Digest, Key, Name, utcnow
+
+
+class WebsiteRequest(Base):
+    """One per callback of the sources website and api: who asked, where, and what they agreed to."""
+
+    __tablename__ = "website_request"
+    __table_args__ = (Index("ix_website_request_form_id_created_at", "form_id", "created_at"),)
+
+    id: Mapped[Key]
+    callback_id: Mapped[UUID] = mapped_column(ForeignKey("callback.id", ondelete="CASCADE"), unique=True)
+    form_id: Mapped[int] = mapped_column(ForeignKey("form.id", ondelete="CASCADE"))
+    name: Mapped[Name] = mapped_column(default="")
+    topic: Mapped[Name] = mapped_column(default="")
+    # The page it was asked on, and the marks of the campaign that led there.
+    page: Mapped[str] = mapped_column(Text, default="")
+    utm: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    language: Mapped[Code] = mapped_column(default="en")
+    # The visitor's IP address; None for a site's back end, and once its time is over.
+    address: Mapped[str | None] = mapped_column(String(45))
+    consent_text: Mapped[str | None] = mapped_column(Text)
+    consent_version: Mapped[int | None]
+    consent_at: Mapped[At | None]
+    number_digest: Mapped[Digest]
+    # How finding or making the customer in the CRM went: "", "found", "created", "failed".
+    crm_state: Mapped[Code] = mapped_column(default="")
+    crm_tried_at: Mapped[At | None]
+    created_at: Mapped[At] = mapped_column(default=utcnow)
+
+
+class Ghost(Base):
+    """A request for a number that was in hand already: answered and shown like any other, but nothing follows.
+
+    It holds no number and no reference to the callback in hand: whoever asked may be a stranger.
+    """
+
+    __tablename__ = "ghost"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid7)
+    form_id: Mapped[int] = mapped_column(ForeignKey("form.id", ondelete="CASCADE"), index=True)
+    idempotency_key: Mapped[Name | None] = mapped_column(unique=True)
+    request_digest: Mapped[Digest | None]
+    scheduled_at: Mapped[At | None]
+    due_at: Mapped[At]
+    expires_at: Mapped[At]
+    cancelled_at: Mapped[At | None]
+    created_at: Mapped[At] = mapped_column(default=utcnow, index=True)
+
+    def cancel(self, at: datetime) -> None:
+        """Withdraw it, for the eyes of whoever asked."""
+        self.cancelled_at = at
+
+    def reschedule(self, scheduled_at: datetime, expires_at: datetime) -> None:
+        """Show another time."""
+        self.scheduled_at = self.due_at = scheduled_at
+        self.expires_at = expires_at
+
+
+class Refusal(Base):
+    """Requests of the public that were not taken: the deciding rule and what it looked at, numbers masked."""
+
+    __tablename__ = "refusal"
+    __table_args__ = (
+        Index("ix_refusal_portal_id_made_at", "portal_id", "made_at"),
+        Index("ix_refusal_form_id_rule", "form_id", "rule", "made_at"),
+    )
+
+    id: Mapped[Key]
+    portal_id: Mapped[int] = mapped_column(ForeignKey("portal.id", ondelete="CASCADE"))
+    form_id: Mapped[int] = mapped_column(ForeignKey("form.id", ondelete="CASCADE"))
+    rule: Mapped[Code]
+    inputs: Mapped[dict[str, Any]] = mapped_column(JSON)
+    # In a flood the later ones are only counted here.
+    count: Mapped[int] = mapped_column(default=1)
+    made_at: Mapped[At] = mapped_column(default=utcnow, index=True)

@@ -1,0 +1,204 @@
+"""The last rules of a website form: they look into the database, and what they grant is used up with the request.
+
+do_not_call, proof_unspent, the limits by address, number and form, and the budgets of a day, in this order.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import BindParameter, Table, bindparam, delete, exists, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, PublicNumberRefused, RateLimited, RuleRefused
+from bx24app.extensions import reading, writing
+from bx24app.models import Callback, DoNotCall, Form, Ghost, Portal, Source, SpentProof, utcnow
+from bx24app.services import budgets, digests, limits
+from bx24app.services.budgets import Day
+from bx24app.services.cases import Case
+from bx24app.services.defence import Inputs
+from bx24app.services.limits import DAY, HOUR, Bucket
+
+# Without JavaScript nothing was worked for: such requests have this part of the limits to themselves.
+PLAIN_PART = 3
+
+
+class Admitted(StrEnum):
+    """What a request that every rule lets pass is."""
+
+    NEW = "new"
+    # Its number is held by another callback.
+    IN_HAND = "in_hand"
+    # It came before under the same key; nothing was taken again.
+    REPEATED = "repeated"
+
+
+def buckets_of(case: Case) -> list[Bucket]:
+    """The limits that a request counts against; call it outside of transactions."""
+    wanted = case.form.limits
+    values = [
+        ("address_hour", case.network, HOUR),
+        ("number_day", case.number.digest, DAY),
+        ("form_hour", "", HOUR),
+        ("form_day", "", DAY),
+    ]
+    if case.source != Source.WEBSITE:
+        values = values[1:]  # The address is that of the site's own back end.
+    whole = [Bucket(name, _digest(case, name, value), wanted[name], seconds) for name, value, seconds in values]
+    if case.has_script:
+        return whole
+    return whole + [
+        replace(
+            bucket,
+            digest=_digest(case, f"plain_{bucket.name}", value[1]),
+            size=max(1, bucket.size // PLAIN_PART),
+            is_plain=True,
+        )
+        for bucket, value in zip(whole, values, strict=True)
+    ]
+
+
+def _digest(case: Case, name: str, value: str) -> str:
+    return digests.digest("rate", f"{case.form.id} {name} {value}")
+
+
+def day_of(case: Case) -> Day:
+    """The day whose budget a request counts against."""
+    return budgets.day_of(case.now, case.hours.zone)
+
+
+def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
+    """Hold a request against the last rules and take what it needs; raises the ``RuleRefused`` of the first that fails.
+
+    The caller rolls back then: nothing was taken.
+    """
+    listed, in_hand, repeated = _look_around(session, case)
+    if repeated:
+        return Admitted.REPEATED
+    if listed:
+        raise listed_refusal(case)
+    if not _spend(session, case):
+        raise NotHuman("proof_unspent", None, {"given": "a proof or token that was used before"})
+    empty = limits.take(session, buckets, case.now.timestamp())
+    if empty is not None:
+        raise _limited(empty)
+    day = day_of(case)
+    if not budgets.take_call(session, case.form, day):
+        raise BudgetExhausted("budget_calls", None, _calls(case))
+    spent = _overspent(session, case, day)
+    if spent is not None:
+        raise BudgetExhausted("budget_money", None, spent)
+    return Admitted.IN_HAND if in_hand else Admitted.NEW
+
+
+def _look_around(session: Session, case: Case) -> tuple[bool, bool, bool]:
+    """Tell whether the number is listed, whether it is in hand, and whether the request came before."""
+    values = {
+        "portal_id": case.portal.id,
+        "digest": case.number.digest,
+        "number": case.typed.e164 or "",
+        "key": case.key or "",
+    }
+    listed, in_hand, repeated = session.connection().execute(_AROUND, values).one()
+    return listed, in_hand, bool(case.key) and repeated
+
+
+def _around() -> Any:
+    """One statement for all three, made once: it is asked with every request."""
+    portal_id: BindParameter[int] = bindparam("portal_id")
+    key: BindParameter[str] = bindparam("key")
+    listed = exists().where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == bindparam("digest"))
+    in_hand = exists().where(
+        Callback.portal_id == portal_id, Callback.to_number == bindparam("number"), Callback.holds_number
+    )
+    callback = exists().where(Callback.portal_id == portal_id, Callback.idempotency_key == key)
+    return select(listed, in_hand, or_(callback, exists().where(Ghost.idempotency_key == key)))
+
+
+_AROUND = _around()
+
+
+def listed_refusal(case: Case) -> RuleRefused:
+    """What a listed number leads to: a visitor may be a stranger to it, and is told no more than of other numbers."""
+    kind = PublicNumberRefused if case.source == Source.WEBSITE else OnDoNotCallList
+    return kind("do_not_call", "number", {"number": case.masked})
+
+
+def _spend(session: Session, case: Case) -> bool:
+    """Note that the proof is used up; False when it was before, in whatever process."""
+    if case.shown is None:
+        return True
+    connection = session.connection()
+    values = {"digest": case.shown.digest, "expires_at": case.shown.expires_at}
+    return connection.execute(_spending(connection.dialect.name), values).scalar_one_or_none() is not None
+
+
+@cache
+def _spending(dialect: str) -> Any:
+    table = cast("Table", SpentProof.__table__)
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    return insert.on_conflict_do_nothing().returning(table.c.digest)
+
+
+def _limited(bucket: Bucket) -> RateLimited:
+    refusal = RateLimited(bucket.name, None, {"limit": bucket.size, "seconds": bucket.seconds})
+    refusal.retry_after = round(bucket.seconds / bucket.size)
+    return refusal
+
+
+def _calls(case: Case) -> Inputs:
+    return {"budget": case.form.budget_calls, "day": day_of(case).day.isoformat()}
+
+
+def _overspent(session: Session, case: Case, day: Day) -> Inputs | None:
+    budget = case.form.budget_money
+    if budget is None:
+        return None
+    money = budgets.money_of(session, case.form, day)
+    return {"budget": str(budget), **money.inputs()} if money.with_one_more > budget else None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a rule of this module would say, with nothing taken; ``inputs`` None: it holds."""
+
+    rule: str
+    inputs: Inputs | None
+    refusal: RuleRefused
+    in_trials: bool = True
+
+
+def looks(session: Session, case: Case, buckets: list[Bucket]) -> Iterator[Look]:
+    """Every rule of this module in order, for a trial."""
+    listed, _, _ = _look_around(session, case)
+    yield Look("do_not_call", {"number": case.masked} if listed else None, listed_refusal(case))
+    yield Look("proof_unspent", None, NotHuman("proof_unspent"), in_trials=False)
+    for bucket in buckets:
+        left = limits.left(session, bucket, case.now.timestamp())
+        inputs: Inputs | None = {"limit": bucket.size, "left": round(left, 2)} if left < 1 else None
+        in_trials = bucket.name != "address_hour"
+        yield Look(bucket.name, inputs if in_trials else None, _limited(bucket), in_trials)
+    day, budget = day_of(case), case.form.budget_calls
+    used_up = budget is not None and budgets.calls_of(session, case.form, day) >= budget
+    yield Look("budget_calls", _calls(case) if used_up else None, BudgetExhausted("budget_calls"))
+    yield Look("budget_money", _overspent(session, case, day), BudgetExhausted("budget_money"))
+
+
+def exhausted(form: Form, portal: Portal) -> list[str]:
+    """The budget rules by which a form takes no more requests today."""
+    if form.budget_calls is None and form.budget_money is None:
+        return []
+    case = Case(form=form, portal=portal, now=utcnow())
+    with reading() as session:
+        return [look.rule for look in looks(session, case, []) if look.inputs and look.rule.startswith("budget_")]
+
+
+def forget_spent() -> int:
+    """Delete spent proofs that would not be valid any more; returns how many."""
+    with writing() as session:
+        query = delete(SpentProof).where(SpentProof.expires_at < utcnow() - timedelta(minutes=1))
+        return len(session.execute(query.returning(SpentProof.digest)).all())

@@ -1,0 +1,81 @@
+"""Token buckets: how often something may happen, held across processes and restarts by one statement."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import Table, case, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from bx24app.extensions import writing
+from bx24app.models import Rate, utcnow
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Holds ``size`` tokens and fills again over ``seconds``; ``digest`` hides what it is for."""
+
+    name: str
+    digest: str
+    size: float
+    seconds: float
+    # One of those that only browsers without JavaScript count against.
+    is_plain: bool = False
+
+
+def take(session: Session, buckets: Sequence[Bucket], now: float) -> Bucket | None:
+    """Take a token from each; returns the first bucket that has none, and then the caller must roll back.
+
+    ``now`` is in seconds since the epoch. Always in the same order, or two transactions would wait for each other.
+    """
+    rows = [_row(bucket, now) for bucket in sorted(buckets, key=lambda bucket: bucket.digest)]
+    connection = session.connection()
+    taken = set(connection.execute(_upsert(connection.dialect.name), rows).scalars())
+    return next((bucket for bucket in buckets if bucket.digest not in taken), None)
+
+
+def _row(bucket: Bucket, now: float) -> dict[str, Any]:
+    return {
+        "digest": bucket.digest,
+        "tokens": bucket.size - 1,
+        "size": bucket.size,
+        "refill": bucket.size / bucket.seconds,
+        "at": now,
+        "full_at": now + bucket.seconds,
+    }
+
+
+@cache
+def _upsert(dialect: str) -> Any:
+    """A new bucket begins full; an old one has filled since, and stays as it is when that is not enough."""
+    table = cast("Table", Rate.__table__)
+    statement = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    old, new = table.c, statement.excluded
+    # A clock that was set back fills nothing.
+    at = case((new.at > old.at, new.at), else_=old.at)
+    filled = old.tokens + (at - old.at) * new.refill
+    held = case((filled < new.size, filled), else_=new.size)
+    values = {"tokens": held - 1, "size": new.size, "refill": new.refill, "at": at, "full_at": new.full_at}
+    return statement.on_conflict_do_update(index_elements=[old.digest], set_=values, where=held >= 1).returning(
+        old.digest
+    )
+
+
+def left(session: Session, bucket: Bucket, now: float) -> float:
+    """How many tokens a bucket has, taking none."""
+    row = session.scalar(select(Rate).where(Rate.digest == bucket.digest))
+    if row is None:
+        return bucket.size
+    return min(bucket.size, row.tokens + max(0.0, now - row.at) * bucket.size / bucket.seconds)
+
+
+def forget_full() -> int:
+    """Delete buckets that are full again: no row says the same. Returns how many."""
+    with writing() as session:
+        query = delete(Rate).where(Rate.full_at < utcnow().timestamp()).returning(Rate.digest)
+        return len(session.execute(query).all())

@@ -1,0 +1,96 @@
+"""``/c/<signed>``: the customer's page, from the confirmation of their request."""
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, make_response, render_template, request
+
+from bx24app.errors import InvalidRequest, Refusal
+from bx24app.services import customers
+from bx24app.services.customers import Status
+from bx24app.web import visits
+from bx24app.web.errors import prefers_page, status_of
+from bx24app.web.headers import frame_only_in
+from bx24app.web.intake import slot
+from bx24app.web.languages import speak_one_of
+from bx24app.web.moments import iso
+from bx24app.web.texts import customer_label, reason_sentence
+
+blueprint = Blueprint("customers", __name__, url_prefix="/c")
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """Where a request stands, for a script."""
+    return {
+        "state": status.state,
+        "label": customer_label(status.state),
+        "expected_at": iso(status.expected_at) if status.expected_at else None,
+        "scheduled_at": iso(status.scheduled_at) if status.scheduled_at else None,
+        "can_cancel": status.is_waiting,
+        "can_reschedule": status.is_waiting,
+        "slots": [iso(moment) for moment in status.slots],
+    }
+
+
+def _look(signed: str) -> Status:
+    request.max_content_length = visits.MAX_BODY_BYTES
+    status = customers.look(signed)
+    speak_one_of(status.opened.form.languages)
+    frame_only_in(" ".join(["'self'", *status.opened.form.allowed_origins]))
+    return status
+
+
+def _shown(signed: str, status: Status, refusal: Refusal | None = None) -> Response:
+    if not prefers_page():
+        return jsonify(status_json(status))
+    zone = customers.zone_of(status)
+    text = render_template(
+        "c/page.html",
+        signed=signed,
+        form=status.opened.form,
+        status=status_json(status),
+        expected=slot(status.expected_at, zone) if status.expected_at else None,
+        zone=zone,
+        slots=[slot(moment, zone) for moment in status.slots],
+        problem=reason_sentence(refusal.explanation) if refusal else "",
+    )
+    return make_response(text, status_of(refusal) if refusal else 200)
+
+
+@blueprint.get("/<signed>")
+def show(signed: str) -> Response:
+    """Where the request stands: a page, or JSON for whom asks for it."""
+    return _shown(signed, _look(signed))
+
+
+@blueprint.post("/<signed>/cancel")
+def cancel(signed: str) -> Response:
+    """Withdraw the request; 409 once it is being dialled."""
+    _look(signed)
+    try:
+        status = customers.cancel(signed)
+    except Refusal as refusal:
+        return _refused(signed, refusal)
+    return _shown(signed, status)
+
+
+@blueprint.post("/<signed>/reschedule")
+def reschedule(signed: str) -> Response:
+    """Move the request to another time."""
+    _look(signed)
+    try:
+        sent = visits.fields_sent().get("scheduled_at")
+    except visits.Unreadable:
+        raise InvalidRequest("scheduled_at") from None
+    moment, unreadable = visits.read_moment(sent if isinstance(sent, str) else None)
+    try:
+        status = customers.reschedule(signed, moment, unreadable)
+    except Refusal as refusal:
+        return _refused(signed, refusal)
+    return _shown(signed, status)
+
+
+def _refused(signed: str, refusal: Refusal) -> Response:
+    """The page again, with the reason; a script gets the problem document."""
+    if not prefers_page():
+        raise refusal
+    return _shown(signed, _look(signed), refusal)
