@@ -467,7 +467,7 @@ class Play:
             tries_again = now + max((row.expires_at - now) / 2, timedelta(seconds=5))
             due_at: datetime = row.due_at
             is_leased = row.leased_until is not None and row.leased_until > now
-            return now + LEASE if is_leased else due_at if due_at > now else tries_again
+            return due_at if due_at > now else now + LEASE if is_leased else tries_again
         if row.state == "dialling":
             return now + LEASE
         settled_at: datetime = row.updated_at + (EVIDENCE_UNTIL if row.state == "unknown" else CALL_LASTS)
