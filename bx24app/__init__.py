@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from flask import Flask
 
 from bx24app import cli, crypto, extensions, log, settings, web, worker
-from bx24app.services import connections
+from bx24app.services import connections, crm, deliveries
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -20,6 +20,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     crypto.init_app(app, values)
     extensions.init_app(app, values)
     connections.init_app(app, values)
+    deliveries.init_app(app)
+    crm.init_app(app)
     web.init_app(app, values)
     cli.init_app(app)
     worker.init_app(app)

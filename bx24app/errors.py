@@ -2,7 +2,7 @@
 
 Refusal
  +-- InvalidRequest        a field has the wrong shape
- |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable)
+ |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused
  +-- DuplicateOpenCallback, IdempotencyKeyReused, TooLate     the state does not allow it
  +-- NotFound, NotPermitted, TicketExpired (KeyRefused)       the caller may not
  +-- PortalDisconnected (PortalUnpaid), Bitrix24Unavailable   the portal cannot be used now
@@ -76,6 +76,12 @@ class UnknownVariable(TextInvalid):
     """A template names a variable that nobody fills; ``words`` is that variable."""
 
     reason = "unknown_variable"
+
+
+class AddressRefused(InvalidRequest):
+    """An address of a site that is not public, or not https."""
+
+    reason = "address_refused"
 
 
 class DuplicateOpenCallback(Refusal):

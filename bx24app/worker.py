@@ -16,6 +16,8 @@ from flask import Flask
 from bx24app.services import (
     claiming,
     credentials,
+    crm,
+    deliveries,
     dialling,
     events,
     evidence,
@@ -55,7 +57,10 @@ def chores() -> list[Chore]:
     return [
         Chore(1.0, claiming.sweep),
         Chore(1.0, evidence.apply_pending),
+        Chore(0.5, deliveries.start_due),
+        Chore(0.5, crm.start_due),
         Chore(5.0, settling.settle_overdue),
+        Chore(60.0, deliveries.give_up),
         Chore(60.0, events.forget_strangers),
         Chore(60.0, credentials.forget_idle),
         Chore(600.0, rest.forget_old_calls),

@@ -68,7 +68,7 @@ def test_an_administrator_sees_lines_in_trouble_and_lets_one_go_on(
     frame(page).get_by_text("Settings for everybody").click()
     screenshot(page, f"lines-in-trouble-{page.viewport_size['width']}")  # type: ignore[index]  # It has a size.
     no_scroll_bar(page)
-    frame(page).get_by_label("Dial again by itself").select_option("2 more attempts")
+    frame(page).get_by_label("Further attempts of the app").fill("2")
     frame(page).get_by_label("Calls at once on one line").fill("")
     frame(page).get_by_role("button", name="Save").click()
     expect(frame(page).get_by_text("Saved.")).to_be_visible()

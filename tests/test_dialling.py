@@ -263,6 +263,21 @@ def test_a_resolved_unknown_is_dialled_once_more_on_request(
     assert [a["outcome"] for a in manager.sees(id)["attempts"]] == ["unknown", "started"]
 
 
+def test_events_of_the_second_dial_say_nothing_about_the_first(
+    manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
+) -> None:
+    """They may come before the portal's answer names their call: same line, same number, but which attempt?"""
+    portal.faults.add("drop_before", START)
+    id = asks(manager)
+    eventually(lambda: manager.sees(id)["state"] == "unknown")
+    portal.faults.add("hang_after", START, seconds=0.6)
+    manager.asks("POST", f"/callbacks/{id}/resolve", {"outcome": "dial_again"})
+    eventually(lambda: len(portal.telephony.calls) == 1)
+    portal.events.wait_until_idle()
+    eventually(lambda: manager.sees(id)["state"] == "started")
+    assert [a["outcome"] for a in manager.sees(id)["attempts"]] == ["unknown", "started"]
+
+
 @pytest.mark.parametrize(("outcome", "state"), [("reached", "completed"), ("not_reached", "missed")])
 def test_a_person_settles_an_unknown_outcome(
     manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually, outcome: str, state: str

@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from bx24app.extensions import reading, writing
-from bx24app.models import Callback, Ghost, Refusal, WebsiteRequest
+from bx24app.models import Callback, Ghost, Portal, Refusal, WebsiteRequest
 from bx24app.services import links, refusals
 from bx24app.worker import Worker
 from tests.actors import CUSTOMER, Actor, json_of
@@ -252,6 +252,15 @@ def test_a_form_that_is_closed_says_so(
     assert form["problems"] == [rule]
     page = visitor.client.get(f"/w/{visitor.form_key}")
     assert (page.status_code, "No requests are taken here" in page.text) == (200, True)
+
+
+@pytest.mark.parametrize("state", ["disconnected", "unpaid", "uninstalled"])
+def test_a_portal_that_the_app_cannot_work_for_takes_no_requests(app: Flask, visitor: Visitor, state: str) -> None:
+    with app.app_context(), writing() as session:
+        session.execute(update(Portal).values(state=state))
+    response = visitor.asks()
+    assert (response.status_code, json_of(response)["code"]) == (403, "not_permitted")
+    assert [(row.rule, row.inputs["state"]) for row in rows(app, Refusal)] == [("portal_ready", state)]
 
 
 def test_a_removed_form_is_gone_and_what_it_took_is_dialled(

@@ -24,7 +24,7 @@ def solved(challenge: dict[str, Any]) -> str:
     return altcha.Payload(read, solution).to_base64()
 
 
-@dataclass
+@dataclass(eq=False)
 class Visitor:
     """Somebody with a form open in a browser with JavaScript, unless they have none."""
 
@@ -38,9 +38,9 @@ class Visitor:
     def _sent(self) -> dict[str, str]:
         return {"Origin": self.origin, "Accept-Language": self.language, **self.headers}
 
-    def works(self) -> str:
+    def works(self, seconds_ago: float = 5) -> str:
         """Fetch a challenge some seconds ago and solve it."""
-        with time_machine.travel(utcnow() - timedelta(seconds=5), tick=False):
+        with time_machine.travel(utcnow() - timedelta(seconds=seconds_ago), tick=False):
             response = self.client.get(f"/w/{self.form_key}/challenge")
         return solved(json_of(response))
 

@@ -49,7 +49,7 @@ class Portals:
     def client(self, client_endpoint: str, access_token: str) -> "PortalClient":
         """A client for a confirmed address; raises ``AddressForbidden``."""
         self.policy.check(client_endpoint)
-        return PortalClient(client_endpoint, access_token, self._adapter)
+        return PortalClient(client_endpoint, access_token, self._adapter, READ_TIMEOUT)
 
     @contextmanager
     def dialler(self, client_endpoint: str, access_token: str) -> Iterator["PortalClient"]:
@@ -73,7 +73,7 @@ class PortalClient:
         client_endpoint: str,
         access_token: str,
         adapter: PortalAdapter,
-        timeout: tuple[float, float] = READ_TIMEOUT,
+        timeout: tuple[float, float],
     ) -> None:
         self._endpoint = client_endpoint.rstrip("/") + "/"
         self._timeout = timeout

@@ -1,12 +1,24 @@
-"""Which telephone numbers belong to the CRM entity that a page was opened for."""
+"""Which telephone numbers belong to a CRM entity, which entities to a number, and new cards for a customer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bx24app.bitrix24.answers import Json
-from bx24app.bitrix24.client import BatchAnswer
+from bx24app.bitrix24.answers import Json, as_object
+from bx24app.bitrix24.client import BatchAnswer, PortalClient
+from bx24app.bitrix24.errors import Bitrix24Error, MethodUnknown, NoUsableAnswer
 
 ENTITY_TYPES = ("LEAD", "DEAL", "CONTACT", "COMPANY")
+# Whose number it is: a person we know, else a company, else an enquiry.
+BY_PREFERENCE = ("CONTACT", "COMPANY", "LEAD")
+# What we make: enquiries, or where a portal has none, a person with a deal.
+MADE = ("LEAD", "CONTACT", "DEAL")
+SIMPLE_MODE = 2
+# Marks what is ours (docs: ORIGINATOR_ID, ORIGIN_ID), so that it is recognised after an answer was lost.
+ORIGINATOR = "callback-desk"
+MAX_NAME, MAX_TITLE = 50, 255
+# Comments are read as BB code, on older portals as HTML.
+_NO_MARKUP = str.maketrans("[]<>", "()()")
+MARKS = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
 Commands = dict[str, tuple[str, Mapping[str, str | int]]]
 
 
@@ -61,3 +73,101 @@ def read_entity(entity_type: str, entity_id: int, answer: BatchAnswer) -> Entity
             phones += _phones(answer.results.get(name))
     unique = {phone.value: phone for phone in phones}
     return Entity(entity_type, entity_id, _title(fields), tuple(unique.values()))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a CRM has for a number: the newest card of each type, and those that we made for this request.
+
+    ``denied`` is why a type could not be looked through, None: all were.
+    """
+
+    found: dict[str, int]
+    made: dict[str, int]
+    is_simple: bool
+    denied: Bitrix24Error | None
+
+    @property
+    def customer(self) -> tuple[str, int] | None:
+        """The card to show the callback in."""
+        return next(((kind, self.found[kind]) for kind in BY_PREFERENCE if kind in self.found), None)
+
+
+def look(client: PortalClient, number: str, origin: str) -> Known:
+    """Look a number (E.164) and our own mark up; per type, for 20 hits of one would hide the later ones.
+
+    Docs: crm/duplicates/crm-duplicate-find-by-comm.md, crm.settings.mode.get, the list methods. Raises
+    ``Bitrix24Error`` when nothing could be asked.
+    """
+    values = {"type": "PHONE", "values[0]": number, "values[1]": number.removeprefix("+")}
+    commands: Commands = {kind: ("crm.duplicate.findbycomm", {"entity_type": kind, **values}) for kind in BY_PREFERENCE}
+    ours = {"filter[=ORIGINATOR_ID]": ORIGINATOR, "filter[=ORIGIN_ID]": origin, "select[0]": "ID"}
+    commands |= {f"our_{kind}": (f"crm.{kind.lower()}.list", ours) for kind in MADE}
+    commands["mode"] = ("crm.settings.mode.get", {})
+    answer = client.batch(commands)
+    denied = next((error for error in answer.errors.values() if not isinstance(error, MethodUnknown)), None)
+    return Known(
+        found=_newest({kind: _found(answer, kind) for kind in BY_PREFERENCE}),
+        made=_newest({kind: _ours(answer, kind) for kind in MADE}),
+        is_simple=str(answer.results.get("mode")) == str(SIMPLE_MODE),
+        denied=denied,
+    )
+
+
+def _newest(ids: Mapping[str, list[int]]) -> dict[str, int]:
+    return {kind: max(found) for kind, found in ids.items() if found}
+
+
+def _found(answer: BatchAnswer, kind: str) -> list[int]:
+    if kind in answer.errors:
+        return []
+    return _ids(as_object(answer.result(kind)).get(kind))
+
+
+def _ours(answer: BatchAnswer, kind: str) -> list[int]:
+    rows = answer.results.get(f"our_{kind}")
+    return _ids([row.get("ID") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None)
+
+
+def _ids(values: Json) -> list[int]:
+    return [int(value) for value in (values if isinstance(values, list) else []) if str(value).isdigit()]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is written on a new card; ``origin`` names the request that it is made for."""
+
+    origin: str
+    number: str = field(repr=False)
+    name: str = field(repr=False)
+    form: str
+    topic: str = ""
+    page: str = ""
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+
+def make(client: PortalClient, kind: str, card: Card, contact_id: int | None = None) -> int:
+    """Make a lead, a contact or a deal and return its id; asked twice it makes two.
+
+    Docs: crm.lead.add, crm.contact.add, crm.deal.add. Raises ``Bitrix24Error``.
+    """
+    fields: dict[str, Json] = {
+        "SOURCE_ID": "WEB",
+        "SOURCE_DESCRIPTION": card.page,
+        "COMMENTS": card.topic.translate(_NO_MARKUP),
+        "ORIGINATOR_ID": ORIGINATOR,
+        "ORIGIN_ID": card.origin,
+        **{mark: card.marks[mark.lower()] for mark in MARKS if card.marks.get(mark.lower())},
+    }
+    if kind != "CONTACT":
+        fields["TITLE"] = f"{card.form}: {card.name or card.number}"[:MAX_TITLE]
+    if kind != "DEAL":
+        # A contact needs some name.
+        fields["NAME"] = (card.name or ("" if kind == "LEAD" else card.number))[:MAX_NAME]
+        fields["PHONE"] = [{"VALUE": card.number, "VALUE_TYPE": "WORK"}]
+    elif contact_id is not None:
+        fields["CONTACT_IDS"] = [contact_id]
+    made = client.invoke(f"crm.{kind.lower()}.add", {"fields": fields})
+    if not str(made).isdigit():
+        raise NoUsableAnswer("unreadable")
+    return int(made)

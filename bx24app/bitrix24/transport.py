@@ -2,9 +2,11 @@
 
 import ipaddress
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -37,11 +39,23 @@ class AddressPolicy:
         return public or any(ip in network for network in self.private_networks)
 
     def check(self, url: str) -> None:
-        """Refuse an address by its looks; the resolved one is checked when connecting. Raises ``AddressForbidden``."""
-        parts = urlsplit(url)
+        """Refuse an address by its looks; a resolved name is checked when connecting. Raises ``AddressForbidden``."""
         schemes = {"https", "http"} if self.allow_insecure else {"https"}
-        if parts.scheme not in schemes or not parts.hostname or parts.username or parts.password:
+        try:
+            parts = urlsplit(url)
+            plain = parts.scheme in schemes and parts.hostname and not parts.username and not parts.password
+        except ValueError:
+            plain = False
+        if not plain or not self._permits_literal(parts.hostname or ""):
             raise AddressForbidden("not an address of a portal")
+
+    def _permits_literal(self, host: str) -> bool:
+        """A host that is an address already needs no name server to be judged."""
+        try:
+            ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return True
+        return self.permits(host)
 
 
 class _ForbiddenAddress(NewConnectionError):
@@ -56,6 +70,7 @@ class _GuardedConnection(HTTPConnection):
     """
 
     policy: ClassVar[AddressPolicy]
+    opened: ClassVar["WeakSet[socket.socket]"]
 
     def _new_conn(self) -> socket.socket:
         try:
@@ -83,6 +98,8 @@ class _GuardedConnection(HTTPConnection):
         except (OSError, HTTPError) as error:
             # A time-out or a failed handshake too: nothing of the request has left us yet.
             raise NewConnectionError(self, f"not connected: {type(error).__name__}") from None
+        if self.sock is not None:
+            self.opened.add(self.sock)
 
 
 class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
@@ -94,17 +111,25 @@ class PortalAdapter(HTTPAdapter):
 
     def __init__(self, policy: AddressPolicy, pool_size: int = POOL_SIZE) -> None:
         self._policy = policy
+        self._opened: WeakSet[socket.socket] = WeakSet()
         super().__init__(pool_connections=pool_size, pool_maxsize=pool_size, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools use guarded connections."""
         super().init_poolmanager(*args, **kwargs)
-        plain = type("Connection", (_GuardedConnection,), {"policy": self._policy})
-        secure = type("TLSConnection", (_GuardedTLSConnection,), {"policy": self._policy})
+        ours = {"policy": self._policy, "opened": self._opened}
+        plain = type("Connection", (_GuardedConnection,), dict(ours))
+        secure = type("TLSConnection", (_GuardedTLSConnection,), dict(ours))
         self.poolmanager.pool_classes_by_scheme = {
             "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
             "https": type("TLSPool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
         }
+
+    def abort(self) -> None:
+        """Break every connection, also under whoever waits for an answer that comes byte by byte."""
+        for opened in list(self._opened):
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
 
 
 def failure_of(error: requests.RequestException) -> Bitrix24Error:

@@ -26,6 +26,7 @@ from bx24app.models.portal import Portal, PortalState
 from bx24app.models.received_event import ReceivedEvent
 from bx24app.models.rest_call import RestCall
 from bx24app.models.user import User
+from bx24app.models.webhook import Webhook, WebhookDelivery
 from bx24app.models.website_request import Ghost, Refusal, WebsiteRequest
 
 __all__ = [
@@ -61,6 +62,8 @@ __all__ = [
     "State",
     "UnknownPolicy",
     "User",
+    "Webhook",
+    "WebhookDelivery",
     "WebsiteRequest",
     "utcnow",
 ]

@@ -4,19 +4,24 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
 
 from bx24app.extensions import Base
 from bx24app.models.columns import At, Code, Digest, Key, Name, utcnow
 
+_CRM_SQL = text("crm_due_at IS NOT NULL")
+
 
 class WebsiteRequest(Base):
     """One per callback of the sources website and api: who asked, where, and what they agreed to."""
 
     __tablename__ = "website_request"
-    __table_args__ = (Index("ix_website_request_form_id_created_at", "form_id", "created_at"),)
+    __table_args__ = (
+        Index("ix_website_request_form_id_created_at", "form_id", "created_at"),
+        Index("ix_website_request_crm", "crm_due_at", sqlite_where=_CRM_SQL, postgresql_where=_CRM_SQL),
+    )
 
     id: Mapped[Key]
     callback_id: Mapped[UUID] = mapped_column(ForeignKey("callback.id", ondelete="CASCADE"), unique=True)
@@ -33,10 +38,33 @@ class WebsiteRequest(Base):
     consent_version: Mapped[int | None]
     consent_at: Mapped[At | None]
     number_digest: Mapped[Digest]
-    # How finding or making the customer in the CRM went: "", "found", "created", "failed".
+    # How finding or making the customer in the CRM went: "" (not yet, or nobody was found), "found", "created",
+    # "failed" (crm_reason says why, crm_words in the portal's words); "asking_..." while the outcome is not known.
     crm_state: Mapped[Code] = mapped_column(default="")
+    crm_reason: Mapped[Code | None]
+    crm_words: Mapped[str | None] = mapped_column(Text)
     crm_tried_at: Mapped[At | None]
+    # When a worker looks next; None: it is settled. While one does it holds the lease.
+    crm_due_at: Mapped[At | None] = mapped_column(default=utcnow)
+    crm_leased_until: Mapped[At | None]
     created_at: Mapped[At] = mapped_column(default=utcnow)
+
+    def lease_crm(self, at: datetime, until: datetime) -> None:
+        """A worker looks for the customer."""
+        self.crm_tried_at, self.crm_leased_until = at, until
+
+    def ask_crm(self, kind: str, number: int, look_again_at: datetime) -> None:
+        """The CRM is about to be asked for a new card, for the ``number``-th time; commit before asking."""
+        self.crm_state, self.crm_due_at = f"asking_{kind.lower()}_{number}", look_again_at
+
+    def wait_for_crm(self, due_at: datetime) -> None:
+        """Nothing is known yet; a worker looks again."""
+        self.crm_due_at, self.crm_leased_until = due_at, None
+
+    def settle_crm(self, state: str, reason: str | None = None, words: str | None = None) -> None:
+        """Nothing more is done; ``state`` "": nobody was found and nobody wanted."""
+        self.crm_state, self.crm_reason, self.crm_words = state, reason, words
+        self.crm_due_at = self.crm_leased_until = None
 
 
 class Ghost(Base):

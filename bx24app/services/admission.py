@@ -88,10 +88,10 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
         raise _limited(empty)
     day = day_of(case)
     if not budgets.take_call(session, case.form, day):
-        raise BudgetExhausted("budget_calls", None, _calls(case))
+        raise _exhausted("budget_calls", case, day, _calls(case))
     spent = _overspent(session, case, day)
     if spent is not None:
-        raise BudgetExhausted("budget_money", None, spent)
+        raise _exhausted("budget_money", case, day, spent)
     return Admitted.IN_HAND if in_hand else Admitted.NEW
 
 
@@ -147,6 +147,12 @@ def _spending(dialect: str) -> Any:
 def _limited(bucket: Bucket) -> RateLimited:
     refusal = RateLimited(bucket.name, None, {"limit": bucket.size, "seconds": bucket.seconds})
     refusal.retry_after = round(bucket.seconds / bucket.size)
+    return refusal
+
+
+def _exhausted(rule: str, case: Case, day: Day, inputs: Inputs) -> BudgetExhausted:
+    refusal = BudgetExhausted(rule, None, inputs)
+    refusal.retry_after = max(1, int((day.ends_at - case.now).total_seconds()))
     return refusal
 
 

@@ -19,7 +19,7 @@ from bx24app.crypto import SealError, keyring
 from bx24app.errors import Refusal
 from bx24app.extensions import reading
 from bx24app.migrations import alembic_config
-from bx24app.models import Attempt, Credential, CredentialState, DigestKey, Portal, PortalState, utcnow
+from bx24app.models import Attempt, Credential, CredentialState, DigestKey, Portal, PortalState, Webhook, utcnow
 from bx24app.services import bindings, credentials, digests, rest
 from bx24app.services.connections import authorization_server
 from bx24app.services.manifest import manifest
@@ -94,9 +94,13 @@ def _keys() -> Finding:
     key_id = func.substr(Credential.access_token_sealed, 1, 8)
     with reading() as session:
         alive = Credential.state == CredentialState.ALIVE
-        rows = session.execute(select(key_id, func.count()).where(alive).group_by(key_id)).all()
+        rows = list(session.execute(select(key_id, func.count()).where(alive).group_by(key_id)).all())
+        webhook_key = func.substr(Webhook.secret_sealed, 1, 8)
+        rows += session.execute(select(webhook_key, func.count()).group_by(webhook_key)).all()
         digest_key = session.scalar(select(DigestKey.sealed).where(DigestKey.id == 1))
-    used: dict[str, int] = {str(id): int(count) for id, count in rows}
+    used: dict[str, int] = {}
+    for id, count in rows:
+        used[str(id)] = used.get(str(id), 0) + int(count)
     if digest_key is not None:
         used[digest_key[:8]] = used.get(digest_key[:8], 0) + 1
     lost = {id: count for id, count in used.items() if not keyring.knows(id)}

@@ -92,11 +92,15 @@ def _unless_silent(listing: Listing, refusal: Refusal) -> Exception:
     return refusal if listing.problem is None or listing.names else listing.problem
 
 
-def resume(portal_id: int, line_id: str) -> None:
-    """An administrator says that a stopped line has money again; raises ``NotFound`` for one that was not stopped."""
+def resume(portal_id: int, line_id: str) -> str:
+    """An administrator says that a stopped line has money again; returns its name.
+
+    Raises ``NotFound`` for a line that was not stopped.
+    """
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
         if line_id not in portal.stopped_lines:
             raise NotFound
         portal.resume_line(line_id)
     waking.wake()
+    return str((portal.lines or {}).get(line_id, line_id))

@@ -16,6 +16,7 @@ from bx24app.bitrix24.crm import ENTITY_TYPES, Commands, commands_for
 from bx24app.bitrix24.errors import (
     AccessDenied,
     Bitrix24Error,
+    CredentialRefused,
     Moved,
     NotSent,
     NoUsableAnswer,
@@ -23,7 +24,7 @@ from bx24app.bitrix24.errors import (
     Refused,
     RefusedForNow,
 )
-from bx24app.bitrix24.payloads import FramePost
+from bx24app.bitrix24.payloads import FramePost, UserId
 from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Unverified, VisitorRefused
 from bx24app.extensions import reading, writing
 from bx24app.models import Portal, PortalState, User, utcnow
@@ -56,7 +57,7 @@ class PortalApp(BaseModel):
 class Profile(BaseModel):
     """The visitor, by ``profile`` (docs: api-reference/common/users/profile.md)."""
 
-    ID: int
+    ID: UserId
     ADMIN: bool = False
     NAME: str | None = None
     LAST_NAME: str | None = None
@@ -132,8 +133,14 @@ def _read(model: type[M], value: Json) -> M:
 
 
 def who(batch: BatchAnswer) -> tuple[PortalApp, Profile]:
-    """The application and the visitor from a batch; raises ``Bitrix24Error``."""
-    return _read(PortalApp, batch.result("app")), _read(Profile, batch.result("profile"))
+    """The application and the visitor from a batch; raises ``Bitrix24Error``.
+
+    The profile of a dismissed person is empty (docs: api-reference/common/users/profile.md).
+    """
+    app, profile = batch.result("app"), batch.result("profile")
+    if profile in ([], {}):
+        raise CredentialRefused("authorization_error")
+    return _read(PortalApp, app), _read(Profile, profile)
 
 
 def vouched(post: FramePost) -> AppInfo:
@@ -207,8 +214,8 @@ def _open_vouched(post: FramePost, portal: Portal, place: Place, error: Bitrix24
     log.info("portal_did_not_vouch", member_id=portal.member_id, reason=error.code)
     info = vouched(post)
     if info.install.client_endpoint != portal.client_endpoint:
-        portal = _move(portal.id, info)
         try:
+            portal = _move(portal.id, info)
             batch = ask_portal(portal.client_endpoint, post, place)
             app, profile = who(batch)
             return Opening(*_note(post, portal, profile, app), place, batch)
@@ -236,6 +243,7 @@ def _unpaid(portal_id: int) -> Portal:
 
 
 def _move(portal_id: int, info: AppInfo) -> Portal:
+    portals.policy.check(info.install.client_endpoint)
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
         portal.move(info.install.domain, info.install.client_endpoint)
@@ -250,10 +258,11 @@ def _note(post: FramePost, portal: Portal, profile: Profile, app: PortalApp | No
     token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
     with writing() as session:
         row = session.get_one(Portal, portal.id, with_for_update=True)
-        if token_digest:
-            row.application_token_digest = token_digest
         if app is not None:
             row.license_family = app.family
+            # What a browser posts is its user's to change: only an administrator's word about the token counts.
+            if token_digest and profile.ADMIN:
+                row.application_token_digest = token_digest
         if post.REFRESH_ID:
             tokens = tokens_of(post, row, profile.ID)
             # While the portal is silent nobody knows who is an administrator.

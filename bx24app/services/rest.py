@@ -144,6 +144,7 @@ def follow_move(access: Access) -> Access:
     install = authorization_server.app_info(access.access_token).install
     if install.member_id != access.member_id:
         raise Refused("wrong_client", "the token belongs to another portal")
+    portals.policy.check(install.client_endpoint)
     with writing() as session:
         portal = session.scalars(select(Portal).where(Portal.id == access.portal_id).with_for_update()).one()
         portal.move(install.domain, install.client_endpoint)

@@ -5,14 +5,14 @@ from sqlalchemy import not_, or_, select
 
 from bx24app.crypto import SealError, keyring
 from bx24app.extensions import reading, writing
-from bx24app.models import Credential, DigestKey, Portal
+from bx24app.models import Credential, DigestKey, Portal, Webhook
 from bx24app.models.digest_key import PLACE
 
 log = structlog.get_logger(__name__)
 
 
 def rotate() -> int:
-    """Seal anew, one credential per transaction so that nobody waits; idempotent, returns how many values were.
+    """Seal anew, a row per transaction so that nobody waits; idempotent, returns how many values were.
 
     A value whose key is no longer configured is left as it is; ``doctor`` names it.
     """
@@ -25,7 +25,10 @@ def rotate() -> int:
     )
     with reading() as session:
         ids = session.scalars(old).all()
-    return sum(_rotate_credential(id) for id in ids) + _rotate_digest_key()
+        former = Webhook.former_secret_sealed
+        old_secret = or_(not_(Webhook.secret_sealed.like(current)), former.is_not(None) & not_(former.like(current)))
+        webhooks = session.scalars(select(Webhook.id).where(old_secret)).all()
+    return sum(map(_rotate_credential, ids)) + sum(map(_rotate_webhook, webhooks)) + _rotate_digest_key()
 
 
 def _rotate_credential(credential_id: int) -> int:
@@ -42,6 +45,19 @@ def _rotate_credential(credential_id: int) -> int:
             log.warning("not_resealed", credential=credential_id)
             return 0
     return 2
+
+
+def _rotate_webhook(webhook_id: int) -> int:
+    with writing() as session:
+        webhook = session.get(Webhook, webhook_id, with_for_update=True)
+        if webhook is None:
+            return 0
+        try:
+            webhook.reseal(keyring, session.get_one(Portal, webhook.portal_id).member_id)
+        except SealError:
+            log.warning("not_resealed", webhook=webhook_id)
+            return 0
+    return 1
 
 
 def _rotate_digest_key() -> int:

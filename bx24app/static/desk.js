@@ -1,4 +1,4 @@
-// The desk: the form that starts callbacks, and the administrator's settings.
+// The desk: the form that starts callbacks.
 import { Problem, send } from "./api.js";
 import * as frame from "./frame.js";
 import { follow, highlight, localTime, lookNow } from "./list.js";
@@ -185,21 +185,6 @@ async function refresh(button, name, select, keepFirst) {
   }
 }
 
-async function saveSettings(event) {
-  event.preventDefault();
-  const note = byId("settings-result");
-  const json = { ...Object.fromEntries(new FormData(event.target)), stands_in: byId("stands_in").checked };
-  for (const field of event.target.querySelectorAll("[data-number]")) {
-    if (field.value !== "") json[field.name] = Number(field.value);
-  }
-  try {
-    await send("/settings", { method: "PATCH", json });
-    say(note, note.dataset.saved, "success");
-  } catch (error) {
-    say(note, error instanceof Problem ? error.message : result.dataset.offline, "failure");
-  }
-}
-
 async function resumeLine(event) {
   const button = event.target.closest("[data-resume]");
   if (!button) return;
@@ -225,8 +210,6 @@ known?.addEventListener("change", () => {
 byId("own-phone").addEventListener("click", callFromOwnPhone);
 byId("refresh-lines").addEventListener("click", (event) => refresh(event.currentTarget, "lines", line, false));
 byId("refresh-voices").addEventListener("click", (event) => refresh(event.currentTarget, "voices", byId("voice_id"), true));
-byId("settings-form")?.addEventListener("submit", saveSettings);
-byId("settings-form")?.querySelector("[type=submit]").removeAttribute("disabled");
 
 showWhoRings();
 showWhetherToCall();

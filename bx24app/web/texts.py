@@ -52,6 +52,9 @@ def _refusals() -> dict[str, str]:
     """Codes with which a request is answered, or a callback fails before anything rings."""
     return {
         "invalid_request": _("Something in the request is missing or has a wrong form. Nothing was dialled."),
+        "address_refused": _(
+            "Callbacks can only be told to a public address that begins with https:// and holds no password."
+        ),
         "invalid_number": _(
             "This is not a telephone number that can be dialled. Write it with the country code, such as "
             "+49 30 901820, and without an extension."
@@ -175,12 +178,28 @@ def _call_reasons() -> dict[str, str]:
     }
 
 
+def _crm_reasons() -> dict[str, str]:
+    """Why the customer of a website's request was not found in the CRM and no card was made."""
+    return {
+        "crm_denied": _(
+            "Bitrix24 does not let the app look into the CRM or add to it. An administrator with these rights should "
+            "open the app once."
+        ),
+        "crm_scope": _("The app lacks the permission (scope) for the CRM. An administrator has to install it again."),
+        "crm_refused": _("Bitrix24 refused the card."),
+        "crm_silent": _("The CRM could not be reached for a day. Look for the customer by the number."),
+        "crm_unknown": _(
+            "Bitrix24 did not say whether it made a card, and none is found. Look into the CRM before you make one."
+        ),
+    }
+
+
 def reason_sentence(reason: str, words: str | None = None) -> str:
     """A reason as sentences for the user; ``words`` are the portal's own and are quoted."""
     if reason == "unknown_variable":
         known_ones = "{name}, {topic}, {form}, {page}"
         return str(_("The text names %(variable)s, but only these are filled in: ", variable=words) + known_ones + ".")
-    known = {**_refusals(), **_public_refusals(), **_portal_reasons(), **_call_reasons()}
+    known = {**_refusals(), **_public_refusals(), **_portal_reasons(), **_call_reasons(), **_crm_reasons()}
     if reason in known:
         sentence = known[reason]
     elif reason.startswith("retry_code_"):
@@ -218,6 +237,11 @@ def _not_repeated(why: str) -> str:
     return str(reasons.get(why, why))
 
 
+def _card(inputs: Mapping[str, str]) -> str:
+    kinds = {"LEAD": _("lead"), "CONTACT": _("contact"), "COMPANY": _("company"), "DEAL": _("deal")}
+    return f"{kinds.get(inputs.get('entity', ''), '')} {inputs.get('id', '')}".strip()
+
+
 _DECISIONS: dict[str, Words] = {
     "requested": lambda i: _("Requested") + _by(i),
     "waits": lambda i: _("Not dialled yet: %(why)s", why=reason_sentence(i.get("reason", ""))),
@@ -249,6 +273,9 @@ _DECISIONS: dict[str, Words] = {
         }.get(i.get("outcome", ""), i.get("outcome", ""))
         + _by(i)
     ),
+    "crm_found": lambda i: _("Found in the CRM: %(card)s", card=_card(i)),
+    "crm_created": lambda i: _("Added to the CRM: %(card)s", card=_card(i)),
+    "crm_failed": lambda i: _("Not found in the CRM and not added: %(why)s", why=reason_sentence(i.get("reason", ""))),
     "expired": lambda _inputs: _("Given up: it could not be dialled in time"),
     "do_not_call": lambda _inputs: _("Looked before dialling: the number is on the do-not-call list"),
     "already_served": lambda _inputs: _("Looked before dialling: another call has reached the customer meanwhile"),

@@ -19,6 +19,8 @@ class CRM:
     """Entities by type and id; ids are counted from 1 in each type."""
 
     def __init__(self) -> None:
+        # Without leads: docs: crm.settings.mode.get.
+        self.simple_mode = False
         self.entities: dict[str, dict[int, Entity]] = {kind: {} for kind in TYPES}
 
     def _add(self, kind: str, fields: Entity, phones: Any = ()) -> int:
@@ -46,6 +48,14 @@ class CRM:
         """Add a deal of a contact or a company."""
         fields = {"TITLE": title, "CONTACT_ID": str(contact_id or 0), "COMPANY_ID": str(company_id or 0)}
         return self._add("DEAL", fields)
+
+    def add_by_rest(self, kind: str, fields: Entity) -> int:
+        """Add what ``crm.<kind>.add`` was given; ids are numbers, multifields lists of values."""
+        phones = [(str(row.get("VALUE")), str(row.get("VALUE_TYPE") or "WORK")) for row in fields.get("PHONE") or []]
+        contacts = fields.get("CONTACT_IDS") or []
+        links = {"CONTACT_ID": str(contacts[0] if contacts else 0), "COMPANY_ID": "0"} if kind == "DEAL" else {}
+        plain = {name: value for name, value in fields.items() if name not in ("PHONE", "CONTACT_IDS")}
+        return self._add(kind, {**plain, **links}, phones)
 
     def find(self, kind: str, number: object) -> Entity | None:
         """An entity, or None."""

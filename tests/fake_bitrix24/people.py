@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 MANAGE_LINES = "lines.modify"
 CALL_ANY = "call.any"
 SEE_STATISTICS = "statistics.view"
-MANAGER_RIGHTS = frozenset({CALL_ANY})
-ALL_RIGHTS = frozenset({CALL_ANY, MANAGE_LINES, SEE_STATISTICS})
+# Rights of the CRM (docs: crm); the fake knows one for all types of cards.
+CRM_READ = "crm.read"
+CRM_ADD = "crm.add"
+MANAGER_RIGHTS = frozenset({CALL_ANY, CRM_READ, CRM_ADD})
+ALL_RIGHTS = frozenset({CALL_ANY, CRM_READ, CRM_ADD, MANAGE_LINES, SEE_STATISTICS})
 
 
 @dataclass
