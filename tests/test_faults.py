@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.checks import Broken
-from tests.faults.steps import play
+from tests.faults.play import play
 from tests.faults.world import World, built
 
 SEEDS = 500

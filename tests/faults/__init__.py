@@ -2,7 +2,8 @@
 
 schedule   what one seed makes: callbacks, what happens to each dial and call, and the steps of everybody
 world      one app, one fake portal and one database, wound back for every schedule
-steps      what each step of a schedule does
+scene      what one schedule has under way there
+play       playing a schedule: stage, people, workers and calls hold its steps
 phones     calls whose events and history rows the schedule gives out
 zygote     worker processes that die by SIGKILL between two steps of their work
 databases  the two kinds, and how they are hurt

@@ -80,7 +80,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, server: PostgresServer | None) -> None:
         seen = make_url(url).update_query_dict({"application_name": OBSERVER})
-        super().__init__(url, create_engine(seen, pool_pre_ping=True))
+        super().__init__(url, create_engine(seen, pool_pre_ping=True, isolation_level="AUTOCOMMIT"))
         self._server = server
 
     def hurt(self) -> None:

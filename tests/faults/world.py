@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
@@ -31,52 +30,23 @@ from tests.actors import Actor
 from tests.conftest import LIFE_CYCLE, SCOPES, plain_environ
 from tests.fake_bitrix24 import FakeBitrix24
 from tests.fake_bitrix24.events import http_build_query
-from tests.fake_bitrix24.faults import Fault, Faults, drop_connection
+from tests.fake_bitrix24.faults import Faults, drop_connection
 from tests.fake_bitrix24.rest import Bucket
 from tests.fake_bitrix24.server import parameters_of
 from tests.faults import mutants
 from tests.faults.checks import Arrival, Broken, Ledger
 from tests.faults.databases import Database, opened
 from tests.faults.phones import Phones, Story, Word
+from tests.faults.scene import Late, Scene, add_fault
 from tests.faults.schedule import DialPlan, Schedule
 from tests.faults.zygote import CONNECT_SECONDS, Order, Zygote
 
 START = "/rest/voximplant.callback.start"
-METHOD = "voximplant.callback.start"
 BEGIN = datetime(2027, 3, 1, 9, tzinfo=UTC)
 FAR = timedelta(days=3000)
 # Patient enough for a busy machine; where the portal shall hang, silence is noticed soon.
 PATIENCE, HASTE = 20.0, 0.06
 TABLES = (ReceivedEvent, Decision, Attempt, Callback, Form, RestCall, DoNotCall)
-
-
-@dataclass
-class Late:
-    """A dial whose connection is gone, and which the portal executes nevertheless."""
-
-    arrival: Arrival
-    text: str
-
-
-@dataclass
-class Scene:
-    """What one schedule has under way in the world."""
-
-    plan: Schedule
-    ledger: Ledger
-    phones: Phones
-    stories: list[Story] = field(default_factory=list)
-    late: list[Late] = field(default_factory=list)
-    hanging: list[Fault] = field(default_factory=list)
-    arrived: int = 0
-    # How the portal kills the worker that dials: "", "arrived" or "executed".
-    kills: str = ""
-    hurts: int = 0
-
-    @property
-    def next_dial(self) -> DialPlan:
-        """What will happen to the next request to dial."""
-        return self.plan.dials[min(self.arrived, len(self.plan.dials) - 1)]
 
 
 class World:
@@ -235,21 +205,8 @@ class World:
         if plan.fault == "late_ring":
             scene.late.append(Late(arrival, str(asked["TEXT_TO_PRONOUNCE"])))
             return drop_connection()
-        self._add_fault(scene, plan)
+        add_fault(self.portal, scene, plan)
         return None
-
-    def _add_fault(self, scene: Scene, plan: DialPlan) -> None:
-        kind, _, details = plan.fault.partition(":")
-        code, _, status = details.partition(":")
-        if kind == "error":
-            words = "Could not find line" if code == "ERROR_CORE" else ""
-            self.portal.faults.add(kind, METHOD, code=code, words=words, status=int(status))
-        elif kind == "moved":
-            self.portal.faults.add(kind, METHOD, host=self.portal.domain)
-        elif kind:
-            fault = self.portal.faults.add(kind, METHOD, seconds=5.0)
-            if kind.startswith("hang"):
-                scene.hanging.append(fault)
 
     def _rang(self, arrival: Arrival) -> None:
         """A request was executed; its answer has not left yet."""
