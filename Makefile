@@ -28,11 +28,14 @@ demo: venv
 browser: venv
 	@.ci/browser
 
+# In parallel, for most tests wait for something; JOBS=0 runs them one after the other.
+JOBS ?= 2
+
 test: venv browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal
 
 test-nobrowser: venv
-	$(BIN)/python -m pytest -m "not browser"
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal -m "not browser"
 
 soak: venv
 	$(BIN)/python -m tests.faults --database sqlite --seeds $(SEEDS) --minutes 120
