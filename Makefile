@@ -4,7 +4,10 @@ BIN := .venv/bin
 CATALOGUES := $(wildcard bx24app/translations/*/LC_MESSAGES/messages.po)
 COMPILED := $(CATALOGUES:.po=.mo)
 
-.PHONY: venv demo test test-nobrowser check style types contracts lock browser translations
+# Thousands of schedules of the fault test (docs/testing.md); SEEDS=1-10000 by default.
+SEEDS ?= 1-10000
+
+.PHONY: venv demo test test-nobrowser soak check style types contracts lock browser translations
 
 venv: .venv/installed $(COMPILED)
 
@@ -25,11 +28,18 @@ demo: venv
 browser: venv
 	@.ci/browser
 
+# In parallel, for most tests wait for something; JOBS=0 runs them one after the other.
+JOBS ?= 2
+
 test: venv browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal
 
 test-nobrowser: venv
-	$(BIN)/python -m pytest -m "not browser"
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal -m "not browser"
+
+soak: venv
+	$(BIN)/python -m tests.faults --database sqlite --seeds $(SEEDS) --minutes 120
+	$(BIN)/python -m tests.faults --database postgresql --seeds $(SEEDS) --minutes 120
 
 style: venv
 	$(BIN)/ruff format --check .

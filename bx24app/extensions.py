@@ -1,7 +1,9 @@
 """The database and the languages, and the two kinds of transaction."""
 
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from typing import cast
@@ -11,8 +13,9 @@ from flask_babel import Babel
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, MetaData, Table, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from bx24app.settings import Settings
 
@@ -22,6 +25,12 @@ SQLITE_PRAGMAS = (
     "busy_timeout=10000",
     "synchronous=FULL",
 )
+
+
+# As many threads as a process usually has: what is above is opened for one transaction and closed again.
+POOL = {"pool_size": 20, "max_overflow": 20}
+# A connection that was idle for longer is asked whether it still stands.
+IDLE_SECONDS = 1.0
 
 
 class Base(DeclarativeBase):
@@ -40,6 +49,7 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 babel = Babel()
+_turn = threading.Lock()
 _open_transaction: ContextVar[bool] = ContextVar("open_transaction", default=False)
 
 
@@ -48,10 +58,14 @@ def in_transaction() -> bool:
     return _open_transaction.get()
 
 
-@contextmanager
-def _transaction(*, writes: bool) -> Iterator[Session]:
+def _refuse_nesting() -> None:
     if in_transaction():
         raise RuntimeError("a transaction is open already: pass its session on")
+
+
+@contextmanager
+def _transaction(*, writes: bool) -> Iterator[Session]:
+    _refuse_nesting()
     token = _open_transaction.set(True)
     try:
         with Session(db.engine, expire_on_commit=False) as session:
@@ -67,9 +81,11 @@ def writing() -> Iterator[Session]:
     """Open a transaction that may write; commits at the end, rolls back on an exception.
 
     On SQLite it takes the write lock at once: a transaction that reads first and writes later would fail with
-    "database is locked" in spite of the busy timeout.
+    "database is locked" in spite of the busy timeout. The threads of a process take turns before they ask for it, for
+    SQLite lets those who wait sleep longer and longer.
     """
-    with _transaction(writes=True) as session:
+    _refuse_nesting()  # Before the turn, which this thread may hold.
+    with _turn if db.engine.dialect.name == "sqlite" else nullcontext(), _transaction(writes=True) as session:
         yield session
 
 
@@ -111,6 +127,25 @@ def use_sqlite_well(engine: Engine) -> None:
     event.listen(engine, "begin", _begin_sqlite)
 
 
+def _ask_idle_connections(engine: Engine) -> None:
+    """Ping before use, but only after idleness: under load every ping would be one round trip more."""
+
+    def note(_: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        record.info["returned_at"] = time.monotonic()
+
+    def ask(connection: DBAPIConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
+        if time.monotonic() - record.info.get("returned_at", 0.0) < IDLE_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error:
+            # The pool opens another one.
+            raise DisconnectionError from None
+
+    event.listen(engine, "checkin", note)
+    event.listen(engine, "checkout", ask)
+
+
 def init_app(app: Flask, settings: Settings) -> None:
     """Connect the app with its database."""
     url = settings.database_url
@@ -118,8 +153,10 @@ def init_app(app: Flask, settings: Settings) -> None:
         Path(app.instance_path).mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{app.instance_path}/bx24app.db"
     app.config["SQLALCHEMY_DATABASE_URI"] = url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_pre_ping": True} if url.startswith("postgresql") else {}
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = POOL
     db.init_app(app)
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             use_sqlite_well(db.engine)
+        else:
+            _ask_idle_connections(db.engine)

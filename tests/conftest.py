@@ -26,10 +26,15 @@ from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fuzzing import SEED
 
 # Hooks: a test that leaks a secret fails.
-from tests.leaks import pytest_runtest_makereport, pytest_runtest_setup, pytest_sessionfinish
+from tests.leaks import (
+    pytest_runtest_makereport,
+    pytest_runtest_setup,
+    pytest_sessionfinish,
+    pytest_testnodedown,
+)
 from tests.remembered import MADE, remember
 
-__all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish"]
+__all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish", "pytest_testnodedown"]
 
 # Fixtures of website forms stand with their people.
 pytest_plugins = ["tests.websites"]

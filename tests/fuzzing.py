@@ -14,6 +14,8 @@ from bx24app.extensions import Base, reading
 
 # FUZZ_SEED repeats a run.
 SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbelow(2**32))
+# The processes of a parallel run inherit it.
+os.environ["FUZZ_SEED"] = str(SEED)
 EXAMPLES = 2000
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
 # The longest text that anybody may store is the one to pronounce.

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from tests.database import ROOT
@@ -30,10 +32,14 @@ def find_npm(directory: Path = Path(sys.executable).parent) -> str:
 def installed(package: str, version: str) -> Path:
     """The folder of a package, fetched once; when that fails the test fails and says what to do."""
     folder = CACHE / f"{package.replace('/', '+')}@{version}"
-    found = folder / "node_modules" / package
-    if not (found / "package.json").is_file():
-        _install(folder, f"{package}@{version}")
-    return found
+    if not folder.is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix=".") as fresh:
+            _install(Path(fresh) / "it", f"{package}@{version}")
+            # Another process may have been faster.
+            with suppress(OSError):
+                (Path(fresh) / "it").rename(folder)
+    return folder / "node_modules" / package
 
 
 def fetch_sdk() -> str:

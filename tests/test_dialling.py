@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from bx24app.bitrix24.client import Portals
 from bx24app.extensions import reading, writing
-from bx24app.models import Callback, Credential, Portal, PortalState
+from bx24app.models import Attempt, Callback, Credential, Portal, PortalState, utcnow
 from bx24app.services import claiming, credentials, dialling, rest
 from bx24app.worker import Worker
 from tests.actors import CUSTOMER, Actor, json_of
@@ -381,3 +381,22 @@ def test_a_log_that_cannot_be_written_costs_no_answer(
         with pytest.raises(OperationalError):
             dialling.process(claim)
     assert manager.sees(id)["state"] == "started"
+
+
+def test_a_lease_of_a_clock_that_was_set_back_is_over(app: Flask, manager: Actor, portal: FakePortal) -> None:
+    id = asks(manager)
+    with app.app_context():
+        [lost] = claiming.claim_due()
+        with writing() as session:
+            session.execute(update(Callback).values(leased_until=datetime.now(UTC) + timedelta(hours=2)))
+        [again] = claiming.claim_due()
+        assert again.lease_fence > lost.lease_fence
+        with writing() as session:
+            gone = {"state": "dialling", "leased_until": datetime.now(UTC) + timedelta(hours=2)}
+            session.execute(update(Callback).values(gone))
+            callback = session.scalars(select(Callback)).one()
+            session.add(
+                Attempt(portal_id=1, callback_id=callback.id, number=1, line_id="a", to_number="1", started_at=utcnow())
+            )
+        assert claiming.sweep() == 1
+    assert manager.sees(id)["state"] == "unknown"

@@ -2,16 +2,23 @@
 
 import csv
 import io
+from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from bx24app.extensions import reading, writing
-from bx24app.models import ApiKey, DoNotCall, Form, Ghost, Portal, Refusal, WebsiteRequest
-from bx24app.services import forgetting
+from bx24app.models import ApiKey, Callback, DoNotCall, Form, Ghost, Refusal, WebsiteRequest
+from bx24app.services import life_cycle
 from tests.actors import CUSTOMER, Actor, json_of
+from tests.fake_bitrix24 import FakeApp, FakePortal
 from tests.visitors import Visitor
+
+
+def rows(app: Flask, model: type[Any]) -> list[Any]:
+    with app.app_context(), reading() as session:
+        return list(session.scalars(select(model)))
 
 
 def take_in(desk: Actor, text: str | bytes) -> dict[str, object]:
@@ -95,34 +102,32 @@ def test_a_query_that_is_none_is_refused(desk: Actor, query: str) -> None:
     assert desk.asks("GET", f"/do-not-call?{query}").status_code == 400
 
 
-def test_a_removed_app_leaves_digests_and_settings_but_no_numbers_names_or_keys(
-    app: Flask, desk: Actor, visitor: Visitor
+@pytest.mark.parametrize("keeps_settings", [True, False])
+def test_a_removed_app_leaves_at_most_digests_and_settings(
+    app: Flask, desk: Actor, visitor: Visitor, portal: FakePortal, application: FakeApp, keeps_settings: bool
 ) -> None:
     desk.asks("POST", "/do-not-call", {"number": "+4930901829", "note": "Bert"})
     desk.asks("POST", "/api-keys", {"form_key": visitor.form_key, "name": "x"})
     visitor.asks(name="Anna")
     visitor.asks(name="Eve")
     visitor.asks("12345")
+    gone = (ApiKey, Refusal, Ghost, WebsiteRequest, Callback)
+    assert all(rows(app, model) for model in gone)
+    portal.uninstall(application, clean=not keeps_settings)
+    portal.events.wait_until_idle()
     with app.app_context():
-        with writing() as session:
-            forgetting.forget_visitors(session, session.scalars(select(Portal)).one())
-        with reading() as session:
-            for model in (ApiKey, Refusal, Ghost):
-                assert session.scalars(select(model)).all() == []
-            [listed] = session.scalars(select(DoNotCall))
-            assert (listed.number, listed.note, len(listed.number_digest)) == (None, None, 64)
-            assert session.scalars(select(Form.key)).all() == [visitor.form_key]
-    assert visitor.asks("+4930901829").status_code == 422
+        assert life_cycle.confirm_removals() == 1
+    assert [rows(app, model) for model in gone] == [[]] * len(gone)
+    listed = [(row.number, row.note, len(row.number_digest)) for row in rows(app, DoNotCall)]
+    assert listed == ([(None, None, 64)] if keeps_settings else [])
+    assert [row.key for row in rows(app, Form)] == ([visitor.form_key] if keeps_settings else [])
+    assert visitor.posts({"number": CUSTOMER}).status_code == (403 if keeps_settings else 404)
 
 
-def test_a_portal_is_deleted_with_everything_of_its_websites(app: Flask, desk: Actor, visitor: Visitor) -> None:
-    desk.asks("POST", "/api-keys", {"form_key": visitor.form_key, "name": "x"})
-    visitor.asks(name="Anna")
-    visitor.asks(name="Eve")
-    visitor.asks("12345")
-    with app.app_context():
-        with writing() as session:
-            session.delete(session.scalars(select(Portal)).one())
-        with reading() as session:
-            for model in (Form, ApiKey, Refusal, Ghost, WebsiteRequest, DoNotCall):
-                assert session.scalars(select(model)).all() == []
+def test_an_erased_number_is_still_not_called_and_not_given_out(app: Flask, desk: Actor, visitor: Visitor) -> None:
+    desk.asks("POST", "/do-not-call", {"number": CUSTOMER, "note": "Bert"})
+    with app.app_context(), writing() as session:
+        session.execute(update(DoNotCall).values(number=None, note=None))
+    assert visitor.asks().status_code == 422
+    assert json_of(desk.asks("GET", "/do-not-call"))["numbers"][0]["number"] is None
+    assert len(desk.asks("GET", "/do-not-call/export").text.splitlines()) == 1

@@ -281,8 +281,10 @@ def test_an_altered_proof_is_none(
     app: Flask, environ: dict[str, str], make_form: Callable[..., str], change: dict[str, Any]
 ) -> None:
     visitor = Visitor(app.test_client(), make_form(), origin=environ["BX24APP_PUBLIC_URL"])
-    response = visitor.asks(altcha=altered(visitor.works(), **change))
-    assert (response.status_code, json_of(response)["code"], last_rule(app)) == (400, "invalid_request", "proof")
+    # Also beside a token that is good: whoever forges is not taken for a browser without JavaScript.
+    for good in ({}, {"token": visitor.opens()}):
+        response = visitor.asks(altcha=altered(visitor.works(), **change), **good)
+        assert (response.status_code, json_of(response)["code"], last_rule(app)) == (400, "invalid_request", "proof")
     assert visitor.asks().status_code == 202
 
 

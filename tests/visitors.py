@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -43,6 +44,14 @@ class Visitor:
         with time_machine.travel(utcnow() - timedelta(seconds=seconds_ago), tick=False):
             response = self.client.get(f"/w/{self.form_key}/challenge")
         return solved(json_of(response))
+
+    def opens(self, seconds_ago: float = 5) -> str:
+        """Open the hosted form some seconds ago; returns its timed token."""
+        with time_machine.travel(utcnow() - timedelta(seconds=seconds_ago), tick=False):
+            page = self.client.get(f"/w/{self.form_key}", headers={"Accept": "text/html"})
+        found = re.search(r'name="token" value="([^"]+)"', page.text)
+        assert found is not None, page.text
+        return found[1]
 
     def asks(self, number: str = CUSTOMER, **body: Any) -> TestResponse:
         """Send the form; every request is a new one unless ``idempotency_key`` says otherwise."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from bx24app.extensions import reading, writing
 from bx24app.models import WAITING, Callback, Pace, Portal, State, utcnow
@@ -16,6 +16,9 @@ from bx24app.services import pacing
 
 # Longer than connecting (5 s) and reading (65 s) together: a lease ends only when its worker is gone.
 LEASE = timedelta(seconds=90)
+# One that seems to last longer, whatever the clocks of several machines say, comes from a clock that was set back:
+# it would keep a dead worker's callback for hours.
+LEASE_AT_MOST = LEASE + timedelta(minutes=2)
 DIALS_PER_PORTAL = 2
 # A portal whose due callbacks all have to wait is not looked at again sooner.
 LOOK_AGAIN = timedelta(seconds=0.2)
@@ -35,10 +38,18 @@ class Claim:
     lease_fence: int
 
 
+def _is_leased(leased_until: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
+    """A worker has the callback, and its time is not over."""
+    return leased_until.between(now, now + LEASE_AT_MOST)
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    return or_(Callback.leased_until.is_(None), ~_is_leased(Callback.leased_until, now))
+
+
 def _due(now: datetime) -> Select[Callback]:
     """Due callbacks that no worker has."""
-    free = or_(Callback.leased_until.is_(None), Callback.leased_until < now)
-    return select(Callback).where(_IS_WAITING, Callback.due_at <= now, free)
+    return select(Callback).where(_IS_WAITING, Callback.due_at <= now, _is_free(now))
 
 
 def _portals_due(now: datetime, most: int) -> Select[int]:
@@ -48,7 +59,7 @@ def _portals_due(now: datetime, most: int) -> Select[int]:
     in_flight = (
         select(func.count())
         .select_from(other)
-        .where(other.portal_id == Callback.portal_id, other.leased_until >= now)
+        .where(other.portal_id == Callback.portal_id, _is_leased(other.leased_until, now))
         .correlate(Callback)
         .scalar_subquery()
     )
@@ -106,7 +117,7 @@ def _claim(session: Session, portal: Portal, pace: Pace, most: int) -> list[Clai
 
 
 def _in_flight(session: Session, portal_id: int, now: datetime) -> int:
-    query = select(func.count()).where(Callback.portal_id == portal_id, Callback.leased_until >= now)
+    query = select(func.count()).where(Callback.portal_id == portal_id, _is_leased(Callback.leased_until, now))
     return session.scalar(query) or 0
 
 
@@ -151,7 +162,7 @@ def _room_on_lines(session: Session, portal: Portal, now: datetime) -> dict[str,
     query = (
         select(Callback.line_id, func.count())
         .where(Callback.portal_id == portal.id, Callback.holds_number)
-        .where(or_(Callback.leased_until >= now, under_way))
+        .where(or_(_is_leased(Callback.leased_until, now), under_way))
         .group_by(Callback.line_id)
     )
     open_calls = dict[str, int](session.execute(query).all())
@@ -187,13 +198,8 @@ def claimed(session: Session, claim: Claim) -> Callback | None:
 def sweep() -> int:
     """Give up attempts whose worker is gone, and waiting callbacks whose time is over; returns how many."""
     now = utcnow()
-    forsaken = and_(Callback.state == State.DIALLING, Callback.leased_until < now)
-    late = and_(
-        _IS_WAITING,
-        Callback.expires_at < now,
-        Callback.due_at <= now,
-        or_(Callback.leased_until.is_(None), Callback.leased_until < now),
-    )
+    forsaken = and_(Callback.state == State.DIALLING, ~_is_leased(Callback.leased_until, now))
+    late = and_(_IS_WAITING, Callback.expires_at < now, Callback.due_at <= now, _is_free(now))
     with reading() as session:
         if session.scalar(select(Callback.id).where(or_(forsaken, late)).limit(1)) is None:
             return 0

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.errors import IdempotencyKeyReused, RuleRefused
 from bx24app.extensions import insert_plainly, reading, writing
-from bx24app.models import Callback, Ghost, State, utcnow
+from bx24app.models import Callback, Ghost, State, WebsiteRequest, utcnow
 from bx24app.services import admission, callbacks, defence, proofs, refusals, waking
 from bx24app.services.admission import Admitted
 from bx24app.services.cases import Case, read_number
@@ -114,9 +114,12 @@ def _take(request: Request) -> Taken:
     defence.judge(request.case)
     buckets = admission.buckets_of(request.case)
     for _ in range(TRIES):
+        # Made before the transaction begins, while others may write.
+        callback = callback_of(request)
+        besides = beside(request, callbacks.prepare(callback))
         try:
             with writing() as session:
-                taken = _store(session, request, buckets)
+                taken = _store(session, request, buckets, (callback, besides))
         except IntegrityError:
             continue
         taken = taken or _earlier(request)
@@ -126,15 +129,16 @@ def _take(request: Request) -> Taken:
     raise RuntimeError("requests for one number never stopped meeting")
 
 
-def _store(session: Session, request: Request, buckets: list[Bucket]) -> Taken | None:
+def _store(
+    session: Session, request: Request, buckets: list[Bucket], rows: tuple[Callback, WebsiteRequest]
+) -> Taken | None:
     admitted = admission.take(session, request.case, buckets)
     if admitted == Admitted.REPEATED:
         return None
     if admitted == Admitted.IN_HAND:
         return _store_ghost(session, request)
-    callback = callback_of(request)
-    callbacks.accept_plainly(session, callback)
-    insert_plainly(session, beside(request, callback))
+    callback, besides = rows
+    insert_plainly(session, callback, *callback.decisions, besides)
     return Taken(callback.id, callback.state, callback.due_at)
 
 

@@ -73,6 +73,20 @@ def _prove(event: Event) -> None:
         raise PortalUnreachable(f"authorization server: {error.code}") from None
     if info.client_id != settings.client_id or info.install.member_id != event.member_id:
         raise Unverified("event token of another application or portal")
+    if not _administrates(event.member_id, info.user_id):
+        # Every employee has tokens of our application: theirs must not speak for the portal.
+        raise Unverified("event token of a person who is no administrator")
+
+
+def _administrates(member_id: str, user_id: int) -> bool:
+    """Tell whether a person is an administrator of the portal, as far as we know them, or serves it."""
+    of_portal = select(Portal.id).where(Portal.member_id == member_id).scalar_subquery()
+    known = select(User.id).where(User.portal_id == of_portal, User.user_id == user_id, User.is_administrator)
+    serving = select(Credential.id).where(
+        Credential.portal_id == of_portal, Credential.acting_as == user_id, Credential.service_since.is_not(None)
+    )
+    with reading() as session:
+        return session.scalar(select(known.exists() | serving.exists())) is True
 
 
 def proven_portal(event: Event) -> Portal:

@@ -258,10 +258,11 @@ def _note(post: FramePost, portal: Portal, profile: Profile, app: PortalApp | No
     token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
     with writing() as session:
         row = session.get_one(Portal, portal.id, with_for_update=True)
-        if token_digest:
-            row.application_token_digest = token_digest
         if app is not None:
             row.license_family = app.family
+            # What a browser posts is its user's to change: only an administrator's word about the token counts.
+            if token_digest and profile.ADMIN:
+                row.application_token_digest = token_digest
         if post.REFRESH_ID:
             tokens = tokens_of(post, row, profile.ID)
             # While the portal is silent nobody knows who is an administrator.

@@ -77,7 +77,7 @@ def _page(opened: Open, refusal: Refusal | None = None) -> Response:
         honeypot=visits.HONEYPOT,
         page=(request.form.get("page") or request.args.get("page", ""))[:2000],
         values=request.form,
-        problem="" if field else words,
+        problem=reason_sentence("form_closed") if closed else "" if field else words,
         errors={field: words} if field else {},
         framed="frame" in request.args,
     )

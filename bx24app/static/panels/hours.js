@@ -27,7 +27,7 @@ export function start(box) {
     });
   }
   const own = [...box.querySelectorAll("[data-own]")];
-  const show = () => { box.querySelector("[data-editor]").hidden = !own.find(({ checked }) => checked)?.value; };
+  const show = () => { box.querySelector("[data-week]").hidden = !own.find(({ checked }) => checked)?.value; };
   own.forEach((choice) => choice.addEventListener("change", show));
   if (own.length) show();
 }
