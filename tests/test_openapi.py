@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from tests.actors import Actor, json_of
 
-ROUTES = re.compile(r"<(?:\w+:)?(\w+)>")
+ROUTES = re.compile(r"<(?:\w+(?:\([^()]*\))?:)?(\w+)>")
 
 
 @pytest.fixture
@@ -66,3 +66,67 @@ def test_the_roles_come_from_the_guards(administrator: Actor, manager: Actor, de
     assert manager.asks("GET", "/settings").status_code == 403
     assert manager.asks("GET", "/lines").status_code == 200
     assert described["paths"]["/api/v1/openapi.json"]["get"]["security"] == []
+
+
+def test_addresses_are_described_as_they_are_read(described: dict[str, Any]) -> None:
+    def schema(path: str, method: str) -> dict[str, Any]:
+        [parameter] = (p for p in described["paths"][f"/api/v1{path}"][method]["parameters"] if p["in"] == "path")
+        return {name: parameter["schema"].get(name) for name in ("type", "format", "pattern", "maximum")}
+
+    number = {"type": "integer", "format": None, "pattern": None, "maximum": 2**31 - 1}
+    assert schema("/webhooks/{webhook_id}", "get") == number
+    assert schema("/api-keys/{key_id}", "delete") == number
+    key = {"type": "string", "format": None, "pattern": "^[0-9A-Za-z_-]{1,32}$", "maximum": None}
+    assert schema("/forms/{form_key}", "patch") == key
+    assert schema("/callbacks/{callback_id}", "get")["format"] == "uuid"
+
+
+def test_what_has_no_content_and_what_is_no_json_is_told(described: dict[str, Any]) -> None:
+    paths = described["paths"]
+    assert "content" not in paths["/api/v1/forms/{form_key}"]["delete"]["responses"]["204"]
+    assert list(paths["/api/v1/do-not-call/export"]["get"]["responses"]["200"]["content"]) == ["text/csv"]
+    assert list(paths["/api/v1/do-not-call/import"]["post"]["requestBody"]["content"]) == ["text/plain"]
+
+
+def test_callbacks_may_be_asked_for_with_a_ticket_or_a_key(described: dict[str, Any]) -> None:
+    callbacks = described["paths"]["/api/v1/callbacks"]
+    assert callbacks["get"]["security"] == callbacks["post"]["security"] == [{"ticket": []}, {"key": []}]
+    assert "429" in callbacks["get"]["responses"]
+    assert described["paths"]["/api/v1/callbacks/{callback_id}/retry"]["post"]["security"] == [{"ticket": []}]
+    bodies = described["components"]["schemas"]["StartBody"]["anyOf"]
+    assert [body["$ref"].rpartition("/")[2] for body in bodies] == ["CallbackBody", "KeyedBody"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/forms/%00"),
+        ("PATCH", "/forms/%00"),
+        ("DELETE", "/forms/a%00b"),
+        ("GET", "/forms/%00/refusals"),
+        ("GET", f"/forms/{'k' * 33}"),
+        ("DELETE", f"/api-keys/{2**31}"),
+        ("DELETE", f"/api-keys/{2**64}"),
+        ("DELETE", f"/do-not-call/{2**31}"),
+        ("DELETE", f"/do-not-call/{2**64}"),
+        ("GET", f"/webhooks/{2**64}"),
+        ("POST", "/lines/%00/resume"),
+    ],
+)
+def test_what_can_be_no_id_is_not_found(desk: Actor, method: str, path: str) -> None:
+    answer = desk.asks(method, path, {} if method == "PATCH" else None)
+    assert (answer.status_code, json_of(answer)["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api-keys", {"form_key": "\0", "name": "x"}),
+        ("POST", "/rules/test", {"form_key": "\0", "number": "1"}),
+        ("POST", "/webhooks", {"form_key": "\0", "url": "https://site.example.com"}),
+        ("GET", "/webhooks?form_key=%00", None),
+    ],
+)
+def test_what_can_be_no_key_is_refused(desk: Actor, method: str, path: str, body: object) -> None:
+    answer = desk.asks(method, path, body)
+    assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid_request")

@@ -5,6 +5,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bx24app.settings import Settings
 from bx24app.web import (
+    addresses,
     api_keys,
     callbacks,
     customers,
@@ -38,6 +39,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    addresses.init_app(app)
     languages.init_app(app)
     errors.init_app(app)
     headers.init_app(app)

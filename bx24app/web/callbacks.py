@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from flask import Blueprint, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.errors import (
@@ -47,7 +47,7 @@ class CrmEntity(BaseModel):
 
 
 class CallbackBody(BaseModel):
-    """What ``POST /callbacks`` takes."""
+    """What ``POST /callbacks`` takes with a ticket."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -93,6 +93,10 @@ class KeyedBody(BaseModel):
         """The request for the use case."""
         given = self.model_dump(exclude={"consent"})
         return Asked(**given, consents=self.consent)
+
+
+class StartBody(RootModel[CallbackBody | KeyedBody]):
+    """What ``POST /callbacks`` takes: the first with a ticket, the second under an API key."""
 
 
 class ScheduleBody(BaseModel):
@@ -142,7 +146,7 @@ def _wait_seconds(prefer: str) -> float:
 @blueprint.post("")
 @operation(
     {201: CallbackShape, 200: CallbackShape},
-    body=CallbackBody,
+    body=StartBody,
     headers=StartHeaders,
     refuses=(InvalidRequest, DuplicateOpenCallback, IdempotencyKeyReused, RuleRefused, *PORTAL_REFUSALS),
 )

@@ -1,16 +1,19 @@
 """``/api/v1/do-not-call``: numbers that are never dialled, for administrators."""
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Literal
 
-from flask import Blueprint, Response, jsonify, make_response, request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from flask import Blueprint, Response, make_response, request
+from pydantic import BaseModel, ConfigDict, Field
 
-from bx24app.errors import InvalidRequest
+from bx24app.errors import InvalidNumber, InvalidRequest
 from bx24app.models import DoNotCall
 from bx24app.services import do_not_call
 from bx24app.services.tickets import Ticket
-from bx24app.web.guards import administrator_required, read_body
-from bx24app.web.moments import iso
+from bx24app.web.addresses import ID, MAX_ID
+from bx24app.web.guards import administrator_required, read_body, read_query
+from bx24app.web.openapi import operation
+from bx24app.web.shapes import answer
 
 blueprint = Blueprint("do_not_call", __name__, url_prefix="/api/v1/do-not-call")
 
@@ -29,45 +32,75 @@ class NumberBody(BaseModel):
 class Query(BaseModel):
     """What ``GET /do-not-call`` takes."""
 
+    model_config = ConfigDict(extra="forbid")
+
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    cursor: Annotated[int, Field(ge=1, le=MAX_ID)] | None = None
 
 
-def number_json(row: DoNotCall) -> dict[str, Any]:
-    """A listed number for the API; ``number`` is null once it was erased."""
-    return {
-        "id": row.id,
-        "number": row.number,
-        "note": row.note,
-        "added_by": row.added_by,
-        "added_at": iso(row.added_at),
-    }
+class NumberShape(BaseModel):
+    """A listed number; ``number`` is null once it was erased."""
+
+    id: int
+    number: str | None
+    note: str | None
+    added_by: int | None
+    added_at: datetime
+
+
+class NumbersPage(BaseModel):
+    """Numbers, newest first; ``next_cursor`` is null on the last page."""
+
+    numbers: list[NumberShape]
+    next_cursor: int | None
+
+
+class LineReport(BaseModel):
+    """What became of one line of a list."""
+
+    line: int
+    text: str
+    outcome: Literal["added", "known", "refused", "skipped"]
+
+
+class ImportReport(BaseModel):
+    """What became of a list: how many lines of each outcome, and every line."""
+
+    added: int
+    known: int
+    refused: int
+    skipped: int
+    lines: list[LineReport]
+
+
+def _shape(row: DoNotCall) -> NumberShape:
+    return NumberShape.model_validate(row, from_attributes=True)
 
 
 @blueprint.get("")
+@operation({200: NumbersPage}, query=Query)
 @administrator_required
 def show_all(ticket: Ticket) -> Response:
     """The list, newest first."""
-    try:
-        query = Query.model_validate(request.args.to_dict())
-    except ValidationError as error:
-        raise InvalidRequest(str(error.errors()[0]["loc"][0])) from None
+    query = read_query(Query)
     found = do_not_call.list_numbers(ticket.portal_id, query.cursor, query.limit + 1)
     page = found[: query.limit]
     next_cursor = page[-1].id if len(found) > query.limit else None
-    return jsonify({"numbers": [number_json(row) for row in page], "next_cursor": next_cursor})
+    return answer(NumbersPage(numbers=[_shape(row) for row in page], next_cursor=next_cursor))
 
 
 @blueprint.post("")
+@operation({201: NumberShape, 200: NumberShape}, body=NumberBody, refuses=(InvalidNumber,))
 @administrator_required
 def add(ticket: Ticket) -> Response:
     """List a number: 201, or 200 when it was listed before."""
     body = read_body(NumberBody)
     row, is_new = do_not_call.add(ticket.portal_id, body.number, body.note, ticket.user_id)
-    return make_response(jsonify(number_json(row)), 201 if is_new else 200)
+    return answer(_shape(row), 201 if is_new else 200)
 
 
-@blueprint.delete("/<int:number_id>")
+@blueprint.delete(f"/<{ID}:number_id>")
+@operation({204: None})
 @administrator_required
 def remove(ticket: Ticket, number_id: int) -> tuple[str, int]:
     """Take a number off the list."""
@@ -76,6 +109,7 @@ def remove(ticket: Ticket, number_id: int) -> tuple[str, int]:
 
 
 @blueprint.post("/import")
+@operation({200: ImportReport}, body="text/plain")
 @administrator_required
 def take_in(ticket: Ticket) -> Response:
     """Add a list (CSV or plain text, 5,000 lines at most) and report on every line."""
@@ -88,10 +122,11 @@ def take_in(ticket: Ticket) -> Response:
     outcomes = [line.outcome for line in lines]
     counts = {name: outcomes.count(name) for name in ("added", "known", "refused", "skipped")}
     shown = [{"line": line.number, "text": line.text, "outcome": line.outcome} for line in lines]
-    return jsonify({**counts, "lines": shown})
+    return answer(ImportReport.model_validate({**counts, "lines": shown}))
 
 
 @blueprint.get("/export")
+@operation({200: "text/csv"})
 @administrator_required
 def give_out(ticket: Ticket) -> Response:
     """The list as a CSV file that spreadsheets open safely."""

@@ -56,7 +56,7 @@ def _now(opened: Open) -> Case:
     return Case(form=opened.form, portal=opened.portal, now=utcnow())
 
 
-@blueprint.get("/<form_key>")
+@blueprint.get("/<key:form_key>")
 def show(form_key: str) -> Response:
     """The hosted form."""
     return _page(_open(form_key))
@@ -84,13 +84,13 @@ def _page(opened: Open, refusal: Refusal | None = None) -> Response:
     return make_response(text, status_of(type(refusal)) if refusal else 200)
 
 
-@blueprint.get("/<form_key>/challenge")
+@blueprint.get("/<key:form_key>/challenge")
 def challenge(form_key: str) -> Response:
     """A proof of work for the browser, as ALTCHA (version 2) describes it."""
     return jsonify(proofs.challenge(_open(form_key).form.key))
 
 
-@blueprint.get("/<form_key>/slots")
+@blueprint.get("/<key:form_key>/slots")
 def slots(form_key: str) -> Response:
     """The next free times, and whether somebody is there now."""
     opened = _open(form_key)
@@ -107,14 +107,14 @@ def slots(form_key: str) -> Response:
     )
 
 
-@blueprint.route("/<form_key>/callbacks", methods=["OPTIONS"])
+@blueprint.route("/<key:form_key>/callbacks", methods=["OPTIONS"])
 def preflight(form_key: str) -> tuple[str, int]:
     """What a browser asks before a site's own script may post."""
     _open(form_key)
     return "", 204
 
 
-@blueprint.post("/<form_key>/callbacks")
+@blueprint.post("/<key:form_key>/callbacks")
 def take(form_key: str) -> Response:
     """Take a request: 202 once it is committed; a browser without script goes on to the customer's page."""
     opened = _open(form_key)

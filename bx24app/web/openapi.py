@@ -10,7 +10,6 @@ A view says so once, above its guard::
 Who may call it comes from the guard, its path parameters from the rule, its summary from the docstring.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,6 +21,7 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from bx24app.errors import InvalidRequest, NotFound, NotPermitted, RateLimited, TicketExpired
+from bx24app.web.addresses import PLACEHOLDER, SCHEMAS
 from bx24app.web.errors import code_of, status_of
 from bx24app.web.guards import Caller, caller_of
 from bx24app.web.shapes import Problem
@@ -31,7 +31,6 @@ blueprint = Blueprint("openapi", __name__, url_prefix="/api/v1")
 PREFIX = "/api/v1"
 CACHE = "bx24app.openapi"
 REFERENCE = "#/components/schemas/{model}"
-PLACEHOLDER = re.compile(r"<(?:(?P<kind>\w+)[^:<>]*:)?(?P<name>\w+)>")
 PROBLEM_TYPE = "application/problem+json"
 SCHEMES = {
     "ticket": {"type": "http", "scheme": "bearer", "description": "The ticket of an open page; it lasts an hour."},
@@ -46,8 +45,8 @@ SECURITY: Mapping[Caller, list[dict[str, list[str]]]] = {
 
 Json = dict[str, Any]
 Model = type[BaseModel]
-# A shape, or the media type of an answer that is not JSON.
-Answers = Mapping[int, Model | str]
+# A shape, the media type of an answer that is not JSON, or None for one without content.
+Answers = Mapping[int, Model | str | None]
 View = TypeVar("View", bound=Callable[..., object])
 Schemas = Mapping[Model, Json]
 
@@ -57,31 +56,32 @@ class Operation:
     """What one view promises beyond its rule and its guard."""
 
     answers: Answers
-    body: Model | None = None
+    body: Model | str | None = None
     query: Model | None = None
     headers: Model | None = None
     refuses: tuple[type[Exception], ...] = ()
 
     def taken(self) -> Iterator[Model]:
         """The models that it reads."""
-        yield from (model for model in (self.body, self.query, self.headers) if model)
+        yield from (model for model in (self.body, self.query, self.headers) if isinstance(model, type))
 
     def given(self) -> Iterator[Model]:
         """The models that it answers with."""
-        yield from (shape for shape in self.answers.values() if not isinstance(shape, str))
+        yield from (shape for shape in self.answers.values() if isinstance(shape, type))
 
 
 def operation(
     answers: Answers,
     *,
-    body: Model | None = None,
+    body: Model | str | None = None,
     query: Model | None = None,
     headers: Model | None = None,
     refuses: tuple[type[Exception], ...] = (),
 ) -> Callable[[View], View]:
     """Describe a view: its answers by status, what it reads, and its refusals (each with its subclasses).
 
-    Missing tickets, roles, ids and malformed input need no mention.
+    ``body`` is a model, or the media type of plain text. Missing tickets, roles, ids and malformed input need no
+    mention.
     """
 
     def describe(view: View) -> View:
@@ -106,13 +106,11 @@ def _path_of(rule: Rule) -> str:
     return PLACEHOLDER.sub(r"{\g<name>}", rule.rule)
 
 
-def _place(match: re.Match[str]) -> Json:
-    schema = {"type": "string", "format": "uuid"} if match["kind"] == "uuid" else {"type": "string", "minLength": 1}
-    return {"name": match["name"], "in": "path", "required": True, "schema": schema}
-
-
 def _parameters(rule: Rule, described: Operation, schemas: Schemas) -> list[Json]:
-    found = [_place(match) for match in PLACEHOLDER.finditer(rule.rule)]
+    found: list[Json] = [
+        {"name": match["name"], "in": "path", "required": True, "schema": SCHEMAS[match["kind"]]}
+        for match in PLACEHOLDER.finditer(rule.rule)
+    ]
     for place, model in (("query", described.query), ("header", described.headers)):
         if model:
             schema = schemas[model]
@@ -149,7 +147,7 @@ def _refusals(rule: Rule, caller: Caller, described: Operation) -> dict[int, set
         kinds.add(NotPermitted)
     if rule.arguments:
         kinds.add(NotFound)
-    if any(described.taken()):
+    if described.body or any(described.taken()):
         kinds.add(InvalidRequest)
     codes: dict[int, set[str]] = {}
     for kind in kinds:
@@ -159,11 +157,16 @@ def _refusals(rule: Rule, caller: Caller, described: Operation) -> dict[int, set
     return codes
 
 
+def _content(shape: Model | str | None, schemas: Schemas) -> Json:
+    if shape is None:
+        return {}
+    return {"content": {shape: {}} if isinstance(shape, str) else {"application/json": {"schema": schemas[shape]}}}
+
+
 def _responses(described: Operation, refusals: Mapping[int, set[str]], schemas: Schemas) -> Json:
     responses: Json = {}
     for status, shape in described.answers.items():
-        content = {shape: {}} if isinstance(shape, str) else {"application/json": {"schema": schemas[shape]}}
-        responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
+        responses[str(status)] = {"description": HTTPStatus(status).phrase, **_content(shape, schemas)}
     for status, codes in sorted(refusals.items()):
         one_of = {"type": "object", "properties": {"code": {"enum": sorted(codes)}}}
         schema = {"allOf": [schemas[Problem], one_of]}
@@ -185,8 +188,14 @@ def _operation(rule: Rule, view: Callable[..., object], described: Operation, ta
         "responses": _responses(described, _refusals(rule, caller, described), given),
     }
     if described.body:
-        shown["requestBody"] = {"required": True, "content": {"application/json": {"schema": taken[described.body]}}}
+        shown["requestBody"] = {"required": True, "content": _body(described.body, taken)}
     return shown
+
+
+def _body(body: Model | str, taken: Schemas) -> Json:
+    if isinstance(body, str):
+        return {body: {"schema": {"type": "string"}}}
+    return {"application/json": {"schema": taken[body]}}
 
 
 def document(app: Flask) -> Json:

@@ -6,7 +6,8 @@ from bx24app.models import utcnow
 from bx24app.services import api_keys, desks, do_not_call, forms, numbers, refusals, rest_log, webhooks
 from bx24app.services.tickets import Ticket
 from bx24app.web import panel_views, webhook_views
-from bx24app.web.api_keys import key_json
+from bx24app.web.addresses import ID
+from bx24app.web.api_keys import key_shape
 from bx24app.web.guards import administrator_required
 from bx24app.web.views import settings_of
 
@@ -32,7 +33,7 @@ def show_forms(ticket: Ticket) -> str:
     )
 
 
-@blueprint.get("/forms/<form_key>")
+@blueprint.get("/forms/<key:form_key>")
 @administrator_required
 def show_form(ticket: Ticket, form_key: str) -> str:
     """The settings of one form."""
@@ -72,7 +73,7 @@ def show_webhooks(ticket: Ticket) -> str:
     return render_template("desk/panels/webhooks.html", forms=found, webhooks=rows)
 
 
-@blueprint.get("/webhooks/<int(max=2147483647):webhook_id>")
+@blueprint.get(f"/webhooks/<{ID}:webhook_id>")
 @administrator_required
 def show_deliveries(ticket: Ticket, webhook_id: int) -> str:
     """What was sent to one webhook, the newest first."""
@@ -84,7 +85,8 @@ def show_deliveries(ticket: Ticket, webhook_id: int) -> str:
 @administrator_required
 def show_keys(ticket: Ticket) -> str:
     """The API keys that are valid, and how to make one."""
-    rows = [key_json(key, form) for key, form in api_keys.list_keys(ticket.portal_id) if key.revoked_at is None]
+    found = [key_shape(key, form) for key, form in api_keys.list_keys(ticket.portal_id) if key.revoked_at is None]
+    rows = [shape.model_dump(mode="json") for shape in found]
     return render_template("desk/panels/keys.html", forms=forms.list_forms(ticket.portal_id), keys=rows)
 
 

@@ -1,19 +1,21 @@
 """``/api/v1/rules/test`` and the refusals of a form: which rule decides, and why, for administrators."""
 
-from datetime import timedelta
-from typing import Annotated, Any
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from bx24app.errors import InvalidRequest
+from bx24app.errors import InvalidRequest, NotFound
 from bx24app.models import Refusal, utcnow
 from bx24app.services import forms, refusals, trials
 from bx24app.services.tickets import Ticket
 from bx24app.services.trials import Verdict
-from bx24app.web.guards import administrator_required, read_body
-from bx24app.web.moments import iso
+from bx24app.web.addresses import FormKey
+from bx24app.web.guards import administrator_required, read_body, read_query
+from bx24app.web.openapi import operation
 from bx24app.web.rule_texts import rule_words
+from bx24app.web.shapes import answer
 
 blueprint = Blueprint("rules", __name__, url_prefix="/api/v1")
 
@@ -26,14 +28,57 @@ class TrialBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    form_key: Annotated[str, Field(max_length=64)]
+    form_key: FormKey
     number: Annotated[str, Field(max_length=255)]
     origin: Annotated[str, Field(max_length=255)] | None = None
     at: AwareDatetime | None = None
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    return {
+class Query(BaseModel):
+    """What ``GET /forms/<form_key>/refusals`` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=MAX_REFUSALS)] = 50
+
+
+class VerdictShape(BaseModel):
+    """What one rule says; ``is_tried`` is false for what only a real visitor can show."""
+
+    rule: str
+    verdict: Literal["passed", "decides", "not_reached"]
+    is_tried: bool
+    code: str | None
+    reason: str
+    inputs: dict[str, Any]
+
+
+class TrialShape(BaseModel):
+    """Every rule in order; ``decides`` is the one that refuses, or null."""
+
+    decides: str | None
+    rules: list[VerdictShape]
+
+
+class RefusalShape(BaseModel):
+    """A request that was not taken; ``count`` is more than one in a flood."""
+
+    made_at: datetime
+    rule: str
+    reason: str
+    inputs: dict[str, Any]
+    count: int
+
+
+class RefusalsShape(BaseModel):
+    """What a form has not taken: how many by rule, and the latest."""
+
+    counts: dict[str, int]
+    refusals: list[RefusalShape]
+
+
+def _verdict(verdict: Verdict) -> VerdictShape:
+    shown = {
         "rule": verdict.rule,
         "verdict": verdict.verdict,
         "is_tried": verdict.is_tried,
@@ -41,9 +86,11 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "reason": rule_words(verdict.rule, verdict.inputs, is_tried=verdict.is_tried),
         "inputs": verdict.inputs,
     }
+    return VerdictShape.model_validate(shown)
 
 
 @blueprint.post("/rules/test")
+@operation({200: TrialShape}, body=TrialBody, refuses=(NotFound,))
 @administrator_required
 def try_rules(ticket: Ticket) -> Response:
     """Say of every rule whether it passes, decides or is not reached; nothing is taken or kept."""
@@ -53,24 +100,25 @@ def try_rules(ticket: Ticket) -> Response:
         raise InvalidRequest("at")
     verdicts = trials.run(ticket.portal_id, body.form_key, body.number, body.origin, body.at)
     deciding = next((verdict.rule for verdict in verdicts if verdict.verdict == trials.DECIDES), None)
-    return jsonify({"decides": deciding, "rules": [_verdict(verdict) for verdict in verdicts]})
+    return answer(TrialShape(decides=deciding, rules=[_verdict(verdict) for verdict in verdicts]))
 
 
-def _refusal(row: Refusal) -> dict[str, Any]:
-    return {
-        "made_at": iso(row.made_at),
-        "rule": row.rule,
-        "reason": rule_words(row.rule, row.inputs, is_tried=True),
-        "inputs": {name: value for name, value in row.inputs.items() if name != "number_digest"},
-        "count": row.count,
-    }
+def _refusal(row: Refusal) -> RefusalShape:
+    return RefusalShape(
+        made_at=row.made_at,
+        rule=row.rule,
+        reason=rule_words(row.rule, row.inputs, is_tried=True),
+        inputs={name: value for name, value in row.inputs.items() if name != "number_digest"},
+        count=row.count,
+    )
 
 
-@blueprint.get("/forms/<form_key>/refusals")
+@blueprint.get("/forms/<key:form_key>/refusals")
+@operation({200: RefusalsShape}, query=Query)
 @administrator_required
 def show_refusals(ticket: Ticket, form_key: str) -> Response:
     """What a form has not taken in the last month: the latest, and how many by rule."""
+    limit = read_query(Query).limit
     form = forms.get(ticket.portal_id, form_key)
-    limit = request.args.get("limit", 50, type=int)
-    found = refusals.of_form(form.id, utcnow() - refusals.KEPT, max(1, min(limit, MAX_REFUSALS)))
-    return jsonify({"counts": found.counts, "refusals": [_refusal(row) for row in found.latest]})
+    found = refusals.of_form(form.id, utcnow() - refusals.KEPT, limit)
+    return answer(RefusalsShape(counts=found.counts, refusals=[_refusal(row) for row in found.latest]))

@@ -1,22 +1,25 @@
 """``/api/v1/webhooks``: whom a form tells of its callbacks (docs/webhooks.md)."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Literal
+from uuid import UUID
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from bx24app.errors import InvalidRequest, NotFound
 from bx24app.models import WebhookDelivery, utcnow
 from bx24app.services import webhooks
 from bx24app.services.tickets import Ticket
 from bx24app.services.webhooks import Listed, Made
+from bx24app.web.addresses import ID, FormKey
 from bx24app.web.callbacks import Text
-from bx24app.web.guards import administrator_required, read_body
+from bx24app.web.guards import administrator_required, read_body, read_query
+from bx24app.web.openapi import operation
+from bx24app.web.shapes import answer
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
 
-# Ids are 32 bits wide in the database.
-ID = "int(max=2147483647)"
 Url = Annotated[Text, Field(min_length=1, max_length=2000)]
 
 
@@ -25,7 +28,7 @@ class WebhookBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    form_key: Annotated[Text, Field(min_length=1, max_length=32)]
+    form_key: FormKey
     url: Url
 
 
@@ -38,68 +41,113 @@ class ChangeBody(BaseModel):
     is_on: bool | None = None
 
 
-def _moment(at: datetime | None) -> str | None:
-    return at.isoformat().replace("+00:00", "Z") if at else None
+class Query(BaseModel):
+    """What ``GET /webhooks`` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    form_key: FormKey | None = None
 
 
-def webhook_json(listed: Listed) -> dict[str, Any]:
-    """A webhook as the API shows it: never with its secret."""
+class WebhookShape(BaseModel):
+    """A webhook, never with its secret; ``pending`` is how much it has not been told yet."""
+
+    id: int
+    form_key: str
+    url: str
+    is_on: bool
+    off_reason: str | None
+    created_at: datetime
+    last_ok_at: datetime | None
+    failing_since: datetime | None
+    former_secret_until: datetime | None
+    pending: int
+
+
+class NewSecret(WebhookShape):
+    """A webhook with its new secret, which is shown this once."""
+
+    secret: str = Field(repr=False)
+
+
+class WebhooksShape(BaseModel):
+    """The webhooks of a portal, oldest first."""
+
+    webhooks: list[WebhookShape]
+
+
+DeliveryState = Literal["pending", "waiting", "delivered", "given_up"]
+
+
+class DeliveryShape(BaseModel):
+    """Something told to a webhook; a ping has no callback."""
+
+    id: int
+    event_id: UUID
+    type: str
+    callback_id: UUID | None
+    callback_state: str | None
+    state: DeliveryState
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    made_at: datetime
+    next_attempt_at: datetime | None
+    done_at: datetime | None
+
+
+class DeliveriesShape(BaseModel):
+    """Deliveries, the newest first."""
+
+    deliveries: list[DeliveryShape]
+
+
+def _shape(listed: Listed) -> WebhookShape:
     webhook = listed.webhook
+    own = WebhookShape.model_fields.keys() - {"form_key", "former_secret_until", "pending"}
     former = webhook.former_until if webhook.former_until and webhook.former_until > utcnow() else None
-    return {
-        "id": webhook.id,
-        "form_key": listed.form_key,
-        "url": webhook.url,
-        "is_on": webhook.is_on,
-        "off_reason": webhook.off_reason,
-        "created_at": _moment(webhook.created_at),
-        "last_ok_at": _moment(webhook.last_ok_at),
-        "failing_since": _moment(webhook.failing_since),
-        "former_secret_until": _moment(former),
-        "pending": listed.pending,
-    }
+    return WebhookShape(
+        **{name: getattr(webhook, name) for name in own},
+        form_key=listed.form_key,
+        former_secret_until=former,
+        pending=listed.pending,
+    )
 
 
 def _made(made: Made, status: int) -> Response:
-    response = jsonify({**webhook_json(made.listed), "secret": made.secret})
-    response.status_code = status
-    return response
+    return answer(NewSecret(**dict(_shape(made.listed)), secret=made.secret), status)
 
 
-def _state(delivery: WebhookDelivery) -> str:
+def _state(delivery: WebhookDelivery) -> DeliveryState:
     if delivery.done_at is None:
         return "waiting" if delivery.attempts else "pending"
     return "given_up" if delivery.last_error else "delivered"
 
 
-def delivery_json(delivery: WebhookDelivery) -> dict[str, Any]:
-    """A delivery as the API shows it; ``state`` is ``pending``, ``waiting``, ``delivered`` or ``given_up``."""
+def _told(delivery: WebhookDelivery) -> DeliveryShape:
     callback = delivery.payload.get("callback") or {}
-    return {
-        "id": delivery.id,
-        "event_id": str(delivery.event_id),
+    told = {
         "type": delivery.payload["type"],
         "callback_id": callback.get("id"),
         "callback_state": callback.get("state"),
         "state": _state(delivery),
-        "attempts": delivery.attempts,
-        "last_status": delivery.last_status,
-        "last_error": delivery.last_error,
-        "made_at": _moment(delivery.made_at),
-        "next_attempt_at": None if delivery.done_at else _moment(delivery.due_at),
-        "done_at": _moment(delivery.done_at),
+        "next_attempt_at": None if delivery.done_at else delivery.due_at,
     }
+    own = {name: getattr(delivery, name) for name in DeliveryShape.model_fields.keys() - told.keys()}
+    return DeliveryShape.model_validate({**own, **told})
 
 
 @blueprint.get("")
+@operation({200: WebhooksShape}, query=Query)
 @administrator_required
 def show_all(ticket: Ticket) -> Response:
     """The portal's webhooks; ``form_key=`` shows those of one form."""
-    found = webhooks.list_webhooks(ticket.portal_id, request.args.get("form_key"))
-    return jsonify({"webhooks": [webhook_json(listed) for listed in found]})
+    found = webhooks.list_webhooks(ticket.portal_id, read_query(Query).form_key)
+    return answer(WebhooksShape(webhooks=[_shape(listed) for listed in found]))
 
 
 @blueprint.post("")
+@operation({201: NewSecret}, body=WebhookBody, refuses=(InvalidRequest, NotFound))
 @administrator_required
 def add(ticket: Ticket) -> Response:
     """Add one to a form: 201 with the secret, which is shown this once."""
@@ -108,21 +156,24 @@ def add(ticket: Ticket) -> Response:
 
 
 @blueprint.get(f"/<{ID}:webhook_id>")
+@operation({200: WebhookShape})
 @administrator_required
 def show(ticket: Ticket, webhook_id: int) -> Response:
     """One webhook."""
-    return jsonify(webhook_json(webhooks.get(ticket.portal_id, webhook_id)))
+    return answer(_shape(webhooks.get(ticket.portal_id, webhook_id)))
 
 
 @blueprint.patch(f"/<{ID}:webhook_id>")
+@operation({200: WebhookShape}, body=ChangeBody, refuses=(InvalidRequest,))
 @administrator_required
 def change(ticket: Ticket, webhook_id: int) -> Response:
     """Change its address, or switch it on or off."""
     body = read_body(ChangeBody)
-    return jsonify(webhook_json(webhooks.change(ticket.portal_id, webhook_id, body.url, body.is_on)))
+    return answer(_shape(webhooks.change(ticket.portal_id, webhook_id, body.url, body.is_on)))
 
 
 @blueprint.delete(f"/<{ID}:webhook_id>")
+@operation({204: None})
 @administrator_required
 def remove(ticket: Ticket, webhook_id: int) -> tuple[str, int]:
     """Remove it."""
@@ -131,6 +182,7 @@ def remove(ticket: Ticket, webhook_id: int) -> tuple[str, int]:
 
 
 @blueprint.post(f"/<{ID}:webhook_id>/rotate")
+@operation({200: NewSecret})
 @administrator_required
 def rotate(ticket: Ticket, webhook_id: int) -> Response:
     """Make a new secret, shown this once; the old one signs too for 24 hours."""
@@ -138,22 +190,25 @@ def rotate(ticket: Ticket, webhook_id: int) -> Response:
 
 
 @blueprint.post(f"/<{ID}:webhook_id>/test")
+@operation({202: DeliveryShape}, refuses=(InvalidRequest,))
 @administrator_required
-def test(ticket: Ticket, webhook_id: int) -> tuple[Response, int]:
+def test(ticket: Ticket, webhook_id: int) -> Response:
     """Send a ping: 202, and its fate among the deliveries a moment later."""
-    return jsonify(delivery_json(webhooks.test(ticket.portal_id, webhook_id))), 202
+    return answer(_told(webhooks.test(ticket.portal_id, webhook_id)), 202)
 
 
 @blueprint.get(f"/<{ID}:webhook_id>/deliveries")
+@operation({200: DeliveriesShape})
 @administrator_required
 def deliveries(ticket: Ticket, webhook_id: int) -> Response:
     """The last 50, the newest first."""
     found = webhooks.list_deliveries(ticket.portal_id, webhook_id)
-    return jsonify({"deliveries": [delivery_json(delivery) for delivery in found]})
+    return answer(DeliveriesShape(deliveries=[_told(delivery) for delivery in found]))
 
 
 @blueprint.post(f"/deliveries/<{ID}:delivery_id>/redeliver")
+@operation({202: DeliveryShape})
 @administrator_required
-def redeliver(ticket: Ticket, delivery_id: int) -> tuple[Response, int]:
+def redeliver(ticket: Ticket, delivery_id: int) -> Response:
     """Tell the same once more: 202."""
-    return jsonify(delivery_json(webhooks.redeliver(ticket.portal_id, delivery_id))), 202
+    return answer(_told(webhooks.redeliver(ticket.portal_id, delivery_id)), 202)

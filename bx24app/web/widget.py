@@ -19,7 +19,7 @@ KEPT_SECONDS = 300
 DARK, LIGHT = "#1f2933", "#ffffff"
 
 
-@blueprint.get("/<form_key>/widget.js")
+@blueprint.get("/<key:form_key>/widget.js")
 def script(form_key: str) -> Response:
     """The widget with the form's values; one that takes no requests draws nothing on the website."""
     opened = forms.open_form(form_key)
@@ -28,7 +28,7 @@ def script(form_key: str) -> Response:
     return _kept(f"({SOURCE})({json.dumps(_values(opened.form))});\n", "text/javascript")
 
 
-@blueprint.get("/<form_key>/colours.css")
+@blueprint.get("/<key:form_key>/colours.css")
 def colours(form_key: str) -> Response:
     """The form's colour; a file of its own, for pages with a strict policy have no inline style."""
     form = forms.open_form(form_key).form
