@@ -4,7 +4,7 @@ BIN := .venv/bin
 CATALOGUES := $(wildcard bx24app/translations/*/LC_MESSAGES/messages.po)
 COMPILED := $(CATALOGUES:.po=.mo)
 
-.PHONY: venv demo test test-nobrowser check style types contracts lock browser translations
+.PHONY: venv bench demo test test-nobrowser check style types contracts lock browser translations
 
 venv: .venv/installed $(COMPILED)
 
@@ -30,6 +30,10 @@ test: venv browser
 
 test-nobrowser: venv
 	$(BIN)/python -m pytest -m "not browser"
+
+# The intake against a bare baseline; prints a table and writes benchmarks/results.json, in about six minutes.
+bench: venv
+	$(BIN)/python -m benchmarks
 
 style: venv
 	$(BIN)/ruff format --check .

@@ -181,7 +181,8 @@ class Callback(Base):
         self.decisions.append(Decision(rule=rule, inputs=kept, made_at=at))
 
     def accept(self, at: datetime) -> None:
-        """Take the request: due now it is queued, else it is scheduled."""
+        """Take the request: due now it is queued, else it is scheduled; ready to be inserted."""
+        self.id, self.version = self.id or uuid7(), 1
         self.state = State.SCHEDULED if self.due_at > at else State.QUEUED
         self.holds_number = self.state in IN_HAND
         self.decide("requested", at, user=self.requested_by, source=self.source)

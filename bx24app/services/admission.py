@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Table, delete, exists, false, or_, select
+from sqlalchemy import Table, bindparam, delete, exists, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, PublicNumberRefused, RateLimited, RuleRefused
 from bx24app.extensions import reading, writing
-from bx24app.models import Callback, DoNotCall, Form, Ghost, Portal, Source, SpentProof, utcnow
+from bx24app.models import Callback, DoNotCall, Form, Ghost, Portal, Source, SpentProof, Webhook, utcnow
 from bx24app.services import budgets, digests, limits
 from bx24app.services.budgets import Day
 from bx24app.services.cases import Case
@@ -30,6 +31,8 @@ class Admitted(StrEnum):
     """What a request that every rule lets pass is."""
 
     NEW = "new"
+    # The same, and webhooks of its form are to be told.
+    NEW_TOLD = "new_told"
     # Its number is held by another callback.
     IN_HAND = "in_hand"
     # It came before under the same key; nothing was taken again.
@@ -75,10 +78,10 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
 
     The caller rolls back then: nothing was taken.
     """
-    listed, in_hand, repeated = session.execute(_standing(case)).one()
-    if repeated:
+    standing = _standing(session, case)
+    if standing.repeated:
         return Admitted.REPEATED
-    if listed:
+    if standing.listed:
         raise listed_refusal(case)
     if not _spend(session, case):
         raise NotHuman("proof_unspent", None, {"given": "a proof or token that was used before"})
@@ -91,19 +94,44 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
     spent = _overspent(session, case, day)
     if spent is not None:
         raise BudgetExhausted("budget_money", None, spent)
-    return Admitted.IN_HAND if in_hand else Admitted.NEW
+    if standing.in_hand:
+        return Admitted.IN_HAND
+    return Admitted.NEW_TOLD if standing.told else Admitted.NEW
 
 
-def _standing(case: Case) -> Any:
-    portal_id = case.portal.id
-    listed = exists().where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == case.number_digest)
-    in_hand = exists().where(
-        Callback.portal_id == portal_id, Callback.to_number == case.typed.e164, Callback.holds_number
-    )
-    if case.key is None:
-        return select(listed, in_hand, false())
-    callback = exists().where(Callback.portal_id == portal_id, Callback.idempotency_key == case.key)
-    return select(listed, in_hand, or_(callback, exists().where(Ghost.idempotency_key == case.key)))
+# Written once: putting it together costs more than running it.
+_STANDING = select(
+    exists().where(DoNotCall.portal_id == bindparam("portal_id"), DoNotCall.number_digest == bindparam("digest")),
+    exists().where(
+        Callback.portal_id == bindparam("portal_id"), Callback.to_number == bindparam("number"), Callback.holds_number
+    ),
+    or_(
+        exists().where(Callback.portal_id == bindparam("portal_id"), Callback.idempotency_key == bindparam("key")),
+        exists().where(Ghost.idempotency_key == bindparam("key")),
+    ),
+    exists().where(Webhook.form_id == bindparam("form_id"), Webhook.is_on),
+)
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """Whether the number is listed or in hand, the request came before, and webhooks are told of the form."""
+
+    listed: bool
+    in_hand: bool
+    repeated: bool
+    told: bool
+
+
+def _standing(session: Session, case: Case) -> _Standing:
+    values = {
+        "portal_id": case.portal.id,
+        "form_id": case.form.id,
+        "digest": case.number_digest,
+        "number": case.typed.e164,
+        "key": case.key,
+    }
+    return _Standing(*map(bool, session.connection().execute(_STANDING, values).one()))
 
 
 def listed_refusal(case: Case) -> RuleRefused:
@@ -117,11 +145,15 @@ def _spend(session: Session, case: Case) -> bool:
     if case.shown is None:
         return True
     connection = session.connection()
-    table = cast("Table", SpentProof.__table__)
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
     values = {"digest": case.shown.digest, "expires_at": case.shown.expires_at}
-    statement = insert.values(**values).on_conflict_do_nothing().returning(table.c.digest)
-    return connection.execute(statement).scalar_one_or_none() is not None
+    return connection.execute(_spending(connection.dialect.name), values).scalar_one_or_none() is not None
+
+
+@cache
+def _spending(dialect: str) -> Any:
+    table = cast("Table", SpentProof.__table__)
+    statement = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    return statement.on_conflict_do_nothing().returning(table.c.digest)
 
 
 def _limited(bucket: Bucket) -> RateLimited:
@@ -154,7 +186,7 @@ class Look:
 
 def looks(session: Session, case: Case, buckets: list[Bucket]) -> Iterator[Look]:
     """Every rule of this module in order, for a trial."""
-    listed, _, _ = session.execute(_standing(case)).one()
+    listed = _standing(session, case).listed
     yield Look("do_not_call", {"number": case.masked} if listed else None, listed_refusal(case))
     yield Look("proof_unspent", None, NotHuman("proof_unspent"), in_trials=False)
     for bucket in buckets:

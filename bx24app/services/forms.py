@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from bx24app.errors import NotFound
@@ -203,20 +203,24 @@ class Open:
     portal: Portal
 
 
+# Written once: putting it together costs more than running it.
+_OPEN = select(Form, Portal).join(Portal, Portal.id == Form.portal_id).where(Form.removed_at.is_(None))
+_BY_KEY, _BY_ID = _OPEN.where(Form.key == bindparam("wanted")), _OPEN.where(Form.id == bindparam("wanted"))
+
+
 def open_form(key: str) -> Open:
     """The form of a public address, whatever its state; raises ``NotFound``."""
-    return _open(Form.key == key)
+    return _open(_BY_KEY, key)
 
 
 def open_by_id(form_id: int) -> Open:
     """The same for a form whose key or trial names it; raises ``NotFound``."""
-    return _open(Form.id == form_id)
+    return _open(_BY_ID, form_id)
 
 
-def _open(wanted: ColumnElement[bool]) -> Open:
-    query = select(Form, Portal).join(Portal, Portal.id == Form.portal_id)
+def _open(query: Select[Form, Portal], wanted: str | int) -> Open:
     with reading() as session:
-        row = session.execute(query.where(wanted, Form.removed_at.is_(None))).one_or_none()
+        row = session.execute(query, {"wanted": wanted}).one_or_none()
     if row is None:
         raise NotFound
     return Open(row[0], row[1])

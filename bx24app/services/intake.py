@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bx24app.errors import IdempotencyKeyReused, RuleRefused
-from bx24app.extensions import reading, writing
-from bx24app.models import Callback, Ghost, State, utcnow
+from bx24app.extensions import insert_row, reading, writing
+from bx24app.models import Callback, Ghost, State, WebsiteRequest, utcnow
 from bx24app.services import admission, callbacks, defence, do_not_call, proofs, refusals, waking
 from bx24app.services.admission import Admitted
 from bx24app.services.cases import Case
@@ -119,9 +119,12 @@ def _take(request: Request) -> Taken:
     defence.judge(request.case)
     buckets = admission.buckets_of(request.case)
     for _ in range(TRIES):
+        # Before the transaction, which on SQLite keeps every other writer waiting.
+        callback = callback_of(request)
+        what_came = beside(request, callback)
         try:
             with writing() as session:
-                taken = _store(session, request, buckets)
+                taken = _store(session, request, buckets, (callback, what_came))
         except IntegrityError:
             continue
         taken = taken or _earlier(request)
@@ -131,16 +134,17 @@ def _take(request: Request) -> Taken:
     raise RuntimeError("requests for one number never stopped meeting")
 
 
-def _store(session: Session, request: Request, buckets: list[Bucket]) -> Taken | None:
+def _store(
+    session: Session, request: Request, buckets: list[Bucket], new: tuple[Callback, WebsiteRequest]
+) -> Taken | None:
     admitted = admission.take(session, request.case, buckets)
     if admitted == Admitted.REPEATED:
         return None
     if admitted == Admitted.IN_HAND:
         return _store_ghost(session, request)
-    callback = callback_of(request)
-    callbacks.accept(session, callback)
-    session.add(beside(request, callback))
-    session.flush()
+    callback, what_came = new
+    callbacks.accept(session, callback, told=admitted == Admitted.NEW_TOLD)
+    insert_row(session, what_came)
     return Taken(callback.id, callback.state, callback.due_at)
 
 

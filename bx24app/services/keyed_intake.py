@@ -8,8 +8,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bx24app.errors import DuplicateOpenCallback, IdempotencyKeyReused, RuleRefused, UnknownLine, UnknownVoice
-from bx24app.extensions import reading, writing
-from bx24app.models import Callback, Source, utcnow
+from bx24app.extensions import insert_row, reading, writing
+from bx24app.models import Callback, Source, WebsiteRequest, utcnow
 from bx24app.services import admission, callbacks, defence, forms, refusals, texts, waking
 from bx24app.services.admission import Admitted
 from bx24app.services.callback_lists import whole
@@ -110,9 +110,12 @@ def _take(request: Request) -> Accepted:
     defence.judge(request.case, has_line=request.line is not None)
     buckets = admission.buckets_of(request.case)
     for _ in range(TRIES):
+        # Before the transaction, which on SQLite keeps every other writer waiting.
+        callback = callback_of(request)
+        what_came = beside(request, callback)
         try:
             with writing() as session:
-                accepted = _store(session, request, buckets)
+                accepted = _store(session, request, buckets, (callback, what_came))
         except IntegrityError:
             continue
         accepted = accepted or _earlier(request)
@@ -122,7 +125,9 @@ def _take(request: Request) -> Accepted:
     raise RuntimeError("requests for one number never stopped meeting")
 
 
-def _store(session: Session, request: Request, buckets: list[Bucket]) -> Accepted | None:
+def _store(
+    session: Session, request: Request, buckets: list[Bucket], new: tuple[Callback, WebsiteRequest]
+) -> Accepted | None:
     case = request.case
     admitted = admission.take(session, case, buckets)
     if admitted == Admitted.REPEATED:
@@ -131,7 +136,7 @@ def _store(session: Session, request: Request, buckets: list[Bucket]) -> Accepte
         held = select(Callback).where(Callback.portal_id == case.portal.id, Callback.to_number == case.typed.e164)
         callback = session.scalars(held.where(Callback.holds_number)).one()
         raise DuplicateOpenCallback(callback.id if callback.form_id == case.form.id else None)
-    callback = callback_of(request)
-    callbacks.accept(session, callback)
-    session.add(beside(request, callback))
+    callback, what_came = new
+    callbacks.accept(session, callback, told=admitted == Admitted.NEW_TOLD)
+    insert_row(session, what_came)
     return Accepted(callback)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
+from uuid6 import uuid7
+
 from bx24app.models import Callback, Ghost, WebsiteRequest
 from bx24app.services import forms, texts
 from bx24app.services.cases import Case
@@ -76,6 +78,7 @@ def callback_of(request: Request) -> Callback:
     line = request.line or forms.line_of(case.form, case.portal)
     assert line is not None, "the rule `line` holds"
     return Callback(
+        id=uuid7(),
         portal_id=case.portal.id,
         to_number=case.typed.e164,
         line_id=line[0],
