@@ -4,7 +4,10 @@ BIN := .venv/bin
 CATALOGUES := $(wildcard bx24app/translations/*/LC_MESSAGES/messages.po)
 COMPILED := $(CATALOGUES:.po=.mo)
 
-.PHONY: venv bench demo test test-nobrowser check style types contracts lock browser translations
+# Thousands of schedules of the fault test (docs/testing.md); SEEDS=1-10000 by default.
+SEEDS ?= 1-10000
+
+.PHONY: venv demo bench test test-nobrowser soak check style types contracts lock browser translations
 
 venv: .venv/installed $(COMPILED)
 
@@ -34,6 +37,10 @@ test-nobrowser: venv
 # The intake against a bare baseline; prints a table and writes benchmarks/results.json, in about six minutes.
 bench: venv
 	$(BIN)/python -m benchmarks
+
+soak: venv
+	$(BIN)/python -m tests.faults --database sqlite --seeds $(SEEDS) --minutes 120
+	$(BIN)/python -m tests.faults --database postgresql --seeds $(SEEDS) --minutes 120
 
 style: venv
 	$(BIN)/ruff format --check .

@@ -1,0 +1,1 @@
+"""Measurements against a baseline or the platform's limits; nothing here is part of the app."""

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.fake_bitrix24 import FakeApp, FakePortal, FakeUser, LaunchPost
+from tests.remembered import remember
 
 CUSTOMER = "+4930901820"
 
@@ -54,7 +55,7 @@ class Actor:
 
     def _keep_ticket(self, response: TestResponse) -> None:
         found = re.search(r'name="bx24app-ticket" content="([^"]+)"', response.text)
-        self.ticket = found[1] if found else ""
+        self.ticket = remember(found[1]) if found else ""
 
     def asks(self, method: str, path: str, json: object = None, **headers: str) -> TestResponse:
         sent = {"Authorization": f"Bearer {self.ticket}"} | {

@@ -27,20 +27,29 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def _is_complaint(message: ConsoleMessage) -> bool:
-    # Chromium notes every refusal (403, 409, 422) as a resource that failed: that is its answer, no mistake.
-    refused = any(f"status of {status}" in message.text for status in (403, 409, 422))
-    return message.type in ("error", "warning") and not refused
+REFUSALS = (400, 403, 409, 422, 429)
+
+
+def _is_complaint(message: ConsoleMessage, refusals: tuple[int, ...]) -> bool:
+    # Chromium notes every refusal as a resource that failed: that is its answer, no mistake.
+    refused = any(f"status of {status}" in message.text for status in refusals)
+    # So it notes a connection that a test has cut.
+    cut = "net::ERR_CONNECTION_RESET" in message.text
+    return message.type in ("error", "warning") and not (refused or cut)
 
 
 @contextmanager
-def watched_page(browser: Browser, viewport: ViewportSize) -> Iterator[Page]:
+def watched_page(
+    browser: Browser, viewport: ViewportSize, refusals: tuple[int, ...] = REFUSALS, *, javascript: bool = True
+) -> Iterator[Page]:
     """A page in a fresh profile; any console error or page error fails the test at the end."""
-    context = browser.new_context(viewport=viewport, locale="en-GB", timezone_id="Europe/Berlin")
+    context = browser.new_context(
+        viewport=viewport, locale="en-GB", timezone_id="Europe/Berlin", java_script_enabled=javascript
+    )
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
-    page.on("console", lambda m: complaints.append(m.text) if _is_complaint(m) else None)
+    page.on("console", lambda m: complaints.append(m.text) if _is_complaint(m, refusals) else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     context.close()

@@ -20,13 +20,28 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from bx24app import create_app
 from bx24app.extensions import db
 from bx24app.worker import Worker
-from tests import browser, database
+from tests import browser, database, leaks
 from tests.actors import Actor
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+from tests.fuzzing import SEED
 
+# Hooks: a test that leaks a secret fails.
+from tests.leaks import pytest_runtest_makereport, pytest_runtest_setup, pytest_sessionfinish
+from tests.remembered import MADE, remember
+
+__all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish"]
+
+# Fixtures of website forms stand with their people.
+pytest_plugins = ["tests.websites"]
 SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
 LIFE_CYCLE = ("ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL", "ONAPPPAYMENT")
 LOOPBACK = ("127.", "::1", "localhost")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what a run can be repeated with, and what was looked for."""
+    terminalreporter.write_line(f"FUZZ_SEED={SEED}")
+    leaks.pytest_terminal_summary(terminalreporter, config)
 
 
 @pytest.fixture(autouse=True)
@@ -44,15 +59,15 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def encryption_key() -> str:
     """A fresh key for ``ENCRYPTION_KEYS``."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return remember(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
 
 def plain_environ() -> dict[str, str]:
     """Complete settings with fresh secrets, every one of them a canary."""
     return {
         "BX24APP_CLIENT_ID": f"app.{secrets.token_hex(7)}.12345678",
-        "BX24APP_CLIENT_SECRET": f"canary-{secrets.token_urlsafe(30)}",
-        "BX24APP_SECRET_KEY": f"canary-{secrets.token_urlsafe(40)}",
+        "BX24APP_CLIENT_SECRET": remember(f"canary-{secrets.token_urlsafe(30)}"),
+        "BX24APP_SECRET_KEY": remember(f"canary-{secrets.token_urlsafe(40)}"),
         "BX24APP_ENCRYPTION_KEYS": encryption_key(),
         "BX24APP_ALLOW_INSECURE_PORTALS": "true",
         "BX24APP_PUBLIC_URL": "http://127.0.0.1:1",
@@ -81,13 +96,16 @@ def postgres_database(postgres: URL) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A migrated, empty database; whoever asks for it runs on both kinds."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated, empty database; whoever asks for it runs on both kinds. It must hold no secret afterwards."""
     if request.param == "sqlite":
-        return database.copy_database(request.getfixturevalue("sqlite_template"), tmp_path / "test.db")
-    url: str = request.getfixturevalue("postgres_database")
-    database.empty_tables(url)
-    return url
+        url = database.copy_database(request.getfixturevalue("sqlite_template"), tmp_path / "test.db")
+    else:
+        url = request.getfixturevalue("postgres_database")
+        database.empty_tables(url)
+    made = len(MADE)
+    yield url
+    leaks.check_database(url, MADE[made:])
 
 
 @pytest.fixture

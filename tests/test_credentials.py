@@ -51,7 +51,7 @@ def asks_lines(actor: Actor) -> dict[str, Any]:
 
 def process(app: Flask) -> None:
     with app.app_context():
-        claim = claiming.claim()
+        claim = next(iter(claiming.claim_due()), None)
         assert claim is not None
         dialling.process(claim)
 

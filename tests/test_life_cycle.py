@@ -92,11 +92,14 @@ class TestUninstalling:
         late = portal.uninstall(application)
         portal.cloud.clock.advance(5)
         administrator.installs()
+        # The reinstallation has the same token, so that only the time tells.
         portal.bindings_of(application.client_id).application_token = token
+        administrator.opens()
         change(app, installed_at=utcnow() + timedelta(seconds=5))
         portal.events.resume()
         portal.events.wait_until_idle()
         assert late is not None
+        assert late.status == 200
         with app.app_context():
             assert life_cycle.confirm_removals() == 0
         assert "credential" in filled_tables(app)
@@ -221,24 +224,41 @@ class TestUpdating:
             assert life_cycle.bind_again() == 1
         assert bound_events(portal, application) == list(manifest().events)
 
-    def test_an_opening_with_another_token_heals_it(
-        self, app: Flask, manager: Actor, portal: FakePortal, application: FakeApp
+    @pytest.mark.parametrize(("opens", "status"), [("administrator", 200), ("manager", 403)])
+    def test_an_administrators_opening_with_another_token_heals_it_and_nobody_elses_does(
+        self,
+        administrator: Actor,
+        manager: Actor,
+        portal: FakePortal,
+        application: FakeApp,
+        opens: str,
+        status: int,
     ) -> None:
         portal.bindings_of(application.client_id).application_token = "a" * 32
-        manager.opens()
+        {"administrator": administrator, "manager": manager}[opens].opens()
         portal.send_event(application, "ONCRMLEADADD", {})
         portal.events.wait_until_idle()
-        assert portal.events.deliveries[-1].status == 200
+        assert portal.events.deliveries[-1].status == status
 
-    def test_an_event_with_another_token_heals_it_when_its_access_token_proves_it(
-        self, app: Flask, manager: Actor, portal: FakePortal, application: FakeApp
+    @pytest.mark.parametrize(("owner", "statuses"), [(1, [200, 200]), (2, [403, 403])])
+    def test_an_event_with_another_token_heals_it_when_an_administrators_access_token_proves_it(
+        self, manager: Actor, portal: FakePortal, application: FakeApp, owner: int, statuses: list[int]
     ) -> None:
         portal.bindings_of(application.client_id).application_token = "b" * 32
-        token = portal.cloud.registry.issue(application.client_id, portal.member_id, 1)
+        token = portal.cloud.registry.issue(application.client_id, portal.member_id, owner)
         portal.send_event(application, "ONCRMLEADADD", {}, access_token=token.access)
         portal.send_event(application, "ONCRMLEADADD", {})
         portal.events.wait_until_idle()
-        assert [delivery.status for delivery in portal.events.deliveries[-2:]] == [200, 200]
+        assert [delivery.status for delivery in portal.events.deliveries[-2:]] == statuses
+
+    def test_an_employees_token_announces_no_update(
+        self, app: Flask, manager: Actor, portal: FakePortal, application: FakeApp
+    ) -> None:
+        token = portal.cloud.registry.issue(application.client_id, portal.member_id, portal.manager.id)
+        forged = {"application_token": "c" * 32, "access_token": token.access}
+        portal.send_event(application, "ONAPPUPDATE", {"VERSION": 2}, **forged)
+        portal.events.wait_until_idle()
+        assert portal.events.deliveries[-1].status == 403
 
 
 class TestPaying:

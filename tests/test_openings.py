@@ -272,3 +272,14 @@ def test_static_files_may_be_kept_for_ever(manager: Actor) -> None:
     with manager.client.get(found[1]) as response:
         assert "immutable" in response.headers["Cache-Control"]
         assert "max-age=31536000" in response.headers["Cache-Control"]
+
+
+def test_names_that_no_database_keeps_are_kept_without_it(manager: Actor, portal: FakePortal) -> None:
+    portal.manager.name = "Max\0imilian"
+    portal.lines["reg150907"].name = "Sales\0 line"
+    manager.asks("GET", "/lines?refresh=1")
+    assert manager.opens().status_code == 200
+    assert manager.requests_callback().status_code == 201
+    page = manager.opens().text
+    assert "Maximilian" in page
+    assert "Sales line" in page

@@ -149,6 +149,8 @@ def test_a_malformed_event_is_refused(change: dict[str, str]) -> None:
         {"COST": "NaN"},
         {"COST": "1e99"},
         {"USER_ID": "me"},
+        {"USER_ID": "9223372036854775808"},
+        {"PORTAL_USER_ID": "-1"},
     ],
 )
 def test_malformed_event_data_is_refused(change: dict[str, str]) -> None:

@@ -6,15 +6,14 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, inspect, text
 
 from bx24app.bitrix24.authorization import AuthorizationServer
 from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.worker import Worker
+from tests import leaks
 from tests.actors import Actor, post_frame
 from tests.conftest import Eventually
 from tests.database import ROOT
@@ -32,22 +31,6 @@ def secrets_of(fake: FakeBitrix24, environ: dict[str, str]) -> list[str]:
     ]
     names = ("CLIENT_SECRET", "SECRET_KEY", "ENCRYPTION_KEYS")
     return tokens + applications + [environ[f"BX24APP_{name}"] for name in names]
-
-
-def database_text(url: str) -> str:
-    """Everything that the database holds, and for SQLite every byte of its files."""
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        dump = [
-            str(row)
-            for table in inspect(engine).get_table_names()
-            for row in connection.execute(text(f'SELECT * FROM "{table}"'))
-        ]
-    engine.dispose()
-    if url.startswith("sqlite:///"):
-        path = Path(url.removeprefix("sqlite:///"))
-        dump += [file.read_bytes().decode("latin-1") for file in path.parent.glob(f"{path.name}*")]
-    return "\n".join(dump)
 
 
 @pytest.fixture
@@ -85,15 +68,15 @@ def test_no_secret_is_in_the_database_the_logs_or_a_page(
     pages += [manager.asks("GET", "/callbacks").text, administrator.asks("GET", "/settings").text]
     worker.stop()
     found = {
-        "database": database_text(environ["BX24APP_DATABASE_URL"]),
+        "database": str(leaks.database_content(environ["BX24APP_DATABASE_URL"])),
         "logs": everything_logged.text + "".join(capfd.readouterr()),
         "pages": "\n".join(pages),
     }
     assert "dialled" in found["logs"]
     known = secrets_of(fake, environ)
     assert len(known) > 12
-    leaks = {place: [secret for secret in known if secret in content] for place, content in found.items()}
-    assert leaks == {"database": [], "logs": [], "pages": []}
+    leaked = {place: [secret for secret in known if secret in content] for place, content in found.items()}
+    assert leaked == {"database": [], "logs": [], "pages": []}
     assert "4930901820" not in found["logs"]
 
 

@@ -33,9 +33,9 @@ STEPS: dict[str, str] = {
     "scheduled": "scheduled queued cancelled expired failed",
     "queued": "scheduled dialling cancelled expired failed started answered completed missed",
     "dialling": "scheduled queued started completed failed unknown",
-    "started": "answered completed missed",
-    "answered": "completed missed",
-    "unknown": "queued started answered completed missed",
+    "started": "scheduled answered completed missed",
+    "answered": "scheduled completed missed",
+    "unknown": "scheduled queued started answered completed missed",
     "failed": "started answered completed missed",
     "completed": "",
     "missed": "",
@@ -51,7 +51,7 @@ def test_every_pair_of_states_is_decided(old: State, new: State) -> None:
 
 METHODS: list[tuple[str, State, Callable[[Callback, Attempt], object]]] = [
     ("queue", State.QUEUED, lambda c, a: c.queue(NOW)),
-    ("fence", State.DIALLING, lambda c, a: c.fence(NOW, LATER)),
+    ("fence", State.DIALLING, lambda c, a: c.fence(NOW, LATER, "digest", None)),
     ("start", State.STARTED, lambda c, a: c.start(a, "callback.1", NOW)),
     ("hand_over", State.COMPLETED, lambda c, a: c.hand_over(a, NOW)),
     ("refuse", State.FAILED, lambda c, a: c.refuse(a, NOW, "portal_refused", "no")),

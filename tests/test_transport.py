@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from bx24app.bitrix24.authorization import AuthorizationServer
 from bx24app.bitrix24.client import Portals
 from bx24app.bitrix24.errors import AddressForbidden, Bitrix24Error, NotSent, NoUsableAnswer
 from bx24app.bitrix24.transport import AddressPolicy
+from tests.canary import canary
 
 PUBLIC = AddressPolicy()
 INSECURE = AddressPolicy(allow_insecure=True)
@@ -180,6 +182,8 @@ def test_a_connection_that_breaks_after_sending_may_have_been_executed(listener:
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", "unreadable"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xfe{}", "unreadable"),
         (b"not http at all\r\n\r\n", "reset"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000, "unreadable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"9" * 5000, "unreadable"),
     ],
 )
 def test_an_answer_that_says_nothing_is_told_apart(answer: bytes, code: str) -> None:
@@ -190,9 +194,34 @@ def test_an_answer_that_says_nothing_is_told_apart(answer: bytes, code: str) -> 
     assert caught.value.code == code
 
 
+def test_what_no_database_keeps_is_taken_out_of_an_answer() -> None:
+    body = rb'{"result": {"a\u0000": ["b\ud800", {"c": "\u0000\ud83d\ude00"}]}}'
+    listener = Listener(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    result = Portals(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+    listener.close()
+    assert result == {"a": ["b", {"c": "\N{GRINNING FACE}"}]}
+
+
 def test_an_endless_answer_is_cut_off() -> None:
-    huge = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + b" " * 20_000_000
-    listener = Listener(huge)
+    body = b'{"result": "' + b"x" * 20_000_000 + b'"}'
+    listener = Listener(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     with pytest.raises(NoUsableAnswer):
         Portals(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+    listener.close()
+
+
+def test_a_proxy_of_the_environment_hears_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"result": {"a":1}}'
+    listener = Listener(answer)
+    with canary() as proxy:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+            monkeypatch.setenv(name.upper(), proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        url = f"http://127.0.0.1:{listener.port}"
+        assert Portals(INSECURE).client(f"{url}/rest/", "t").invoke("profile") == {"a": 1}
+        for ask in (AuthorizationServer(url, "app.1", "s").app_info, AuthorizationServer(url, "app.1", "s").renew):
+            with pytest.raises(NoUsableAnswer):
+                ask("t")
+    assert listener.connections == 3
     listener.close()

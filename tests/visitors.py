@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -24,7 +25,7 @@ def solved(challenge: dict[str, Any]) -> str:
     return altcha.Payload(read, solution).to_base64()
 
 
-@dataclass
+@dataclass(eq=False)
 class Visitor:
     """Somebody with a form open in a browser with JavaScript, unless they have none."""
 
@@ -38,11 +39,19 @@ class Visitor:
     def _sent(self) -> dict[str, str]:
         return {"Origin": self.origin, "Accept-Language": self.language, **self.headers}
 
-    def works(self) -> str:
+    def works(self, seconds_ago: float = 5) -> str:
         """Fetch a challenge some seconds ago and solve it."""
-        with time_machine.travel(utcnow() - timedelta(seconds=5), tick=False):
+        with time_machine.travel(utcnow() - timedelta(seconds=seconds_ago), tick=False):
             response = self.client.get(f"/w/{self.form_key}/challenge")
         return solved(json_of(response))
+
+    def opens(self, seconds_ago: float = 5) -> str:
+        """Open the hosted form some seconds ago; returns its timed token."""
+        with time_machine.travel(utcnow() - timedelta(seconds=seconds_ago), tick=False):
+            page = self.client.get(f"/w/{self.form_key}", headers={"Accept": "text/html"})
+        found = re.search(r'name="token" value="([^"]+)"', page.text)
+        assert found is not None, page.text
+        return found[1]
 
     def asks(self, number: str = CUSTOMER, **body: Any) -> TestResponse:
         """Send the form; every request is a new one unless ``idempotency_key`` says otherwise."""

@@ -1,6 +1,7 @@
 """Reading what a Bitrix24 server answers: a result, or a typed error."""
 
 import json
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ from bx24app.bitrix24.transport import failure_of
 Json = Any
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
+# What no database keeps: escapes can bring it into a text.
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -29,6 +32,14 @@ def _read_body(response: requests.Response) -> bytes:
     return body
 
 
+def _storable(value: Json) -> Json:
+    if isinstance(value, str):
+        return UNSTORABLE.sub("", value)
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return [_storable(item) for item in value] if isinstance(value, list) else value
+
+
 def read_answer(response: requests.Response) -> dict[str, Json]:
     """Take the JSON object of an answer.
 
@@ -37,8 +48,8 @@ def read_answer(response: requests.Response) -> dict[str, Json]:
     if response.status_code in REDIRECTS:
         raise Moved(urlsplit(response.headers.get("Location", "")).netloc)
     try:
-        answer = json.loads(_read_body(response))
-    except ValueError:
+        answer = _storable(json.loads(_read_body(response)))
+    except (ValueError, RecursionError):
         raise NoUsableAnswer("unreadable") from None
     if not isinstance(answer, dict):
         raise NoUsableAnswer("unreadable")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import requests
@@ -18,6 +19,7 @@ READ_TIMEOUT = (5.0, 15.0)
 # The platform cuts a request after 60 s: only a later silence says nothing more.
 DIAL_TIMEOUT = (5.0, 65.0)
 MAX_BATCH = 50
+LAST_SECOND = 2**33
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,15 @@ class BatchAnswer:
 class Portals:
     """Makes clients for portals; holds the process's one pool of kept-alive connections."""
 
-    def __init__(self, policy: AddressPolicy) -> None:
+    def __init__(self, policy: AddressPolicy, dial_timeout: tuple[float, float] = DIAL_TIMEOUT) -> None:
         self.policy = policy
+        self._dial_timeout = dial_timeout
         self._adapter = PortalAdapter(policy)
 
     def client(self, client_endpoint: str, access_token: str) -> "PortalClient":
         """A client for a confirmed address; raises ``AddressForbidden``."""
         self.policy.check(client_endpoint)
-        return PortalClient(client_endpoint, access_token, self._adapter)
+        return PortalClient(client_endpoint, access_token, self._adapter, READ_TIMEOUT)
 
     @contextmanager
     def dialler(self, client_endpoint: str, access_token: str) -> Iterator["PortalClient"]:
@@ -57,7 +60,7 @@ class Portals:
         self.policy.check(client_endpoint)
         adapter = PortalAdapter(self.policy, pool_size=1)
         try:
-            yield PortalClient(client_endpoint, access_token, adapter, DIAL_TIMEOUT)
+            yield PortalClient(client_endpoint, access_token, adapter, self._dial_timeout)
         finally:
             adapter.close()
 
@@ -70,7 +73,7 @@ class PortalClient:
         client_endpoint: str,
         access_token: str,
         adapter: PortalAdapter,
-        timeout: tuple[float, float] = READ_TIMEOUT,
+        timeout: tuple[float, float],
     ) -> None:
         self._endpoint = client_endpoint.rstrip("/") + "/"
         self._timeout = timeout
@@ -79,6 +82,8 @@ class PortalClient:
         self._session.trust_env = False
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
+        # When the platform forgets the working time of the method called last (docs: limits.md).
+        self.operating_reset_at: datetime | None = None
 
     def invoke(self, method: str, parameters: Mapping[str, Json] | None = None) -> Json:
         """Call a REST method and return its ``result``; raises ``Bitrix24Error``."""
@@ -96,6 +101,7 @@ class PortalClient:
         answer = read_answer(response)
         if "result" not in answer:
             raise NoUsableAnswer("unreadable")
+        self.operating_reset_at = _reset_at(answer.get("time"))
         return answer["result"]
 
     def batch(self, commands: Mapping[str, tuple[str, Mapping[str, str | int]]]) -> BatchAnswer:
@@ -113,6 +119,14 @@ class PortalClient:
             results=as_object(answer.get("result", [])),
             errors={name: _part_error(error) for name, error in errors.items()},
         )
+
+
+def _reset_at(times: Json) -> datetime | None:
+    """``operating_reset_at``, seconds since 1970; absent on older portals."""
+    told = times.get("operating_reset_at") if isinstance(times, dict) else None
+    if not isinstance(told, int | float) or not 0 < told < LAST_SECOND:
+        return None
+    return datetime.fromtimestamp(told, UTC)
 
 
 def _part_error(error: Json) -> Refused | NoUsableAnswer:

@@ -7,6 +7,7 @@ from requests import Response
 from requests_oauthlib import OAuth2Session
 
 from bx24app.bitrix24.answers import read_answer
+from bx24app.bitrix24.errors import NoUsableAnswer
 
 Headers = dict[str, str]
 
@@ -27,6 +28,8 @@ def _complete_token_answer(response: Response) -> Response:
     Errors leave here as ours, typed by code: oauthlib would tell them apart by classes of the standard.
     """
     answer = read_answer(response)
+    if not answer.get("access_token") or not str(answer.get("expires_in")).isdecimal():
+        raise NoUsableAnswer("unreadable")  # The library would stumble over it.
     answer["token_type"] = "Bearer"  # noqa: S105  The kind of a token, not a token.
     answer["scope"] = str(answer.get("scope") or "").replace(",", " ")
     response._content = json.dumps(answer).encode()

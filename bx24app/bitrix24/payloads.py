@@ -19,6 +19,7 @@ UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
 KEY = re.compile(r"^(?P<head>[A-Za-z_]\w{0,63})(?P<rest>(?:\[\w{1,64}\]){0,3})$")
 
 MemberId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
+UserId = Annotated[int, Field(ge=0, lt=2**31)]
 Token = Annotated[str, Field(max_length=512, pattern=r"^[\w.~+/=-]*$", repr=False)]
 
 
@@ -99,8 +100,8 @@ class CallEvent(BaseModel):
     ACCOUNT_SEARCH_ID: Annotated[str, Field(max_length=255)] = ""
     PORTAL_NUMBER: Annotated[str, Field(max_length=255)] = ""
     PHONE_NUMBER: Annotated[str, Field(max_length=64, repr=False)] = ""
-    USER_ID: int | None = None
-    PORTAL_USER_ID: int | None = None
+    USER_ID: UserId | None = None
+    PORTAL_USER_ID: UserId | None = None
     CALL_DURATION: Annotated[int, Field(ge=0, le=10**7)] | None = None
     CALL_START_DATE: datetime | None = None
     COST: Annotated[Decimal, Field(ge=0, le=10**7)] | None = None

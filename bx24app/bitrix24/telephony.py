@@ -1,6 +1,12 @@
 """Lines, voices and the one method that dials (docs: api-reference/telephony/voximplant)."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bx24app.bitrix24.answers import Json, as_object
 from bx24app.bitrix24.client import PortalClient
@@ -8,13 +14,18 @@ from bx24app.bitrix24.errors import NoUsableAnswer
 
 CALLBACK = 4
 SUCCESS = "200"
+HISTORY_PAGE = 50
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The portal took the callback; ``call_id`` is None when another telephony app was given it."""
+    """The portal took the callback; ``call_id`` is None when another telephony app was given it.
+
+    ``operating_reset_at``: when the platform forgets how long the method has worked, if it said so.
+    """
 
     call_id: str | None
+    operating_reset_at: datetime | None = None
 
 
 def _names(value: Json) -> dict[str, str]:
@@ -37,6 +48,12 @@ def callback_parameters(line_id: str, number: str, text: str, voice_id: str | No
     return parameters | ({"VOICE": voice_id} if voice_id else {})
 
 
+def start_callback(client: PortalClient, parameters: dict[str, str]) -> Accepted:
+    """Ring the line, then the number; calling it twice rings twice. Raises ``Bitrix24Error``."""
+    accepted = read_accepted(client.invoke("voximplant.callback.start", parameters))
+    return replace(accepted, operating_reset_at=client.operating_reset_at)
+
+
 def read_accepted(result: Json) -> Accepted:
     """Read the result of ``voximplant.callback.start``; raises ``NoUsableAnswer`` for anything but an acceptance."""
     if not isinstance(result, dict) or result.get("RESULT") is not True or "CALL_ID" not in result:
@@ -45,3 +62,82 @@ def read_accepted(result: Json) -> Accepted:
     if call_id is not None and not (isinstance(call_id, str) and call_id):
         raise NoUsableAnswer("unreadable")
     return Accepted(call_id)
+
+
+def _blank_is_none(value: object) -> object:
+    return None if value in ("", None, False) else value
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int | float | Decimal) else value or ""
+
+
+def _moment(value: object) -> object:
+    """A time without a zone, or no time at all, says nothing: portals live in zones of their own."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+Text = Annotated[str, BeforeValidator(_as_text), Field(max_length=255)]
+
+
+class HistoryRow(BaseModel):
+    """A row of the call history (docs: api-reference/telephony/voximplant/voximplant-statistic-get.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    ID: Annotated[int, Field(gt=0, lt=2**62)]
+    CALL_ID: Annotated[Text, Field(min_length=1)]
+    CALL_TYPE: int = CALLBACK
+    PORTAL_NUMBER: Text = ""
+    PHONE_NUMBER: Annotated[str, BeforeValidator(_as_text), Field(max_length=64, repr=False)] = ""
+    PORTAL_USER_ID: Annotated[int | None, BeforeValidator(_blank_is_none), Field(ge=0, lt=2**31)] = None
+    CALL_DURATION: Annotated[int | None, BeforeValidator(_blank_is_none), Field(ge=0, le=10**7)] = None
+    CALL_START_DATE: Annotated[datetime | None, BeforeValidator(_moment)] = None
+    COST: Annotated[Decimal | None, BeforeValidator(_blank_is_none), Field(ge=0, le=10**7)] = None
+    COST_CURRENCY: Annotated[str, BeforeValidator(_as_text), Field(max_length=16)] = ""
+    CALL_FAILED_CODE: Annotated[str, BeforeValidator(_as_text), Field(max_length=32)] = ""
+    CALL_FAILED_REASON: Text = ""
+    REDIAL_ATTEMPT: Annotated[int | None, BeforeValidator(_blank_is_none)] = None
+
+
+@dataclass(frozen=True)
+class HistoryPage:
+    """Rows of callbacks as one request listed them; ``last_id`` is the greatest id seen, also of unreadable rows."""
+
+    rows: tuple[HistoryRow, ...]
+    last_id: int
+    is_full: bool
+
+
+def read_history(client: PortalClient, after: int | None) -> HistoryPage:
+    """Read the rows of callbacks after an id, the oldest first; without an id the newest ones.
+
+    Needs the right to see call statistics. Rows that cannot be read are left out. Raises ``Bitrix24Error``.
+    """
+    wanted: dict[str, Json] = {"CALL_TYPE": CALLBACK} | ({} if after is None else {">ID": after})
+    order = "DESC" if after is None else "ASC"
+    listed = client.invoke("voximplant.statistic.get", {"FILTER": wanted, "SORT": "ID", "ORDER": order})
+    if not isinstance(listed, list):
+        raise NoUsableAnswer("unreadable")
+    rows = tuple(_history_rows(listed))
+    ids = [id for id in map(_id_of, listed) if id is not None]
+    return HistoryPage(rows, max(ids, default=after or 0), len(listed) >= HISTORY_PAGE and after is not None)
+
+
+def _history_rows(listed: list[Json]) -> Iterator[HistoryRow]:
+    for fields in listed[: HISTORY_PAGE * 4]:
+        try:
+            row = HistoryRow.model_validate(fields)
+        except ValidationError:
+            continue
+        if row.CALL_TYPE == CALLBACK:
+            yield row
+
+
+def _id_of(fields: Json) -> int | None:
+    text = str(fields.get("ID", "")) if isinstance(fields, dict) else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < len(str(2**62)) else None

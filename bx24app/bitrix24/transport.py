@@ -39,11 +39,23 @@ class AddressPolicy:
         return public or any(ip in network for network in self.private_networks)
 
     def check(self, url: str) -> None:
-        """Refuse an address by its looks; the resolved one is checked when connecting. Raises ``AddressForbidden``."""
-        parts = urlsplit(url)
+        """Refuse an address by its looks; a resolved name is checked when connecting. Raises ``AddressForbidden``."""
         schemes = {"https", "http"} if self.allow_insecure else {"https"}
-        if parts.scheme not in schemes or not parts.hostname or parts.username or parts.password:
+        try:
+            parts = urlsplit(url)
+            plain = parts.scheme in schemes and parts.hostname and not parts.username and not parts.password
+        except ValueError:
+            plain = False
+        if not plain or not self._permits_literal(parts.hostname or ""):
             raise AddressForbidden("not an address of a portal")
+
+    def _permits_literal(self, host: str) -> bool:
+        """A host that is an address already needs no name server to be judged."""
+        try:
+            ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return True
+        return self.permits(host)
 
 
 class _ForbiddenAddress(NewConnectionError):

@@ -5,6 +5,7 @@ from bx24app.models.attempt import Attempt, MovedBackwards, Outcome
 from bx24app.models.callback import (
     FINAL,
     IN_HAND,
+    OPEN,
     RETRIABLE,
     TRANSITIONS,
     WAITING,
@@ -31,6 +32,7 @@ from bx24app.models.website_request import Ghost, Refusal, WebsiteRequest
 __all__ = [
     "FINAL",
     "IN_HAND",
+    "OPEN",
     "RETRIABLE",
     "TRANSITIONS",
     "WAITING",

@@ -36,7 +36,8 @@ _ORDER = {
 _END = 4
 
 
-_LOST_SQL = text("outcome = 'unknown'")
+# Attempts that words without a known call may speak of.
+_NAMELESS_SQL = text("outcome IN ('dialling', 'unknown')")
 
 
 class MovedBackwards(Exception):
@@ -50,7 +51,13 @@ class Attempt(Base):
     __table_args__ = (
         UniqueConstraint("callback_id", "number"),
         Index("ix_attempt_portal_id_call_id", "portal_id", "call_id"),
-        Index("ix_attempt_lost", "portal_id", "number_digest", sqlite_where=_LOST_SQL, postgresql_where=_LOST_SQL),
+        Index(
+            "ix_attempt_nameless",
+            "portal_id",
+            "number_digest",
+            sqlite_where=_NAMELESS_SQL,
+            postgresql_where=_NAMELESS_SQL,
+        ),
     )
 
     id: Mapped[Key]
@@ -113,3 +120,7 @@ class Attempt(Base):
         """The call is over."""
         self._go(outcome)
         self.failed_code, self.failed_reason, self.ended_at = code, words, at
+
+    def give_up(self, at: datetime) -> None:
+        """Its call began, and nobody said how it ended."""
+        self.end(Outcome.MISSED if self.outcome == Outcome.STARTED else Outcome.COMPLETED, at, None, None)

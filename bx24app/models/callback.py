@@ -50,6 +50,8 @@ class Source(StrEnum):
 
 IN_HAND = frozenset({State.QUEUED, State.DIALLING, State.STARTED, State.ANSWERED, State.UNKNOWN})
 WAITING = frozenset({State.SCHEDULED, State.QUEUED})
+# The portal has, or may have, a call of it under way.
+OPEN = frozenset({State.DIALLING, State.STARTED, State.ANSWERED, State.UNKNOWN})
 FINAL = frozenset({State.COMPLETED, State.MISSED, State.FAILED, State.CANCELLED, State.EXPIRED})
 RETRIABLE = frozenset({State.MISSED, State.FAILED, State.EXPIRED})
 
@@ -71,9 +73,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
             State.UNKNOWN,
         }
     ),
-    State.STARTED: frozenset({State.ANSWERED}) | _ENDS,
-    State.ANSWERED: _ENDS,
-    State.UNKNOWN: frozenset({State.QUEUED}) | _EVIDENCE,
+    State.STARTED: frozenset({State.ANSWERED, State.SCHEDULED}) | _ENDS,
+    State.ANSWERED: frozenset({State.SCHEDULED}) | _ENDS,
+    State.UNKNOWN: frozenset({State.QUEUED, State.SCHEDULED}) | _EVIDENCE,
     State.FAILED: _EVIDENCE,
     State.COMPLETED: frozenset(),
     State.MISSED: frozenset(),
@@ -181,8 +183,7 @@ class Callback(Base):
         self.decisions.append(Decision(rule=rule, inputs=kept, made_at=at))
 
     def accept(self, at: datetime) -> None:
-        """Take the request: due now it is queued, else it is scheduled; ready to be inserted."""
-        self.id, self.version = self.id or uuid7(), 1
+        """Take the request: due now it is queued, else it is scheduled."""
         self.state = State.SCHEDULED if self.due_at > at else State.QUEUED
         self.holds_number = self.state in IN_HAND
         self.decide("requested", at, user=self.requested_by, source=self.source)
@@ -198,7 +199,13 @@ class Callback(Base):
         self.updated_at = at
         return self.lease_fence
 
-    def fence(self, at: datetime, until: datetime, history_cursor: int | None = None) -> Attempt:
+    def wait_for(self, reason: str, at: datetime, **inputs: str | int | None) -> None:
+        """Note once why a due callback is passed over."""
+        if self.reason != reason:
+            self.reason, self.updated_at = reason, at
+            self.decide("waits", at, reason=reason, **inputs)
+
+    def fence(self, at: datetime, until: datetime, number_digest: str, history_cursor: int | None) -> Attempt:
         """Leave the queue and note the attempt that is about to dial; commit before dialling."""
         self._go(State.DIALLING, at)
         self.leased_until = until
@@ -207,6 +214,7 @@ class Callback(Base):
             number=len(self.attempts) + 1,
             line_id=self.line_id,
             to_number=self.to_number,
+            number_digest=number_digest,
             history_cursor=history_cursor,
             started_at=at,
         )
@@ -256,9 +264,23 @@ class Callback(Base):
         """It cannot be dialled; nothing was sent to the portal."""
         self._go(State.FAILED, at, reason, words)
 
-    def cancel(self, at: datetime) -> None:
+    def cancel(self, at: datetime, reason: str | None = None) -> None:
         """Withdraw the request before it is dialled."""
-        self._go(State.CANCELLED, at)
+        self._go(State.CANCELLED, at, reason)
+
+    def postpone(self, at: datetime, due_at: datetime, expires_at: datetime, reason: str) -> None:
+        """Wait for a later moment: the working hours, or another attempt after one that reached nobody."""
+        self.due_at, self.expires_at = due_at, expires_at
+        self._go(State.SCHEDULED, at, reason)
+
+    def ask_person(self, at: datetime) -> None:
+        """Only a person can say what became of it."""
+        self.asks_since = self.asks_since or at
+        self.updated_at = at
+
+    def free_number(self, at: datetime) -> None:
+        """No call of it can be under way any more: another callback may take its number."""
+        self.holds_number, self.updated_at = False, at
 
     def expire(self, at: datetime) -> None:
         """It was due but could not be dialled in time."""

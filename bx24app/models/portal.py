@@ -69,6 +69,8 @@ class Portal(Base):
     # The last row of the call history that was read; None: never.
     history_cursor: Mapped[int | None] = mapped_column(BigInteger)
     history_read_at: Mapped[At | None]
+    # When it is to be read next; whoever reads it moves this moment on first.
+    history_due_at: Mapped[At | None]
     # Why the history could not be read the last time; None: it could.
     history_problem: Mapped[Code | None]
     bound_manifest: Mapped[Digest | None]
@@ -108,6 +110,25 @@ class Portal(Base):
     def mark_foreign(self, line_id: str) -> None:
         """Remember that calls on this line are handed over to another telephony app."""
         self.foreign_lines = sorted({*(self.foreign_lines or []), line_id})
+
+    def mark_redialling(self, line_id: str, at: datetime) -> bool:
+        """Remember that a line redials missed callbacks by itself; returns whether that is news."""
+        news = line_id not in self.redialling_lines
+        self.redialling_lines = {**self.redialling_lines, line_id: at.isoformat()}
+        return news
+
+    def stop_line(self, line_id: str, until: datetime) -> None:
+        """A line has no money: nothing is dialled on it until then, and then one call at first."""
+        self.stopped_lines = {**self.stopped_lines, line_id: until.isoformat()}
+
+    def resume_line(self, line_id: str) -> None:
+        """A call on the line has succeeded, or an administrator says that there is money again."""
+        self.stopped_lines = {line: until for line, until in self.stopped_lines.items() if line != line_id}
+
+    def line_stops_until(self, line_id: str) -> datetime | None:
+        """Until when a line without money is left alone; None for one that has any."""
+        until = self.stopped_lines.get(line_id)
+        return datetime.fromisoformat(until) if until else None
 
     def keep_voices(self, voices: dict[str, str], at: datetime) -> None:
         """Remember the voices the portal listed (id -> name)."""

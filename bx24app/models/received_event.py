@@ -1,9 +1,9 @@
-"""An event of the portal's queue, stored before it is applied; telephone numbers only as keyed digests."""
+"""What a portal told of a call, stored before it is applied; telephone numbers only as keyed digests."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index
+from sqlalchemy import JSON, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.extensions import Base
@@ -11,12 +11,25 @@ from bx24app.models.columns import At, Code, Digest, Key, Name, PortalKey, utcno
 
 
 class ReceivedEvent(Base):
-    """A telephony event; ``fields`` holds what its kind says beyond call, line and number."""
+    """A telephony event or a row of the call history (``event`` is then ``HISTORY``).
+
+    ``fields`` holds what it says beyond call, line and number.
+    """
 
     __tablename__ = "received_event"
-    __table_args__ = (
-        Index("ix_received_event_portal_id_call_id", "portal_id", "call_id"),
-        Index("ix_received_event_applied_at", "applied_at", "received_at"),
+    # What is applied is only read with its attempt; what is pending is looked for by call, by number and by age.
+    __table_args__ = tuple(
+        Index(
+            f"ix_received_event_pending_{name}",
+            *columns,
+            sqlite_where=text("applied_at IS NULL"),
+            postgresql_where=text("applied_at IS NULL"),
+        )
+        for name, columns in {
+            "call": ("portal_id", "call_id"),
+            "number": ("portal_id", "number_digest"),
+            "since": ("received_at",),
+        }.items()
     )
 
     id: Mapped[Key]

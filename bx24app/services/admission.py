@@ -10,13 +10,13 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Table, bindparam, delete, exists, or_, select
+from sqlalchemy import BindParameter, Table, bindparam, delete, exists, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, PublicNumberRefused, RateLimited, RuleRefused
 from bx24app.extensions import reading, writing
-from bx24app.models import Callback, DoNotCall, Form, Ghost, Portal, Source, SpentProof, Webhook, utcnow
+from bx24app.models import Callback, DoNotCall, Form, Ghost, Portal, Source, SpentProof, utcnow
 from bx24app.services import budgets, digests, limits
 from bx24app.services.budgets import Day
 from bx24app.services.cases import Case
@@ -31,8 +31,6 @@ class Admitted(StrEnum):
     """What a request that every rule lets pass is."""
 
     NEW = "new"
-    # The same, and webhooks of its form are to be told.
-    NEW_TOLD = "new_told"
     # Its number is held by another callback.
     IN_HAND = "in_hand"
     # It came before under the same key; nothing was taken again.
@@ -44,7 +42,7 @@ def buckets_of(case: Case) -> list[Bucket]:
     wanted = case.form.limits
     values = [
         ("address_hour", case.network, HOUR),
-        ("number_day", case.number_digest, DAY),
+        ("number_day", case.number.digest, DAY),
         ("form_hour", "", HOUR),
         ("form_day", "", DAY),
     ]
@@ -78,10 +76,10 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
 
     The caller rolls back then: nothing was taken.
     """
-    standing = _standing(session, case)
-    if standing.repeated:
+    listed, in_hand, repeated = _look_around(session, case)
+    if repeated:
         return Admitted.REPEATED
-    if standing.listed:
+    if listed:
         raise listed_refusal(case)
     if not _spend(session, case):
         raise NotHuman("proof_unspent", None, {"given": "a proof or token that was used before"})
@@ -90,48 +88,38 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
         raise _limited(empty)
     day = day_of(case)
     if not budgets.take_call(session, case.form, day):
-        raise BudgetExhausted("budget_calls", None, _calls(case))
+        raise _exhausted("budget_calls", case, day, _calls(case))
     spent = _overspent(session, case, day)
     if spent is not None:
-        raise BudgetExhausted("budget_money", None, spent)
-    if standing.in_hand:
-        return Admitted.IN_HAND
-    return Admitted.NEW_TOLD if standing.told else Admitted.NEW
+        raise _exhausted("budget_money", case, day, spent)
+    return Admitted.IN_HAND if in_hand else Admitted.NEW
 
 
-# Written once: putting it together costs more than running it.
-_STANDING = select(
-    exists().where(DoNotCall.portal_id == bindparam("portal_id"), DoNotCall.number_digest == bindparam("digest")),
-    exists().where(
-        Callback.portal_id == bindparam("portal_id"), Callback.to_number == bindparam("number"), Callback.holds_number
-    ),
-    or_(
-        exists().where(Callback.portal_id == bindparam("portal_id"), Callback.idempotency_key == bindparam("key")),
-        exists().where(Ghost.idempotency_key == bindparam("key")),
-    ),
-    exists().where(Webhook.form_id == bindparam("form_id"), Webhook.is_on),
-)
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """Whether the number is listed or in hand, the request came before, and webhooks are told of the form."""
-
-    listed: bool
-    in_hand: bool
-    repeated: bool
-    told: bool
-
-
-def _standing(session: Session, case: Case) -> _Standing:
+def _look_around(session: Session, case: Case) -> tuple[bool, bool, bool]:
+    """Tell whether the number is listed, whether it is in hand, and whether the request came before."""
     values = {
         "portal_id": case.portal.id,
-        "form_id": case.form.id,
-        "digest": case.number_digest,
-        "number": case.typed.e164,
-        "key": case.key,
+        "digest": case.number.digest,
+        "number": case.typed.e164 or "",
+        "key": case.key or "",
     }
-    return _Standing(*map(bool, session.connection().execute(_STANDING, values).one()))
+    listed, in_hand, repeated = session.connection().execute(_AROUND, values).one()
+    return listed, in_hand, bool(case.key) and repeated
+
+
+def _around() -> Any:
+    """One statement for all three, made once: it is asked with every request."""
+    portal_id: BindParameter[int] = bindparam("portal_id")
+    key: BindParameter[str] = bindparam("key")
+    listed = exists().where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == bindparam("digest"))
+    in_hand = exists().where(
+        Callback.portal_id == portal_id, Callback.to_number == bindparam("number"), Callback.holds_number
+    )
+    callback = exists().where(Callback.portal_id == portal_id, Callback.idempotency_key == key)
+    return select(listed, in_hand, or_(callback, exists().where(Ghost.idempotency_key == key)))
+
+
+_AROUND = _around()
 
 
 def listed_refusal(case: Case) -> RuleRefused:
@@ -152,13 +140,19 @@ def _spend(session: Session, case: Case) -> bool:
 @cache
 def _spending(dialect: str) -> Any:
     table = cast("Table", SpentProof.__table__)
-    statement = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    return statement.on_conflict_do_nothing().returning(table.c.digest)
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    return insert.on_conflict_do_nothing().returning(table.c.digest)
 
 
 def _limited(bucket: Bucket) -> RateLimited:
     refusal = RateLimited(bucket.name, None, {"limit": bucket.size, "seconds": bucket.seconds})
     refusal.retry_after = round(bucket.seconds / bucket.size)
+    return refusal
+
+
+def _exhausted(rule: str, case: Case, day: Day, inputs: Inputs) -> BudgetExhausted:
+    refusal = BudgetExhausted(rule, None, inputs)
+    refusal.retry_after = max(1, int((day.ends_at - case.now).total_seconds()))
     return refusal
 
 
@@ -186,7 +180,7 @@ class Look:
 
 def looks(session: Session, case: Case, buckets: list[Bucket]) -> Iterator[Look]:
     """Every rule of this module in order, for a trial."""
-    listed = _standing(session, case).listed
+    listed, _, _ = _look_around(session, case)
     yield Look("do_not_call", {"number": case.masked} if listed else None, listed_refusal(case))
     yield Look("proof_unspent", None, NotHuman("proof_unspent"), in_trials=False)
     for bucket in buckets:
@@ -204,7 +198,7 @@ def exhausted(form: Form, portal: Portal) -> list[str]:
     """The budget rules by which a form takes no more requests today."""
     if form.budget_calls is None and form.budget_money is None:
         return []
-    case = Case(form=form, portal=portal, now=utcnow(), number="")
+    case = Case(form=form, portal=portal, now=utcnow())
     with reading() as session:
         return [look.rule for look in looks(session, case, []) if look.inputs and look.rule.startswith("budget_")]
 

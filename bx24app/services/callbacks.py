@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, exists, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, object_session
+from sqlalchemy.orm import Session
+from uuid6 import uuid7
 
 from bx24app.errors import (
     DuplicateOpenCallback,
@@ -21,13 +22,11 @@ from bx24app.errors import (
     PortalUnpaid,
     TooLate,
 )
-from bx24app.extensions import insert_row, reading, writing
+from bx24app.extensions import insert_plainly, reading, writing
 from bx24app.models import (
-    IN_HAND,
     RETRIABLE,
     WAITING,
     Callback,
-    Form,
     IllegalTransition,
     Portal,
     PortalState,
@@ -36,11 +35,11 @@ from bx24app.models import (
     User,
     utcnow,
 )
-from bx24app.services import lines, numbers, telling, texts, waking
+from bx24app.services import askers, lines, numbers, texts, waking
+from bx24app.services.askers import Asker
 from bx24app.services.callback_lists import get, whole
+from bx24app.services.policies import EXPIRY, policy_of
 
-# Due but not dialled in time (design.md, section 2): a person has moved on by then.
-STAFF_EXPIRY = timedelta(minutes=2)
 FURTHEST = timedelta(days=366)
 OUTCOMES = ("reached", "not_reached", "dial_again")
 
@@ -79,49 +78,18 @@ def request_callback(
     ``TextInvalid``, ``InvalidRequest``, ``DuplicateOpenCallback``, ``IdempotencyKeyReused``,
     ``PortalDisconnected``, or a ``Bitrix24Error`` when lines are not known and the portal is silent.
     """
-    known = _look(portal_id, user_id, idempotency_key)
+    known = askers.look(portal_id, user_id, idempotency_key)
     if known.is_repeated and (earlier := _earlier(portal_id, idempotency_key, requested)) is not None:
         return Accepted(earlier, replayed=True)
     callback = _prepare(known, user_id, requested)
     callback.idempotency_key = idempotency_key
     callback.request_digest = requested.digest()
     try:
-        with writing() as session:
-            _store(session, callback, known.user)
+        _store(callback, known.user)
     except IntegrityError:
         return _collided(portal_id, callback, idempotency_key, requested)
     waking.wake()
     return Accepted(callback)
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What a request of a member of staff meets, read in one go; ``is_repeated``: its key came before."""
-
-    portal: Portal
-    user: User | None
-    is_repeated: bool
-
-
-# Written once: putting it together costs more than running it.
-_LOOK = (
-    select(
-        Portal,
-        User,
-        exists().where(Callback.portal_id == bindparam("portal_id"), Callback.idempotency_key == bindparam("key")),
-    )
-    .outerjoin(User, and_(User.portal_id == Portal.id, User.user_id == bindparam("user_id")))
-    .where(Portal.id == bindparam("portal_id"))
-)
-
-
-def _look(portal_id: int, user_id: int, key: str | None) -> _Known:
-    """Raises ``PortalDisconnected`` for a portal that is not known."""
-    with reading() as session:
-        row = session.execute(_LOOK, {"portal_id": portal_id, "user_id": user_id, "key": key}).one_or_none()
-    if row is None:
-        raise PortalDisconnected
-    return _Known(*row)
 
 
 def _earlier(portal_id: int, key: str | None, requested: Requested) -> Callback | None:
@@ -134,7 +102,7 @@ def _earlier(portal_id: int, key: str | None, requested: Requested) -> Callback 
     return callback
 
 
-def _prepare(known: _Known, user_id: int, requested: Requested) -> Callback:
+def _prepare(known: Asker, user_id: int, requested: Requested) -> Callback:
     portal = known.portal
     if portal.state != PortalState.INSTALLED:
         raise PortalUnpaid if portal.state == PortalState.UNPAID else PortalDisconnected
@@ -160,7 +128,7 @@ def _prepare(known: _Known, user_id: int, requested: Requested) -> Callback:
         crm_entity_id=requested.crm_entity_id,
         scheduled_at=requested.scheduled_at,
         due_at=due_at,
-        expires_at=due_at + STAFF_EXPIRY,
+        expires_at=due_at + EXPIRY[Source.STAFF],
         created_at=now,
         updated_at=now,
         attempts=[],
@@ -180,26 +148,34 @@ def _due(scheduled_at: datetime | None, now: datetime) -> datetime:
     return max(scheduled_at, now)
 
 
-def accept(session: Session, callback: Callback, *, told: bool = True) -> None:
-    """Take a prepared request in the caller's transaction, whoever asked for it; ``told`` False: no webhook waits.
+def accept(session: Session, callback: Callback) -> None:
+    """Take a prepared request in the caller's transaction, whoever asked for it.
 
     Raises ``IntegrityError`` when its number is in hand, or its idempotency key came before. ``waking.wake`` once
     it is committed.
     """
     callback.accept(callback.created_at)
-    insert_row(session, callback)
+    session.add(callback)
+    session.flush()
+
+
+def prepare(callback: Callback) -> Callback:
+    """Take a request that is about to be inserted plainly, with its decisions: what the unit of work would fill in."""
+    callback.id, callback.version = uuid7(), 1
+    callback.accept(callback.created_at)
     for decision in callback.decisions:
         decision.callback_id = callback.id
-        insert_row(session, decision)
-    if told:
-        telling.note(session, [callback])
+    return callback
 
 
-def _store(session: Session, callback: Callback, user: User | None) -> None:
-    accept(session, callback)
+def _store(callback: Callback, user: User | None) -> None:
+    """Insert a request of a member of staff, and remember what they chose; commits."""
+    prepare(callback)
     chosen = {"last_line_id": callback.line_id, "last_voice_id": callback.voice_id or ""}
-    if user is not None and any(getattr(user, name) != value for name, value in chosen.items()):
-        session.execute(update(User).where(User.id == user.id).values(chosen))
+    with writing() as session:
+        insert_plainly(session, callback, *callback.decisions)
+        if user is not None and any(getattr(user, name) != value for name, value in chosen.items()):
+            session.execute(update(User).where(User.id == user.id).values(chosen))
 
 
 def _collided(portal_id: int, callback: Callback, key: str | None, requested: Requested) -> Accepted:
@@ -207,79 +183,91 @@ def _collided(portal_id: int, callback: Callback, key: str | None, requested: Re
     earlier = _earlier(portal_id, key, requested)
     if earlier is not None:
         return Accepted(earlier, replayed=True)
-    with reading() as session:
-        open_id = session.scalar(
-            select(Callback.id).where(
-                Callback.portal_id == portal_id,
-                Callback.to_number == callback.to_number,
-                Callback.state.in_(IN_HAND),
-            )
-        )
+    open_id = _holder(portal_id, callback.to_number)
     if open_id is None:
         # It ended between the two transactions: the number is free now.
         return request_callback(portal_id, callback.requested_by or 0, requested, key)
     raise DuplicateOpenCallback(open_id)
 
 
-def _patience(callback: Callback) -> timedelta:
-    """How long after it is due a callback may still be dialled."""
-    session = object_session(callback)
-    form = session.get(Form, callback.form_id) if session and callback.form_id else None
-    return STAFF_EXPIRY if form is None else timedelta(minutes=form.expiry_minutes)
+def _holder(portal_id: int, number: str) -> UUID | None:
+    """The callback that holds a number."""
+    with reading() as session:
+        return session.scalar(
+            select(Callback.id).where(
+                Callback.portal_id == portal_id, Callback.to_number == number, Callback.holds_number
+            )
+        )
+
+
+@dataclass(frozen=True)
+class _Change:
+    """One callback, locked for a change, and how long it may wait once it is due."""
+
+    callback: Callback
+    expiry: timedelta
+    now: datetime
 
 
 @contextmanager
-def _changing(portal_id: int, callback_id: UUID) -> Iterator[Callback]:
+def _changing(portal_id: int, callback_id: UUID) -> Iterator[_Change]:
     """Lock one callback for a change; an illegal one is ``TooLate``, another portal's id ``NotFound``."""
+    query = whole().where(Callback.portal_id == portal_id, Callback.id == callback_id)
     try:
         with writing() as session:
-            callback = session.scalar(
-                whole().where(Callback.portal_id == portal_id, Callback.id == callback_id).with_for_update()
-            )
+            callback = session.scalar(query.with_for_update())
             if callback is None:
                 raise NotFound
-            yield callback
+            policy = policy_of(session, session.get_one(Portal, portal_id), callback)
+            yield _Change(callback, policy.expiry, utcnow())
     except IllegalTransition:
         raise TooLate from None
 
 
 def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | None = None) -> Callback:
     """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled. ``by``: who, if no user of ours."""
-    with _changing(portal_id, callback_id) as callback:
-        now = utcnow()
-        callback.cancel(now)
-        callback.decide("cancelled", now, user=user_id, by=by)
-    return callback
+    with _changing(portal_id, callback_id) as change:
+        change.callback.cancel(change.now)
+        change.callback.decide("cancelled", change.now, user=user_id, by=by)
+    return change.callback
 
 
 def reschedule(
     portal_id: int, callback_id: UUID, user_id: int | None, scheduled_at: datetime, by: str | None = None
 ) -> Callback:
     """Move a waiting callback to another time; a past one means now. Raises ``TooLate``, ``InvalidRequest``."""
-    with _changing(portal_id, callback_id) as callback:
+    with _changing(portal_id, callback_id) as change:
+        callback = change.callback
         if callback.state not in WAITING:
             raise TooLate
-        now = utcnow()
-        due_at = _due(scheduled_at, now)
-        callback.reschedule(now, due_at, due_at + _patience(callback))
-        callback.decide("rescheduled", now, user=user_id, by=by, scheduled_at=due_at.isoformat())
+        due_at = _due(scheduled_at, change.now)
+        callback.reschedule(change.now, due_at, due_at + change.expiry)
+        callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
     waking.wake()
     return callback
 
 
 def resolve(portal_id: int, callback_id: UUID, user_id: int, outcome: str) -> Callback:
-    """A person says what became of an ``unknown`` callback; raises ``TooLate`` in any other state."""
-    with _changing(portal_id, callback_id) as callback:
-        if callback.state != State.UNKNOWN:
-            raise TooLate
-        now = utcnow()
-        if outcome == "reached":
-            callback.complete(now, "resolved_reached")
-        elif outcome == "not_reached":
-            callback.miss(now, "resolved_not_reached")
-        else:
-            callback.dial_again(now, now + STAFF_EXPIRY)
-        callback.decide("resolved", now, user=user_id, outcome=outcome)
+    """A person says what became of an ``unknown`` callback.
+
+    Raises ``TooLate`` in any other state, ``DuplicateOpenCallback`` when it shall be dialled again while another
+    callback holds its number.
+    """
+    try:
+        with _changing(portal_id, callback_id) as change:
+            callback = change.callback
+            if callback.state != State.UNKNOWN:
+                raise TooLate
+            callback.decide("resolved", change.now, user=user_id, outcome=outcome)
+            if outcome == "reached":
+                callback.complete(change.now, "resolved_reached")
+            elif outcome == "not_reached":
+                callback.miss(change.now, "resolved_not_reached")
+            else:
+                callback.dial_again(change.now, change.now + change.expiry)
+    except IntegrityError:
+        open_id = _holder(portal_id, get(portal_id, callback_id).to_number)
+        raise (DuplicateOpenCallback(open_id) if open_id else TooLate()) from None
     waking.wake()
     return callback
 
@@ -297,13 +285,12 @@ def retry(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
         crm_entity_type=old.crm_entity_type,
         crm_entity_id=old.crm_entity_id,
     )
-    known = _look(portal_id, user_id, None)
+    known = askers.look(portal_id, user_id, None)
     callback = _prepare(known, user_id, requested)
     callback.retry_of = old.id
     callback.decide("retried", callback.created_at, user=user_id, retry_of=str(old.id))
     try:
-        with writing() as session:
-            _store(session, callback, known.user)
+        _store(callback, known.user)
     except IntegrityError:
         return _collided(portal_id, callback, None, requested).callback
     waking.wake()

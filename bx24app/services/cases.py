@@ -7,12 +7,28 @@ from ipaddress import IPv6Address, ip_address
 
 from bx24app.log import mask_number
 from bx24app.models import Form, Portal, Source
-from bx24app.services import forms, hours, numbers
+from bx24app.services import do_not_call, forms, hours, numbers
+from bx24app.services.forms import Open
 from bx24app.services.proofs import Shown
 
 # Of an IPv6 address: a household has at least as many addresses.
 IPV6_NETWORK = 64
 ALWAYS = hours.Hours(zone="UTC", week={day: [("00:00", hours.MIDNIGHT)] for day in hours.DAYS})
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as it was typed and as it was read, with the digest under which it is listed and limited."""
+
+    text: str = ""
+    typed: numbers.Typed = field(default_factory=numbers.Typed)
+    digest: str = field(default="", repr=False)
+
+
+def read_number(text: str, opened: Open) -> Number:
+    """Read a number with the country of the form; call it outside of transactions."""
+    typed = numbers.read_typed(text, opened.form.default_country or opened.portal.default_country)
+    return Number(text, typed, do_not_call.digest_of(typed.e164) if typed.e164 else "")
 
 
 @dataclass(frozen=True)
@@ -22,7 +38,7 @@ class Case:
     form: Form
     portal: Portal
     now: datetime
-    number: str
+    number: Number = field(default_factory=Number)
     source: Source = Source.WEBSITE
     origin: str | None = None
     address: str | None = None
@@ -37,14 +53,8 @@ class Case:
     scheduled_at: datetime | None = None
     # Times of the wall or other nonsense where a moment was expected.
     unreadable_time: str = ""
-    number_digest: str = field(default="", repr=False)
     # The idempotency key, as it is stored; None: every request is a new one.
     key: str | None = None
-
-    @cached_property
-    def typed(self) -> numbers.Typed:
-        """The number as it was read."""
-        return numbers.read_typed(self.number, self.country)
 
     @property
     def country(self) -> str | None:
@@ -52,9 +62,14 @@ class Case:
         return self.form.default_country or self.portal.default_country
 
     @property
+    def typed(self) -> numbers.Typed:
+        """The number as it was read."""
+        return self.number.typed
+
+    @property
     def masked(self) -> str:
         """The number for people who may not need it whole."""
-        return mask_number(self.typed.e164 or numbers.digits(self.number)[: numbers.MAX_LENGTH])
+        return mask_number(self.typed.e164 or numbers.digits(self.number.text)[: numbers.MAX_LENGTH])
 
     @cached_property
     def hours(self) -> hours.Hours:

@@ -1,19 +1,32 @@
-"""Who dials next: claiming due callbacks by lease, and giving up what nobody follows any more."""
+"""Who dials next: claiming due callbacks by lease, fairly between portals, and giving up what nobody follows."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from bx24app.extensions import reading, writing
-from bx24app.models import IN_HAND, WAITING, Callback, State, utcnow
+from bx24app.models import WAITING, Callback, Pace, Portal, State, utcnow
+from bx24app.models.pace import LONGEST_WAIT
+from bx24app.services import pacing
 
 # Longer than connecting (5 s) and reading (65 s) together: a lease ends only when its worker is gone.
 LEASE = timedelta(seconds=90)
+# One that seems to last longer, whatever the clocks of several machines say, comes from a clock that was set back:
+# it would keep a dead worker's callback for hours.
+LEASE_AT_MOST = LEASE + timedelta(minutes=2)
 DIALS_PER_PORTAL = 2
+# A portal whose due callbacks all have to wait is not looked at again sooner.
+LOOK_AGAIN = timedelta(seconds=0.2)
+# A call of which nothing was heard for longer does not count against its line any more.
+COUNTS_AS_OPEN = timedelta(hours=1)
+PASSED_OVER = 20
+# Written out, so that every plan can use the index over waiting callbacks.
+_IS_WAITING = text(f"callback.state IN ({', '.join(repr(state.value) for state in sorted(WAITING))})")
 
 
 @dataclass(frozen=True)
@@ -25,56 +38,149 @@ class Claim:
     lease_fence: int
 
 
+def _is_leased(leased_until: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
+    """A worker has the callback, and its time is not over."""
+    return leased_until.between(now, now + LEASE_AT_MOST)
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    return or_(Callback.leased_until.is_(None), ~_is_leased(Callback.leased_until, now))
+
+
 def _due(now: datetime) -> Select[Callback]:
-    """Waiting callbacks of portals with a dial to spare, oldest first, each for one worker only."""
+    """Due callbacks that no worker has."""
+    return select(Callback).where(_IS_WAITING, Callback.due_at <= now, _is_free(now))
+
+
+def _portals_due(now: datetime, most: int) -> Select[int]:
+    """Portals with something due, a dial to spare and room in their bucket: the one served longest ago first."""
     other = aliased(Callback)
     # What a worker has claimed will be dialled in a moment, and counts.
-    taken = and_(other.state == State.QUEUED, other.leased_until >= now)
-    dialling = (
+    in_flight = (
         select(func.count())
         .select_from(other)
-        .where(other.portal_id == Callback.portal_id, or_(other.state == State.DIALLING, taken))
+        .where(other.portal_id == Callback.portal_id, _is_leased(other.leased_until, now))
+        .correlate(Callback)
         .scalar_subquery()
     )
-    number_in_hand = (
-        select(other.id)
-        .where(other.portal_id == Callback.portal_id, other.to_number == Callback.to_number)
-        .where(other.state.in_(IN_HAND), other.id != Callback.id)
-        .exists()
-    )
+    may_dial = or_(Pace.dial_at.is_(None), Pace.dial_at <= now, Pace.dial_at > now + LONGEST_WAIT)
     return (
-        select(Callback)
-        .where(Callback.state.in_(WAITING), Callback.due_at <= now)
-        .where(or_(Callback.leased_until.is_(None), Callback.leased_until < now))
-        .where(dialling < DIALS_PER_PORTAL, ~number_in_hand)
-        .order_by(Callback.due_at)
-        .limit(1)
+        _due(now)
+        .with_only_columns(Callback.portal_id)
+        .join(Pace, Pace.portal_id == Callback.portal_id)
+        .where(may_dial)
+        .group_by(Callback.portal_id, Pace.claimed_at)
+        .having(in_flight < DIALS_PER_PORTAL)
+        .order_by(Pace.claimed_at.asc().nulls_first(), func.min(Callback.due_at))
+        .limit(most)
     )
 
 
-def claim() -> Claim | None:
-    """Take the next due callback, or None. Commits; a claim that is not followed up ends with its lease."""
+def claim_due(most: int = 1) -> list[Claim]:
+    """Take due callbacks, ``most`` at the most. Commits; a claim that is not followed up ends with its lease."""
     with reading() as session:
         # Looking costs no lock: most of the time there is nothing to claim.
-        if session.scalar(_due(utcnow()).with_only_columns(Callback.id)) is None:
-            return None
+        portal_ids = session.scalars(_portals_due(utcnow(), most)).all()
+    claims: list[Claim] = []
+    for portal_id in portal_ids:
+        if len(claims) < most:
+            claims += _claim_for(portal_id, most - len(claims))
+    return claims
+
+
+def _claim_for(portal_id: int, most: int) -> list[Claim]:
     try:
         with writing() as session:
-            return _claim(session, utcnow())
+            # The row orders all claims of a portal: without it two workers could both see one dial in flight.
+            pace = pacing.locked(session, portal_id)
+            if pace is None:
+                return []
+            return _claim(session, session.get_one(Portal, portal_id), pace, most)
     except IntegrityError:
-        return None  # A request for the same number was accepted in between: the scheduled one waits for it.
+        return []  # A request for the same number was accepted in between: the scheduled one waits for it.
 
 
-def _claim(session: Session, now: datetime) -> Claim | None:
-    callback = session.scalar(_due(now).with_for_update(skip_locked=True))
-    if callback is None:
-        return None
-    if callback.expires_at < now:
-        _expire(callback, now)
-        return None
-    if callback.state == State.SCHEDULED:
-        callback.queue(now)
-    return Claim(callback.id, callback.portal_id, callback.lease(now, now + LEASE))
+def _claim(session: Session, portal: Portal, pace: Pace, most: int) -> list[Claim]:
+    now, limit = utcnow(), pacing.limit_of(portal)
+    spare = DIALS_PER_PORTAL - _in_flight(session, portal.id, now)
+    most = int(min(most, spare, pace.room(now, limit)))
+    if most < 1:
+        return []
+    claims = list(_take(session, portal, most, now))
+    if claims:
+        pace.go_on()
+        pace.pour(now, limit, len(claims))
+        pace.claimed_at = now
+    else:
+        pace.wait_until(now + LOOK_AGAIN)
+    return claims
+
+
+def _in_flight(session: Session, portal_id: int, now: datetime) -> int:
+    query = select(func.count()).where(Callback.portal_id == portal_id, _is_leased(Callback.leased_until, now))
+    return session.scalar(query) or 0
+
+
+def _take(session: Session, portal: Portal, most: int, now: datetime) -> Iterator[Claim]:
+    """Lease the portal's next callbacks, oldest first; those of a full or stopped line are passed over."""
+    room = _room_on_lines(session, portal, now)
+    full = [line_id for line_id, count in room.items() if count <= 0]
+    numbers: set[str] = set()
+    query = _claimable(portal.id, now).where(Callback.line_id.not_in(full))
+    taken = 0
+    for callback in session.scalars(query.limit(most + PASSED_OVER).with_for_update(skip_locked=True)).all():
+        if taken == most:
+            return
+        if callback.expires_at < now:
+            _expire(callback, now)
+        elif callback.to_number not in numbers and room.get(callback.line_id, 1) > 0:
+            numbers.add(callback.to_number)
+            room[callback.line_id] = room.get(callback.line_id, most) - 1
+            taken += 1
+            if callback.state == State.SCHEDULED:
+                callback.queue(now)
+                session.flush()
+            yield Claim(callback.id, portal.id, callback.lease(now, now + LEASE))
+    if full and taken < most:
+        _note_passed_over(session, portal, full, now)
+
+
+def _claimable(portal_id: int, now: datetime) -> Select[Callback]:
+    holder = aliased(Callback)
+    number_is_held = (
+        select(holder.id)
+        .where(holder.portal_id == Callback.portal_id, holder.to_number == Callback.to_number)
+        .where(holder.holds_number, holder.id != Callback.id)
+        .exists()
+    )
+    return _due(now).where(Callback.portal_id == portal_id, ~number_is_held).order_by(Callback.due_at)
+
+
+def _room_on_lines(session: Session, portal: Portal, now: datetime) -> dict[str, int]:
+    """How many calls more may begin on each line that has any under way, or has no money."""
+    under_way = and_(Callback.state.in_((State.STARTED, State.ANSWERED)), Callback.updated_at > now - COUNTS_AS_OPEN)
+    query = (
+        select(Callback.line_id, func.count())
+        .where(Callback.portal_id == portal.id, Callback.holds_number)
+        .where(or_(_is_leased(Callback.leased_until, now), under_way))
+        .group_by(Callback.line_id)
+    )
+    open_calls = dict[str, int](session.execute(query).all())
+    room = {} if portal.line_cap is None else {line: portal.line_cap - count for line, count in open_calls.items()}
+    for line_id in portal.stopped_lines:
+        until = portal.line_stops_until(line_id)
+        # One call tries the line again; the others wait for its end.
+        room[line_id] = 0 if until is None or until > now else 1 - open_calls.get(line_id, 0)
+    return room
+
+
+def _note_passed_over(session: Session, portal: Portal, full: list[str], now: datetime) -> None:
+    """Let the why of a callback say that its line was full, or had no money."""
+    query = _due(now).where(Callback.portal_id == portal.id, Callback.line_id.in_(full))
+    reasons = {line: "line_stopped" if line in portal.stopped_lines else "line_full" for line in full}
+    fresh = or_(Callback.reason.is_(None), Callback.reason.not_in(set(reasons.values())))
+    for callback in session.scalars(query.where(fresh).limit(PASSED_OVER).with_for_update(skip_locked=True)):
+        callback.wait_for(reasons[callback.line_id], now, line=callback.line_id)
 
 
 def _expire(callback: Callback, now: datetime) -> None:
@@ -91,22 +197,18 @@ def claimed(session: Session, claim: Claim) -> Callback | None:
 
 def sweep() -> int:
     """Give up attempts whose worker is gone, and waiting callbacks whose time is over; returns how many."""
+    now = utcnow()
+    forsaken = and_(Callback.state == State.DIALLING, ~_is_leased(Callback.leased_until, now))
+    late = and_(_IS_WAITING, Callback.expires_at < now, Callback.due_at <= now, _is_free(now))
+    with reading() as session:
+        if session.scalar(select(Callback.id).where(or_(forsaken, late)).limit(1)) is None:
+            return 0
     with writing() as session:
-        now = utcnow()
-        abandoned = session.scalars(
-            select(Callback)
-            .where(Callback.state == State.DIALLING, Callback.leased_until < now)
-            .with_for_update(skip_locked=True)
-        ).all()
+        abandoned = session.scalars(select(Callback).where(forsaken).with_for_update(skip_locked=True)).all()
         for callback in abandoned:
             callback.lose_sight(callback.attempts[-1], now, "dial_interrupted")
             callback.decide("abandoned", now, attempt=callback.attempts[-1].number)
-        late = session.scalars(
-            select(Callback)
-            .where(Callback.state.in_(WAITING), Callback.expires_at < now)
-            .where(or_(Callback.leased_until.is_(None), Callback.leased_until < now))
-            .with_for_update(skip_locked=True)
-        ).all()
-        for callback in late:
+        overdue = session.scalars(select(Callback).where(late).limit(500).with_for_update(skip_locked=True)).all()
+        for callback in overdue:
             _expire(callback, now)
-    return len(abandoned) + len(late)
+    return len(abandoned) + len(overdue)

@@ -10,7 +10,13 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import Tokens
-from bx24app.bitrix24.errors import ApplicationRemoved, Bitrix24Error, CredentialRefused, PaymentRequired
+from bx24app.bitrix24.errors import (
+    AddressForbidden,
+    ApplicationRemoved,
+    Bitrix24Error,
+    CredentialRefused,
+    PaymentRequired,
+)
 from bx24app.crypto import keyring
 from bx24app.errors import Bitrix24Unavailable, NotPermitted, PortalDisconnected, PortalUnpaid, Refusal
 from bx24app.extensions import reading, writing
@@ -23,7 +29,7 @@ from bx24app.models import (
     PortalState,
     utcnow,
 )
-from bx24app.services.connections import authorization_server
+from bx24app.services.connections import authorization_server, portals
 
 log = structlog.get_logger(__name__)
 
@@ -221,17 +227,34 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
         if credential.fence != lease:
             # Our lease ended and somebody else renewed or reinstalled: theirs are newer.
             return _access(portal, credential)
-        if tokens.member_id != portal.member_id:
-            credential.die("other_portal")
-            raise PortalDisconnected
-        # A renamed portal's new address comes with the tokens, from the authorization server itself.
-        if tokens.client_endpoint != portal.client_endpoint:
-            log.info("portal_moved", member_id=portal.member_id)
-            portal.move(urlsplit(tokens.client_endpoint).netloc, tokens.client_endpoint)
-        # The platform moves the app of a dismissed person to a system user: another id is no error.
-        credential.acting_as = tokens.user_id or credential.acting_as
-        credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
-        return _access(portal, credential)
+        foreign = CredentialRefused("other_portal") if tokens.member_id != portal.member_id else None
+        if foreign:
+            _bury(session, credential, foreign)
+        else:
+            _keep_renewed(portal, credential, tokens)
+    if foreign:
+        raise foreign  # Only now: what was written must not be rolled back.
+    return _access(portal, credential)
+
+
+def _keep_renewed(portal: Portal, credential: Credential, tokens: Tokens) -> None:
+    _follow(portal, tokens.client_endpoint)
+    # The platform moves the app of a dismissed person to a system user: another id is no error.
+    credential.acting_as = tokens.user_id or credential.acting_as
+    credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
+
+
+def _follow(portal: Portal, client_endpoint: str) -> None:
+    """A renamed portal's new address comes with the tokens; one that we may not talk to is not taken."""
+    if client_endpoint == portal.client_endpoint:
+        return
+    try:
+        portals.policy.check(client_endpoint)
+    except AddressForbidden:
+        log.warning("address_not_taken", member_id=portal.member_id)
+        return
+    log.info("portal_moved", member_id=portal.member_id)
+    portal.move(urlsplit(client_endpoint).netloc, client_endpoint)
 
 
 def _renewal_failed(credential_id: int, lease: int, error: Bitrix24Error) -> None:

@@ -106,7 +106,6 @@ def _case(opened: Open, scheduled_at: datetime | None = None, unreadable: str = 
         form=opened.form,
         portal=opened.portal,
         now=utcnow(),
-        number="",
         scheduled_at=scheduled_at,
         unreadable_time=unreadable,
     )

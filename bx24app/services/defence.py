@@ -104,11 +104,11 @@ def _fill_time(case: Case) -> Inputs | None:
 
 
 def _number_short(case: Case) -> Inputs | None:
-    return {"digits": len(numbers.digits(case.number))} if case.typed.is_short else None
+    return {"digits": len(numbers.digits(case.number.text))} if case.typed.is_short else None
 
 
 def _number_shape(case: Case) -> Inputs | None:
-    return {"number": case.masked, "length": len(case.number)} if case.typed.e164 is None else None
+    return {"number": case.masked, "length": len(case.number.text)} if case.typed.e164 is None else None
 
 
 def _number_kind(case: Case) -> Inputs | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import phonenumbers
 from sqlalchemy import select
@@ -11,7 +12,7 @@ from bx24app.bitrix24.crm import Entity, read_entity
 from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.errors import InvalidRequest, NotFound, Refusal
 from bx24app.extensions import reading, writing
-from bx24app.models import Callback, Portal, User, utcnow
+from bx24app.models import Callback, Form, Portal, User, utcnow
 from bx24app.services import credentials, lines, numbers, texts
 from bx24app.services.callback_lists import Filter, list_callbacks
 from bx24app.services.lines import Listing
@@ -153,6 +154,13 @@ def standing_of(portal_id: int, user_id: int) -> Standing | None:
     return Standing(ids[0] == user_id, names_of(portal_id, ids[:1]).get(ids[0], f"#{ids[0]}"))
 
 
+def app_repeats(portal: Portal) -> bool:
+    """Tell whether the app dials again by itself for anybody on the portal: then no line should do the same."""
+    repeating = select(Form.id).where(Form.portal_id == portal.id, Form.retries > 0, Form.removed_at.is_(None))
+    with reading() as session:
+        return portal.retries > 0 or session.scalar(repeating.limit(1)) is not None
+
+
 @dataclass(frozen=True)
 class Defaults:
     """The portal's settings that an administrator may change; None leaves one as it is, "" clears it."""
@@ -162,6 +170,10 @@ class Defaults:
     default_text: str | None = None
     default_country: str | None = None
     stands_in: bool | None = None
+    retries: int | None = None
+    retry_minutes: int | None = None
+    line_cap: int | str | None = None
+    hours: dict[str, Any] | str | None = None
     websites_off: bool | None = None
 
 
@@ -191,14 +203,17 @@ def change_defaults(portal_id: int, wanted: Defaults) -> Portal:
         "default_voice_id": wanted.default_voice_id,
         "default_text": spoken,
         "default_country": wanted.default_country,
+        "line_cap": wanted.line_cap,
+        "hours": wanted.hours,
     }
+    plain = {"stands_in": wanted.stands_in, "retries": wanted.retries, "retry_minutes": wanted.retry_minutes}
+    plain["websites_off"] = wanted.websites_off
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
         for name, value in changes.items():
             if value is not None:
                 setattr(portal, name, value or None)
-        if wanted.stands_in is not None:
-            portal.stands_in = wanted.stands_in
-        if wanted.websites_off is not None:
-            portal.websites_off = wanted.websites_off
+        for name, value in plain.items():
+            if value is not None:
+                setattr(portal, name, value)
     return portal

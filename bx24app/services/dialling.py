@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -35,10 +35,12 @@ from bx24app.errors import NotPermitted, Refusal
 from bx24app.extensions import reading, writing
 from bx24app.log import mask_number
 from bx24app.models import Attempt, Callback, Portal, Source, State, utcnow
-from bx24app.services import credentials, events, rest
-from bx24app.services.claiming import DIALS_PER_PORTAL, LEASE, Claim, claimed
+from bx24app.services import credentials, do_not_call, evidence, pacing, rest
+from bx24app.services.claiming import LEASE, Claim, claimed
 from bx24app.services.connections import portals
 from bx24app.services.credentials import Access
+from bx24app.services.looking import Scene, follow, look
+from bx24app.services.policies import policy_of
 
 log = structlog.get_logger(__name__)
 
@@ -66,14 +68,14 @@ def process(claim: Claim) -> None:
         return
     dial = _fence(claim)
     if dial is None:
-        log_here.info("claim_lost")
+        log_here.info("not_dialled")
         return
     exchange = rest.Exchange(access.portal_id, access.user_id, rest.Label("voximplant.callback.start", dial.parameters))
     outcome = _dial_once(access, dial)
     exchange.end(outcome if isinstance(outcome, Bitrix24Error) else None)
     # The answer first: no other write may come between it and its record.
     _record(dial, outcome)
-    exchange.write()
+    exchange.write(counted=True)  # When it was claimed.
     number = mask_number(dial.parameters["TO_NUMBER"])
     log_here.info("dialled", outcome=getattr(outcome, "code", "started"), number=number)
     _follow_up(access, dial, outcome)
@@ -121,20 +123,20 @@ def _is_passing(error: Bitrix24Error | Refusal) -> bool:
 
 
 def _fence(claim: Claim) -> Dial | None:
-    """Commit that this attempt is about to dial; None when it was cancelled or taken over meanwhile."""
+    """Commit that this attempt is about to dial; None when it was taken over, or a look says that it must not."""
+    number_digest = do_not_call.digest_of(_number_of(claim))
     with writing() as session:
-        # The portal's row orders its dials: without it two workers could both see one dial in flight.
-        session.get_one(Portal, claim.portal_id, with_for_update=True)
         callback = claimed(session, claim)
         if callback is None:
             return None
-        dialling = select(func.count()).where(Callback.portal_id == claim.portal_id)
-        if (session.scalar(dialling.where(Callback.state == State.DIALLING)) or 0) >= DIALS_PER_PORTAL:
-            callback.leased_until = None
-            return None
         now = utcnow()
-        attempt = callback.fence(now, now + LEASE)
-        callback.decide("fenced", now, attempt=attempt.number, line=callback.line_id)
+        portal = session.get_one(Portal, claim.portal_id)
+        policy = policy_of(session, portal, callback)
+        scene = Scene(session, portal, callback, policy, number_digest, now)
+        if not follow(look(scene), scene, policy.expiry):
+            return None
+        attempt = callback.fence(now, now + LEASE, number_digest, portal.history_cursor)
+        callback.decide("fenced", now, attempt=attempt.number, line=callback.line_id, cursor=portal.history_cursor)
         session.flush()
         parameters = telephony.callback_parameters(
             callback.line_id, callback.to_number, callback.text, callback.voice_id
@@ -142,11 +144,16 @@ def _fence(claim: Claim) -> Dial | None:
         return Dial(callback.id, attempt.id, parameters)
 
 
+def _number_of(claim: Claim) -> str:
+    with reading() as session:
+        return session.scalars(select(Callback.to_number).where(Callback.id == claim.callback_id)).one()
+
+
 def _dial_once(access: Access, dial: Dial) -> Accepted | Bitrix24Error:
     """The one request of the attempt, on a fresh connection."""
     try:
         with portals.dialler(access.client_endpoint, access.access_token) as client:
-            return telephony.read_accepted(client.invoke("voximplant.callback.start", dial.parameters))
+            return telephony.start_callback(client, dial.parameters)
     except Bitrix24Error as error:
         return error
 
@@ -174,7 +181,10 @@ def _record_once(dial: Dial, outcome: Accepted | Bitrix24Error) -> None:
         # An acceptance is evidence even after a sweep has given the attempt up.
         if isinstance(outcome, Accepted):
             _accepted(session, callback, attempt, outcome, now)
+            pacing.note_operating(session, callback.portal_id, outcome.operating_reset_at)
         else:
+            if isinstance(outcome, RefusedForNow):
+                pacing.heed(session, callback.portal_id, outcome, now)
             portal = session.get_one(Portal, callback.portal_id)
             _refused_or_lost(portal, callback, attempt, outcome, now)
 
@@ -186,7 +196,7 @@ def _accepted(session: Session, callback: Callback, attempt: Attempt, outcome: A
         return
     callback.start(attempt, outcome.call_id, now)
     callback.decide("dialled_started", now, attempt=attempt.number, call_id=outcome.call_id)
-    events.apply_stored(session, callback, attempt)
+    evidence.apply_stored(session, callback, attempt)
 
 
 def _refused_or_lost(portal: Portal, callback: Callback, attempt: Attempt, error: Bitrix24Error, now: datetime) -> None:
@@ -227,6 +237,9 @@ def _follow_up(access: Access, dial: Dial, outcome: Accepted | Bitrix24Error) ->
     try:
         if isinstance(outcome, Accepted):
             _mark_line(access.portal_id, dial, outcome)
+            evidence.follow_line(dial.attempt_id)
+        elif isinstance(outcome, NoUsableAnswer):
+            evidence.apply_pending(access.portal_id)
         elif isinstance(outcome, TokenExpired):
             credentials.renew(access.credential_id, access.generation)
         elif isinstance(outcome, Moved):

@@ -15,7 +15,7 @@ from bx24app.extensions import reading, writing
 from bx24app.models import DoNotCall, Portal, utcnow
 from bx24app.services import digests, numbers
 from bx24app.services.numbers import digits
-from bx24app.services.website_requests import one_line
+from bx24app.services.texts import one_line
 
 MAX_IMPORT = 5000
 MAX_NOTE = 255
@@ -35,11 +35,15 @@ def is_listed(session: Session, portal_id: int, number_digest: str) -> bool:
     return session.scalar(row) is not None
 
 
-def list_numbers(portal_id: int, before: int | None = None, limit: int = 50) -> list[DoNotCall]:
+def list_numbers(
+    portal_id: int, before: int | None = None, limit: int = 50, with_digits: str | None = None
+) -> list[DoNotCall]:
     """The numbers added last come first; ``before`` is the id after which the next page begins."""
     query = select(DoNotCall).where(DoNotCall.portal_id == portal_id)
     if before is not None:
         query = query.where(DoNotCall.id < before)
+    if with_digits:
+        query = query.where(DoNotCall.number.contains(with_digits, autoescape=True))
     with reading() as session:
         return list(session.scalars(query.order_by(DoNotCall.id.desc()).limit(limit)))
 

@@ -203,11 +203,6 @@ class Open:
     portal: Portal
 
 
-# Written once: putting it together costs more than running it.
-_OPEN = select(Form, Portal).join(Portal, Portal.id == Form.portal_id).where(Form.removed_at.is_(None))
-_BY_KEY, _BY_ID = _OPEN.where(Form.key == bindparam("wanted")), _OPEN.where(Form.id == bindparam("wanted"))
-
-
 def open_form(key: str) -> Open:
     """The form of a public address, whatever its state; raises ``NotFound``."""
     return _open(_BY_KEY, key)
@@ -218,9 +213,14 @@ def open_by_id(form_id: int) -> Open:
     return _open(_BY_ID, form_id)
 
 
-def _open(query: Select[Form, Portal], wanted: str | int) -> Open:
+_OPENED = select(Form, Portal).join(Portal, Portal.id == Form.portal_id).where(Form.removed_at.is_(None))
+_BY_KEY = _OPENED.where(Form.key == bindparam("named"))
+_BY_ID = _OPENED.where(Form.id == bindparam("named"))
+
+
+def _open(query: Select[Form, Portal], named: str | int) -> Open:
     with reading() as session:
-        row = session.execute(query, {"wanted": wanted}).one_or_none()
+        row = session.execute(query, {"named": named}).one_or_none()
     if row is None:
         raise NotFound
     return Open(row[0], row[1])

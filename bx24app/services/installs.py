@@ -11,6 +11,7 @@ from bx24app.bitrix24.payloads import FramePost
 from bx24app.errors import AdministratorNeeded, PortalUnreachable, Refusal, Unverified
 from bx24app.extensions import writing
 from bx24app.models import (
+    Pace,
     Portal,
     User,
     utcnow,
@@ -77,10 +78,12 @@ def _store(
         portal.move(domain, client_endpoint)
         portal.app_code, portal.app_id = app.CODE, str(app.ID)
         portal.join(utcnow())
-        portal.language = app.LANGUAGE_ID[:16]
+        portal.language, portal.license_family = app.LANGUAGE_ID[:16], app.family
         # A reinstallation may come with a new token or none: an old one must not stay behind a new one.
         portal.application_token_digest = token_digest or portal.application_token_digest
         session.flush()
+        if session.get(Pace, portal.id) is None:
+            session.add(Pace(portal_id=portal.id, level_at=utcnow()))
         tokens = openings.tokens_of(post, portal, profile.ID)
         credential = credentials.keep(session, portal, tokens, administrator=True)
         user = openings.note_user(session, portal, profile)

@@ -1,7 +1,7 @@
 """Taking callback requests of the public and of sites' back ends: judged, stored and limited in one transaction."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -10,14 +10,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bx24app.errors import IdempotencyKeyReused, RuleRefused
-from bx24app.extensions import insert_row, reading, writing
+from bx24app.extensions import insert_plainly, reading, writing
 from bx24app.models import Callback, Ghost, State, WebsiteRequest, utcnow
-from bx24app.services import admission, callbacks, defence, do_not_call, proofs, refusals, waking
+from bx24app.services import admission, callbacks, defence, proofs, refusals, telling, waking
 from bx24app.services.admission import Admitted
-from bx24app.services.cases import Case
+from bx24app.services.cases import Case, read_number
 from bx24app.services.forms import Open
 from bx24app.services.limits import Bucket
-from bx24app.services.website_requests import Request, beside, callback_of, digest_of, ghost_of, one_line, page_of
+from bx24app.services.texts import one_line
+from bx24app.services.website_requests import Request, beside, callback_of, digest_of, ghost_of, page_of
 
 # Two requests that meet in the same instant: the second attempt sees what the first has stored.
 TRIES = 3
@@ -71,43 +72,37 @@ def take(opened: Open, asked: Asked) -> Taken:
 
 def refuse(opened: Open, refusal: RuleRefused, address: str | None) -> None:
     """Keep for the portal that a request could not even be read; commits."""
-    case = Case(form=opened.form, portal=opened.portal, now=utcnow(), number="", address=address)
+    case = Case(form=opened.form, portal=opened.portal, now=utcnow(), address=address)
     refusals.note(case, refusal)
 
 
 def case_of(opened: Open, asked: Asked) -> Case:
     """The request as the rules see it."""
-    key = opened.form.key
-    case = Case(
+    key, number = opened.form.key, read_number(asked.number, opened)
+    proof = proofs.read_proof(asked.altcha, key) if asked.altcha else None
+    return Case(
         form=opened.form,
         portal=opened.portal,
         now=utcnow(),
-        number=asked.number,
+        number=number,
+        key=_key(key, asked.idempotency_key, number.typed.e164),
         origin=asked.origin,
         address=asked.address,
         name=one_line(asked.name),
         topic=one_line(asked.topic),
         consents=asked.consents,
         honeypot=asked.honeypot,
-        proof=proofs.read_proof(asked.altcha, key) if asked.altcha else None,
+        proof=proof,
+        forged=bool(asked.altcha) and proof is None,
         token=proofs.read_token(asked.token, key) if asked.token else None,
         scheduled_at=asked.scheduled_at,
         unreadable_time=asked.unreadable_time,
     )
-    forged = bool(asked.altcha) and case.proof is None
-    return with_digest(replace(case, forged=forged, key=_key(case, asked.idempotency_key)))
 
 
-def _key(case: Case, key: str | None) -> str | None:
+def _key(form_key: str, key: str | None, number: str | None) -> str | None:
     """The stored key: one that strangers could know gives nothing away without form and number."""
-    named = f"{case.form.key} {key} {case.typed.e164}".encode()
-    return f"w.{hashlib.sha256(named).hexdigest()}" if key else None
-
-
-def with_digest(case: Case) -> Case:
-    """The case with the digest of its number, under which numbers are listed and limited."""
-    number = case.typed.e164
-    return replace(case, number_digest=do_not_call.digest_of(number)) if number else case
+    return f"w.{hashlib.sha256(f'{form_key} {key} {number}'.encode()).hexdigest()}" if key else None
 
 
 def _read(opened: Open, asked: Asked) -> Request:
@@ -119,12 +114,12 @@ def _take(request: Request) -> Taken:
     defence.judge(request.case)
     buckets = admission.buckets_of(request.case)
     for _ in range(TRIES):
-        # Before the transaction, which on SQLite keeps every other writer waiting.
+        # Made before the transaction begins, while others may write.
         callback = callback_of(request)
-        what_came = beside(request, callback)
+        besides = beside(request, callbacks.prepare(callback))
         try:
             with writing() as session:
-                taken = _store(session, request, buckets, (callback, what_came))
+                taken = _store(session, request, buckets, (callback, besides))
         except IntegrityError:
             continue
         taken = taken or _earlier(request)
@@ -135,23 +130,22 @@ def _take(request: Request) -> Taken:
 
 
 def _store(
-    session: Session, request: Request, buckets: list[Bucket], new: tuple[Callback, WebsiteRequest]
+    session: Session, request: Request, buckets: list[Bucket], rows: tuple[Callback, WebsiteRequest]
 ) -> Taken | None:
     admitted = admission.take(session, request.case, buckets)
     if admitted == Admitted.REPEATED:
         return None
     if admitted == Admitted.IN_HAND:
         return _store_ghost(session, request)
-    callback, what_came = new
-    callbacks.accept(session, callback, told=admitted == Admitted.NEW_TOLD)
-    insert_row(session, what_came)
+    callback, besides = rows
+    insert_plainly(session, callback, *callback.decisions, besides)
+    telling.note(session, [callback])
     return Taken(callback.id, callback.state, callback.due_at)
 
 
 def _store_ghost(session: Session, request: Request) -> Taken:
     ghost = ghost_of(request)
-    session.add(ghost)
-    session.flush()
+    insert_plainly(session, ghost)
     return Taken(ghost.id, state_of(ghost, request.case.now), ghost.due_at)
 
 

@@ -8,17 +8,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bx24app.errors import DuplicateOpenCallback, IdempotencyKeyReused, RuleRefused, UnknownLine, UnknownVoice
-from bx24app.extensions import insert_row, reading, writing
-from bx24app.models import Callback, Source, WebsiteRequest, utcnow
+from bx24app.extensions import reading, writing
+from bx24app.models import Callback, Source, utcnow
 from bx24app.services import admission, callbacks, defence, forms, refusals, texts, waking
 from bx24app.services.admission import Admitted
 from bx24app.services.callback_lists import whole
 from bx24app.services.callbacks import Accepted
-from bx24app.services.cases import Case
+from bx24app.services.cases import Case, read_number
 from bx24app.services.forms import Open
-from bx24app.services.intake import TRIES, with_digest
+from bx24app.services.intake import TRIES
 from bx24app.services.limits import Bucket
-from bx24app.services.website_requests import Request, beside, callback_of, digest_of, one_line, page_of
+from bx24app.services.texts import one_line
+from bx24app.services.website_requests import Request, beside, callback_of, digest_of, page_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _read(opened: Open, asked: Asked, idempotency_key: str | None) -> Request:
         form=opened.form,
         portal=opened.portal,
         now=utcnow(),
-        number=asked.to_number,
+        number=read_number(asked.to_number, opened),
         source=Source.API,
         name=one_line(asked.name),
         topic=one_line(asked.topic),
@@ -68,7 +69,7 @@ def _read(opened: Open, asked: Asked, idempotency_key: str | None) -> Request:
         key=idempotency_key,
     )
     return Request(
-        case=with_digest(case),
+        case=case,
         page=page_of(asked.page),
         language=asked.language,
         digest=digest_of(case, asked.line_id, asked.voice_id, asked.text, asked.page),
@@ -110,12 +111,9 @@ def _take(request: Request) -> Accepted:
     defence.judge(request.case, has_line=request.line is not None)
     buckets = admission.buckets_of(request.case)
     for _ in range(TRIES):
-        # Before the transaction, which on SQLite keeps every other writer waiting.
-        callback = callback_of(request)
-        what_came = beside(request, callback)
         try:
             with writing() as session:
-                accepted = _store(session, request, buckets, (callback, what_came))
+                accepted = _store(session, request, buckets)
         except IntegrityError:
             continue
         accepted = accepted or _earlier(request)
@@ -125,9 +123,7 @@ def _take(request: Request) -> Accepted:
     raise RuntimeError("requests for one number never stopped meeting")
 
 
-def _store(
-    session: Session, request: Request, buckets: list[Bucket], new: tuple[Callback, WebsiteRequest]
-) -> Accepted | None:
+def _store(session: Session, request: Request, buckets: list[Bucket]) -> Accepted | None:
     case = request.case
     admitted = admission.take(session, case, buckets)
     if admitted == Admitted.REPEATED:
@@ -136,7 +132,7 @@ def _store(
         held = select(Callback).where(Callback.portal_id == case.portal.id, Callback.to_number == case.typed.e164)
         callback = session.scalars(held.where(Callback.holds_number)).one()
         raise DuplicateOpenCallback(callback.id if callback.form_id == case.form.id else None)
-    callback, what_came = new
-    callbacks.accept(session, callback, told=admitted == Admitted.NEW_TOLD)
-    insert_row(session, what_came)
+    callback = callback_of(request)
+    callbacks.accept(session, callback)
+    session.add(beside(request, callback))
     return Accepted(callback)

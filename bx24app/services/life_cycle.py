@@ -10,7 +10,7 @@ from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.bitrix24.payloads import Event
 from bx24app.errors import PortalUnreachable, Refusal, Unverified
 from bx24app.extensions import reading, writing
-from bx24app.models import Callback, Credential, Portal, PortalState, ReceivedEvent, RestCall, User, utcnow
+from bx24app.models import Callback, Credential, Pace, Portal, PortalState, ReceivedEvent, RestCall, User, utcnow
 from bx24app.services import bindings, credentials, digests, forgetting, rest
 from bx24app.services.connections import authorization_server
 from bx24app.services.manifest import manifest_digest
@@ -73,6 +73,20 @@ def _prove(event: Event) -> None:
         raise PortalUnreachable(f"authorization server: {error.code}") from None
     if info.client_id != settings.client_id or info.install.member_id != event.member_id:
         raise Unverified("event token of another application or portal")
+    if not _administrates(event.member_id, info.user_id):
+        # Every employee has tokens of our application: theirs must not speak for the portal.
+        raise Unverified("event token of a person who is no administrator")
+
+
+def _administrates(member_id: str, user_id: int) -> bool:
+    """Tell whether a person is an administrator of the portal, as far as we know them, or serves it."""
+    of_portal = select(Portal.id).where(Portal.member_id == member_id).scalar_subquery()
+    known = select(User.id).where(User.portal_id == of_portal, User.user_id == user_id, User.is_administrator)
+    serving = select(Credential.id).where(
+        Credential.portal_id == of_portal, Credential.acting_as == user_id, Credential.service_since.is_not(None)
+    )
+    with reading() as session:
+        return session.scalar(select(known.exists() | serving.exists())) is True
 
 
 def proven_portal(event: Event) -> Portal:
@@ -156,11 +170,13 @@ def _is_installed(portal: Portal) -> bool:
 
 def _forget(session: Session, portal: Portal) -> None:
     """Leave nothing of a portal but its settings."""
-    for model in (Callback, Credential, ReceivedEvent, RestCall, User):
+    for model in (Callback, Credential, Pace, ReceivedEvent, RestCall, User):
         session.execute(delete(model).where(model.portal_id == portal.id))
     forgetting.forget_visitors(session, portal)
     portal.application_token_digest = portal.lines = portal.voices = None
     portal.lines_fetched_at = portal.voices_fetched_at = None
+    portal.history_cursor = portal.history_read_at = portal.history_due_at = portal.history_problem = None
+    portal.redialling_lines, portal.stopped_lines = {}, {}
     portal.bound_manifest = portal.bound_at = None
 
 

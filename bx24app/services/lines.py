@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 
 from bx24app.bitrix24 import telephony
 from bx24app.bitrix24.errors import Bitrix24Error
-from bx24app.errors import PortalDisconnected, Refusal, UnknownLine, UnknownVoice
+from bx24app.errors import NotFound, PortalDisconnected, Refusal, UnknownLine, UnknownVoice
 from bx24app.extensions import reading, writing
 from bx24app.models import Portal, utcnow
-from bx24app.services import rest
+from bx24app.services import rest, waking
 
 STALE = timedelta(hours=24)
 
@@ -96,3 +96,17 @@ def require_voice(portal_id: int, voice_id: str) -> str:
 
 def _unless_silent(listing: Listing, refusal: Refusal) -> Exception:
     return refusal if listing.problem is None or listing.names else listing.problem
+
+
+def resume(portal_id: int, line_id: str) -> str:
+    """An administrator says that a stopped line has money again; returns its name.
+
+    Raises ``NotFound`` for a line that was not stopped.
+    """
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        if line_id not in portal.stopped_lines:
+            raise NotFound
+        portal.resume_line(line_id)
+    waking.wake()
+    return str((portal.lines or {}).get(line_id, line_id))

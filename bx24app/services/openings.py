@@ -16,6 +16,7 @@ from bx24app.bitrix24.crm import ENTITY_TYPES, Commands, commands_for
 from bx24app.bitrix24.errors import (
     AccessDenied,
     Bitrix24Error,
+    CredentialRefused,
     Moved,
     NotSent,
     NoUsableAnswer,
@@ -23,7 +24,7 @@ from bx24app.bitrix24.errors import (
     Refused,
     RefusedForNow,
 )
-from bx24app.bitrix24.payloads import FramePost
+from bx24app.bitrix24.payloads import FramePost, UserId
 from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Unverified, VisitorRefused
 from bx24app.extensions import reading, writing
 from bx24app.models import Portal, PortalState, User, utcnow
@@ -44,12 +45,19 @@ class PortalApp(BaseModel):
     CODE: str
     ID: str | int
     LANGUAGE_ID: str = "en"
+    LICENSE: str = ""
+    LICENSE_FAMILY: str = ""
+
+    @property
+    def family(self) -> str:
+        """The family of the portal's plan, on which its rate limit depends; older portals name only the plan."""
+        return (self.LICENSE_FAMILY or self.LICENSE.partition("_")[2])[:64]
 
 
 class Profile(BaseModel):
     """The visitor, by ``profile`` (docs: api-reference/common/users/profile.md)."""
 
-    ID: int
+    ID: UserId
     ADMIN: bool = False
     NAME: str | None = None
     LAST_NAME: str | None = None
@@ -125,8 +133,14 @@ def _read(model: type[M], value: Json) -> M:
 
 
 def who(batch: BatchAnswer) -> tuple[PortalApp, Profile]:
-    """The application and the visitor from a batch; raises ``Bitrix24Error``."""
-    return _read(PortalApp, batch.result("app")), _read(Profile, batch.result("profile"))
+    """The application and the visitor from a batch; raises ``Bitrix24Error``.
+
+    The profile of a dismissed person is empty (docs: api-reference/common/users/profile.md).
+    """
+    app, profile = batch.result("app"), batch.result("profile")
+    if profile in ([], {}):
+        raise CredentialRefused("authorization_error")
+    return _read(PortalApp, app), _read(Profile, profile)
 
 
 def vouched(post: FramePost) -> AppInfo:
@@ -179,7 +193,7 @@ def open_page(post: FramePost) -> Opening:
             _mismatch(post)
     except Bitrix24Error as error:
         return _open_vouched(post, portal, place, error)
-    return Opening(*_note(post, portal, profile), place, batch)
+    return Opening(*_note(post, portal, profile, app), place, batch)
 
 
 def _known(member_id: str) -> Portal | None:
@@ -200,10 +214,11 @@ def _open_vouched(post: FramePost, portal: Portal, place: Place, error: Bitrix24
     log.info("portal_did_not_vouch", member_id=portal.member_id, reason=error.code)
     info = vouched(post)
     if info.install.client_endpoint != portal.client_endpoint:
-        portal = _move(portal.id, info)
         try:
+            portal = _move(portal.id, info)
             batch = ask_portal(portal.client_endpoint, post, place)
-            return Opening(*_note(post, portal, who(batch)[1]), place, batch)
+            app, profile = who(batch)
+            return Opening(*_note(post, portal, profile, app), place, batch)
         except Bitrix24Error:
             log.info("portal_unreachable_after_move", member_id=portal.member_id)
     if isinstance(error, AccessDenied):
@@ -216,7 +231,7 @@ def _open_vouched(post: FramePost, portal: Portal, place: Place, error: Bitrix24
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == info.user_id))
     # Rights are the portal's to grant; while it is silent nobody is an administrator.
     profile = Profile(ID=info.user_id, NAME=known.name if known else None)
-    return Opening(*_note(post, portal, profile, vouched_for=False), place, None)
+    return Opening(*_note(post, portal, profile, None), place, None)
 
 
 def _unpaid(portal_id: int) -> Portal:
@@ -228,23 +243,30 @@ def _unpaid(portal_id: int) -> Portal:
 
 
 def _move(portal_id: int, info: AppInfo) -> Portal:
+    portals.policy.check(info.install.client_endpoint)
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
         portal.move(info.install.domain, info.install.client_endpoint)
     return portal
 
 
-def _note(post: FramePost, portal: Portal, profile: Profile, *, vouched_for: bool = True) -> tuple[Portal, User]:
-    """Keep the visitor's name, and their tokens for the callbacks that they may start; returns both as they are now."""
+def _note(post: FramePost, portal: Portal, profile: Profile, app: PortalApp | None) -> tuple[Portal, User]:
+    """Keep the visitor's name, and their tokens for the callbacks that they may start; returns both as they are now.
+
+    ``app`` None: the portal itself did not vouch for the visitor.
+    """
     token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
     with writing() as session:
         row = session.get_one(Portal, portal.id, with_for_update=True)
-        if token_digest:
-            row.application_token_digest = token_digest
+        if app is not None:
+            row.license_family = app.family
+            # What a browser posts is its user's to change: only an administrator's word about the token counts.
+            if token_digest and profile.ADMIN:
+                row.application_token_digest = token_digest
         if post.REFRESH_ID:
             tokens = tokens_of(post, row, profile.ID)
             # While the portal is silent nobody knows who is an administrator.
-            credentials.keep(session, row, tokens, administrator=profile.ADMIN if vouched_for else None)
+            credentials.keep(session, row, tokens, administrator=profile.ADMIN if app else None)
             if profile.ADMIN and row.state != PortalState.INSTALLED:
                 # The way back: any administrator whom the portal lets in reconnects it, or has paid.
                 row.state = PortalState.INSTALLED

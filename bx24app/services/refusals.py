@@ -25,7 +25,7 @@ def note(case: Case, refusal: RuleRefused) -> None:
     """Keep the rule that decided, with what it looked at; commits."""
     inputs = {name: value for name, value in refusal.inputs.items() if value is not None}
     if case.typed.e164:
-        inputs["number_digest"] = case.number_digest
+        inputs["number_digest"] = case.number.digest
     if case.address:
         inputs["network"] = case.network
     digest = digests.digest("rate", f"{case.form.id} refusal {refusal.rule}")

@@ -25,7 +25,7 @@ from bx24app.errors import PortalDisconnected
 from bx24app.extensions import writing
 from bx24app.log import mask_numbers
 from bx24app.models import Portal, PortalState, RestCall, utcnow
-from bx24app.services import credentials
+from bx24app.services import credentials, pacing
 from bx24app.services.connections import authorization_server, portals
 from bx24app.services.credentials import Access
 from bx24app.settings import settings
@@ -68,9 +68,11 @@ class Exchange:
         self._row.words = mask_numbers(getattr(error, "words", ""))[:MAX_WORDS] or None
         self._row.duration_ms = round((time.monotonic() - self._began) * 1000)
 
-    def write(self) -> None:
-        """Keep it; commits."""
+    def write(self, *, counted: bool = False) -> None:
+        """Keep it, and count it against the portal's limit unless that was done before; commits."""
         with writing() as session:
+            if not counted:
+                pacing.count(session, self._row.portal_id, utcnow())
             session.add(self._row)
 
 
@@ -142,6 +144,7 @@ def follow_move(access: Access) -> Access:
     install = authorization_server.app_info(access.access_token).install
     if install.member_id != access.member_id:
         raise Refused("wrong_client", "the token belongs to another portal")
+    portals.policy.check(install.client_endpoint)
     with writing() as session:
         portal = session.scalars(select(Portal).where(Portal.id == access.portal_id).with_for_update()).one()
         portal.move(install.domain, install.client_endpoint)

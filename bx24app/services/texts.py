@@ -56,7 +56,7 @@ def check_template(text: str) -> str:
     Raises ``UnknownVariable`` naming any other, ``TextInvalid`` for one without words of its own, or one that
     leaves no room for its variables. The syntax of other template engines is text like any other.
     """
-    template = _clean(text)
+    template = one_line(text)
     names = [name.strip() for name in _VARIABLE.findall(template)]
     for name in names:
         if name not in VARIABLES:
@@ -73,8 +73,8 @@ def fill(template: str, **values: str | None) -> str:
     Values are put in once, as text, without control characters, and long ones are shortened. An empty one goes with
     the words that lead to it ("from", a label, a comma), so that the sentence stays whole.
     """
-    cleaned = {name: _clean(values.get(name) or "") for name in VARIABLES}
-    whole = _without_empty(_clean(template), cleaned)
+    cleaned = {name: one_line(values.get(name) or "") for name in VARIABLES}
+    whole = _without_empty(one_line(template), cleaned)
     used = [name.strip() for name in _VARIABLE.findall(whole)]
     room = MAX_LENGTH - len(_VARIABLE.sub("", whole))
     lengths = [len(cleaned.get(name, "")) for name in used]
@@ -83,8 +83,8 @@ def fill(template: str, **values: str | None) -> str:
     return spoken[:MAX_LENGTH].strip()
 
 
-def _clean(text: str) -> str:
-    """One line without control, formatting and unassigned characters."""
+def one_line(text: str) -> str:
+    """One line without control, formatting and unassigned characters, which could turn what people read around."""
     line = " ".join(text.split())
     return " ".join("".join(char for char in line if unicodedata.category(char)[0] != "C").split())
 

@@ -8,9 +8,8 @@ from bx24app.errors import RuleRefused
 from bx24app.extensions import reading
 from bx24app.models import utcnow
 from bx24app.services import admission, defence, forms
-from bx24app.services.cases import Case
+from bx24app.services.cases import Case, read_number
 from bx24app.services.defence import Inputs
-from bx24app.services.intake import with_digest
 from bx24app.settings import settings
 
 PASSED, DECIDES, NOT_REACHED = "passed", "decides", "not_reached"
@@ -37,11 +36,11 @@ def run(portal_id: int, form_key: str, number: str, origin: str | None, at: date
         form=opened.form,
         portal=opened.portal,
         now=at or utcnow(),
-        number=number,
+        number=read_number(number, opened),
         origin=origin or settings.public_origin,
     )
     verdicts: list[Verdict] = []
-    for verdict in _verdicts(with_digest(case)):
+    for verdict in _verdicts(case):
         reached = not any(earlier.verdict == DECIDES for earlier in verdicts)
         verdicts.append(verdict if reached else replace(verdict, verdict=NOT_REACHED, inputs={}, refusal=None))
     return verdicts

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
@@ -37,16 +36,10 @@ def digest_of(case: Case, *more: object) -> str:
     return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
 
 
-def one_line(text: str) -> str:
-    """One line without control and formatting characters, which could turn what people read around."""
-    line = " ".join(text.split())
-    return "".join(char for char in line if unicodedata.category(char)[0] != "C").strip()
-
-
 def page_of(text: str) -> str:
     """The address of a page as it may be kept; anything else is dropped."""
     try:
-        url = urlsplit(one_line(text)[:MAX_PAGE])
+        url = urlsplit(texts.one_line(text)[:MAX_PAGE])
     except ValueError:
         return ""
     return url.geturl() if url.scheme in ("https", "http") and url.netloc else ""
@@ -62,6 +55,7 @@ def ghost_of(request: Request) -> Ghost:
     """What answers for a number that is in hand."""
     case = request.case
     return Ghost(
+        id=uuid7(),
         form_id=case.form.id,
         idempotency_key=request.case.key,
         request_digest=request.digest,
@@ -78,7 +72,6 @@ def callback_of(request: Request) -> Callback:
     line = request.line or forms.line_of(case.form, case.portal)
     assert line is not None, "the rule `line` holds"
     return Callback(
-        id=uuid7(),
         portal_id=case.portal.id,
         to_number=case.typed.e164,
         line_id=line[0],
@@ -124,6 +117,6 @@ def beside(request: Request, callback: Callback) -> WebsiteRequest:
         consent_text=form.consent_text if consents else None,
         consent_version=form.consent_version if consents else None,
         consent_at=case.now if consents else None,
-        number_digest=case.number_digest,
+        number_digest=case.number.digest,
         created_at=case.now,
     )

@@ -50,7 +50,7 @@ function expiresSoon() {
   return Number.isFinite(at) && at - Date.now() < EARLY;
 }
 
-async function once(path, { method, json, headers }) {
+async function once(path, { method, json, body, headers }) {
   return fetch(path, {
     method,
     headers: {
@@ -59,18 +59,18 @@ async function once(path, { method, json, headers }) {
       ...(json === undefined ? {} : { "Content-Type": "application/json" }),
       ...headers,
     },
-    body: json === undefined ? undefined : JSON.stringify(json),
+    body: json === undefined ? body : JSON.stringify(json),
     credentials: "omit",
     cache: "no-store",
   });
 }
 
 // Returns the Response (ok or 304); throws Problem for a refusal, TypeError when there is no connection.
-export async function request(path, { method = "GET", json, headers = {} } = {}) {
+export async function request(path, { method = "GET", json, body, headers = {} } = {}) {
   if (expiresSoon()) await renewOnce();
-  let response = await once(path, { method, json, headers });
+  let response = await once(path, { method, json, body, headers });
   if (response.status === 401 && (await renewOnce())) {
-    response = await once(path, { method, json, headers });
+    response = await once(path, { method, json, body, headers });
   }
   if (!response.ok && response.status !== 304) {
     throw new Problem(response.status, await response.json().catch(() => ({})));

@@ -1,7 +1,7 @@
-// The desk: the form that starts callbacks, and the administrator's settings.
+// The desk: the form that starts callbacks.
 import { Problem, send } from "./api.js";
 import * as frame from "./frame.js";
-import { follow, highlight, lookNow } from "./list.js";
+import { follow, highlight, localTime, lookNow } from "./list.js";
 
 const byId = (id) => document.getElementById(id);
 const [desk, form, call, result] = [byId("desk"), byId("call-form"), byId("call"), byId("result")];
@@ -69,29 +69,66 @@ function failed(error) {
   return null;
 }
 
-async function submit(event) {
-  event.preventDefault();
-  if (call.disabled) return;
-  clearErrors();
-  const time = byId("scheduled_at").value;
-  if (planned() && !(new Date(time) > new Date())) {
-    showErrors([{ field: "scheduled_at", message: result.dataset.needTime }]);
-    return;
-  }
+// A number in national form is recognised by its end: 030 901820 is +49 30 901820.
+const sameNumber = (e164, typed) => e164.endsWith(typed.replace(/\D/g, "").replace(/^0+/, ""));
+
+async function plannedAlready() {
+  const typed = chosenNumber();
+  const digits = typed.replace(/\D/g, "").slice(-7);
+  if (digits.length < 5) return null;
+  const { callbacks } = await send(`/callbacks?state=scheduled&q=${digits}&limit=20`);
+  return callbacks.find((callback) => sameNumber(callback.to_number, typed)) ?? null;
+}
+
+function offerChoice(callback) {
+  const words = byId("planned-words");
+  words.textContent = words.dataset.words.replace("{moment}", localTime(callback.scheduled_at));
+  byId("planned-now").dataset.id = callback.id;
+  byId("planned-choice").hidden = false;
+  byId("planned-now").focus();
+}
+
+async function busily(work) {
   call.disabled = true;
   call.setAttribute("aria-busy", "true");
   try {
-    await send("/callbacks", { method: "POST", json: body(), headers: { "Idempotency-Key": key } });
-    key = crypto.randomUUID();
-    say(result, planned() ? result.dataset.planned : result.dataset.accepted, "success");
-    if (planned()) toggleLater();
-    await lookNow();
+    await work();
   } catch (error) {
     failed(error);
   } finally {
     call.disabled = false;
     call.removeAttribute("aria-busy");
   }
+}
+
+async function start() {
+  byId("planned-choice").hidden = true;
+  await send("/callbacks", { method: "POST", json: body(), headers: { "Idempotency-Key": key } });
+  key = crypto.randomUUID();
+  say(result, planned() ? result.dataset.planned : result.dataset.accepted, "success");
+  if (planned()) toggleLater();
+  await lookNow();
+}
+
+async function bringForward(id) {
+  byId("planned-choice").hidden = true;
+  await send(`/callbacks/${id}`, { method: "PATCH", json: { scheduled_at: new Date().toISOString() } });
+  say(result, result.dataset.accepted, "success");
+  await lookNow();
+}
+
+function submit(event) {
+  event.preventDefault();
+  if (call.disabled) return null;
+  clearErrors();
+  const time = byId("scheduled_at").value;
+  if (planned() && !(new Date(time) > new Date())) {
+    return showErrors([{ field: "scheduled_at", message: result.dataset.needTime }]);
+  }
+  return busily(async () => {
+    const waiting = planned() ? null : await plannedAlready();
+    return waiting ? offerChoice(waiting) : start();
+  });
 }
 
 function toggleLater() {
@@ -148,19 +185,22 @@ async function refresh(button, name, select, keepFirst) {
   }
 }
 
-async function saveSettings(event) {
-  event.preventDefault();
-  const note = byId("settings-result");
-  const json = { ...Object.fromEntries(new FormData(event.target)), stands_in: byId("stands_in").checked };
+async function resumeLine(event) {
+  const button = event.target.closest("[data-resume]");
+  if (!button) return;
   try {
-    await send("/settings", { method: "PATCH", json });
-    say(note, note.dataset.saved, "success");
+    await send(`/lines/${encodeURIComponent(button.dataset.resume)}/resume`, { method: "POST" });
+    button.closest("[data-stopped]").remove();
+    await lookNow();
   } catch (error) {
-    say(note, error instanceof Problem ? error.message : result.dataset.offline, "failure");
+    say(result, error instanceof Problem ? error.message : result.dataset.offline, "warning");
   }
 }
 
 form.addEventListener("submit", submit);
+byId("planned-now").addEventListener("click", (event) => busily(() => bringForward(event.target.dataset.id)));
+byId("planned-both").addEventListener("click", () => busily(start));
+desk.addEventListener("click", resumeLine);
 later.addEventListener("click", toggleLater);
 line.addEventListener("change", showWhoRings);
 known?.addEventListener("change", () => {
@@ -170,8 +210,6 @@ known?.addEventListener("change", () => {
 byId("own-phone").addEventListener("click", callFromOwnPhone);
 byId("refresh-lines").addEventListener("click", (event) => refresh(event.currentTarget, "lines", line, false));
 byId("refresh-voices").addEventListener("click", (event) => refresh(event.currentTarget, "voices", byId("voice_id"), true));
-byId("settings-form")?.addEventListener("submit", saveSettings);
-byId("settings-form")?.querySelector("[type=submit]").removeAttribute("disabled");
 
 showWhoRings();
 showWhetherToCall();

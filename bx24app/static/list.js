@@ -14,14 +14,15 @@ let running = false;
 
 const rows = () => [...list.querySelectorAll(".callback")];
 
-export function localTimes(root) {
+export function localTime(moment) {
   const { lang } = document.documentElement;
   // The reader's own habits where they read the page's language: 23/11/2026 or 11/23/26.
   const locale = navigator.languages.find((one) => one.startsWith(lang)) ?? lang;
-  const format = new Intl.DateTimeFormat(locale, { dateStyle: "short", timeStyle: "short" });
-  for (const time of root.querySelectorAll("time[datetime]")) {
-    time.textContent = format.format(new Date(time.dateTime));
-  }
+  return new Intl.DateTimeFormat(locale, { dateStyle: "short", timeStyle: "short" }).format(new Date(moment));
+}
+
+export function localTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) time.textContent = localTime(time.dateTime);
 }
 
 function adopt(fresh, old) {

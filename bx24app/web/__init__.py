@@ -18,11 +18,14 @@ from bx24app.web import (
     languages,
     legal,
     lines,
+    openapi,
     operations,
     pages,
+    panels,
     rules,
     static,
     webhooks,
+    widget,
 )
 
 # The largest honest body is a frame post or a callback of a few kilobytes.
@@ -39,7 +42,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     headers.init_app(app)
     static.init_app(app)
-    for module in (pages, desk, callbacks, lines, events, operations, legal):
-        app.register_blueprint(module.blueprint)
-    for module in (forms, intake, customers, api_keys, do_not_call, rules, webhooks):
+    shown = (pages, desk, panels, legal, intake, customers, widget)
+    answering = (callbacks, lines, openapi, events, operations, forms, api_keys, do_not_call, rules, webhooks)
+    for module in (*shown, *answering):
         app.register_blueprint(module.blueprint)

@@ -1,37 +1,40 @@
 """``/api/v1/callbacks``: starting callbacks and deciding about them."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify, request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from flask import Blueprint, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from bx24app.errors import InvalidRequest, NotFound
+from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.errors import (
+    Bitrix24Unavailable,
+    DuplicateOpenCallback,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    PortalDisconnected,
+    RuleRefused,
+    TooLate,
+)
 from bx24app.models import Callback, Source, State
 from bx24app.services import callback_lists, callbacks, keyed_intake, numbers
 from bx24app.services.callback_lists import Filter
 from bx24app.services.callbacks import Accepted, Requested
 from bx24app.services.keyed_intake import Asked
 from bx24app.services.tickets import Ticket
-from bx24app.web.guards import Requester, read_body, requester_required, ticket_required
-from bx24app.web.views import callback_json
+from bx24app.web.guards import Requester, read_body, read_headers, read_query, requester_required, ticket_required
+from bx24app.web.openapi import operation
+from bx24app.web.shapes import CallbackPage, CallbackShape, ExplainedCallback, answer, callback_shape, explained
 
 blueprint = Blueprint("callbacks", __name__, url_prefix="/api/v1/callbacks")
 
 MAX_WAIT_SECONDS = 10
 MAX_LIMIT = 200
-IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-def _no_control(text: str) -> str:
-    if CONTROL.search(text):
-        raise ValueError("control characters are not allowed")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_no_control)]
+# Everything that is written down is free of control characters; a text may have lines.
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+# What asking the portal, or being accepted under its access, may meet.
+PORTAL_REFUSALS = (PortalDisconnected, Bitrix24Unavailable, Bitrix24Error)
 
 
 class CrmEntity(BaseModel):
@@ -111,7 +114,8 @@ class OutcomeBody(BaseModel):
 class Query(BaseModel):
     """What ``GET /callbacks`` takes."""
 
-    model_config = ConfigDict(extra="ignore")
+    # A misspelt filter must not look like one that everything passes.
+    model_config = ConfigDict(extra="forbid")
 
     state: State | None = None
     source: Source | None = None
@@ -122,51 +126,40 @@ class Query(BaseModel):
     cursor: UUID | None = None
 
 
-_UUID = TypeAdapter(UUID)
+class StartHeaders(BaseModel):
+    """The headers of ``POST /callbacks``."""
+
+    key: Annotated[str | None, Field(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{1,255}$")] = None
+    prefer: Annotated[str, Field(alias="Prefer")] = ""
 
 
-def _id(text: str) -> UUID:
-    try:
-        return _UUID.validate_python(text)
-    except ValidationError:
-        raise NotFound from None
-
-
-def _idempotency_key() -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
-        raise InvalidRequest("Idempotency-Key")
-    return key
-
-
-def _wait_seconds() -> float:
+def _wait_seconds(prefer: str) -> float:
     """``Prefer: wait=N`` (RFC 7240); anything else asks for no waiting."""
-    match = re.search(r"\bwait\s*=\s*\"?(\d{1,4})\"?", request.headers.get("Prefer", ""))
+    match = re.search(r"\bwait\s*=\s*\"?(\d{1,4})\"?", prefer)
     return min(int(match[1]), MAX_WAIT_SECONDS) if match else 0
 
 
-def _answer(body: dict[str, Any], status: int = 200, **headers: str) -> Response:
-    response = jsonify(body)
-    response.status_code = status
-    response.headers.update(headers)
-    return response
-
-
 @blueprint.post("")
+@operation(
+    {201: CallbackShape, 200: CallbackShape},
+    body=CallbackBody,
+    headers=StartHeaders,
+    refuses=(InvalidRequest, DuplicateOpenCallback, IdempotencyKeyReused, RuleRefused, *PORTAL_REFUSALS),
+)
 @requester_required
 def start(requester: Requester) -> Response:
     """Accept a callback; 201 once it is committed, 200 for the same request under the same key."""
-    accepted = _accept(requester)
-    callback, seconds = accepted.callback, _wait_seconds()
+    headers = read_headers(StartHeaders)
+    accepted = _accept(requester, headers.key)
+    callback, seconds = accepted.callback, _wait_seconds(headers.prefer)
     if seconds:
         callback = callback_lists.wait_until_dialled(requester.portal_id, callback.id, seconds)
     if accepted.replayed:
-        return _answer(callback_json(callback), 200, **{"Idempotent-Replayed": "true"})
-    return _answer(callback_json(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")
+        return answer(callback_shape(callback), 200, **{"Idempotent-Replayed": "true"})
+    return answer(callback_shape(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")
 
 
-def _accept(requester: Requester) -> Accepted:
-    key = _idempotency_key()
+def _accept(requester: Requester, key: str | None) -> Accepted:
     if requester.form_id is not None:
         return keyed_intake.request_callback(requester.form_id, read_body(KeyedBody).asked(), key)
     return callbacks.request_callback(
@@ -175,16 +168,14 @@ def _accept(requester: Requester) -> Accepted:
 
 
 @blueprint.get("")
+@operation({200: CallbackPage}, query=Query)
 @requester_required
 def show_all(requester: Requester) -> Response:
     """List callbacks, newest first."""
-    try:
-        query = Query.model_validate(request.args.to_dict())
-    except ValidationError as error:
-        raise InvalidRequest(str(error.errors()[0]["loc"][0])) from None
+    query = read_query(Query)
     digits = numbers.digits(query.q) if query.q else None
     if query.q and not digits:
-        return _answer({"callbacks": [], "next_cursor": None})
+        return answer(CallbackPage(callbacks=[], next_cursor=None))
     found = callback_lists.list_callbacks(
         requester.portal_id,
         Filter(
@@ -199,50 +190,58 @@ def show_all(requester: Requester) -> Response:
         ),
     )
     page = found[: query.limit]
-    next_cursor = str(page[-1].id) if len(found) > query.limit else None
-    return _answer({"callbacks": [callback_json(callback) for callback in page], "next_cursor": next_cursor})
+    next_cursor = page[-1].id if len(found) > query.limit else None
+    return answer(CallbackPage(callbacks=[callback_shape(callback) for callback in page], next_cursor=next_cursor))
 
 
-def _get(requester: Requester, callback_id: str) -> Callback:
-    return callback_lists.get(requester.portal_id, _id(callback_id), requester.form_id)
+def _get(requester: Requester, callback_id: UUID) -> Callback:
+    return callback_lists.get(requester.portal_id, callback_id, requester.form_id)
 
 
-@blueprint.get("/<callback_id>")
+def _by(requester: Requester) -> str | None:
+    return "api" if requester.form_id else None
+
+
+@blueprint.get("/<uuid:callback_id>")
+@operation({200: ExplainedCallback})
 @requester_required
-def show(requester: Requester, callback_id: str) -> Response:
+def show(requester: Requester, callback_id: UUID) -> Response:
     """One callback with its attempts and its why."""
-    return _answer(callback_json(_get(requester, callback_id), why=True))
+    return answer(explained(_get(requester, callback_id)))
 
 
-@blueprint.patch("/<callback_id>")
+@blueprint.patch("/<uuid:callback_id>")
+@operation({200: CallbackShape}, body=ScheduleBody, refuses=(TooLate,))
 @requester_required
-def reschedule(requester: Requester, callback_id: str) -> Response:
+def reschedule(requester: Requester, callback_id: UUID) -> Response:
     """Move a waiting callback to another time."""
-    body, id = read_body(ScheduleBody), _get(requester, callback_id).id
-    by = "api" if requester.form_id else None
-    changed = callbacks.reschedule(requester.portal_id, id, requester.user_id, body.scheduled_at, by)
-    return _answer(callback_json(changed))
+    at, id = read_body(ScheduleBody).scheduled_at, _get(requester, callback_id).id
+    changed = callbacks.reschedule(requester.portal_id, id, requester.user_id, at, _by(requester))
+    return answer(callback_shape(changed))
 
 
-@blueprint.post("/<callback_id>/cancel")
+@blueprint.post("/<uuid:callback_id>/cancel")
+@operation({200: CallbackShape}, refuses=(TooLate,))
 @requester_required
-def cancel(requester: Requester, callback_id: str) -> Response:
+def cancel(requester: Requester, callback_id: UUID) -> Response:
     """Withdraw a waiting callback; 409 once it is being dialled."""
-    id, by = _get(requester, callback_id).id, "api" if requester.form_id else None
-    return _answer(callback_json(callbacks.cancel(requester.portal_id, id, requester.user_id, by)))
+    id = _get(requester, callback_id).id
+    return answer(callback_shape(callbacks.cancel(requester.portal_id, id, requester.user_id, _by(requester))))
 
 
-@blueprint.post("/<callback_id>/resolve")
+@blueprint.post("/<uuid:callback_id>/resolve")
+@operation({200: CallbackShape}, body=OutcomeBody, refuses=(TooLate,))
 @ticket_required
-def resolve(ticket: Ticket, callback_id: str) -> Response:
+def resolve(ticket: Ticket, callback_id: UUID) -> Response:
     """Say what became of an unknown callback."""
     outcome = read_body(OutcomeBody).outcome
-    return _answer(callback_json(callbacks.resolve(ticket.portal_id, _id(callback_id), ticket.user_id, outcome)))
+    return answer(callback_shape(callbacks.resolve(ticket.portal_id, callback_id, ticket.user_id, outcome)))
 
 
-@blueprint.post("/<callback_id>/retry")
+@blueprint.post("/<uuid:callback_id>/retry")
+@operation({201: CallbackShape}, refuses=(TooLate, DuplicateOpenCallback, InvalidRequest, *PORTAL_REFUSALS))
 @ticket_required
-def retry(ticket: Ticket, callback_id: str) -> Response:
+def retry(ticket: Ticket, callback_id: UUID) -> Response:
     """Ask for the same once more: a new callback."""
-    callback = callbacks.retry(ticket.portal_id, _id(callback_id), ticket.user_id)
-    return _answer(callback_json(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")
+    callback = callbacks.retry(ticket.portal_id, callback_id, ticket.user_id)
+    return answer(callback_shape(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")

@@ -7,10 +7,9 @@ from flask import Blueprint, Response, jsonify, make_response, render_template, 
 from bx24app.errors import InvalidRequest, Refusal
 from bx24app.services import customers
 from bx24app.services.customers import Status
-from bx24app.web import visits
+from bx24app.web import visitor_views, visits
 from bx24app.web.errors import prefers_page, status_of
 from bx24app.web.headers import frame_only_in
-from bx24app.web.intake import slot
 from bx24app.web.languages import speak_one_of
 from bx24app.web.moments import iso
 from bx24app.web.texts import customer_label, reason_sentence
@@ -47,13 +46,11 @@ def _shown(signed: str, status: Status, refusal: Refusal | None = None) -> Respo
         "c/page.html",
         signed=signed,
         form=status.opened.form,
-        status=status_json(status),
-        expected=slot(status.expected_at, zone) if status.expected_at else None,
-        zone=zone,
-        slots=[slot(moment, zone) for moment in status.slots],
+        status=visitor_views.followed(status, customer_label(status.state), zone),
+        framed=False,
         problem=reason_sentence(refusal.explanation) if refusal else "",
     )
-    return make_response(text, status_of(refusal) if refusal else 200)
+    return make_response(text, status_of(type(refusal)) if refusal else 200)
 
 
 @blueprint.get("/<signed>")

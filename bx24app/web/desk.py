@@ -7,14 +7,13 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from flask import Blueprint, Response, make_response, render_template, request
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from bx24app.errors import InvalidRequest
 from bx24app.models import utcnow
 from bx24app.services import callback_lists, desks, doctor, rest_log
 from bx24app.services.tickets import Ticket
 from bx24app.web import findings, views
-from bx24app.web.guards import administrator_required, ticket_required
+from bx24app.web.guards import administrator_required, read_query, ticket_required
 from bx24app.web.languages import LANGUAGES
 
 blueprint = Blueprint("desk", __name__, url_prefix="/desk")
@@ -68,10 +67,7 @@ class LogQuery(BaseModel):
 @administrator_required
 def requests_made(ticket: Ticket) -> str:
     """The REST log of this portal, newest first."""
-    try:
-        query = LogQuery.model_validate(request.args.to_dict())
-    except ValidationError as error:
-        raise InvalidRequest(str(error.errors()[0]["loc"][0])) from None
+    query = read_query(LogQuery)
     wanted = rest_log.Filter(
         method=query.method or None,
         refused={"answered": False, "refused": True}.get(query.outcome),

@@ -1,9 +1,12 @@
 """Errors to answers, in one place: a problem document for programs, a short page for people."""
 
+from collections.abc import Iterable
+from datetime import datetime
 from http import HTTPStatus
+from uuid import UUID
 
 import structlog
-from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask import Flask, Response, make_response, render_template, request
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
 
@@ -43,6 +46,7 @@ from bx24app.errors import (
 from bx24app.settings import settings
 from bx24app.web.guards import InvalidBody
 from bx24app.web.headers import frame_anywhere
+from bx24app.web.shapes import FieldError, Problem
 from bx24app.web.texts import reason_sentence
 
 log = structlog.get_logger(__name__)
@@ -86,9 +90,17 @@ def prefers_page() -> bool:
     return kinds["text/html"] > kinds["application/json"] and kinds.accept_html
 
 
-def status_of(error: Exception) -> int:
-    """The HTTP status for one of our errors."""
-    return next(status for kind, status in STATUSES if isinstance(error, kind))
+def status_of(error: type[Exception]) -> int:
+    """The HTTP status for a class of our errors."""
+    return next(status for kind, status in STATUSES if issubclass(error, kind))
+
+
+def code_of(error: type[Exception] | Exception) -> str:
+    """The promised code for one of our errors, or for its class."""
+    code = str(getattr(error, "code", InvalidRequest.code))
+    if isinstance(error, Refusal) or (isinstance(error, type) and issubclass(error, Refusal)):
+        return code
+    return code if code.startswith("bitrix24_") else Bitrix24Unavailable.code
 
 
 def _wants_page() -> bool:
@@ -97,15 +109,27 @@ def _wants_page() -> bool:
     return not request.path.startswith(("/api/", "/session", "/events", "/desk/"))
 
 
-def problem(status: int, code: str, detail: str, **more: object) -> Response:
-    """An RFC 9457 problem document."""
-    title = reason_title(code)
-    response = jsonify(
-        {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **more}
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    errors: Iterable[FieldError] = (),
+    id: UUID | None = None,
+    slots: list[datetime] | None = None,
+) -> Response:
+    """An RFC 9457 problem document; ``id`` is that of the thing in the way, ``slots`` are times to choose instead."""
+    told = Problem(
+        type="about:blank",
+        title=reason_title(code),
+        status=status,
+        detail=detail,
+        code=code,
+        errors=list(errors),
+        id=id,
+        slots=slots,
     )
-    response.content_type = "application/problem+json"
-    response.status_code = status
-    return response
+    return Response(told.model_dump_json(exclude_none=True), status, content_type="application/problem+json")
 
 
 def reason_title(code: str) -> str:
@@ -123,38 +147,35 @@ def page(status: int, heading: str, explanation: str, advice: str) -> Response:
 def _refused(error: Refusal) -> Response:
     code = error.code
     detail = reason_sentence(error.explanation, error.words)
-    errors = [{"field": error.field, "message": detail}] if error.field else []
+    errors = [FieldError(field=error.field, message=detail)] if error.field else []
     if isinstance(error, InvalidBody):
-        errors = [{"field": field, "message": message} for field, message in error.errors]
+        errors = [FieldError(field=field, message=message) for field, message in error.errors]
     if _wants_page() and request.path.startswith(("/w/", "/c/")):
-        return page(status_of(error), _("This is not possible"), detail, "")
+        return page(status_of(type(error)), _("This is not possible"), detail, "")
     return problem_of(error, code, detail, errors)
 
 
-def problem_of(error: Refusal, code: str, detail: str, errors: list[dict[str, str]]) -> Response:
+def problem_of(error: Refusal, code: str, detail: str, errors: list[FieldError]) -> Response:
     """The problem document of a refusal, with what may be done instead."""
-    more: dict[str, object] = {}
-    if isinstance(error, DuplicateOpenCallback) and error.open_id is not None:
-        more["id"] = str(error.open_id)
-    if isinstance(error, OutsideHours):
-        more["slots"] = [slot.isoformat().replace("+00:00", "Z") for slot in error.slots]
-    response = problem(status_of(error), code, detail, errors=errors, **more)
-    if isinstance(error, RateLimited) and error.retry_after:
+    open_id = error.open_id if isinstance(error, DuplicateOpenCallback) else None
+    slots = list(error.slots) if isinstance(error, OutsideHours) else None
+    response = problem(status_of(type(error)), code, detail, errors=errors, id=open_id, slots=slots)
+    if isinstance(error, RateLimited | BudgetExhausted) and error.retry_after:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 
 def _portal_refused(error: Bitrix24Error) -> Response:
-    code = error.code if error.code.startswith("bitrix24_") else "bitrix24_unavailable"
+    code = code_of(error)
     words = error.words if isinstance(error, Refused) else None
-    return problem(status_of(error), code, reason_sentence(code, words), errors=[])
+    return problem(status_of(type(error)), code, reason_sentence(code, words))
 
 
 def _unverified(error: Unverified) -> Response:
     log.info("unverified", reason=error.reason, path=request.path)
-    status = status_of(error)
+    status = status_of(type(error))
     if not _wants_page():
-        return problem(status, *_problem_of(error), errors=[])
+        return problem(status, *_problem_of(error))
     return page(status, *_page_of(error))
 
 
@@ -208,7 +229,7 @@ def _http(error: HTTPException) -> Response:
     status = error.code or 500
     if not _wants_page():
         code = "not_found" if status == HTTPStatus.NOT_FOUND else "invalid_request"
-        return problem(status, code, _http_words(status), errors=[])
+        return problem(status, code, _http_words(status))
     return page(status, _http_words(status), "", _("Open the app from your Bitrix24."))
 
 
@@ -228,7 +249,7 @@ def _failed(error: Exception) -> Response:
     words = _("Something went wrong on our side. Look at the list of callbacks before you try again.")
     if _wants_page():
         return page(500, _("Something went wrong"), words, _("Reload the page in a minute."))
-    return problem(500, "internal_error", words, errors=[])
+    return problem(500, "internal_error", words)
 
 
 def init_app(app: Flask) -> None:

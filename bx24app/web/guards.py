@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -17,6 +18,25 @@ from bx24app.web.languages import speak
 P = ParamSpec("P")
 R = TypeVar("R")
 B = TypeVar("B", bound=BaseModel)
+
+
+class Caller(StrEnum):
+    """Whom a guard lets in."""
+
+    ANYBODY = "anybody"
+    TICKET = "ticket"
+    REQUESTER = "requester"
+    ADMINISTRATOR = "administrator"
+
+
+def caller_of(view: Callable[..., object]) -> Caller:
+    """Whom the view's guard lets in; without a guard, anybody."""
+    return Caller(view.__dict__.get("caller", Caller.ANYBODY))
+
+
+def _lets_in(caller: Caller, guarded: Callable[P, R]) -> Callable[P, R]:
+    guarded.__dict__["caller"] = caller
+    return guarded
 
 
 class InvalidBody(InvalidRequest):
@@ -45,7 +65,7 @@ def ticket_required(view: Callable[Concatenate[Ticket, P], R]) -> Callable[P, R]
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         return view(tickets.read(_bearer()), *args, **kwargs)
 
-    return guarded
+    return _lets_in(Caller.TICKET, guarded)
 
 
 def administrator_required(view: Callable[Concatenate[Ticket, P], R]) -> Callable[P, R]:
@@ -57,7 +77,7 @@ def administrator_required(view: Callable[Concatenate[Ticket, P], R]) -> Callabl
             raise NotPermitted
         return view(ticket, *args, **kwargs)
 
-    return ticket_required(guarded)
+    return _lets_in(Caller.ADMINISTRATOR, ticket_required(guarded))
 
 
 @dataclass(frozen=True)
@@ -84,7 +104,7 @@ def requester_required(view: Callable[Concatenate[Requester, P], R]) -> Callable
         ticket = tickets.read(secret)
         return view(Requester(ticket.portal_id, ticket.user_id), *args, **kwargs)
 
-    return guarded
+    return _lets_in(Caller.REQUESTER, guarded)
 
 
 def _bearer() -> str:
@@ -102,3 +122,21 @@ def read_body(model: type[B]) -> B:
         ) from None
     except RecursionError:
         raise InvalidBody([("", "nested too deeply")]) from None
+
+
+def read_query(model: type[B]) -> B:
+    """Read the query string as ``model``; raises ``InvalidRequest`` naming the first wrong parameter."""
+    return _read_texts(model, request.args.to_dict())
+
+
+def read_headers(model: type[B]) -> B:
+    """Read the headers that ``model`` names, likewise."""
+    names = (field.alias or name for name, field in model.model_fields.items())
+    return _read_texts(model, {name: request.headers[name] for name in names if name in request.headers})
+
+
+def _read_texts(model: type[B], texts: dict[str, str]) -> B:
+    try:
+        return model.model_validate(texts)
+    except ValidationError as error:
+        raise InvalidRequest(str(error.errors()[0]["loc"][0])) from None

@@ -18,7 +18,7 @@ from bx24app.services import defence, forms, intake, links, proofs
 from bx24app.services.cases import Case
 from bx24app.services.forms import Open
 from bx24app.services.intake import Taken
-from bx24app.web import visits
+from bx24app.web import visitor_views, visits
 from bx24app.web.errors import prefers_page, status_of
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak_one_of
@@ -53,7 +53,7 @@ def _open(form_key: str) -> Open:
 
 
 def _now(opened: Open) -> Case:
-    return Case(form=opened.form, portal=opened.portal, now=utcnow(), number="")
+    return Case(form=opened.form, portal=opened.portal, now=utcnow())
 
 
 @blueprint.get("/<form_key>")
@@ -69,22 +69,19 @@ def _page(opened: Open, refusal: Refusal | None = None) -> Response:
     words = reason_sentence(refusal.explanation) if refusal else ""
     closed = forms.problems_of(opened.form, opened.portal)
     text = render_template(
-        "w/form.html",
+        "w/closed.html" if closed else "w/form.html",
         form=opened.form,
-        country=case.country,
-        is_closed=bool(closed),
-        is_open=case.hours.is_open(case.now),
-        zone=case.hours.zone,
-        slots=[slot(moment, case.hours.zone) for moment in defence.slots(case)],
+        shown=visitor_views.hosted(case),
         token=proofs.token(opened.form.key),
         idempotency_key=request.form.get("idempotency_key") or str(uuid4()),
         honeypot=visits.HONEYPOT,
         page=(request.form.get("page") or request.args.get("page", ""))[:2000],
         values=request.form,
-        problem=words or (reason_sentence("form_closed") if closed else ""),
+        problem=reason_sentence("form_closed") if closed else "" if field else words,
         errors={field: words} if field else {},
+        framed="frame" in request.args,
     )
-    return make_response(text, status_of(refusal) if refusal else 200)
+    return make_response(text, status_of(type(refusal)) if refusal else 200)
 
 
 @blueprint.get("/<form_key>/challenge")

@@ -8,7 +8,7 @@ from bx24app.bitrix24.payloads import FramePost
 from bx24app.errors import NotInstalled
 from bx24app.services import desks, installs, openings, tickets
 from bx24app.services.openings import Opening
-from bx24app.web import views
+from bx24app.web import panel_views, views
 from bx24app.web.guards import frame_post_required
 from bx24app.web.headers import frame_only_in
 
@@ -63,6 +63,8 @@ def _open(post: FramePost, *, compact: bool) -> Response:
     seen = desks.ticket_for(opening, customer)
     ticket, expires_at = tickets.issue(seen)
     page = views.desk_page(opening, customer, desks.callbacks_of(seen), compact=compact)
+    manages = opening.user.is_administrator and not compact
+    page["administration"] = panel_views.administration(opening.portal, opening.user) if manages else None
     return make_response(
         render_template("desk/page.html", ticket=ticket, ticket_expires_at=expires_at.isoformat(), page=page)
     )

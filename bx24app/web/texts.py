@@ -42,7 +42,7 @@ def customer_label(state: str) -> str:
         "started": _("We are getting a colleague on the line, then your phone will ring"),
         "answered": _("A colleague is on the line, your phone is ringing"),
         "completed": _("The call has taken place"),
-        "cancelled": _("You have cancelled the call"),
+        "cancelled": _("The call was cancelled"),
         "expired": _("We could not call in time. Please send a new request"),
     }
     return str(labels.get(state, _("The call did not come about. Please send a new request")))
@@ -77,6 +77,11 @@ def _refusals() -> dict[str, str]:
         "not_found": _("There is no such callback."),
         "key_refused": _("The API key is not known, or was revoked. Nothing was dialled."),
         "ticket_expired": _("This page has been open for too long. Reload it; nothing was dialled."),
+        "line_full": _("All calls that the line may carry at once are under way. It is dialled as soon as one ends."),
+        "line_stopped": _(
+            "There was not enough money on the line's account. It is tried again within the hour, or when an "
+            "administrator says that there is money again."
+        ),
         "too_late": _("It is too late for that: the callback has moved on. Look at its present state."),
     }
 
@@ -155,10 +160,10 @@ def _call_reasons() -> dict[str, str]:
         "code_603_s": _("The call was cancelled."),
         "code_403": _("Calls to this number are forbidden on the line. Ask an administrator."),
         "code_404": _("The telephone operator says that the number is wrong. Check it before you call again."),
-        "code_486": _("The number was busy. Call again later."),
+        "code_486": _("The number was busy."),
         "code_484": _("This destination cannot be reached from the line."),
         "code_503": _("This destination cannot be reached from the line."),
-        "code_480": _("The number could not be reached just now. Call again later."),
+        "code_480": _("The number could not be reached just now."),
         "code_402": _("There is not enough money on the line's account. Ask an administrator to top it up."),
         "code_402_b24": _("There is not enough money on the line's account. Ask an administrator to top it up."),
         "code_423": _("The line or the number is blocked. Ask an administrator."),
@@ -167,6 +172,7 @@ def _call_reasons() -> dict[str, str]:
         "dial_reset": _("The connection to Bitrix24 broke while it was dialling. A phone may have rung. ") + unsure,
         "dial_interrupted": _("The app was interrupted while it was dialling. A phone may have rung. ") + unsure,
         "dial_unreadable": _("Bitrix24 answered something unreadable. A phone may have rung. ") + unsure,
+        "end_not_seen": _("Bitrix24 never said how this call ended. The customer may have been reached. ") + unsure,
         "resolved_reached": _("A colleague says that the customer was reached."),
         "resolved_not_reached": _("A colleague says that the customer was not reached."),
     }
@@ -196,6 +202,9 @@ def reason_sentence(reason: str, words: str | None = None) -> str:
     known = {**_refusals(), **_public_refusals(), **_portal_reasons(), **_call_reasons(), **_crm_reasons()}
     if reason in known:
         sentence = known[reason]
+    elif reason.startswith("retry_code_"):
+        ended = known.get(reason.removeprefix("retry_"), known["code_other"])
+        sentence = ended + " " + _("It will be dialled again by itself.")
     elif reason.startswith("retry_"):
         sentence = _("Bitrix24 did not take the call; nothing rang. It will be tried again by itself.")
     elif reason.startswith("dial_"):
@@ -211,11 +220,21 @@ Words = Callable[[Mapping[str, str]], str]
 
 
 def _by(inputs: Mapping[str, str]) -> str:
-    if inputs.get("by") == "customer":
-        return f" ({_('the customer')})"
-    if inputs.get("by") == "api":
-        return f" ({_('the website')})"
+    others = {"customer": _("the customer"), "api": _("the website")}
+    if inputs.get("by") in others:
+        return f" ({others[inputs['by']]})"
     return f" ({inputs['user']})" if "user" in inputs else ""
+
+
+def _not_repeated(why: str) -> str:
+    reasons = {
+        "off": _("repeating is switched off"),
+        "used_up": _("all attempts are used up"),
+        "line_redials": _("the line redials by itself, and both must not"),
+        "stop_line": _("the line has no money"),
+        "never": _("another attempt would end the same way"),
+    }
+    return str(reasons.get(why, why))
 
 
 def _card(inputs: Mapping[str, str]) -> str:
@@ -241,6 +260,7 @@ _DECISIONS: dict[str, Words] = {
         "ONVOXIMPLANTCALLINIT": _("Bitrix24 reported: the call has begun"),
         "ONVOXIMPLANTCALLSTART": _("Bitrix24 reported: somebody picked up"),
         "ONVOXIMPLANTCALLEND": _("Bitrix24 reported: the call has ended"),
+        "HISTORY": _("The call history of Bitrix24 says how the call ended"),
     }.get(i.get("event", ""), i.get("event", "")),
     "cancelled": lambda i: _("Cancelled") + _by(i),
     "rescheduled": lambda i: _("Moved to another time") + _by(i),
@@ -257,6 +277,33 @@ _DECISIONS: dict[str, Words] = {
     "crm_created": lambda i: _("Added to the CRM: %(card)s", card=_card(i)),
     "crm_failed": lambda i: _("Not found in the CRM and not added: %(why)s", why=reason_sentence(i.get("reason", ""))),
     "expired": lambda _inputs: _("Given up: it could not be dialled in time"),
+    "do_not_call": lambda _inputs: _("Looked before dialling: the number is on the do-not-call list"),
+    "already_served": lambda _inputs: _("Looked before dialling: another call has reached the customer meanwhile"),
+    "outside_hours": lambda i: (
+        _("Looked before dialling: outside of the working hours; it waits for their beginning")
+        if "opens_at" in i
+        else _("Looked before dialling: outside of the working hours, which never begin")
+    ),
+    "repeats": lambda i: _(
+        "The call ended with code %(code)s, after which it is dialled again; further attempts: %(left)s",
+        code=i.get("code", "?"),
+        left=i.get("left", "?"),
+    ),
+    "not_repeated": lambda i: _(
+        "The call ended with code %(code)s and is not dialled again: %(why)s",
+        code=i.get("code", "?"),
+        why=_not_repeated(i.get("why", "")),
+    ),
+    "ambiguous": lambda i: _(
+        "More than one call fits the attempt (%(calls)s); only a person can tell", calls=i.get("calls", "?")
+    ),
+    "deadline_asks": lambda _inputs: _(
+        "The time in which Bitrix24 could have said anything is over; only a person can tell. The number is free again"
+    ),
+    "deadline_dials_again": lambda _inputs: _(
+        "The time in which Bitrix24 could have said anything is over; the form's rule is to dial once more"
+    ),
+    "closed_unseen": lambda _inputs: _("Closed: Bitrix24 never said how the call ended"),
     "abandoned": lambda _inputs: _("The worker that was dialling is gone; nothing is dialled again by itself"),
 }
 

@@ -11,11 +11,10 @@ from flask_babel import gettext as _
 
 from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.errors import Refusal
-from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, PortalState, State, User
-from bx24app.services import desks, numbers, rest_log, texts
+from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, PortalState, State
+from bx24app.services import desks, numbers, texts
 from bx24app.services.bindings import Problem
 from bx24app.services.desks import Choices, Customer
-from bx24app.services.lines import Listing
 from bx24app.services.openings import Opening
 from bx24app.web.texts import decision_words, reason_sentence, state_label
 
@@ -63,7 +62,11 @@ class DecisionRow:
 
 def detail_of(callback: Callback) -> str | None:
     """The reason of a callback as a sentence with the portal's own words, or None."""
-    return reason_sentence(callback.reason, callback.words) if callback.reason else None
+    sentence = reason_sentence(callback.reason, callback.words) if callback.reason else None
+    if callback.asks_since is None:
+        return sentence
+    asks = _("Bitrix24 will not tell any more: please say what became of it.")
+    return f"{sentence} {asks}" if sentence else str(asks)
 
 
 def _name(names: dict[int, str], user_id: int | None) -> str | None:
@@ -92,7 +95,7 @@ def row(callback: Callback, names: dict[int, str]) -> Row:
         requested_by=_name(names, callback.requested_by),
         created_at=callback.created_at,
         updated_at=callback.updated_at,
-        scheduled_at=callback.due_at if callback.state == State.SCHEDULED else callback.scheduled_at,
+        scheduled_at=planned_for(callback),
         ended_at=callback.ended_at,
         answered_by=answered_by,
         duration_seconds=duration,
@@ -107,6 +110,11 @@ def row(callback: Callback, names: dict[int, str]) -> Row:
         crm_entity_type=callback.crm_entity_type,
         crm_entity_id=callback.crm_entity_id,
     )
+
+
+def planned_for(callback: Callback) -> datetime | None:
+    """When a waiting callback is dialled next, else when it was asked to be."""
+    return callback.due_at if callback.state == State.SCHEDULED else callback.scheduled_at
 
 
 def _money(attempt: Attempt | None) -> str | None:
@@ -140,7 +148,8 @@ def _named(inputs: dict[str, str], names: dict[int, str]) -> dict[str, str]:
     return {**inputs, "user": name} if name else inputs
 
 
-def _words_of(problem: Bitrix24Error | Refusal | None) -> str | None:
+def words_of(problem: Bitrix24Error | Refusal | None) -> str | None:
+    """What kept something from being read, as a sentence."""
     if problem is None:
         return None
     words = problem.words if isinstance(problem, Refused) else None
@@ -157,13 +166,6 @@ def binding_problems(problems: Iterable[Problem]) -> list[str]:
     ]
 
 
-def listing(listing: Listing, name: str) -> dict[str, Any]:
-    """Lines or voices for the API."""
-    fetched_at = listing.fetched_at.isoformat() if listing.fetched_at else None
-    items = [{"id": id, "name": text} for id, text in listing.names.items()]
-    return {name: items, "fetched_at": fetched_at, "problem": _words_of(listing.problem)}
-
-
 def desk_page(opening: Opening, customer: Customer | None, found: list[Callback], *, compact: bool) -> dict[str, Any]:
     """Everything that the desk's template shows."""
     portal, user = opening.portal, opening.user
@@ -176,15 +178,15 @@ def desk_page(opening: Opening, customer: Customer | None, found: list[Callback]
         "customer": _customer(customer),
         "lines": _lines(choices, portal),
         "portal_problem": out_of_order,
-        "lines_problem": None if out_of_order else _words_of(choices.lines.problem),
+        "lines_problem": None if out_of_order else words_of(choices.lines.problem),
         "voices": [
             {"id": id, "name": name, "is_selected": id == choices.voice_id} for id, name in choices.voices.names.items()
         ],
-        "voices_problem": None if out_of_order else _words_of(choices.voices.problem),
+        "voices_problem": None if out_of_order else words_of(choices.voices.problem),
         "text": choices.text,
         "text_max": texts.MAX_LENGTH,
         "callbacks": rows(portal.id, found),
-        "administration": _administration(portal, user) if user.is_administrator and not compact else None,
+        "notices": notices(portal) if user.is_administrator and not compact else None,
     }
 
 
@@ -200,12 +202,12 @@ def _portal_problem(portal: Portal) -> str | None:
     return reason_sentence(code) if code else None
 
 
-def _administration(portal: Portal, user: User) -> dict[str, Any]:
+def notices(portal: Portal) -> dict[str, Any]:
+    """What an administrator should know about the lines: those without money, and those that redial by themselves."""
+    names = portal.lines or {}
     return {
-        "standing": desks.standing_of(portal.id, user.user_id),
-        "settings": settings_of(portal),
-        "countries": countries(),
-        "methods": rest_log.methods(portal.id),
+        "stopped": [(line, names.get(line, line)) for line in portal.stopped_lines],
+        "redialling": [names.get(line, line) for line in portal.redialling_lines] if desks.app_repeats(portal) else [],
     }
 
 
@@ -217,7 +219,7 @@ def _customer(customer: Customer | None) -> dict[str, Any] | None:
         "entity_type": customer.entity_type,
         "entity_id": customer.entity_id,
         "numbers": [(n.e164, n.display, _kind(n.kind)) for n in customer.numbers],
-        "problem": _words_of(customer.problem),
+        "problem": words_of(customer.problem),
     }
 
 
@@ -245,7 +247,7 @@ def _lines(choices: Choices, portal: Portal) -> list[dict[str, Any]]:
     ]
 
 
-def settings_of(portal: Portal) -> dict[str, str | bool]:
+def settings_of(portal: Portal) -> dict[str, Any]:
     """The portal's settings as an administrator sees them; empty where none is set."""
     return {
         "default_line_id": portal.default_line_id or "",
@@ -253,6 +255,10 @@ def settings_of(portal: Portal) -> dict[str, str | bool]:
         "default_text": portal.default_text or texts.default_text(portal.language),
         "default_country": portal.default_country or "",
         "stands_in": portal.stands_in,
+        "retries": portal.retries,
+        "retry_minutes": portal.retry_minutes,
+        "line_cap": "" if portal.line_cap is None else portal.line_cap,
+        "hours": portal.hours or "",
         "websites_off": portal.websites_off,
     }
 
@@ -263,48 +269,3 @@ def countries() -> list[tuple[str, str]]:
     territories = locale.territories if locale else {}
     named = [(code, str(territories.get(code, code))) for code in phonenumbers.SUPPORTED_REGIONS]
     return sorted(named, key=lambda pair: pair[1])
-
-
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "started_at": attempt.started_at.isoformat(),
-        "call_id": attempt.call_id,
-        "outcome": attempt.outcome,
-        "failed_code": attempt.failed_code,
-        "duration_seconds": attempt.duration_seconds,
-        "cost": None if attempt.cost is None else float(attempt.cost),
-        "cost_currency": attempt.cost_currency,
-    }
-
-
-def callback_json(callback: Callback, *, why: bool = False) -> dict[str, Any]:
-    """A callback for the API (interfaces.md, section 2); with ``why``, its decisions too."""
-    entity = {"type": callback.crm_entity_type, "id": callback.crm_entity_id} if callback.crm_entity_type else None
-    shown = {
-        "id": str(callback.id),
-        "state": callback.state,
-        "reason": callback.reason,
-        "detail": detail_of(callback),
-        "retry_of": str(callback.retry_of) if callback.retry_of else None,
-        "to_number": callback.to_number,
-        "line_id": callback.line_id,
-        "voice_id": callback.voice_id,
-        "text": callback.text,
-        "source": callback.source,
-        "scheduled_at": _moment(callback.scheduled_at),
-        "created_at": _moment(callback.created_at),
-        "updated_at": _moment(callback.updated_at),
-        "crm_entity": entity,
-        "attempts": [_attempt(attempt) for attempt in callback.attempts],
-    }
-    if why:
-        shown["decisions"] = [
-            {"made_at": _moment(d.made_at), "rule": d.rule, "inputs": d.inputs, "words": words.words}
-            for d, words in zip(callback.decisions, decisions(callback), strict=True)
-        ]
-    return shown
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -8,7 +8,7 @@ from flask import request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bx24app.services.intake import Asked
-from bx24app.services.website_requests import one_line
+from bx24app.services.texts import one_line
 
 # The honest body holds a few fields and a proof of work.
 MAX_BODY_BYTES = 16 * 1024

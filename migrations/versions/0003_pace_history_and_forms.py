@@ -90,11 +90,11 @@ def upgrade() -> None:
         table.add_column(sa.Column("number_digest", sa.String(length=64), nullable=True))
         table.alter_column("history_cursor", existing_type=sa.INTEGER(), type_=sa.BigInteger(), existing_nullable=True)
         table.create_index(
-            "ix_attempt_lost",
+            "ix_attempt_nameless",
             ["portal_id", "number_digest"],
             unique=False,
-            sqlite_where=sa.text("outcome = 'unknown'"),
-            postgresql_where=sa.text("outcome = 'unknown'"),
+            sqlite_where=sa.text("outcome IN ('dialling', 'unknown')"),
+            postgresql_where=sa.text("outcome IN ('dialling', 'unknown')"),
         )
 
     with op.batch_alter_table("callback") as table:
@@ -136,6 +136,7 @@ def upgrade() -> None:
         table.add_column(sa.Column("license_family", sa.String(length=64), nullable=True))
         table.add_column(sa.Column("history_cursor", sa.BigInteger(), nullable=True))
         table.add_column(sa.Column("history_read_at", sa.DateTime(timezone=True), nullable=True))
+        table.add_column(sa.Column("history_due_at", sa.DateTime(timezone=True), nullable=True))
         table.add_column(sa.Column("history_problem", sa.String(length=64), nullable=True))
         for name, (kind, value) in FILLED.items():
             table.add_column(sa.Column(name, kind, nullable=False, server_default=sa.text(value)))
@@ -143,12 +144,43 @@ def upgrade() -> None:
         for name, (kind, _) in FILLED.items():
             table.alter_column(name, existing_type=kind, server_default=None)
     op.execute("UPDATE portal SET line_cap = 10")
+    op.execute("INSERT INTO pace (portal_id, level, level_at) SELECT id, 0, created_at FROM portal")
+    with op.batch_alter_table("received_event") as table:
+        table.drop_index("ix_received_event_portal_id_call_id")
+        table.drop_index("ix_received_event_applied_at")
+        table.create_index(
+            "ix_received_event_pending_call",
+            ["portal_id", "call_id"],
+            unique=False,
+            sqlite_where=sa.text("applied_at IS NULL"),
+            postgresql_where=sa.text("applied_at IS NULL"),
+        )
+        table.create_index(
+            "ix_received_event_pending_number",
+            ["portal_id", "number_digest"],
+            unique=False,
+            sqlite_where=sa.text("applied_at IS NULL"),
+            postgresql_where=sa.text("applied_at IS NULL"),
+        )
+        table.create_index(
+            "ix_received_event_pending_since",
+            ["received_at"],
+            unique=False,
+            sqlite_where=sa.text("applied_at IS NULL"),
+            postgresql_where=sa.text("applied_at IS NULL"),
+        )
 
 
 def downgrade() -> None:
     """Take back."""
+    with op.batch_alter_table("received_event") as table:
+        for name in ("since", "number", "call"):
+            table.drop_index(f"ix_received_event_pending_{name}")
+        table.create_index("ix_received_event_applied_at", ["applied_at", "received_at"], unique=False)
+        table.create_index("ix_received_event_portal_id_call_id", ["portal_id", "call_id"], unique=False)
     with op.batch_alter_table("portal") as table:
         table.drop_column("history_problem")
+        table.drop_column("history_due_at")
         table.drop_column("history_read_at")
         table.drop_column("history_cursor")
         table.drop_column("license_family")
@@ -186,9 +218,9 @@ def downgrade() -> None:
 
     with op.batch_alter_table("attempt") as table:
         table.drop_index(
-            "ix_attempt_lost",
-            sqlite_where=sa.text("outcome = 'unknown'"),
-            postgresql_where=sa.text("outcome = 'unknown'"),
+            "ix_attempt_nameless",
+            sqlite_where=sa.text("outcome IN ('dialling', 'unknown')"),
+            postgresql_where=sa.text("outcome IN ('dialling', 'unknown')"),
         )
         table.alter_column("history_cursor", existing_type=sa.BigInteger(), type_=sa.INTEGER(), existing_nullable=True)
         table.drop_column("number_digest")

@@ -156,18 +156,16 @@ def _create_keys_and_limits() -> None:
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("full_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_rate")),
+        sqlite_with_rowid=False,
     )
-    with op.batch_alter_table("rate") as table:
-        table.create_index(table.f("ix_rate_full_at"), ["full_at"], unique=False)
 
     op.create_table(
         "spent_proof",
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_spent_proof")),
+        sqlite_with_rowid=False,
     )
-    with op.batch_alter_table("spent_proof") as table:
-        table.create_index(table.f("ix_spent_proof_expires_at"), ["expires_at"], unique=False)
 
     op.create_table(
         "budget_day",

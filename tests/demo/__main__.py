@@ -15,10 +15,11 @@ from bx24app import create_app
 from bx24app.migrations import upgrade_database
 from bx24app.worker import Worker
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
+from tests.website import Website
 
 # Portal and app on different sites, as in life: cookies and frames behave as they will.
 APP_HOST, PORTAL_HOST = "127.0.0.1", "localhost"
-APP_PORT, PORTAL_PORT = 8080, 8090
+APP_PORT, PORTAL_PORT, WEBSITE_PORT = 8080, 8090, 8070
 SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
 GUIDE = (
     "Press Install: the app binds its tabs and opens by itself.",
@@ -26,6 +27,8 @@ GUIDE = (
     "Press Call. The manager's phone on the right rings: press Answer, then Answer on the customer's phone.",
     "Watch the state change in the app; hang up, or refuse one of the two next time.",
     "Sign in as the manager (top right): a manager has no right to read lines, and can call all the same.",
+    "As the administrator open Callback Desk, then “Website forms”: create a form with the address {website} and copy "
+    "its line. Open {website} (a company's website), paste the line there, and ask for a callback with the button.",
 )
 
 
@@ -45,6 +48,11 @@ def free_port(host: str, wanted: int) -> int:
         except OSError:
             continue
     raise SystemExit("no free port on loopback")
+
+
+def website() -> Website:
+    """Another company's website, where a form can be tried out."""
+    return Website(PORTAL_HOST, free_port(PORTAL_HOST, WEBSITE_PORT))
 
 
 def people_and_customers(portal: FakePortal) -> None:
@@ -79,10 +87,10 @@ def main() -> None:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    with tempfile.TemporaryDirectory() as directory, FakeBitrix24() as fake:
+    with tempfile.TemporaryDirectory() as directory, FakeBitrix24() as fake, website() as site:
         port = free_port(APP_HOST, APP_PORT)
         portal = fake.add_portal("demo", PORTAL_HOST, free_port(PORTAL_HOST, PORTAL_PORT))
-        portal.guide = GUIDE
+        portal.guide = tuple(step.format(website=site.url) for step in GUIDE)
         people_and_customers(portal)
         environ = environment(directory, fake, port)
         url = environ["BX24APP_PUBLIC_URL"]
@@ -103,7 +111,8 @@ def main() -> None:
         worker = Worker(app)
         working = threading.Thread(target=worker.run, name="worker")
         working.start()
-        print(f"\n  Open {portal.url} in a browser: the page says what to click. Ctrl-C stops the demo.\n")
+        print(f"\n  Open {portal.url} in a browser: the page says what to click. Ctrl-C stops the demo.")
+        print(f"  The website with the callback form is {site.url}\n")
         sys.stdout.flush()
         stopping.wait()
         worker.stop()

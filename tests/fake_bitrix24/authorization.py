@@ -37,6 +37,8 @@ class AuthorizationServer:
         self.faults = Faults()
         self.server = server
         self._portals = portals
+        # What it says of a portal's address, where a test wants it to differ from the truth.
+        self.endpoints: dict[str, str] = {}
         app = server.app
         app.add_url_rule("/oauth/token/", "token", self._token, methods=["GET", "POST"])
         app.add_url_rule("/rest/app.info", "info", self._info, methods=["GET", "POST"])
@@ -90,11 +92,14 @@ class AuthorizationServer:
             "domain": self.server.url.partition("://")[2],
             "server_endpoint": f"{self.server.url}/rest/",
             "status": place.status,
-            "client_endpoint": place.client_endpoint,
+            "client_endpoint": self._endpoint(place),
             "member_id": place.member_id,
             "user_id": token.user_id,
             "refresh_token": token.refresh,
         }
+
+    def _endpoint(self, place: Place) -> str:
+        return self.endpoints.get(place.member_id, place.client_endpoint)
 
     def _info(self) -> Response:
         self.server.record("app.info")
@@ -119,7 +124,7 @@ class AuthorizationServer:
             "scope": scope,
             "domain": place.domain,
             "uri": place.client_endpoint.removesuffix("/rest/"),
-            "client_endpoint": place.client_endpoint,
+            "client_endpoint": self._endpoint(place),
             "member_id": place.member_id,
             "member_type": "bitrix24",
         }

@@ -93,7 +93,10 @@ def statistic_get(portal: "FakePortal", asker: Asker, parameters: Parameters) ->
     asker.need_right(SEE_STATISTICS)
     wanted = parameters.get("FILTER") or {}
     rows = [row for row in portal.telephony.history if all(_matches(row, k, v) for k, v in wanted.items())]
-    rows.sort(key=lambda row: int(str(row["ID"])), reverse=str(parameters.get("ORDER", "ASC")).upper() == "DESC")
+    rows.sort(
+        key=lambda row: int(str(row["ID"])) if str(row["ID"]).isdigit() else 0,
+        reverse=str(parameters.get("ORDER", "ASC")).upper() == "DESC",
+    )
     start = int(parameters.get("start") or 0)
     return rows[start : start + PAGE]
 

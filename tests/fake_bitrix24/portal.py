@@ -20,6 +20,7 @@ from tests.fake_bitrix24.registry import FakeApp, Token
 from tests.fake_bitrix24.rest import Rest
 from tests.fake_bitrix24.server import RecordedRequest, Server
 from tests.fake_bitrix24.telephony import VOICES, FakeLine, Telephony
+from tests.remembered import remember
 
 if TYPE_CHECKING:
     from tests.fake_bitrix24.cloud import FakeBitrix24
@@ -160,7 +161,7 @@ class FakePortal:
     def install(self, app: FakeApp, by: FakeUser | None = None) -> LaunchPost:
         """Press Install: the installer URL opens in a frame."""
         if not self.has_app(app.client_id):
-            self._bindings[app.client_id] = Bindings(application_token=secrets.token_hex(16))
+            self._bindings[app.client_id] = Bindings(application_token=remember(secrets.token_hex(16)))
             self.local_ids.setdefault(app.client_id, len(self.local_ids) + 1)
         return self._post(app.install_url, app, by or self.administrator, "DEFAULT", None)
 
@@ -184,7 +185,7 @@ class FakePortal:
         """Bring a new version: the event handlers are gone, the application token is another one."""
         bindings = self._bindings[app.client_id]
         bindings.events.clear()
-        bindings.application_token = secrets.token_hex(16)
+        bindings.application_token = remember(secrets.token_hex(16))
         data: dict[str, object] = {"VERSION": "2", "PREVIOUS_VERSION": "1", "LANGUAGE_ID": self.language}
         token = self.cloud.registry.issue(app.client_id, self.member_id, self.administrator.id) if tokens else None
         return self.events.put(app.event_urls["ONAPPUPDATE"], "ONAPPUPDATE", self._event(app, data, token))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tests.fake_bitrix24.clock import Clock
+from tests.remembered import remember
 
 ACCESS_SECONDS = 3600
 REFRESH_SECONDS = 180 * 24 * 3600
@@ -50,8 +51,8 @@ class Registry:
         """Give out a new pair."""
         now = self.clock.now()
         token = Token(
-            access=secrets.token_hex(35),
-            refresh=secrets.token_hex(35),
+            access=remember(secrets.token_hex(35)),
+            refresh=remember(secrets.token_hex(35)),
             client_id=client_id,
             member_id=member_id,
             user_id=user_id,

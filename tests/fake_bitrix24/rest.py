@@ -105,6 +105,7 @@ class Rest:
         self._portal = portal
         self._methods = methods
         self.bucket = Bucket(portal.cloud.clock)
+        self.overflows = 0
 
     def answer_method(self, method: str) -> Response:
         """Answer one HTTP request."""
@@ -134,6 +135,7 @@ class Rest:
 
     def _respond(self, method: str, asker: Asker, parameters: Parameters) -> Response:
         if not self.bucket.pour():
+            self.overflows += 1
             raise RestError("QUERY_LIMIT_EXCEEDED", "Too many requests", 503)
         began = self._portal.cloud.clock.now()
         result = self._batch(asker, parameters) if method == "batch" else self.call(method, asker, parameters)

@@ -72,6 +72,21 @@ function softphone({ phone }) {
   box.hidden = false;
 }
 
+// The portal's own dialog; whoever cancels it gets no answer (docs: sdk/bx24-js-sdk/system-dialogues/bx24-select-users.md).
+function selectUser({ mult }, reply) {
+  const dialog = document.getElementById("people");
+  dialog.returnValue = "";
+  for (const box of dialog.querySelectorAll("input")) box.checked = false;
+  dialog.onclose = () => {
+    const chosen = [...dialog.querySelectorAll("input:checked")].map((box) => ({
+      id: box.value, name: box.dataset.name, photo: "", position: "", url: `/company/personal/user/${box.value}/`,
+      sub: false, sup: false,
+    }));
+    if (dialog.returnValue === "select" && chosen.length) reply(mult ? chosen : chosen[0]);
+  };
+  dialog.showModal();
+}
+
 // Each answers (frame, parameters, reply); silence is an answer too.
 const COMMANDS = {
   getInitData: (f, p, reply) => reply(initData(f)),
@@ -98,6 +113,7 @@ const COMMANDS = {
     appOptions[p.name] = p.value;
     reply(appOptions);
   },
+  selectUser: (f, p, reply) => selectUser(p, reply),
   imPhoneTo: (f, p) => softphone(p),
   getInterface: (f, p, reply) => reply({ command: [], event: [] }),
   openPath(f, p, reply) {

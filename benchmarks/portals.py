@@ -1,0 +1,146 @@
+"""Fake portals with the app installed, a database, and worker processes: what dialling is measured with."""
+
+import base64
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from flask import Flask
+from sqlalchemy import insert, select, update
+
+from bx24app import create_app
+from bx24app.extensions import db, reading, writing
+from bx24app.models import Callback, Portal, State, utcnow
+from tests import database
+from tests.actors import Actor
+from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+
+SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Due:
+    """A callback to be made: whose, for which number, and when it is due."""
+
+    portal: FakePortal
+    number: str
+    at: datetime
+
+
+@dataclass
+class Cloud:
+    """An app on a database of its own, and the fake portals on which it is installed.
+
+    ``speed``: so many times faster than the platform do the portals' buckets drain, and ours with them.
+    """
+
+    app: Flask
+    environ: dict[str, str]
+    fake: FakeBitrix24
+    application: FakeApp
+    speed: float
+
+    def add_portals(self, count: int) -> list[FakePortal]:
+        """Open portals and install the app; events are held back, and nobody answers the phones."""
+        portals = []
+        for number in range(count):
+            portal = self.fake.add_portal(f"p{number}", host="127.0.0.2")
+            portal.rest.bucket.rate *= self.speed
+            portal.events.pause()
+            Actor(self.app.test_client(), portal, self.application, portal.administrator).installs()
+            portals.append(portal)
+        with self.app.app_context(), writing() as session:
+            session.execute(update(Portal).values(line_cap=None))
+        return portals
+
+    def plan(self, wanted: Iterable[Due]) -> None:
+        """Put callbacks of an automation rule into the database: they expire after a day."""
+        now = utcnow()
+        with self.app.app_context():
+            with reading() as session:
+                ids = dict(session.execute(select(Portal.member_id, Portal.id)).all())
+            rows = [_row(ids[due.portal.member_id], due, now) for due in wanted]
+            with writing() as session:
+                session.execute(insert(Callback), rows)
+
+    @contextmanager
+    def workers(self, count: int, dials: int = 16) -> Iterator[None]:
+        """Worker processes at work."""
+        command = [sys.executable, "-m", "benchmarks.worker", str(dials), str(self.speed)]
+        running = [
+            subprocess.Popen(command, cwd=ROOT, env={**os.environ, **self.environ}, stderr=subprocess.DEVNULL)
+            for _ in range(count)
+        ]
+        try:
+            yield
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait(80)
+
+
+def _row(portal_id: int, due: Due, now: datetime) -> dict[str, object]:
+    return {
+        "portal_id": portal_id,
+        "state": State.SCHEDULED,
+        "holds_number": False,
+        "to_number": due.number,
+        "line_id": "reg150907",
+        "line_name": "Sales line",
+        "text": "Callback request.",
+        "source": "robot",
+        "due_at": due.at,
+        "expires_at": due.at + timedelta(hours=24),
+        "lease_fence": 0,
+        "version": 1,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+@contextmanager
+def cloud(kind: str, speed: float = 1.0) -> Iterator[Cloud]:
+    """Everything that a measurement needs, gone at its end; ``kind``: sqlite or postgresql."""
+    with tempfile.TemporaryDirectory() as directory, FakeBitrix24() as fake, _database(kind, Path(directory)) as url:
+        environ = {
+            "BX24APP_CLIENT_ID": "app.bench.1",
+            "BX24APP_CLIENT_SECRET": secrets.token_urlsafe(24),
+            "BX24APP_SECRET_KEY": secrets.token_urlsafe(40),
+            "BX24APP_ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "BX24APP_ALLOW_INSECURE_PORTALS": "true",
+            "BX24APP_PUBLIC_URL": "http://127.0.0.1:1",
+            "BX24APP_AUTH_SERVER": fake.auth_server.url,
+            "BX24APP_DATABASE_URL": url,
+            "BX24APP_LOG_LEVEL": "ERROR",
+        }
+        database.migrate(environ)
+        app = create_app(environ)
+        application = fake.register_app(
+            environ["BX24APP_CLIENT_ID"],
+            environ["BX24APP_CLIENT_SECRET"],
+            "callback_desk.app",
+            "http://127.0.0.1:1/install",
+            "http://127.0.0.1:1/",
+            SCOPES,
+        )
+        yield Cloud(app, environ, fake, application, speed)
+        with app.app_context():
+            db.engine.dispose()
+
+
+@contextmanager
+def _database(kind: str, directory: Path) -> Iterator[str]:
+    if kind == "sqlite":
+        yield f"sqlite:///{directory}/bench.db"
+        return
+    with database.postgres_server(directory / "postgres") as server, database.fresh_database(server) as url:
+        yield url

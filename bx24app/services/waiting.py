@@ -1,0 +1,41 @@
+"""How long a visitor will wait for the call, by what the form's last requests have shown."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+
+from bx24app.extensions import reading
+from bx24app.models import WAITING, Attempt, Callback
+
+# As many of the form's last requests tell.
+LAST = 20
+PERCENTILE = 0.8
+# Until a colleague has picked up and heard the text.
+PICK_UP = timedelta(minutes=1)
+# What is said: no more exact than anybody knows.
+STEPS = (2, 5, 10, 15, 20, 30, 45, 60)
+USUAL = 5
+RECENT = timedelta(days=30)
+
+
+def expected_minutes(form_id: int, now: datetime) -> int:
+    """Within how many minutes a request of now will probably be called; a usual value while nothing is known."""
+    waits = sorted(_waits(form_id, now))
+    if not waits:
+        return USUAL
+    usual = waits[min(int(PERCENTILE * len(waits)), len(waits) - 1)] + PICK_UP
+    return next((step for step in STEPS if usual <= timedelta(minutes=step)), STEPS[-1])
+
+
+def _waits(form_id: int, now: datetime) -> list[timedelta]:
+    """From the moment they were due to the first dial; of those that are due and not dialled yet, until now."""
+    first = select(func.min(Attempt.started_at)).where(Attempt.callback_id == Callback.id).scalar_subquery()
+    asked = select(func.coalesce(Callback.scheduled_at, Callback.created_at), first).where(Callback.form_id == form_id)
+    dialled = asked.where(first.is_not(None), Callback.created_at > now - RECENT)
+    overdue = asked.where(first.is_(None), Callback.state.in_(WAITING), Callback.due_at < now)
+    with reading() as session:
+        rows = [
+            *session.execute(dialled.order_by(Callback.created_at.desc()).limit(LAST)),
+            *session.execute(overdue.limit(LAST)),
+        ]
+    return [(started or now) - wanted for wanted, started in rows]

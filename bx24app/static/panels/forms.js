@@ -1,0 +1,69 @@
+// Website forms: making one with a press, its snippet, its settings, switching and removing it.
+import { send } from "../api.js";
+import { confirmFirst, copy } from "../panels.js";
+import { chooser, submitted } from "./fields.js";
+import * as hours from "./hours.js";
+
+export function start(panel) {
+  const itemOf = (element) => element.closest("[data-key].item");
+  const keyOf = (element) => itemOf(element).dataset.key;
+  const path = (element) => `/forms/${keyOf(element)}`;
+
+  function toggle(button, part) {
+    const opened = itemOf(button).querySelector(part);
+    opened.hidden = !opened.hidden;
+    button.setAttribute("aria-expanded", String(!opened.hidden));
+    return opened;
+  }
+
+  async function create(form) {
+    const [button, origin] = [form.querySelector("[type=submit]"), form.querySelector("[type=url]").value.trim()];
+    const json = { name: button.dataset.name, line_id: form.querySelector("select").value, allowed_origins: origin ? [origin] : [] };
+    const made = await submitted(form, () => send("/forms", { method: "POST", json }));
+    if (!made) return;
+    await panel.load();
+    const item = panel.find(`#form-${made.key}`);
+    const opened = toggle(item.querySelector('[data-action="snippet"]'), "[data-snippet]");
+    panel.say(panel.find(".items").dataset.created, "success");
+    opened.querySelector("button").focus();
+  }
+
+  async function edit(button) {
+    const place = toggle(button, "[data-editor]");
+    if (place.hidden) return place.replaceChildren();
+    place.replaceChildren(...(await panel.fragment(`forms/${keyOf(button)}`)));
+    place.querySelectorAll("[data-chooser]").forEach(chooser);
+    hours.start(place.querySelector("[data-hours]"));
+    return place.querySelector("input").focus();
+  }
+
+  async function save(form) {
+    const [key, words] = [form.dataset.key, form.dataset.saved];
+    const more = { hours: hours.read(form.querySelector("[data-hours]")) };
+    if (!(await submitted(form, (json) => send(`/forms/${key}`, { method: "PATCH", json }), more))) return;
+    await panel.load();
+    panel.find(`#form-${key} [data-action="edit"]`).focus();
+    panel.say(words, "success");
+  }
+
+  panel.onSubmit({ create, save });
+  panel.onClick({
+    edit,
+    snippet: (button) => toggle(button, "[data-snippet]").querySelector("button")?.focus(),
+    close: (button) => edit(itemOf(button).querySelector('[data-action="edit"]')),
+    copy: (button) => { if (copy(panel.find(`#${button.dataset.copies}`))) button.textContent = button.dataset.done; },
+    ask: confirmFirst,
+    async stop(button) {
+      await send("/settings", { method: "PATCH", json: { websites_off: button.dataset.off !== "false" } });
+      await panel.load();
+    },
+    async switch(button) {
+      await send(path(button), { method: "PATCH", json: { is_on: button.dataset.on !== "true" } });
+      await panel.load();
+    },
+    async remove(button) {
+      await panel.request(`/api/v1${path(button)}`, { method: "DELETE" });
+      await panel.load();
+    },
+  });
+}

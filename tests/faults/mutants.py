@@ -1,0 +1,121 @@
+"""The app with one safeguard taken out, to prove that the checks bite.
+
+The one place where tests replace our own code: what is tested here is the test.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from bx24app.extensions import writing
+from bx24app.models import Callback, State
+from bx24app.services import claiming, dialling, settling
+from bx24app.services.claiming import Claim
+from bx24app.services.dialling import Dial
+
+
+class _NotCommitted(Exception):
+    """Takes everything back that a transaction has done."""
+
+
+@contextmanager
+def _replaced(module: ModuleType, name: str, by: object) -> Iterator[None]:
+    genuine = getattr(module, name)
+    setattr(module, name, by)
+    try:
+        yield
+    finally:
+        setattr(module, name, genuine)
+
+
+@contextmanager
+def no_fence() -> Iterator[None]:
+    """The attempt is written down only after the portal has answered."""
+    genuine_fence, genuine_record = dialling._fence, dialling._record
+    claims: dict[Any, Claim] = {}
+
+    def fence(claim: Claim) -> Dial | None:
+        found: list[Dial] = []
+
+        @contextmanager
+        def taken_back() -> Iterator[Session]:
+            with contextlib.suppress(_NotCommitted), writing() as session:
+                yield session
+                raise _NotCommitted
+
+        with _replaced(dialling, "writing", taken_back):
+            if dial := genuine_fence(claim):
+                found.append(dial)
+                claims[dial.callback_id] = claim
+        return found[0] if found else None
+
+    def record(dial: Dial, outcome: Any) -> None:
+        if fenced := genuine_fence(claims.pop(dial.callback_id)):
+            genuine_record(fenced, outcome)
+
+    with _replaced(dialling, "_fence", fence), _replaced(dialling, "_record", record):
+        yield
+
+
+@contextmanager
+def lease_unheeded() -> Iterator[None]:
+    """A worker dials a callback that it once claimed, whoever has it now."""
+
+    def claimed(session: Session, claim: Claim) -> Callback | None:
+        callback = session.get(Callback, claim.callback_id, with_for_update=True)
+        return callback if callback is not None and callback.state == State.QUEUED else None
+
+    with _replaced(dialling, "claimed", claimed):
+        yield
+
+
+@contextmanager
+def lease_without_end() -> Iterator[None]:
+    """What a dead worker had claimed stays its own."""
+    with _replaced(claiming, "LEASE", timedelta(days=3650)), _replaced(dialling, "LEASE", timedelta(days=3650)):
+        yield
+
+
+@contextmanager
+def no_settling() -> Iterator[None]:
+    """Nothing is decided when the time for evidence is over."""
+    with _replaced(settling, "settle_overdue", lambda: 0):
+        yield
+
+
+@contextmanager
+def forgetful_unknown() -> Iterator[None]:
+    """A lost answer counts as a refusal: the callback waits for another attempt at once."""
+
+    def lose_sight(self: Callback, attempt: Any, at: Any, reason: str) -> None:
+        attempt.lose_sight()
+        self.due_at = at
+        self._go(State.QUEUED, at, reason)
+
+    genuine = Callback.lose_sight
+    Callback.lose_sight = lose_sight  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Callback.lose_sight = genuine  # type: ignore[method-assign]
+
+
+MUTANTS = {
+    "no_fence": no_fence,
+    "lease_unheeded": lease_unheeded,
+    "lease_without_end": lease_without_end,
+    "no_settling": no_settling,
+    "forgetful_unknown": forgetful_unknown,
+}
+
+
+@contextmanager
+def applied(name: str) -> Iterator[None]:
+    """Take out what is named; "" takes nothing out."""
+    with MUTANTS[name]() if name else contextlib.nullcontext():
+        yield

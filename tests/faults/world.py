@@ -1,0 +1,294 @@
+"""One app, one fake portal and one database, wound back for every schedule."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import time_machine
+from flask import Flask, Response, g, request
+from sqlalchemy import delete, insert, select, update
+
+from bx24app import create_app
+from bx24app.bitrix24.client import Portals
+from bx24app.extensions import db
+from bx24app.models import (
+    Attempt,
+    Callback,
+    Credential,
+    Decision,
+    DoNotCall,
+    Form,
+    Pace,
+    Portal,
+    ReceivedEvent,
+    RestCall,
+    utcnow,
+)
+from tests.actors import Actor
+from tests.conftest import LIFE_CYCLE, SCOPES, plain_environ
+from tests.fake_bitrix24 import FakeBitrix24
+from tests.fake_bitrix24.events import http_build_query
+from tests.fake_bitrix24.faults import Faults, drop_connection
+from tests.fake_bitrix24.rest import Bucket
+from tests.fake_bitrix24.server import parameters_of
+from tests.faults import mutants
+from tests.faults.checks import Arrival, Broken, Ledger
+from tests.faults.databases import Database, opened
+from tests.faults.phones import Phones, Story, Word
+from tests.faults.scene import Late, Scene, add_fault
+from tests.faults.schedule import DialPlan, Schedule
+from tests.faults.zygote import CONNECT_SECONDS, Order, Zygote
+
+START = "/rest/voximplant.callback.start"
+BEGIN = datetime(2027, 3, 1, 9, tzinfo=UTC)
+FAR = timedelta(days=3000)
+# Patient enough for a busy machine; where the portal shall hang, silence is noticed soon.
+PATIENCE, HASTE = 20.0, 0.06
+TABLES = (ReceivedEvent, Decision, Attempt, Callback, Form, RestCall, DoNotCall)
+
+
+class World:
+    """Everything that schedules share."""
+
+    def __init__(self, database: Database, environ: dict[str, str], fake: FakeBitrix24, app: Flask) -> None:
+        self.database = database
+        self.app = app
+        self.client = app.test_client()
+        self.portal = next(iter(fake.portals.values()))
+        self.clock = fake.clock
+        self.registry = fake.registry
+        self.mutant = ""
+        self.zygote = Zygote(environ)
+        self.scene: Scene = None  # type: ignore[assignment]
+        self.user_id = self.portal.manager.id
+        self._travelled: time_machine.Traveller = None  # type: ignore[assignment]
+        self._idle, self._busy = threading.Condition(), 0
+        self._client_id = environ["BX24APP_CLIENT_ID"]
+        self._policy = app.extensions["bx24app.portals"].policy
+        self._patient = Portals(self._policy, (CONNECT_SECONDS, PATIENCE))
+        self._hasty = Portals(self._policy, (CONNECT_SECONDS, HASTE))
+        self.portal.server.app.before_request(self._before)
+        self.portal.server.app.teardown_request(self._left)
+        self._install(environ, fake)
+
+    def _install(self, environ: dict[str, str], fake: FakeBitrix24) -> None:
+        url = environ["BX24APP_PUBLIC_URL"]
+        application = fake.register_app(
+            client_id=self._client_id,
+            client_secret=environ["BX24APP_CLIENT_SECRET"],
+            code="callback_desk.app",
+            install_url=f"{url}/install",
+            app_url=f"{url}/",
+            scopes=SCOPES,
+            event_urls=dict.fromkeys(LIFE_CYCLE, f"{url}/events"),
+        )
+        administrator = Actor(self.client, self.portal, application, self.portal.administrator)
+        assert administrator.installs().status_code == 200
+        manager = Actor(self.client, self.portal, application, self.portal.manager)
+        assert manager.opens().status_code == 200
+        assert manager.asks("GET", "/lines").status_code == 200
+        with self.database.observer.begin() as connection:
+            self._portal_row = dict(connection.execute(select(Portal.__table__)).mappings().one())
+            self._credentials = [dict(row) for row in connection.execute(select(Credential.__table__)).mappings()]
+        self._tokens = list(self.registry.tokens)
+        self.portal_id: int = self._portal_row["id"]
+
+    def replay(self, seed: int) -> str:
+        """The command that plays a schedule again."""
+        return f"python -m tests.faults --database {self.database.kind} --replay {seed} -v"
+
+    # Time
+
+    @contextmanager
+    def in_time(self) -> Iterator[None]:
+        """Stop the clocks, of the app and of the portal; only steps turn them."""
+        with time_machine.travel(BEGIN, tick=False) as self._travelled:
+            yield
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, or go back."""
+        self._travelled.shift(seconds)
+
+    # Schedules
+
+    def wind_back(self, plan: Schedule) -> None:
+        """Make everything as it was after the installation."""
+        self.database.mend()
+        now = BEGIN + timedelta(hours=plan.begins_after_hours)
+        self._travelled.move_to(now)
+        self.clock.advance(now.timestamp() - self.clock.now())
+        phones = Phones(self.clock, self._rang)
+        self.portal.telephony = phones
+        self.portal.rest.bucket = Bucket(self.clock)
+        self.portal.rest.bucket.enabled = plan.is_limited
+        self.portal.faults = Faults()
+        self.portal.server.requests.clear()
+        expires_at = now + (timedelta(hours=1) if plan.tokens_expire else FAR)
+        self.registry.tokens[:] = self._tokens
+        for token in self._tokens:
+            token.expires_at, token.refresh_spent = expires_at.timestamp(), False
+            token.refresh_until = (now + FAR).timestamp()
+        self._wind_database_back(plan, now, expires_at)
+        self.scene = Scene(plan, Ledger(self.database.observer, phones), phones)
+
+    def _wind_database_back(self, plan: Schedule, now: datetime, expires_at: datetime) -> None:
+        portal = self._portal_row | {
+            "license_family": "pro" if plan.is_limited else "selfhosted",
+            "retries": plan.portal_retries,
+            "retry_minutes": 5,
+            "line_cap": plan.line_cap,
+            "lines_fetched_at": now,
+            "voices_fetched_at": now,
+            "event_at": None,
+        }
+        with self.database.observer.begin() as connection:
+            for table in TABLES:
+                connection.execute(delete(table))
+            connection.execute(update(Portal).values(portal))
+            connection.execute(
+                update(Pace).values(level=0.0, level_at=now, dial_at=None, paused_for=None, claimed_at=None)
+            )
+            connection.execute(delete(Credential))
+            rows = [row | {"expires_at": expires_at, "used_at": now} for row in self._credentials]
+            connection.execute(insert(Credential), rows)
+
+    # Workers
+
+    def set_patience(self) -> float:
+        """How long the next dial will wait for its answer, in seconds."""
+        hangs = self.scene.next_dial.fault.startswith("hang")
+        self.app.extensions["bx24app.portals"] = self._hasty if hangs else self._patient
+        return HASTE if hangs else PATIENCE
+
+    def run_worker(self, job: str, kill_at: int | None, most: int = 1) -> bool:
+        """Let a worker process do its job and die at a step; returns whether it came to its end."""
+        order = Order(job, utcnow().isoformat(), kill_at, self.set_patience(), self.mutant, most)
+        return self.zygote.run(order) == 0
+
+    def let_go(self) -> None:
+        """End what hangs at the portal: whoever asked has gone."""
+        for fault in self.scene.hanging:
+            fault.released.set()
+        self.scene.hanging.clear()
+        with self._idle:
+            assert self._idle.wait_for(lambda: self._busy == 0, 10)
+
+    # At the portal
+
+    def _before(self) -> Response | None:
+        """A request has arrived: check it, then let happen what is planned."""
+        if request.path != START:
+            return None
+        try:
+            return self._receive()
+        except Exception as error:
+            self.scene.ledger.broken.append(Broken("harness", repr(error)))
+            raise
+
+    def _receive(self) -> Response | None:
+        scene = self.scene
+        plan = scene.next_dial
+        scene.arrived += 1
+        asked = parameters_of(request)
+        arrival = scene.ledger.arrive(str(asked["TO_NUMBER"]), str(asked["FROM_LINE"]), utcnow())
+        if arrival is None:
+            return drop_connection()
+        with self._idle:
+            self._busy += 1
+        g.arrival, g.plan, g.scene = arrival, plan, scene
+        self._hurt(plan, "before")
+        if scene.kills == "arrived":
+            self.zygote.kill_worker()
+            return drop_connection()
+        if plan.fault == "late_ring":
+            scene.late.append(Late(arrival, str(asked["TEXT_TO_PRONOUNCE"])))
+            return drop_connection()
+        add_fault(self.portal, scene, plan)
+        return None
+
+    def _rang(self, arrival: Arrival) -> None:
+        """A request was executed; its answer has not left yet."""
+        scene: Scene = g.scene
+        plan: DialPlan = g.plan
+        try:
+            story = self.begin_story(arrival, plan)
+            self._tell_early(arrival, story, plan.early)
+            self._hurt(plan, "after")
+        except Exception as error:
+            scene.ledger.broken.append(Broken("harness", repr(error)))
+            raise
+        if scene.kills == "executed":
+            self.zygote.kill_worker()
+
+    def _left(self, _: BaseException | None) -> None:
+        if "scene" in g:
+            with self._idle:
+                self._busy -= 1
+                self._idle.notify_all()
+
+    def _tell_early(self, arrival: Arrival, story: Story, steps: int) -> None:
+        for _ in range(steps):
+            self.tell_all(arrival)
+            if story.left[:1] != ["talk"]:  # Nobody talks that long before the answer.
+                story.go_on()
+                self.tell_all(arrival)
+
+    def begin_story(self, arrival: Arrival, plan: DialPlan) -> Story:
+        """People begin to do with a call what is planned."""
+        assert arrival.call
+        story = Story(arrival.call, plan.story.split(), self.scene.phones, self.pass_time)
+        self.scene.stories.append(story)
+        return story
+
+    def _hurt(self, plan: DialPlan, when: str) -> None:
+        if plan.hurt == when:
+            self.hurt()
+        elif plan.hurt == "restart" and when == "after":
+            self.hurt(restart=True)
+
+    def hurt(self, *, restart: bool = False) -> None:
+        """Take the database away for a moment."""
+        self.scene.hurts += 1
+        if restart and self.scene.plan.seed % 10 == 0:
+            self.database.restart()
+        else:
+            self.database.hurt()
+
+    # Events
+
+    def tell_all(self, arrival: Arrival) -> None:
+        """Deliver at once what is said of a call."""
+        scene = self.scene
+        for word in [word for word in scene.phones.words if arrival.call and word.call_id == arrival.call.call_id]:
+            scene.phones.words.remove(word)
+            self.tell(word)
+
+    def tell(self, word: Word) -> int:
+        """Deliver an event; returns the status of the app's answer."""
+        token = self.portal.bindings_of(self._client_id).application_token
+        auth: dict[str, object] = {"member_id": self.portal.member_id, "application_token": token}
+        fields: dict[str, object] = {"event": word.event, "event_handler_id": "1", "data": word.data, "ts": "1"}
+        pairs = http_build_query(fields | {"auth": auth})
+        answer = self.client.post("/events", data=urlencode(pairs), content_type="application/x-www-form-urlencoded")
+        return answer.status_code
+
+
+@contextmanager
+def built(kind: str, mutant: str = "") -> Iterator[World]:
+    """A world on a database of this kind, with its clocks stopped; ``mutant`` is taken out of its app."""
+    environ = {**plain_environ(), "BX24APP_LOG_LEVEL": "ERROR"}
+    with opened(kind, environ) as database, FakeBitrix24() as fake:
+        fake.add_portal("alpha")
+        environ |= {"BX24APP_DATABASE_URL": database.url, "BX24APP_AUTH_SERVER": fake.auth_server.url}
+        app = create_app(environ)
+        world = World(database, environ, fake, app)
+        try:
+            with world.in_time(), mutants.applied(mutant):
+                world.mutant = mutant
+                yield world
+        finally:
+            world.zygote.stop()
+            with app.app_context():
+                db.engine.dispose()

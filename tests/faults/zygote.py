@@ -1,0 +1,162 @@
+"""Worker processes that die by a real SIGKILL between two steps of their work.
+
+The zygote is a process of its own with one thread and the app imported: it forks a worker for every order, so that
+one costs little. A step is anything the worker does to the database: begin, before and after each statement, commit,
+and the connection's return. Between the request and its answer the portal kills.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import time_machine
+from flask import Flask
+from sqlalchemy import Engine, event
+
+from bx24app import create_app
+from bx24app.bitrix24.client import Portals
+from bx24app.extensions import db
+from bx24app.services import claiming, dialling, digests, evidence, history, settling
+from tests.database import ROOT
+from tests.faults import mutants
+
+ENGINE_STEPS = ("begin", "before_cursor_execute", "after_cursor_execute", "commit", "rollback")
+CONNECT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker shall do, at which moment, and before which of its steps it dies (None: at none)."""
+
+    job: str
+    at: str
+    kill_at: int | None
+    read_timeout: float
+    mutant: str
+    most: int = 1
+
+
+class Steps:
+    """Counts what the process does to its database, and ends the process at one of them."""
+
+    def __init__(self, kill_at: int | None) -> None:
+        self.done = 0
+        self._kill_at = kill_at
+
+    def watch(self, engine: Engine) -> None:
+        """Count every step of an engine."""
+        for name in ENGINE_STEPS:
+            event.listen(engine, name, self._step, named=True)
+        event.listen(engine.pool, "checkin", self._step, named=True)
+
+    def _step(self, **_: Any) -> None:
+        self.done += 1
+        if self.done == self._kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dial(most: int) -> None:
+    """What a worker's thread does: claim, then follow each claim."""
+    for claim in claiming.claim_due(most):
+        dialling.process(claim)
+
+
+def do_chores(_: int = 0) -> None:
+    """What else a worker does that concerns callbacks."""
+    claiming.sweep()
+    history.read_next()
+    evidence.apply_pending()
+    settling.settle_overdue()
+
+
+JOBS: dict[str, Callable[[int], None]] = {"dial": dial, "chores": do_chores}
+
+
+def _work(app: Flask, order: Order) -> int:
+    """The life of one worker; returns how many steps it took."""
+    steps = Steps(order.kill_at)
+    with mutants.applied(order.mutant), app.app_context():
+        app.extensions["bx24app.portals"] = Portals(
+            app.extensions["bx24app.portals"].policy, (CONNECT_SECONDS, order.read_timeout)
+        )
+        steps.watch(db.engine)
+        with time_machine.travel(datetime.fromisoformat(order.at), tick=False):
+            JOBS[order.job](order.most)
+    return steps.done
+
+
+def _serve() -> None:
+    """Fork a worker for each line of standard input; say its id, then how it ended."""
+    app = create_app(os.environ)
+    with app.app_context():
+        digests.digest("number", "0")  # The key is read once.
+        db.engine.dispose()
+    for line in sys.stdin:
+        order = Order(**json.loads(line))
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _work(app, order)
+            except Exception:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        print(pid, flush=True)
+        _, status = os.waitpid(pid, 0)
+        print(status, flush=True)
+
+
+class Zygote:
+    """The harness's end: gives orders, and knows the worker that is alive."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.zygote"],
+            cwd=ROOT,
+            env={**os.environ, **environ},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._pid = 0
+        self._born = threading.Event()
+
+    def run(self, order: Order) -> int:
+        """Let a worker live and die; returns how it ended, as ``os.waitpid`` says it."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._born.clear()
+        self._process.stdin.write(json.dumps(asdict(order)) + "\n")
+        self._process.stdin.flush()
+        self._pid = int(self._process.stdout.readline())
+        self._born.set()
+        try:
+            return int(self._process.stdout.readline())
+        finally:
+            self._pid = 0
+
+    def kill_worker(self) -> None:
+        """Called by the portal while the worker waits for its answer."""
+        self._born.wait(5)
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End the zygote, which has no worker now."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(10)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,53 @@
+"""The promise about dialling under seeded random schedules of faults (docs/testing.md)."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.checks import Broken
+from tests.faults.play import play
+from tests.faults.world import World, built
+
+SEEDS = 500
+BATCH = 100
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    with built(request.param) as made:
+        yield made
+
+
+def first_broken(world: World, seeds: range) -> tuple[int, Broken] | None:
+    """The first of these schedules under which the promise is broken, and how."""
+    for seed in seeds:
+        try:
+            play(world, seed)
+        except Broken as broken:
+            return seed, broken
+    return None
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("first", range(1, SEEDS + 1, BATCH))
+def test_the_promise_holds_under_every_schedule(world: World, first: int) -> None:
+    found = first_broken(world, range(first, first + BATCH))
+    assert found is None, f"seed {found[0]}: {found[1]}; again: {world.replay(found[0])}"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("mutant", "kinds", "seeds"),
+    [
+        ("no_fence", {"no_fence"}, 10),
+        ("lease_unheeded", {"lost_lease"}, 150),
+        ("lease_without_end", {"never_ends"}, 60),
+        ("no_settling", {"never_ends"}, 30),
+        ("forgetful_unknown", {"fate_unknown"}, 30),
+    ],
+)
+def test_taking_a_safeguard_out_breaks_the_promise(mutant: str, kinds: set[str], seeds: int) -> None:
+    with built("sqlite", mutant) as world:
+        found = first_broken(world, range(1, seeds + 1))
+    assert found is not None, "nothing was found wrong"
+    assert found[1].kind in kinds
