@@ -168,7 +168,7 @@ def test_a_form_that_is_closed_says_so(
     [form] = json_of(desk.asks("GET", "/forms"))["forms"]
     assert form["problems"] == [rule]
     page = visitor.client.get(f"/w/{visitor.form_key}")
-    assert (page.status_code, "No requests are taken here" in page.text) == (200, True)
+    assert (page.status_code, "We cannot call you back now" in page.text) == (200, True)
 
 
 @pytest.mark.parametrize("state", ["disconnected", "unpaid", "uninstalled"])

@@ -130,3 +130,18 @@ def test_what_can_be_no_id_is_not_found(desk: Actor, method: str, path: str) -> 
 def test_what_can_be_no_key_is_refused(desk: Actor, method: str, path: str, body: object) -> None:
     answer = desk.asks(method, path, body)
     assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T01:18:22+11:31", "9999-12-31T23:59:59-01:00"])
+def test_a_moment_outside_of_all_time_is_refused(desk: Actor, moment: str) -> None:
+    id, key = json_of(desk.requests_callback())["id"], json_of(desk.asks("POST", "/forms", {"name": "Shop"}))["key"]
+    query = moment.replace("+", "%2B")
+    for method, path, body in (
+        ("GET", f"/callbacks?from={query}", None),
+        ("GET", f"/callbacks?to={query}", None),
+        ("PATCH", f"/callbacks/{id}", {"scheduled_at": moment}),
+        ("POST", "/rules/test", {"form_key": key, "number": "+4930901820", "at": moment}),
+    ):
+        answer = desk.asks(method, path, body)
+        assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid_request"), path
+    assert desk.requests_callback("+4930901821", scheduled_at=moment).status_code == 400

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from flask import Blueprint, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.errors import (
@@ -24,6 +24,7 @@ from bx24app.services.callbacks import Accepted, Requested
 from bx24app.services.keyed_intake import Asked
 from bx24app.services.tickets import Ticket
 from bx24app.web.guards import Requester, read_body, read_headers, read_query, requester_required, ticket_required
+from bx24app.web.moments import Moment
 from bx24app.web.openapi import operation
 from bx24app.web.shapes import CallbackPage, CallbackShape, ExplainedCallback, answer, callback_shape, explained
 
@@ -55,7 +56,7 @@ class CallbackBody(BaseModel):
     line_id: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
     voice_id: Annotated[Text, Field(max_length=255)] | None = None
     text: Annotated[Text, Field(max_length=4000)] | None = None
-    scheduled_at: AwareDatetime | None = None
+    scheduled_at: Moment | None = None
     crm_entity: CrmEntity | None = None
 
     def requested(self) -> Requested:
@@ -81,7 +82,7 @@ class KeyedBody(BaseModel):
     line_id: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
     voice_id: Annotated[Text, Field(max_length=255)] | None = None
     text: Annotated[Text, Field(max_length=4000)] | None = None
-    scheduled_at: AwareDatetime | None = None
+    scheduled_at: Moment | None = None
     name: Annotated[Text, Field(max_length=255)] = ""
     topic: Annotated[Text, Field(max_length=255)] = ""
     page: Annotated[Text, Field(max_length=2000)] = ""
@@ -104,7 +105,7 @@ class ScheduleBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    scheduled_at: AwareDatetime
+    scheduled_at: Moment
 
 
 class OutcomeBody(BaseModel):
@@ -124,8 +125,8 @@ class Query(BaseModel):
     state: State | None = None
     source: Source | None = None
     q: Annotated[str, Field(max_length=64)] | None = None
-    since: Annotated[AwareDatetime | None, Field(alias="from")] = None
-    until: Annotated[AwareDatetime | None, Field(alias="to")] = None
+    since: Annotated[Moment | None, Field(alias="from")] = None
+    until: Annotated[Moment | None, Field(alias="to")] = None
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
     cursor: UUID | None = None
 

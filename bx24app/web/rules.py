@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, NotFound
 from bx24app.models import Refusal, utcnow
@@ -13,6 +13,7 @@ from bx24app.services.tickets import Ticket
 from bx24app.services.trials import Verdict
 from bx24app.web.addresses import FormKey
 from bx24app.web.guards import administrator_required, read_body, read_query
+from bx24app.web.moments import Moment
 from bx24app.web.openapi import operation
 from bx24app.web.rule_texts import rule_words
 from bx24app.web.shapes import answer
@@ -31,7 +32,7 @@ class TrialBody(BaseModel):
     form_key: FormKey
     number: Annotated[str, Field(max_length=255)]
     origin: Annotated[str, Field(max_length=255)] | None = None
-    at: AwareDatetime | None = None
+    at: Moment | None = None
 
 
 class Query(BaseModel):
