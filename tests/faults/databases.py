@@ -150,6 +150,7 @@ def _server(directory: Path) -> Iterator[PostgresDatabase]:
         engine.dispose()
         yield PostgresDatabase(server_url.render_as_string(hide_password=False), server)
     finally:
-        # Its own keeper does not know it again once it was restarted.
-        _control(server, "stop")
         server.cleanup()
+        # Which does not know it again once it was restarted.
+        if (server.pgdata / "postmaster.pid").exists():
+            _control(server, "stop")
