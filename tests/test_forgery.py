@@ -11,19 +11,22 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from itsdangerous import URLSafeTimedSerializer
+from itsdangerous import Signer, URLSafeTimedSerializer
+from itsdangerous.encoding import base64_encode
 from sqlalchemy import select, update
 
 from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.extensions import reading, writing
-from bx24app.models import Credential, Portal, ReceivedEvent, utcnow
-from bx24app.services import credentials, tickets
+from bx24app.models import Callback, Credential, Portal, ReceivedEvent, Refusal, utcnow
+from bx24app.services import credentials, proofs, tickets
 from bx24app.services.connections import authorization_server
 from tests.actors import Actor, json_of, post_frame
 from tests.canary import Canary, canary
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.events import http_build_query
 from tests.test_openings import PAGES, changed, fitting
+from tests.visitors import Visitor
+from tests.websites import MakeVisitor
 
 
 @pytest.fixture
@@ -224,3 +227,41 @@ class TestEvents:
             assert client.post("/events", data=replayed).status_code == 200
         with app.app_context(), reading() as session:
             assert len(session.scalars(select(ReceivedEvent)).all()) == before
+
+
+class TestWebsites:
+    def test_a_link_signed_for_something_else_is_none(
+        self, app: Flask, environ: dict[str, str], visitor: Visitor
+    ) -> None:
+        answer = visitor.asks()
+        with app.app_context(), reading() as session:
+            id = session.scalars(select(Callback.id)).one()
+        for salt in (proofs.SALT, tickets.SALT):
+            other = Signer(environ["BX24APP_SECRET_KEY"], salt=salt).sign(base64_encode(id.bytes)).decode()
+            assert visitor.client.get(f"/c/{other}").status_code == 404
+            assert visitor.client.post(f"/c/{other}/cancel").status_code == 404
+        assert json_of(visitor.looks(json_of(answer)["status_url"]))["state"] == "queued"
+
+    def test_a_token_is_of_one_form_and_sends_one_request(self, app: Flask, visitor_of: MakeVisitor) -> None:
+        first, second = visitor_of(name="One"), visitor_of(name="Two")
+        token = first.opens()
+        assert second.asks(token=token).status_code == 400
+        for place in range(0, len(token), 9):
+            letter = "A" if token[place] != "A" else "B"
+            assert first.asks(token=token[:place] + letter + token[place + 1 :]).status_code == 400
+        assert first.asks(token=first.opens(seconds_ago=2 * 3600 + 5)).status_code == 400
+        assert first.asks(token=token).status_code == 202
+        assert first.asks("+4930901821", token=token).status_code == 400
+        with app.app_context(), reading() as session:
+            rules = list(session.scalars(select(Refusal.rule).order_by(Refusal.id)))
+        assert (set(rules[:-1]), rules[-1]) == ({"proof"}, "proof_unspent")
+
+    def test_a_forwarded_address_escapes_no_limit(self, app: Flask, visitor_of: MakeVisitor) -> None:
+        plenty = {"number_day": 100, "form_hour": 100, "form_day": 100}
+        visitor = visitor_of(limits={"address_hour": 2, **plenty})
+        statuses = []
+        for place in range(4):
+            forged = f"198.51.100.{place}"
+            visitor.headers = {"X-Forwarded-For": forged, "X-Real-IP": forged, "Forwarded": f"for={forged}"}
+            statuses.append(visitor.asks(f"+493090182{place}").status_code)
+        assert statuses == [202, 202, 429, 429]

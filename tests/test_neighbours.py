@@ -1,7 +1,6 @@
 """Portals beside each other, and forms of one portal: none reaches anything of another, on any route that exists."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -76,7 +75,7 @@ def things_of(actor: Actor) -> dict[str, Any]:
 
 
 @pytest.fixture
-def neighbour(manager: Actor, administrator: Actor, fake: FakeBitrix24, application: FakeApp) -> Iterator[Actor]:
+def neighbour(manager: Actor, administrator: Actor, fake: FakeBitrix24, application: FakeApp) -> Actor:
     """The administrator of another portal; here, ids differ from theirs because there is more of everything."""
     administrator.opens()
     things_of(administrator)

@@ -5,14 +5,26 @@ from typing import Annotated
 
 from flask import Flask
 from pydantic import Field
+from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter
 
 # Ids are 32 bits wide in the database.
 MAX_ID = 2**31 - 1
-ID = f"int(max={MAX_ID})"
 # A form's key, as ``services/forms.py`` makes it, and any other that an operator may have given.
 KEY = r"[0-9A-Za-z_-]{1,32}"
 FormKey = Annotated[str, Field(pattern=f"^{KEY}$")]
+
+
+class IdConverter(BaseConverter):
+    """``<id:webhook_id>``: a number that a row may have."""
+
+    regex = "[0-9]+"
+
+    def to_python(self, value: str) -> int:
+        """The number; one that no row has is not found, where a limit of a rule would make it a wrong method."""
+        if len(value) > len(str(MAX_ID)) or int(value) > MAX_ID:
+            raise NotFound
+        return int(value)
 
 
 class FormKeyConverter(BaseConverter):
@@ -22,16 +34,15 @@ class FormKeyConverter(BaseConverter):
 
 
 def init_app(app: Flask) -> None:
-    """Let rules name keys; call it before rules are added."""
-    app.url_map.converters["key"] = FormKeyConverter
+    """Let rules name ids and keys; call it before rules are added."""
+    app.url_map.converters.update(id=IdConverter, key=FormKeyConverter)
 
 
-# ``<int(max=9):webhook_id>``
-PLACEHOLDER = re.compile(r"<(?:(?P<kind>\w+)(?:\([^()<>]*\))?:)?(?P<name>\w+)>")
+PLACEHOLDER = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
 SCHEMAS: dict[str | None, dict[str, object]] = {
     None: {"type": "string", "minLength": 1, "pattern": "^[^/]+$"},
     "path": {"type": "string", "minLength": 1},
     "uuid": {"type": "string", "format": "uuid"},
-    "int": {"type": "integer", "minimum": 0, "maximum": MAX_ID},
+    "id": {"type": "integer", "minimum": 0, "maximum": MAX_ID},
     "key": {"type": "string", "pattern": f"^{KEY}$"},
 }

@@ -10,7 +10,7 @@ from bx24app.models import ApiKey, Form
 from bx24app.services import api_keys, forms
 from bx24app.services.forms import Readable
 from bx24app.services.tickets import Ticket
-from bx24app.web.addresses import ID, FormKey
+from bx24app.web.addresses import FormKey
 from bx24app.web.guards import administrator_required, read_body
 from bx24app.web.openapi import operation
 from bx24app.web.shapes import answer
@@ -78,7 +78,7 @@ def create(ticket: Ticket) -> Response:
     return answer(NewKey(**dict(key_shape(made.key, form)), secret=made.secret), 201)
 
 
-@blueprint.delete(f"/<{ID}:key_id>")
+@blueprint.delete("/<id:key_id>")
 @operation({204: None})
 @administrator_required
 def revoke(ticket: Ticket, key_id: int) -> tuple[str, int]:

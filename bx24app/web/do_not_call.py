@@ -10,7 +10,7 @@ from bx24app.errors import InvalidNumber, InvalidRequest
 from bx24app.models import DoNotCall
 from bx24app.services import do_not_call
 from bx24app.services.tickets import Ticket
-from bx24app.web.addresses import ID, MAX_ID
+from bx24app.web.addresses import MAX_ID
 from bx24app.web.guards import administrator_required, read_body, read_query
 from bx24app.web.openapi import operation
 from bx24app.web.shapes import answer
@@ -99,7 +99,7 @@ def add(ticket: Ticket) -> Response:
     return answer(_shape(row), 201 if is_new else 200)
 
 
-@blueprint.delete(f"/<{ID}:number_id>")
+@blueprint.delete("/<id:number_id>")
 @operation({204: None})
 @administrator_required
 def remove(ticket: Ticket, number_id: int) -> tuple[str, int]:

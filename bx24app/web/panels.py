@@ -6,7 +6,6 @@ from bx24app.models import utcnow
 from bx24app.services import api_keys, desks, do_not_call, forms, numbers, refusals, rest_log, webhooks
 from bx24app.services.tickets import Ticket
 from bx24app.web import panel_views, webhook_views
-from bx24app.web.addresses import ID
 from bx24app.web.api_keys import key_shape
 from bx24app.web.guards import administrator_required
 from bx24app.web.views import settings_of
@@ -73,7 +72,7 @@ def show_webhooks(ticket: Ticket) -> str:
     return render_template("desk/panels/webhooks.html", forms=found, webhooks=rows)
 
 
-@blueprint.get(f"/webhooks/<{ID}:webhook_id>")
+@blueprint.get("/webhooks/<id:webhook_id>")
 @administrator_required
 def show_deliveries(ticket: Ticket, webhook_id: int) -> str:
     """What was sent to one webhook, the newest first."""

@@ -12,7 +12,7 @@ from bx24app.models import WebhookDelivery, utcnow
 from bx24app.services import webhooks
 from bx24app.services.tickets import Ticket
 from bx24app.services.webhooks import Listed, Made
-from bx24app.web.addresses import ID, FormKey
+from bx24app.web.addresses import FormKey
 from bx24app.web.callbacks import Text
 from bx24app.web.guards import administrator_required, read_body, read_query
 from bx24app.web.openapi import operation
@@ -155,7 +155,7 @@ def add(ticket: Ticket) -> Response:
     return _made(webhooks.add(ticket.portal_id, body.form_key, body.url), 201)
 
 
-@blueprint.get(f"/<{ID}:webhook_id>")
+@blueprint.get("/<id:webhook_id>")
 @operation({200: WebhookShape})
 @administrator_required
 def show(ticket: Ticket, webhook_id: int) -> Response:
@@ -163,7 +163,7 @@ def show(ticket: Ticket, webhook_id: int) -> Response:
     return answer(_shape(webhooks.get(ticket.portal_id, webhook_id)))
 
 
-@blueprint.patch(f"/<{ID}:webhook_id>")
+@blueprint.patch("/<id:webhook_id>")
 @operation({200: WebhookShape}, body=ChangeBody, refuses=(InvalidRequest,))
 @administrator_required
 def change(ticket: Ticket, webhook_id: int) -> Response:
@@ -172,7 +172,7 @@ def change(ticket: Ticket, webhook_id: int) -> Response:
     return answer(_shape(webhooks.change(ticket.portal_id, webhook_id, body.url, body.is_on)))
 
 
-@blueprint.delete(f"/<{ID}:webhook_id>")
+@blueprint.delete("/<id:webhook_id>")
 @operation({204: None})
 @administrator_required
 def remove(ticket: Ticket, webhook_id: int) -> tuple[str, int]:
@@ -181,7 +181,7 @@ def remove(ticket: Ticket, webhook_id: int) -> tuple[str, int]:
     return "", 204
 
 
-@blueprint.post(f"/<{ID}:webhook_id>/rotate")
+@blueprint.post("/<id:webhook_id>/rotate")
 @operation({200: NewSecret})
 @administrator_required
 def rotate(ticket: Ticket, webhook_id: int) -> Response:
@@ -189,7 +189,7 @@ def rotate(ticket: Ticket, webhook_id: int) -> Response:
     return _made(webhooks.rotate(ticket.portal_id, webhook_id), 200)
 
 
-@blueprint.post(f"/<{ID}:webhook_id>/test")
+@blueprint.post("/<id:webhook_id>/test")
 @operation({202: DeliveryShape}, refuses=(InvalidRequest,))
 @administrator_required
 def test(ticket: Ticket, webhook_id: int) -> Response:
@@ -197,7 +197,7 @@ def test(ticket: Ticket, webhook_id: int) -> Response:
     return answer(_told(webhooks.test(ticket.portal_id, webhook_id)), 202)
 
 
-@blueprint.get(f"/<{ID}:webhook_id>/deliveries")
+@blueprint.get("/<id:webhook_id>/deliveries")
 @operation({200: DeliveriesShape})
 @administrator_required
 def deliveries(ticket: Ticket, webhook_id: int) -> Response:
@@ -206,7 +206,7 @@ def deliveries(ticket: Ticket, webhook_id: int) -> Response:
     return answer(DeliveriesShape(deliveries=[_told(delivery) for delivery in found]))
 
 
-@blueprint.post(f"/deliveries/<{ID}:delivery_id>/redeliver")
+@blueprint.post("/deliveries/<id:delivery_id>/redeliver")
 @operation({202: DeliveryShape})
 @administrator_required
 def redeliver(ticket: Ticket, delivery_id: int) -> Response:
