@@ -7,7 +7,7 @@ COMPILED := $(CATALOGUES:.po=.mo)
 # Thousands of schedules of the fault test (docs/testing.md); SEEDS=1-10000 by default.
 SEEDS ?= 1-10000
 
-.PHONY: venv demo test test-nobrowser soak check style types contracts lock browser translations
+.PHONY: venv demo bench test test-nobrowser soak check style types contracts lock browser translations
 
 venv: .venv/installed $(COMPILED)
 
@@ -36,6 +36,10 @@ test: venv browser
 
 test-nobrowser: venv
 	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal -m "not browser"
+
+# The intake against a bare baseline; prints a table and writes benchmarks/results.json, in about six minutes.
+bench: venv
+	$(BIN)/python -m benchmarks
 
 soak: venv
 	$(BIN)/python -m tests.faults --database sqlite --seeds $(SEEDS) --minutes 120

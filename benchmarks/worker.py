@@ -8,5 +8,5 @@ from bx24app.services import pacing
 from bx24app.worker import Worker
 
 dials, speed = int(sys.argv[1]), float(sys.argv[2])
-pacing.USUAL = Limit(USUAL.size, USUAL.rate * speed)
+pacing.USUAL = Limit(USUAL.size, USUAL.rate * speed)  # type: ignore[attr-defined]  # Its own name for it.
 Worker(app, dials).run_until_told()

@@ -1,7 +1,6 @@
 """The database and the languages, and the two kinds of transaction."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -13,9 +12,8 @@ from flask_babel import Babel
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, MetaData, Table, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from bx24app.settings import Settings
 
@@ -29,8 +27,6 @@ SQLITE_PRAGMAS = (
 
 # As many threads as a process usually has: what is above is opened for one transaction and closed again.
 POOL = {"pool_size": 20, "max_overflow": 20}
-# A connection that was idle for longer is asked whether it still stands.
-IDLE_SECONDS = 1.0
 
 
 class Base(DeclarativeBase):
@@ -127,25 +123,6 @@ def use_sqlite_well(engine: Engine) -> None:
     event.listen(engine, "begin", _begin_sqlite)
 
 
-def _ask_idle_connections(engine: Engine) -> None:
-    """Ping before use, but only after idleness: under load every ping would be one round trip more."""
-
-    def note(_: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        record.info["returned_at"] = time.monotonic()
-
-    def ask(connection: DBAPIConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
-        if time.monotonic() - record.info.get("returned_at", 0.0) < IDLE_SECONDS:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error:
-            # The pool opens another one.
-            raise DisconnectionError from None
-
-    event.listen(engine, "checkin", note)
-    event.listen(engine, "checkout", ask)
-
-
 def init_app(app: Flask, settings: Settings) -> None:
     """Connect the app with its database."""
     url = settings.database_url
@@ -153,10 +130,9 @@ def init_app(app: Flask, settings: Settings) -> None:
         Path(app.instance_path).mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{app.instance_path}/bx24app.db"
     app.config["SQLALCHEMY_DATABASE_URI"] = url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = POOL
+    # A server that was restarted must cost nobody a request: each connection is asked whether it lives before its use.
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = POOL | {"pool_pre_ping": url.startswith("postgresql")}
     db.init_app(app)
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             use_sqlite_well(db.engine)
-        else:
-            _ask_idle_connections(db.engine)

@@ -54,7 +54,7 @@ def database_content(url: str) -> str | bytes:
         path = Path(url.removeprefix("sqlite:///"))
         return b"\n".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
     if url not in ENGINES:
-        ENGINES[url] = create_engine(url)
+        ENGINES[url] = create_engine(url, pool_pre_ping=True)
     return _rows(ENGINES[url])
 
 

@@ -61,6 +61,7 @@ def test_query_and_body_are_never_mixed() -> None:
         ("member_id", MEMBER + "0"),
         ("AUTH_ID", "a b"),
         ("AUTH_ID", "x" * 1000),
+        ("AUTH_ID", "t\u86f3ken"),
         ("AUTH_EXPIRES", "soon"),
         ("AUTH_EXPIRES", "-1"),
         ("PLACEMENT", "crm<script>"),

@@ -17,6 +17,7 @@ from tests.canary import canary
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakePortal
 from tests.sites import Site, a_site, status
+from tests.visitors import Visitor
 from tests.webhook_steps import KEY, added, asked, change, form, hurry, listed, site, told_all
 
 __all__ = ["form", "site"]  # Fixtures.
@@ -56,6 +57,20 @@ def test_a_whole_callback_is_told_state_by_state(
     assert site.told[0].headers["X-Callback-Desk-Event"] == first["event_id"]
     eventually(lambda: {one["state"] for one in listed(administrator, webhook)} == {"delivered"})
     assert "Anna" not in site.told[0].body.decode()
+
+
+def test_a_visitors_request_is_told_from_its_first_state_on(
+    app: Flask, environ: dict[str, str], administrator: Actor, manager: Actor, site: Site
+) -> None:
+    """Through the form itself, whose way into the database is its own."""
+    administrator.opens()
+    wanted = {"name": "Shop", "line_id": "reg150907", "default_country": "DE"}
+    key = json_of(administrator.asks("POST", "/forms", wanted))["key"]
+    assert administrator.asks("POST", "/webhooks", {"form_key": key, "url": site.url}).status_code == 201
+    visitor = Visitor(app.test_client(), key, origin=environ["BX24APP_PUBLIC_URL"])
+    reference = json_of(visitor.asks())["reference"]
+    told_all(app)
+    assert site.states(reference) == ["queued"]
 
 
 def test_other_callbacks_are_told_to_nobody(app: Flask, administrator: Actor, form: int, site: Site) -> None:

@@ -20,7 +20,8 @@ KEY = re.compile(r"^(?P<head>[A-Za-z_]\w{0,63})(?P<rest>(?:\[\w{1,64}\]){0,3})$"
 
 MemberId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
 UserId = Annotated[int, Field(ge=0, lt=2**31)]
-Token = Annotated[str, Field(max_length=512, pattern=r"^[\w.~+/=-]*$", repr=False)]
+# In a header it must be ASCII.
+Token = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z0-9_.~+/=-]*$", repr=False)]
 
 
 def _options(value: object) -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from uuid6 import uuid7
@@ -22,7 +22,7 @@ from bx24app.errors import (
     PortalUnpaid,
     TooLate,
 )
-from bx24app.extensions import reading, writing
+from bx24app.extensions import insert_plainly, reading, writing
 from bx24app.models import (
     RETRIABLE,
     WAITING,
@@ -35,7 +35,8 @@ from bx24app.models import (
     User,
     utcnow,
 )
-from bx24app.services import lines, numbers, texts, waking
+from bx24app.services import askers, lines, numbers, texts, waking
+from bx24app.services.askers import Asker
 from bx24app.services.callback_lists import get, whole
 from bx24app.services.policies import EXPIRY, policy_of
 
@@ -77,15 +78,14 @@ def request_callback(
     ``TextInvalid``, ``InvalidRequest``, ``DuplicateOpenCallback``, ``IdempotencyKeyReused``,
     ``PortalDisconnected``, or a ``Bitrix24Error`` when lines are not known and the portal is silent.
     """
-    earlier = _earlier(portal_id, idempotency_key, requested)
-    if earlier is not None:
+    known = askers.look(portal_id, user_id, idempotency_key)
+    if known.is_repeated and (earlier := _earlier(portal_id, idempotency_key, requested)) is not None:
         return Accepted(earlier, replayed=True)
-    callback = _prepare(portal_id, user_id, requested)
+    callback = _prepare(known, user_id, requested)
     callback.idempotency_key = idempotency_key
     callback.request_digest = requested.digest()
     try:
-        with writing() as session:
-            _store(session, callback, user_id)
+        _store(callback, known.user)
     except IntegrityError:
         return _collided(portal_id, callback, idempotency_key, requested)
     waking.wake()
@@ -102,25 +102,24 @@ def _earlier(portal_id: int, key: str | None, requested: Requested) -> Callback 
     return callback
 
 
-def _prepare(portal_id: int, user_id: int, requested: Requested) -> Callback:
-    with reading() as session:
-        portal = session.get(Portal, portal_id)
-    if portal is None or portal.state != PortalState.INSTALLED:
-        raise PortalUnpaid if portal and portal.state == PortalState.UNPAID else PortalDisconnected
+def _prepare(known: Asker, user_id: int, requested: Requested) -> Callback:
+    portal = known.portal
+    if portal.state != PortalState.INSTALLED:
+        raise PortalUnpaid if portal.state == PortalState.UNPAID else PortalDisconnected
     line_id = requested.line_id or portal.default_line_id
     if not line_id:
         raise InvalidRequest("line_id")
     number = numbers.normalize(requested.to_number, portal.default_country)
     voice_id = requested.voice_id or portal.default_voice_id
     if voice_id:
-        lines.require_voice(portal_id, voice_id)
+        lines.require_voice(portal.id, voice_id)
     now = utcnow()
     due_at = _due(requested.scheduled_at, now)
     return Callback(
-        portal_id=portal_id,
+        portal_id=portal.id,
         to_number=number,
         line_id=line_id,
-        line_name=lines.require_line(portal_id, line_id)[:255],
+        line_name=(lines.kept_line(portal, line_id) or lines.require_line(portal.id, line_id))[:255],
         voice_id=voice_id or None,
         text=_spoken(requested.text, portal),
         source=Source.STAFF,
@@ -169,11 +168,14 @@ def prepare(callback: Callback) -> Callback:
     return callback
 
 
-def _store(session: Session, callback: Callback, user_id: int) -> None:
-    accept(session, callback)
-    user = session.scalar(select(User).where(User.portal_id == callback.portal_id, User.user_id == user_id))
-    if user is not None:
-        user.last_line_id, user.last_voice_id = callback.line_id, callback.voice_id or ""
+def _store(callback: Callback, user: User | None) -> None:
+    """Insert a request of a member of staff, and remember what they chose; commits."""
+    prepare(callback)
+    chosen = {"last_line_id": callback.line_id, "last_voice_id": callback.voice_id or ""}
+    with writing() as session:
+        insert_plainly(session, callback, *callback.decisions)
+        if user is not None and any(getattr(user, name) != value for name, value in chosen.items()):
+            session.execute(update(User).where(User.id == user.id).values(chosen))
 
 
 def _collided(portal_id: int, callback: Callback, key: str | None, requested: Requested) -> Accepted:
@@ -283,12 +285,12 @@ def retry(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
         crm_entity_type=old.crm_entity_type,
         crm_entity_id=old.crm_entity_id,
     )
-    callback = _prepare(portal_id, user_id, requested)
+    known = askers.look(portal_id, user_id, None)
+    callback = _prepare(known, user_id, requested)
     callback.retry_of = old.id
+    callback.decide("retried", callback.created_at, user=user_id, retry_of=str(old.id))
     try:
-        with writing() as session:
-            _store(session, callback, user_id)
-            callback.decide("retried", callback.created_at, user=user_id, retry_of=str(old.id))
+        _store(callback, known.user)
     except IntegrityError:
         return _collided(portal_id, callback, None, requested).callback
     waking.wake()

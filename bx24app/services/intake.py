@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from bx24app.errors import IdempotencyKeyReused, RuleRefused
 from bx24app.extensions import insert_plainly, reading, writing
 from bx24app.models import Callback, Ghost, State, WebsiteRequest, utcnow
-from bx24app.services import admission, callbacks, defence, proofs, refusals, waking
+from bx24app.services import admission, callbacks, defence, proofs, refusals, telling, waking
 from bx24app.services.admission import Admitted
 from bx24app.services.cases import Case, read_number
 from bx24app.services.forms import Open
@@ -139,6 +139,7 @@ def _store(
         return _store_ghost(session, request)
     callback, besides = rows
     insert_plainly(session, callback, *callback.decisions, besides)
+    telling.note(session, [callback])
     return Taken(callback.id, callback.state, callback.due_at)
 
 

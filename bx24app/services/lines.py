@@ -70,6 +70,12 @@ def _is_fresh(listing: Listing) -> bool:
     return bool(listing.names) and listing.fetched_at is not None and utcnow() - listing.fetched_at < STALE
 
 
+def kept_line(portal: Portal, line_id: str) -> str | None:
+    """The name of a line in a list that is fresh enough to be believed; None: ``require_line`` has to look."""
+    listing = Listing(portal.lines or {}, portal.lines_fetched_at)
+    return listing.names.get(line_id) if _is_fresh(listing) else None
+
+
 def require_line(portal_id: int, line_id: str) -> str:
     """The name of a line; raises ``UnknownLine``, or what kept the portal from being asked."""
     listing = get_lines(portal_id)

@@ -2,6 +2,7 @@
 
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
@@ -92,6 +93,8 @@ _SEPARATORS = frozenset("().-‐‑‒–—−/（）．－")
 _PLUS = frozenset("+＋")
 
 
+# One request looks at its number more than once.
+@lru_cache(maxsize=64)
 def read_typed(text: str, country: str | None) -> Typed:
     """Read what a visitor typed: digits of any script, separators, a plus sign; letters, signs and extensions not."""
     cleaned = _cleaned(text)

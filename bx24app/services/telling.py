@@ -6,11 +6,12 @@ being written (they are made of values that are stored anyway, and the webhook's
 change could not be written either; sending is the business of ``deliveries``.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import event, insert, inspect, select
+from sqlalchemy import bindparam, event, insert, inspect, select
 from sqlalchemy.orm import Session, UOWTransaction
 from uuid6 import uuid7
 
@@ -21,27 +22,30 @@ STATE_CHANGED = "callback.state_changed"
 PING = "ping"
 
 
+# Held, but not kept from being used: a webhook that is removed at this moment takes these rows with it.
+_WEBHOOKS = (
+    select(Webhook.id, Webhook.form_id, Form.key)
+    .join(Form, Form.id == Webhook.form_id)
+    .where(Webhook.form_id.in_(bindparam("form_ids", expanding=True)), Webhook.is_on)
+    .with_for_update(of=Webhook, read=True, key_share=True)
+)
+
+
 def _note_changes(session: Session, _: UOWTransaction) -> None:
-    changed = [
-        row
-        for row in (*session.new, *session.dirty)
-        if isinstance(row, Callback) and row.form_id is not None and inspect(row).attrs.state.history.added
-    ]
-    if not changed:
+    rows = (row for row in (*session.new, *session.dirty) if isinstance(row, Callback) and row.form_id is not None)
+    note(session, [row for row in rows if inspect(row).attrs.state.history.added])
+
+
+def note(session: Session, changed: Sequence[Callback]) -> None:
+    """Note that these callbacks are in a new state, those of forms at least; for rows that no flush has seen."""
+    form_ids = {callback.form_id for callback in changed if callback.form_id is not None}
+    if not form_ids:
         return
-    # Held, but not kept from being used: a webhook that is removed at this moment takes these rows with it.
-    query = (
-        select(Webhook.id, Webhook.form_id, Form.key)
-        .join(Form, Form.id == Webhook.form_id)
-        .where(Webhook.form_id.in_({callback.form_id for callback in changed}), Webhook.is_on)
-        .with_for_update(of=Webhook, read=True, key_share=True)
-    )
-    webhooks = session.execute(query).all()
     rows = [
         delivery_row(webhook_id, _state_changed(callback, form_key), callback.id)
+        for webhook_id, form_id, form_key in session.execute(_WEBHOOKS, {"form_ids": list(form_ids)})
         for callback in changed
-        for webhook_id, form_id, form_key in webhooks
-        if form_id == callback.form_id
+        if callback.form_id == form_id
     ]
     if rows:
         session.execute(insert(WebhookDelivery), rows)

@@ -1,6 +1,7 @@
 """``python -m tests.faults``: play many schedules, or one again."""
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -51,6 +52,8 @@ def _play_all(world: World, seeds: Iterable[int], given: argparse.Namespace) -> 
 def main() -> int:
     """Returns the exit status: 0 when every schedule was played and held."""
     given = _read_arguments()
+    # Whoever is told to stop takes the database server and the zygote along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     first, _, last = given.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     if given.replay is not None:

@@ -123,14 +123,14 @@ class Ledger:
     def _arrive(self, number: str, line: str, now: datetime) -> Arrival:
         seen = look(self.observer)
         dialling = [row for row in seen.callbacks.values() if row.state == "dialling"]
-        here = [row for row in dialling if row.to_number == number]
+        here = [row for row in seen.callbacks.values() if row.to_number == number and self._may_arrive(seen, row)]
         if len(here) != 1:
             states = [row.state for row in seen.callbacks.values() if row.to_number == number]
             raise Broken("no_fence", f"a dial of {number} arrived while its callbacks were {states}")
         [callback] = here
         place = Place(callback.id, len(seen.attempts_of(callback.id)))
         attempt = seen.attempts.get(place)
-        if attempt is None or attempt.outcome != "dialling":
+        if attempt is None or attempt.outcome not in ("dialling", "unknown"):
             raise Broken("no_fence", f"{place} has no attempt under way")
         if self.find(place) is not None:
             raise Broken("dialled_twice", f"{place} arrived a second time")
@@ -143,6 +143,20 @@ class Ledger:
         self._check_number(seen, callback)
         self._check_calls(seen, callback)
         return Arrival(place, number, line)
+
+    def _may_arrive(self, seen: Snapshot, callback: Row[Any]) -> bool:
+        """It is being dialled; or its worker has taken silence for silence before the portal got round to reading."""
+        return callback.state == "dialling" or self.is_straggler(seen, callback)
+
+    def is_straggler(self, seen: Snapshot, callback: Row[Any]) -> bool:
+        """Its request was sent, nobody waits for the answer any more, and it has not arrived yet."""
+        timed_out = callback.state == "unknown" and callback.reason == "dial_timeout"
+        return timed_out and self.find(Place(callback.id, len(seen.attempts_of(callback.id)))) is None
+
+    def has_stragglers(self) -> bool:
+        """Whether any such request is still to come."""
+        seen = look(self.observer)
+        return any(self.is_straggler(seen, row) for row in seen.callbacks.values())
 
     def _check_earlier(self, seen: Snapshot, place: Place) -> None:
         """No attempt follows one of unknown fate, unless somebody or the form's policy has said so since."""

@@ -96,14 +96,19 @@ class PostgresDatabase(Database):
     def restart(self) -> None:
         if self._server is None:
             return self.hurt()
-        pgexec(
-            "pg_ctl",
-            ("-w", "-D", str(self._server.pgdata), "-m", "immediate", "-l", str(self._server.log), "restart"),
-            bin_path=self._server.bin_path,
-            user=self._server.system_user,
-            timeout=30,
-        )
+        _control(self._server, "restart")
         return None
+
+
+def _control(server: PostgresServer, what: str) -> None:
+    """Stop or restart a server as if it had crashed."""
+    pgexec(
+        "pg_ctl",
+        ("-w", "-D", str(server.pgdata), "-m", "immediate", "-l", str(server.log), what),
+        bin_path=server.bin_path,
+        user=server.system_user,
+        timeout=30,
+    )
 
 
 @contextmanager
@@ -146,3 +151,6 @@ def _server(directory: Path) -> Iterator[PostgresDatabase]:
         yield PostgresDatabase(server_url.render_as_string(hide_password=False), server)
     finally:
         server.cleanup()
+        # Which does not know it again once it was restarted.
+        if (server.pgdata / "postmaster.pid").exists():
+            _control(server, "stop")

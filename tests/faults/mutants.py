@@ -18,6 +18,8 @@ from bx24app.services import claiming, dialling, settling
 from bx24app.services.claiming import Claim
 from bx24app.services.dialling import Dial
 
+ENDLESS = timedelta(days=3650)
+
 
 class _NotCommitted(Exception):
     """Takes everything back that a transaction has done."""
@@ -77,7 +79,11 @@ def lease_unheeded() -> Iterator[None]:
 @contextmanager
 def lease_without_end() -> Iterator[None]:
     """What a dead worker had claimed stays its own."""
-    with _replaced(claiming, "LEASE", timedelta(days=3650)), _replaced(dialling, "LEASE", timedelta(days=3650)):
+    with (
+        _replaced(claiming, "LEASE", ENDLESS),
+        _replaced(claiming, "LEASE_AT_MOST", ENDLESS),
+        _replaced(dialling, "LEASE", ENDLESS),
+    ):
         yield
 
 

@@ -72,7 +72,7 @@ class Play(People, Workers, Calls):
         self.say("coming to rest")
         rng = random.Random(self.plan.seed)
         self._stalled.clear()
-        for _ in range(ROUNDS):
+        for patience in range(1, ROUNDS + 1):
             self._ring_late(True)
             self._tell_what_is_told(rng)
             self._guarded(do_chores)
@@ -80,7 +80,7 @@ class Play(People, Workers, Calls):
                 self._do_work(rng)
             self._settle_world()
             self._tell_states()
-            waits = self._waits()
+            waits = self._waits(patience)
             if waits is None:
                 return
             self._pass(waits)
@@ -97,17 +97,17 @@ class Play(People, Workers, Calls):
         if rng.random() < self.plan.tells_the_end:
             self._show_rows(rng)
 
-    def _waits(self) -> float | None:
+    def _waits(self, patience: int) -> float | None:
         """Seconds until something will change by itself; None at rest."""
         now, moments = utcnow(), []
         for row in self._seen.callbacks.values():
             if is_at_rest(row):
                 continue
-            moments.append(self._next_moment(row, now))
+            moments.append(self._next_moment(row, now, patience))
         return max(1.0, (min(moments) - now).total_seconds() + 1) if moments else None
 
     @staticmethod
-    def _next_moment(row: Row[Any], now: datetime) -> datetime:
+    def _next_moment(row: Row[Any], now: datetime, patience: int) -> datetime:
         """When something is promised to happen to a callback."""
         if row.state in ("scheduled", "queued"):
             # One that is due waits for its number, its line or the portal's pace: closer and closer to its expiry.
@@ -118,7 +118,8 @@ class Play(People, Workers, Calls):
         if row.state == "dialling":
             return now + LEASE
         settled_at: datetime = row.updated_at + (EVIDENCE_UNTIL if row.state == "unknown" else CALL_LASTS)
-        return max(settled_at, now + timedelta(seconds=31))
+        # What is overdue waits for the history to be read, and after a clock that was set back for as long again.
+        return max(settled_at, now + patience * timedelta(seconds=31))
 
     def _check_shown(self) -> None:
         """What asks a person is shown so: nobody knows, and a phone may have rung."""

@@ -64,7 +64,7 @@ class World:
         self.scene: Scene = None  # type: ignore[assignment]
         self.user_id = self.portal.manager.id
         self._travelled: time_machine.Traveller = None  # type: ignore[assignment]
-        self._idle, self._busy = threading.Condition(), 0
+        self._idle, self._busy, self._is_hasty = threading.Condition(), 0, False
         self._client_id = environ["BX24APP_CLIENT_ID"]
         self._policy = app.extensions["bx24app.portals"].policy
         self._patient = Portals(self._policy, (CONNECT_SECONDS, PATIENCE))
@@ -159,6 +159,7 @@ class World:
     def set_patience(self) -> float:
         """How long the next dial will wait for its answer, in seconds."""
         hangs = self.scene.next_dial.fault.startswith("hang")
+        self._is_hasty |= hangs
         self.app.extensions["bx24app.portals"] = self._hasty if hangs else self._patient
         return HASTE if hangs else PATIENCE
 
@@ -169,11 +170,15 @@ class World:
 
     def let_go(self) -> None:
         """End what hangs at the portal: whoever asked has gone."""
+        if self._is_hasty:
+            with self._idle:
+                self._idle.wait_for(lambda: not self.scene.ledger.has_stragglers(), 10)
         for fault in self.scene.hanging:
             fault.released.set()
         self.scene.hanging.clear()
         with self._idle:
-            assert self._idle.wait_for(lambda: self._busy == 0, 10)
+            assert self._idle.wait_for(lambda: self._busy == 0, 60)
+        self._is_hasty = False
 
     # At the portal
 
@@ -197,6 +202,7 @@ class World:
             return drop_connection()
         with self._idle:
             self._busy += 1
+            self._idle.notify_all()
         g.arrival, g.plan, g.scene = arrival, plan, scene
         self._hurt(plan, "before")
         if scene.kills == "arrived":
