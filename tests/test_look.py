@@ -37,6 +37,8 @@ def test_the_desk_looks_like_the_portal(page: Page, portal: FakePortal, manager:
     page.goto(f"{portal.url}/marketplace/app/{manager.application.client_id}/?user=1")
     tab = frame(page)
     expect(tab.get_by_role("heading", name="New callback")).to_be_visible()
+    # The page is there before its style may be.
+    expect(tab.locator("body")).to_have_css("font-size", "14px")
     assert style(tab, "body", "font-family").startswith("system-ui")
     assert style(tab, "body", "font-size") == "14px"
     assert style(tab, "body", "background-color") == "rgb(238, 242, 244)"
