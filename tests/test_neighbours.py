@@ -183,3 +183,22 @@ def test_no_page_shows_anything_of_another_portal(
     for page in pages:
         for theirs in ("Zebulon", "Zebra", "909999", other.domain, other.member_id):
             assert theirs not in page
+
+
+@pytest.mark.parametrize("gone", ["deleted", "uninstalled"])
+def test_the_ticket_of_a_portal_without_the_app_opens_nothing(app: Flask, administrator: Actor, gone: str) -> None:
+    """Within its hour, whatever is left of the portal."""
+    assert administrator.installs().status_code == 200
+    things = things_of(administrator)
+    with app.app_context(), writing() as session:
+        portal = session.scalars(select(Portal)).one()
+        if gone == "deleted":
+            session.delete(portal)
+        else:
+            portal.leave(utcnow())
+    headers = {"Authorization": f"Bearer {administrator.ticket}"}
+    for rule in app.url_map.iter_rules():
+        if caller_of(app.view_functions[rule.endpoint]) is not Caller.ANYBODY:
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+                answer = administrator.client.open(filled(rule, things), method=method, json={}, headers=headers)
+                assert answer.status_code == 401, (method, rule.rule, answer.text)

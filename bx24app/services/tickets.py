@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import select
 
 from bx24app.errors import TicketExpired
-from bx24app.models import utcnow
+from bx24app.extensions import reading
+from bx24app.models import Portal, PortalState, utcnow
 from bx24app.settings import settings
 
 LIFETIME = timedelta(hours=1)
@@ -48,3 +50,13 @@ def read(signed: str) -> Ticket:
         return _READER.validate_python(_serializer().loads(signed, max_age=int(LIFETIME.total_seconds())))
     except (BadSignature, ValidationError):
         raise TicketExpired from None
+
+
+def admit(signed: str) -> Ticket:
+    """Read a ticket whose portal has the app; raises ``TicketExpired`` also once the app was removed from it."""
+    ticket = read(signed)
+    with reading() as session:
+        state = session.scalar(select(Portal.state).where(Portal.id == ticket.portal_id))
+    if state in (None, PortalState.UNINSTALLED):
+        raise TicketExpired
+    return ticket

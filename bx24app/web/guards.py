@@ -63,7 +63,7 @@ def ticket_required(view: Callable[Concatenate[Ticket, P], R]) -> Callable[P, R]
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        return view(tickets.read(_bearer()), *args, **kwargs)
+        return view(tickets.admit(_bearer()), *args, **kwargs)
 
     return _lets_in(Caller.TICKET, guarded)
 
@@ -101,7 +101,7 @@ def requester_required(view: Callable[Concatenate[Requester, P], R]) -> Callable
         if secret.startswith(api_keys.PREFIX):
             key = api_keys.admit(secret)
             return view(Requester(key.portal_id, None, key.form_id), *args, **kwargs)
-        ticket = tickets.read(secret)
+        ticket = tickets.admit(secret)
         return view(Requester(ticket.portal_id, ticket.user_id), *args, **kwargs)
 
     return _lets_in(Caller.REQUESTER, guarded)
