@@ -111,6 +111,8 @@ def _read(response: requests.Response) -> Receipt:
         return Receipt(status, None)
     if status in REDIRECTS:
         return Receipt(status, "redirect")
+    # Half of an explanation explains something too.
+    response.raw.enforce_content_length = False
     try:
         words = response.raw.read(MAX_READ, decode_content=False).decode("utf-8", "replace")
     except Exception:
