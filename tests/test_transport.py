@@ -40,6 +40,11 @@ class Listener:
                 if self._answer is not None:
                     connection.recv(65536)
                     connection.sendall(self._answer)
+                    # What the client has still to say is heard: unheard, it would reset the connection.
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.settimeout(2)
+                    while connection.recv(65536):
+                        pass
 
     def close(self) -> None:
         self._socket.close()
