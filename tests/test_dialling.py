@@ -26,7 +26,7 @@ START = "voximplant.callback.start"
 def hurried(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back off for moments, and take silence for silence sooner."""
     monkeypatch.setattr(dialling, "BACKOFF_SECONDS", (0.05, 0.1))
-    app.extensions["bx24app.portals"] = Portals(app.extensions["bx24app.portals"].policy, (1.0, 1.0))
+    app.extensions["bx24app.portals"] = Portals(app.extensions["bx24app.portals"].policy, (1.0, 2.0))
 
 
 def asks(manager: Actor, **body: Any) -> str:

@@ -177,6 +177,21 @@ def test_a_connection_that_breaks_after_sending_may_have_been_executed(listener:
     assert listener.connections == 1
 
 
+def test_an_answer_that_falls_silent_half_way_is_a_time_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as open_ones:
+
+        def answer_half() -> None:
+            connection = open_ones.enter_context(server.accept()[0])
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+
+        threading.Thread(target=answer_half, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/rest/"
+        with Portals(INSECURE, (1.0, 0.2)).dialler(url, "t") as client, pytest.raises(NoUsableAnswer) as caught:
+            client.invoke("profile")
+    assert caught.value.code == "timeout"
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [

@@ -12,7 +12,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError
 from urllib3.util.connection import create_connection
 
 from bx24app.bitrix24.errors import AddressForbidden, Bitrix24Error, NotSent, NoUsableAnswer
@@ -139,7 +139,8 @@ def failure_of(error: requests.RequestException) -> Bitrix24Error:
         return AddressForbidden("the host has no permitted address")
     if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
         return NotSent("no connection")
-    if isinstance(error, requests.Timeout):
+    # A body that stops half-way is told by the library as a broken connection.
+    if isinstance(error, requests.Timeout) or (error.args and isinstance(error.args[0], ReadTimeoutError)):
         return NoUsableAnswer("timeout")
     if isinstance(error, requests.exceptions.ContentDecodingError):
         return NoUsableAnswer("unreadable")
