@@ -165,6 +165,25 @@ def test_a_portal_that_cannot_be_reached_is_tried_again(
     assert [a["outcome"] for a in shown["attempts"]] == ["not_executed"]
 
 
+def test_waiting_for_access_is_noted_once_however_often_it_is_tried(
+    app: Flask, manager: Actor, portal: FakePortal
+) -> None:
+    id = asks(manager)
+    portal.cloud.registry.expire_access(portal.member_id)
+    portal.cloud.auth_server.faults.add("html_502", "oauth/token", times=9)
+    with app.app_context():
+        for _ in range(3):
+            with writing() as session:
+                past = datetime.now(UTC) - timedelta(seconds=1)
+                session.execute(update(Credential).values(expires_at=past, renewing_until=None))
+                session.execute(update(Callback).values(due_at=past))
+            [claim] = claiming.claim_due()
+            dialling.process(claim)
+    rules = [decision["rule"] for decision in manager.sees(id)["decisions"]]
+    assert rules.count("waits") == 1
+    assert portal.requests_for(START) == []
+
+
 def test_a_moved_portal_is_asked_at_its_confirmed_address(
     app: Flask, manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
 ) -> None:

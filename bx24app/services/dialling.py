@@ -112,7 +112,8 @@ def _not_dialled(claim: Claim, error: Bitrix24Error | Refusal) -> None:
         if _is_passing(error):
             callback.due_at = now + timedelta(seconds=BACKOFF_SECONDS[0])
             callback.leased_until = None
-            callback.decide("waits", now, reason=error.code)
+            # Once: a portal may be silent for an hour, and is asked every two seconds.
+            callback.wait_for(error.code, now)
         else:
             callback.fail(now, error.explanation if isinstance(error, Refusal) else _reason(error))
             callback.decide("not_dialled", now, reason=error.code)
