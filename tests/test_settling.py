@@ -12,7 +12,7 @@ from bx24app.services import history, settling
 from tests.actors import Actor, json_of
 from tests.fake_bitrix24 import FakePortal
 from tests.fake_bitrix24.people import SEE_STATISTICS
-from tests.waiting import NUMBER, accept, add_form, pass_time, rules, seen, work
+from tests.waiting import NUMBER, accept, add_form, change_portal, pass_time, rules, seen, work
 
 START = "voximplant.callback.start"
 DEADLINE = settling.EVIDENCE_UNTIL
@@ -72,6 +72,17 @@ def test_a_history_that_cannot_be_read_does_not_keep_the_person_from_being_asked
     id = lost(app, portal)
     assert settle(app, after=DEADLINE) == 1
     assert seen(app, id).decisions[-1].inputs["history"] == "bitrix24_access_denied"
+
+
+@pytest.mark.parametrize("state", ["disconnected", "unpaid"])
+def test_a_portal_that_cannot_be_asked_any_more_does_not_either(app: Flask, portal: FakePortal, state: str) -> None:
+    id = lost(app, portal)
+    change_portal(app, state=state)
+    assert settle(app, after=DEADLINE) == 1
+    callback = seen(app, id)
+    assert callback.asks_since is not None
+    assert not callback.holds_number
+    assert callback.decisions[-1].inputs["history"] == state
 
 
 def test_a_forms_rule_may_be_one_more_attempt_which_counts(app: Flask, portal: FakePortal) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from bx24app.extensions import reading, writing
-from bx24app.models import Callback, Portal, State, UnknownPolicy, utcnow
+from bx24app.models import Callback, Portal, PortalState, State, UnknownPolicy, utcnow
 from bx24app.services.policies import dials_left, policy_of
 
 RING_TIME = timedelta(minutes=2)
@@ -57,10 +57,11 @@ def _decide_unknown(session: Session, callback: Callback, now: datetime) -> bool
     lost_at = callback.attempts[-1].started_at
     read_at = portal.history_read_at
     # The history must have been looked into after the deadline, unless it cannot be read.
-    if portal.history_problem is None and (read_at is None or read_at < lost_at + EVIDENCE_UNTIL):
+    is_readable = portal.state == PortalState.INSTALLED and portal.history_problem is None
+    if is_readable and (read_at is None or read_at < lost_at + EVIDENCE_UNTIL):
         return False
     policy = policy_of(session, portal, callback)
-    inputs = {"history": portal.history_problem or "read", "policy": policy.unknown}
+    inputs = {"history": "read" if is_readable else portal.history_problem or portal.state, "policy": policy.unknown}
     left = dials_left(policy, callback)
     if policy.unknown == UnknownPolicy.DIAL_AGAIN and left > 0 and callback.asks_since is None:
         callback.decide("deadline_dials_again", now, left=left, **inputs)
