@@ -1,7 +1,11 @@
 """The database and the languages, and the two kinds of transaction."""
 
+import fcntl
+import os
+import select
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
@@ -12,6 +16,7 @@ from flask_babel import Babel
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, MetaData, Table, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -27,6 +32,11 @@ SQLITE_PRAGMAS = (
 
 # As many threads as a process usually has: what is above is opened for one transaction and closed again.
 POOL = {"pool_size": 20, "max_overflow": 20}
+# A connection that lay still for longer is asked whether its server lives.
+IDLE_SECONDS = 1.0
+_USED_AT = "bx24app_used_at"
+# On PostgreSQL: each statement is a transaction of its own.
+_ALONE = {"isolation_level": "AUTOCOMMIT"}
 
 
 class Base(DeclarativeBase):
@@ -45,7 +55,7 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 babel = Babel()
-_turn = threading.Lock()
+_threads = threading.Lock()
 _open_transaction: ContextVar[bool] = ContextVar("open_transaction", default=False)
 
 
@@ -60,12 +70,28 @@ def _refuse_nesting() -> None:
 
 
 @contextmanager
-def _transaction(*, writes: bool) -> Iterator[Session]:
+def _turn(path: str) -> Iterator[None]:
+    """Wait in line to write to a SQLite file, behind the threads of this process and then behind other processes.
+
+    SQLite lets those who find its lock taken sleep, longer and longer; here the next one is woken at once. The lock
+    that keeps writers apart is still SQLite's own.
+    """
+    with _threads:
+        file = os.open(f"{path}-turn", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+
+@contextmanager
+def _transaction(**options: object) -> Iterator[Session]:
     _refuse_nesting()
     token = _open_transaction.set(True)
     try:
         with Session(db.engine, expire_on_commit=False) as session:
-            session.connection(execution_options={"bx24app_writes": writes})
+            session.connection(execution_options=options)
             yield session
             session.commit()
     finally:
@@ -73,23 +99,33 @@ def _transaction(*, writes: bool) -> Iterator[Session]:
 
 
 @contextmanager
-def writing() -> Iterator[Session]:
+def writing(*, at_once: bool = False) -> Iterator[Session]:
     """Open a transaction that may write; commits at the end, rolls back on an exception.
 
     On SQLite it takes the write lock at once: a transaction that reads first and writes later would fail with
-    "database is locked" in spite of the busy timeout. The threads of a process take turns before they ask for it, for
-    SQLite lets those who wait sleep longer and longer.
+    "database is locked" in spite of the busy timeout. ``at_once`` promises one statement alone, which on PostgreSQL
+    is its own transaction: the round trips for BEGIN and COMMIT are saved.
     """
     _refuse_nesting()  # Before the turn, which this thread may hold.
-    with _turn if db.engine.dialect.name == "sqlite" else nullcontext(), _transaction(writes=True) as session:
+    path = db.engine.url.database
+    options = _ALONE if at_once and not _is_sqlite() else {"bx24app_writes": True}
+    with _turn(path) if _is_sqlite() and path else nullcontext(), _transaction(**options) as session:
         yield session
 
 
 @contextmanager
 def reading() -> Iterator[Session]:
-    """Open a transaction that only reads: it never waits for a writer."""
-    with _transaction(writes=False) as session:
+    """Open a transaction that only reads: it never waits for a writer.
+
+    On SQLite all of it sees one state. On PostgreSQL each statement would see its own anyway (READ COMMITTED), so
+    that the round trips for BEGIN and COMMIT are saved.
+    """
+    with _transaction(**({"bx24app_writes": False} if _is_sqlite() else _ALONE)) as session:
         yield session
+
+
+def _is_sqlite() -> bool:
+    return db.engine.dialect.name == "sqlite"
 
 
 def insert_plainly(session: Session, *rows: Base) -> None:
@@ -123,6 +159,37 @@ def use_sqlite_well(engine: Engine) -> None:
     event.listen(engine, "begin", _begin_sqlite)
 
 
+def _check_that_it_lives(engine: Engine) -> Callable[[DBAPIConnection, ConnectionPoolEntry, object], None]:
+    """A server that was restarted must cost nobody a request: each connection is looked at before its use.
+
+    The end of a connection lies in its socket, ready to be read: seeing that costs no round trip. Only a server whose
+    machine vanished leaves no trace; it cannot be back within a second.
+    """
+
+    def check(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        if poll.poll(0):
+            raise DisconnectionError("it was closed")
+        if time.monotonic() - entry.info.get(_USED_AT, time.monotonic()) > IDLE_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise DisconnectionError("its server does not answer") from error
+
+    return check
+
+
+def _note_use(_: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+    entry.info[_USED_AT] = time.monotonic()
+
+
+def use_postgresql_well(engine: Engine) -> None:
+    """Let no request meet a connection that has died."""
+    event.listen(engine, "checkout", _check_that_it_lives(engine))
+    event.listen(engine, "checkin", _note_use)
+
+
 def init_app(app: Flask, settings: Settings) -> None:
     """Connect the app with its database."""
     url = settings.database_url
@@ -130,9 +197,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         Path(app.instance_path).mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{app.instance_path}/bx24app.db"
     app.config["SQLALCHEMY_DATABASE_URI"] = url
-    # A server that was restarted must cost nobody a request: each connection is asked whether it lives before its use.
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = POOL | {"pool_pre_ping": url.startswith("postgresql")}
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = POOL
     db.init_app(app)
     with app.app_context():
-        if db.engine.dialect.name == "sqlite":
-            use_sqlite_well(db.engine)
+        (use_sqlite_well if _is_sqlite() else use_postgresql_well)(db.engine)

@@ -63,7 +63,7 @@ def seen(app: Flask, callback_id: UUID, portal_id: int = 1) -> Callback:
 
 def rules(app: Flask, callback_id: UUID) -> list[str]:
     """The rules of its decisions, in order."""
-    return [decision.rule for decision in seen(app, callback_id).decisions]
+    return [decision.rule for decision in seen(app, callback_id).why]
 
 
 def work(app: Flask) -> int:

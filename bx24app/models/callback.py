@@ -123,7 +123,20 @@ class Callback(Base):
             postgresql_where=text("leased_until IS NOT NULL"),
         ),
         Index("ix_callback_portal_id_created_at", "portal_id", "created_at"),
-        Index("ix_callback_portal_id_crm", "portal_id", "crm_entity_type", "crm_entity_id"),
+        Index(
+            "ix_callback_portal_id_crm",
+            "portal_id",
+            "crm_entity_type",
+            "crm_entity_id",
+            sqlite_where=text("crm_entity_id IS NOT NULL"),
+            postgresql_where=text("crm_entity_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_callback_form_id",
+            "form_id",
+            sqlite_where=text("form_id IS NOT NULL"),
+            postgresql_where=text("form_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid7)
@@ -140,7 +153,7 @@ class Callback(Base):
     voice_id: Mapped[Name | None]
     text: Mapped[str] = mapped_column(Text)
     source: Mapped[Code]
-    form_id: Mapped[int | None] = mapped_column(ForeignKey("form.id"), index=True)
+    form_id: Mapped[int | None] = mapped_column(ForeignKey("form.id"))
     requested_by: Mapped[int | None]
     crm_entity_type: Mapped[Code | None]
     crm_entity_id: Mapped[int | None]
@@ -179,14 +192,18 @@ class Callback(Base):
 
     def decide(self, rule: str, at: datetime, **inputs: str | int | None) -> None:
         """Record why something happened to the callback."""
-        kept = {name: str(value) for name, value in inputs.items() if value is not None}
-        self.decisions.append(Decision(rule=rule, inputs=kept, made_at=at))
+        self.decisions.append(Decision.of(rule, at, inputs))
+
+    @property
+    def why(self) -> list["Decision"]:
+        """Its decisions in order. The first, that it was requested, is not stored: the callback itself tells it."""
+        requested = Decision.of("requested", self.created_at, {"user": self.requested_by, "source": self.source})
+        return [requested, *self.decisions]
 
     def accept(self, at: datetime) -> None:
         """Take the request: due now it is queued, else it is scheduled."""
         self.state = State.SCHEDULED if self.due_at > at else State.QUEUED
         self.holds_number = self.state in IN_HAND
-        self.decide("requested", at, user=self.requested_by, source=self.source)
 
     def queue(self, at: datetime) -> None:
         """A scheduled callback is due: it takes the number in hand."""
@@ -308,3 +325,8 @@ class Decision(Base):
     rule: Mapped[Code]
     inputs: Mapped[dict[str, Any]] = mapped_column(JSON)
     made_at: Mapped[At]
+
+    @classmethod
+    def of(cls, rule: str, at: datetime, inputs: dict[str, str | int | None]) -> "Decision":
+        """A decision; inputs that are None are left out, the others kept as text."""
+        return cls(rule=rule, inputs={name: str(v) for name, v in inputs.items() if v is not None}, made_at=at)

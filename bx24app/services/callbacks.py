@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from uuid6 import uuid7
 
+from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.errors import (
     DuplicateOpenCallback,
     IdempotencyKeyReused,
@@ -20,6 +21,7 @@ from bx24app.errors import (
     NotFound,
     PortalDisconnected,
     PortalUnpaid,
+    Refusal,
     TooLate,
 )
 from bx24app.extensions import insert_plainly, reading, writing
@@ -74,14 +76,19 @@ def request_callback(
 ) -> Accepted:
     """Accept a request of a member of staff; it is committed when this returns, and a worker is woken.
 
-    Idempotent under one key. Raises ``InvalidNumber``, ``NumberNotAllowed``, ``UnknownLine``, ``UnknownVoice``,
+    Idempotent under one key: it is looked for only once something stands in the way, as an earlier request does.
+    Raises ``TicketExpired`` when the portal has removed the app, ``InvalidNumber``, ``NumberNotAllowed``, ``UnknownLine``, ``UnknownVoice``,
     ``TextInvalid``, ``InvalidRequest``, ``DuplicateOpenCallback``, ``IdempotencyKeyReused``,
     ``PortalDisconnected``, or a ``Bitrix24Error`` when lines are not known and the portal is silent.
     """
-    known = askers.look(portal_id, user_id, idempotency_key)
-    if known.is_repeated and (earlier := _earlier(portal_id, idempotency_key, requested)) is not None:
+    known = askers.look(portal_id, user_id)
+    try:
+        callback = _prepare(known, user_id, requested)
+    except (Refusal, Bitrix24Error):
+        earlier = _earlier(portal_id, idempotency_key, requested)
+        if earlier is None:
+            raise
         return Accepted(earlier, replayed=True)
-    callback = _prepare(known, user_id, requested)
     callback.idempotency_key = idempotency_key
     callback.request_digest = requested.digest()
     try:
@@ -172,9 +179,10 @@ def _store(callback: Callback, user: User | None) -> None:
     """Insert a request of a member of staff, and remember what they chose; commits."""
     prepare(callback)
     chosen = {"last_line_id": callback.line_id, "last_voice_id": callback.voice_id or ""}
-    with writing() as session:
+    is_new = user is not None and any(getattr(user, name) != value for name, value in chosen.items())
+    with writing(at_once=not callback.decisions and not is_new) as session:
         insert_plainly(session, callback, *callback.decisions)
-        if user is not None and any(getattr(user, name) != value for name, value in chosen.items()):
+        if user is not None and is_new:
             session.execute(update(User).where(User.id == user.id).values(chosen))
 
 
@@ -285,7 +293,7 @@ def retry(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
         crm_entity_type=old.crm_entity_type,
         crm_entity_id=old.crm_entity_id,
     )
-    known = askers.look(portal_id, user_id, None)
+    known = askers.look(portal_id, user_id)
     callback = _prepare(known, user_id, requested)
     callback.retry_of = old.id
     callback.decide("retried", callback.created_at, user=user_id, retry_of=str(old.id))

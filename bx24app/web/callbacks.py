@@ -23,7 +23,15 @@ from bx24app.services.callback_lists import Filter
 from bx24app.services.callbacks import Accepted, Requested
 from bx24app.services.keyed_intake import Asked
 from bx24app.services.tickets import Ticket
-from bx24app.web.guards import Requester, read_body, read_headers, read_query, requester_required, ticket_required
+from bx24app.web.guards import (
+    Requester,
+    asker_required,
+    read_body,
+    read_headers,
+    read_query,
+    requester_required,
+    ticket_required,
+)
 from bx24app.web.moments import Moment
 from bx24app.web.openapi import operation
 from bx24app.web.shapes import CallbackPage, CallbackShape, ExplainedCallback, answer, callback_shape, explained
@@ -151,7 +159,7 @@ def _wait_seconds(prefer: str) -> float:
     headers=StartHeaders,
     refuses=(InvalidRequest, DuplicateOpenCallback, IdempotencyKeyReused, RuleRefused, *PORTAL_REFUSALS),
 )
-@requester_required
+@asker_required
 def start(requester: Requester) -> Response:
     """Accept a callback; 201 once it is committed, 200 for the same request under the same key."""
     headers = read_headers(StartHeaders)

@@ -94,14 +94,24 @@ def requester_required(view: Callable[Concatenate[Requester, P], R]) -> Callable
 
     Raises ``TicketExpired``, for a key ``KeyRefused`` or ``RateLimited``.
     """
+    return _requester_required(view, tickets.admit)
 
+
+def asker_required(view: Callable[Concatenate[Requester, P], R]) -> Callable[P, R]:
+    """Like ``requester_required``, for a view whose use case refuses a portal without the app when it reads it."""
+    return _requester_required(view, tickets.read)
+
+
+def _requester_required(
+    view: Callable[Concatenate[Requester, P], R], admit: Callable[[str], Ticket]
+) -> Callable[P, R]:
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         secret = _bearer()
         if secret.startswith(api_keys.PREFIX):
             key = api_keys.admit(secret)
             return view(Requester(key.portal_id, None, key.form_id), *args, **kwargs)
-        ticket = tickets.admit(secret)
+        ticket = admit(secret)
         return view(Requester(ticket.portal_id, ticket.user_id), *args, **kwargs)
 
     return _lets_in(Caller.REQUESTER, guarded)

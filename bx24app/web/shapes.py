@@ -168,7 +168,7 @@ def callback_shape(callback: Callback) -> CallbackShape:
 
 def explained(callback: Callback) -> ExplainedCallback:
     """A callback with its attempts and its why."""
-    told = zip(callback.decisions, views.decisions(callback), strict=True)
+    told = zip(callback.why, views.decisions(callback), strict=True)
     decisions = [{"made_at": d.made_at, "rule": d.rule, "inputs": d.inputs, "words": row.words} for d, row in told]
     return ExplainedCallback.model_validate({**_callback_fields(callback), "decisions": decisions})
 

@@ -135,11 +135,11 @@ def _people(callback: Callback) -> list[int | None]:
 
 def decisions(callback: Callback) -> list[DecisionRow]:
     """The why of a callback, oldest first, with the names of those who decided."""
-    deciders = [int(decision.inputs["user"]) for decision in callback.decisions if "user" in decision.inputs]
+    deciders = [int(decision.inputs["user"]) for decision in callback.why if "user" in decision.inputs]
     names = desks.names_of(callback.portal_id, deciders)
     return [
         DecisionRow(decision.made_at, decision.rule, decision_words(decision.rule, _named(decision.inputs, names)))
-        for decision in callback.decisions
+        for decision in callback.why
     ]
 
 
