@@ -1,9 +1,11 @@
 """Run the migrations on the current app's database: ``flask --app app db ...``."""
 
-from typing import Literal
+import sqlite3
+from typing import Any, Literal, cast
 
-from alembic import context
+from alembic import context, op
 from alembic.autogenerate.api import AutogenContext
+from sqlalchemy import Connection
 
 import bx24app.models
 from bx24app.extensions import Base, db
@@ -18,18 +20,40 @@ def render_item(kind: str, item: object, _: AutogenContext) -> str | Literal[Fal
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UTCDateTime) else False
 
 
+def check_references(**details: Any) -> None:
+    """Refuse a migration that leaves rows pointing nowhere; called before it is committed."""
+    connection = op.get_bind()
+    if connection.dialect.name == "sqlite" and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+        raise RuntimeError(f"{details['step']} breaks references of {sorted({row[0] for row in broken})}")
+
+
 def run() -> None:
     """Migrate in one transaction per migration; SQLite cannot ALTER much, hence the batch mode."""
     with db.engine.connect() as connection:
-        context.configure(
-            connection=connection,
-            target_metadata=Base.metadata,
-            render_as_batch=True,
-            render_item=render_item,
-            transaction_per_migration=True,
-        )
-        with context.begin_transaction():
-            context.run_migrations()
+        switch_references(connection, on=False)
+        try:
+            context.configure(
+                connection=connection,
+                target_metadata=Base.metadata,
+                render_as_batch=True,
+                render_item=render_item,
+                transaction_per_migration=True,
+                on_version_apply=check_references,
+            )
+            with context.begin_transaction():
+                context.run_migrations()
+        finally:
+            switch_references(connection, on=True)
+
+
+def switch_references(connection: Connection, *, on: bool) -> None:
+    """Let SQLite follow references or not: where it does, a table made anew takes along every row that points to it.
+
+    Outside of transactions, or nothing happens (https://sqlite.org/lang_altertable.html#otheralter).
+    """
+    if connection.dialect.name == "sqlite":
+        raw = cast("sqlite3.Connection", connection.connection.driver_connection)
+        raw.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
 
 
 run()

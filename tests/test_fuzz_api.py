@@ -48,7 +48,7 @@ CHANGES = {
     ("DELETE", "/api/v1/webhooks/{webhook_id}", 204): ("webhook", -1),
 }
 COUNTED = {table for table, _ in CHANGES.values()}
-UNTOUCHED = ("portal", "portal_user", "credential", "received_event", "attempt", "ghost", "spent_proof")
+UNTOUCHED = ("portal", "portal_user", "credential", "received_event", "attempt", "ghost", "rate")
 
 
 def stand_in(callbacks: list[UUID]) -> None:

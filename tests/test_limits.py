@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from bx24app.extensions import reading, writing
-from bx24app.models import Attempt, Callback, Rate, Refusal, SpentProof, State, WebsiteRequest, utcnow
+from bx24app.models import Attempt, Callback, Rate, Refusal, State, WebsiteRequest, utcnow
 from bx24app.services import budgets, cases, forgetting, limits
 from bx24app.services.limits import Bucket
 from tests.actors import Actor, json_of
@@ -212,7 +212,6 @@ def test_what_is_not_needed_any_more_is_forgotten(app: Flask, visitor: Visitor) 
         with time_machine.travel(utcnow() + timedelta(days=2)):
             forgetting.forget_public()
         with reading() as session:
-            assert session.scalars(select(SpentProof)).all() == []
             assert session.scalars(select(Rate)).all() == []
             assert session.scalars(select(Refusal.rule)).all() == ["number_short"]
             assert session.scalars(select(WebsiteRequest.address)).all() == ["203.0.113.7"]

@@ -20,7 +20,7 @@ from bx24app.models.credential import Credential, CredentialState
 from bx24app.models.digest_key import DigestKey
 from bx24app.models.do_not_call import DoNotCall
 from bx24app.models.form import Form, UnknownPolicy
-from bx24app.models.limits import BudgetDay, Rate, SpentProof
+from bx24app.models.limits import BudgetDay, Rate
 from bx24app.models.pace import Pace
 from bx24app.models.portal import Portal, PortalState
 from bx24app.models.received_event import ReceivedEvent
@@ -58,7 +58,6 @@ __all__ = [
     "Refusal",
     "RestCall",
     "Source",
-    "SpentProof",
     "State",
     "UnknownPolicy",
     "User",

@@ -1,9 +1,10 @@
 """Column types that several tables share."""
 
+import secrets
 from datetime import UTC, datetime
 from typing import Annotated
 
-from sqlalchemy import DateTime, Dialect, ForeignKey, String
+from sqlalchemy import BigInteger, DateTime, Dialect, ForeignKey, String
 from sqlalchemy.orm import mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -32,9 +33,15 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
+def _random_revision() -> int:
+    return secrets.randbits(62)
+
+
 Key = Annotated[int, mapped_column(primary_key=True)]
 PortalKey = Annotated[int, mapped_column(ForeignKey("portal.id", ondelete="CASCADE"), index=True)]
 At = Annotated[datetime, mapped_column(UTCDateTime)]
 Code = Annotated[str, mapped_column(String(64))]
 Name = Annotated[str, mapped_column(String(255))]
 Digest = Annotated[str, mapped_column(String(64))]
+# Another one with every UPDATE, and never one that was before, whatever clocks and ids do.
+Revision = Annotated[int, mapped_column(BigInteger, default=_random_revision, onupdate=_random_revision)]

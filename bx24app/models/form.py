@@ -8,7 +8,7 @@ from sqlalchemy import JSON, Numeric, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.extensions import Base
-from bx24app.models.columns import At, Code, Key, Name, PortalKey, utcnow
+from bx24app.models.columns import At, Code, Key, Name, PortalKey, Revision, utcnow
 
 
 class UnknownPolicy(StrEnum):
@@ -70,5 +70,6 @@ class Form(Base):
     expiry_minutes: Mapped[int] = mapped_column(default=60)
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow, onupdate=utcnow)
+    revision: Mapped[Revision]
     # A removed form takes no requests; its callbacks still name it.
     removed_at: Mapped[At | None]

@@ -1,4 +1,4 @@
-"""What limits requests of the public: token buckets, spent proofs of work, and the calls of a form's day."""
+"""What limits requests of the public: token buckets, and the calls of a form's day."""
 
 from datetime import date
 
@@ -6,17 +6,18 @@ from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.extensions import Base
-from bx24app.models.columns import At, Digest, Key
-
-# Every request writes these tables: one tree on the disk each, no index to keep beside it (forgetting may scan).
-_ONE_TREE = {"sqlite_with_rowid": False}
+from bx24app.models.columns import Digest, Key
 
 
 class Rate(Base):
-    """A token bucket; what it is for is hidden in a keyed digest. A full one is the same as none."""
+    """A token bucket; what it is for is hidden in a digest. A full one is the same as none.
+
+    A proof of work or a timed token that was used is one that never fills, kept until it would not be valid anyway.
+    """
 
     __tablename__ = "rate"
-    __table_args__ = _ONE_TREE
+    # Every request writes here: one tree on the disk, no index to keep beside it (forgetting may scan).
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
 
     digest: Mapped[Digest] = mapped_column(primary_key=True)
     # What was left at ``at``; the bucket holds ``size`` and gets ``refill`` a second.
@@ -25,18 +26,8 @@ class Rate(Base):
     refill: Mapped[float]
     # Seconds since the epoch, a number: both databases compute with it in the statement that takes a token.
     at: Mapped[float]
-    # When it is full again at the latest, and may go.
+    # When it is full again at the latest, or its proof is too old, and it may go.
     full_at: Mapped[float]
-
-
-class SpentProof(Base):
-    """A proof of work or a timed token that was used; it is kept until it would not be valid anyway."""
-
-    __tablename__ = "spent_proof"
-    __table_args__ = _ONE_TREE
-
-    digest: Mapped[Digest] = mapped_column(primary_key=True)
-    expires_at: Mapped[At]
 
 
 class BudgetDay(Base):

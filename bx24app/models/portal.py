@@ -8,7 +8,7 @@ from sqlalchemy import JSON, BigInteger, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.extensions import Base
-from bx24app.models.columns import At, Code, Digest, Key, Name, utcnow
+from bx24app.models.columns import At, Code, Digest, Key, Name, Revision, utcnow
 
 
 class PortalState(StrEnum):
@@ -88,6 +88,7 @@ class Portal(Base):
     payment_asked_at: Mapped[At | None]
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow, onupdate=utcnow)
+    revision: Mapped[Revision]
 
     def move(self, domain: str, client_endpoint: str) -> None:
         """Take the portal's new address, confirmed by the authorization server."""

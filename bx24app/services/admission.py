@@ -1,22 +1,20 @@
 """The last rules of a website form: they look into the database, and what they grant is used up with the request.
 
-do_not_call, proof_unspent, the limits by address, number and form, and the budgets of a day, in this order.
+do_not_call, proof_unspent, the limits by address, number and form, and the budgets of a day, in this order. A proof is
+spent like a token, so that one statement takes all.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from enum import StrEnum
-from functools import cache
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import BindParameter, Table, bindparam, delete, exists, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BindParameter, bindparam, exists, or_, select
 from sqlalchemy.orm import Session
 
 from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, PublicNumberRefused, RateLimited, RuleRefused
-from bx24app.extensions import reading, writing
-from bx24app.models import Callback, DoNotCall, Form, Ghost, Portal, Source, SpentProof, utcnow
+from bx24app.extensions import reading
+from bx24app.models import Callback, DoNotCall, Form, Ghost, Portal, Source, Webhook, utcnow
 from bx24app.services import budgets, digests, limits
 from bx24app.services.budgets import Day
 from bx24app.services.cases import Case
@@ -25,12 +23,16 @@ from bx24app.services.limits import DAY, HOUR, Bucket
 
 # Without JavaScript nothing was worked for: such requests have this part of the limits to themselves.
 PLAIN_PART = 3
+# A proof is remembered for so many seconds longer than it would be valid.
+REMEMBERED = 60.0
 
 
 class Admitted(StrEnum):
     """What a request that every rule lets pass is."""
 
     NEW = "new"
+    # And a webhook is told about it.
+    NEW_TO_TELL = "new_to_tell"
     # Its number is held by another callback.
     IN_HAND = "in_hand"
     # It came before under the same key; nothing was taken again.
@@ -50,8 +52,8 @@ def buckets_of(case: Case) -> list[Bucket]:
         values = values[1:]  # The address is that of the site's own back end.
     whole = [Bucket(name, _digest(case, name, value), wanted[name], seconds) for name, value, seconds in values]
     if case.has_script:
-        return whole
-    return whole + [
+        return [*_proof(case), *whole]
+    plain = [
         replace(
             bucket,
             digest=_digest(case, f"plain_{bucket.name}", value[1]),
@@ -60,6 +62,15 @@ def buckets_of(case: Case) -> list[Bucket]:
         )
         for bucket, value in zip(whole, values, strict=True)
     ]
+    return [*_proof(case), *whole, *plain]
+
+
+def _proof(case: Case) -> list[Bucket]:
+    """What can be shown only once, in whatever process."""
+    if case.shown is None:
+        return []
+    seconds = (case.shown.expires_at - case.now).total_seconds() + REMEMBERED
+    return [Bucket("proof_unspent", case.shown.digest, 1, seconds, is_single=True)]
 
 
 def _digest(case: Case, name: str, value: str) -> str:
@@ -76,13 +87,11 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
 
     The caller rolls back then: nothing was taken.
     """
-    listed, in_hand, repeated = _look_around(session, case)
+    listed, in_hand, repeated, is_told = _look_around(session, case)
     if repeated:
         return Admitted.REPEATED
     if listed:
         raise listed_refusal(case)
-    if not _spend(session, case):
-        raise NotHuman("proof_unspent", None, {"given": "a proof or token that was used before"})
     empty = limits.take(session, buckets, case.now.timestamp())
     if empty is not None:
         raise _limited(empty)
@@ -92,23 +101,26 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
     spent = _overspent(session, case, day)
     if spent is not None:
         raise _exhausted("budget_money", case, day, spent)
-    return Admitted.IN_HAND if in_hand else Admitted.NEW
+    if in_hand:
+        return Admitted.IN_HAND
+    return Admitted.NEW_TO_TELL if is_told else Admitted.NEW
 
 
-def _look_around(session: Session, case: Case) -> tuple[bool, bool, bool]:
-    """Tell whether the number is listed, whether it is in hand, and whether the request came before."""
+def _look_around(session: Session, case: Case) -> tuple[bool, bool, bool, bool]:
+    """Tell whether the number is listed, whether it is in hand, whether the request came before, who is told of it."""
     values = {
         "portal_id": case.portal.id,
+        "form_id": case.form.id,
         "digest": case.number.digest,
         "number": case.typed.e164 or "",
         "key": case.key or "",
     }
-    listed, in_hand, repeated = session.connection().execute(_AROUND, values).one()
-    return listed, in_hand, bool(case.key) and repeated
+    listed, in_hand, repeated, is_told = session.connection().execute(_AROUND, values).one()
+    return listed, in_hand, bool(case.key) and repeated, is_told
 
 
 def _around() -> Any:
-    """One statement for all three, made once: it is asked with every request."""
+    """One statement for all four, made once: it is asked with every request."""
     portal_id: BindParameter[int] = bindparam("portal_id")
     key: BindParameter[str] = bindparam("key")
     listed = exists().where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == bindparam("digest"))
@@ -116,7 +128,8 @@ def _around() -> Any:
         Callback.portal_id == portal_id, Callback.to_number == bindparam("number"), Callback.holds_number
     )
     callback = exists().where(Callback.portal_id == portal_id, Callback.idempotency_key == key)
-    return select(listed, in_hand, or_(callback, exists().where(Ghost.idempotency_key == key)))
+    repeated = or_(callback, exists().where(Ghost.idempotency_key == key))
+    return select(listed, in_hand, repeated, exists().where(Webhook.form_id == bindparam("form_id"), Webhook.is_on))
 
 
 _AROUND = _around()
@@ -128,23 +141,9 @@ def listed_refusal(case: Case) -> RuleRefused:
     return kind("do_not_call", "number", {"number": case.masked})
 
 
-def _spend(session: Session, case: Case) -> bool:
-    """Note that the proof is used up; False when it was before, in whatever process."""
-    if case.shown is None:
-        return True
-    connection = session.connection()
-    values = {"digest": case.shown.digest, "expires_at": case.shown.expires_at}
-    return connection.execute(_spending(connection.dialect.name), values).scalar_one_or_none() is not None
-
-
-@cache
-def _spending(dialect: str) -> Any:
-    table = cast("Table", SpentProof.__table__)
-    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    return insert.on_conflict_do_nothing().returning(table.c.digest)
-
-
-def _limited(bucket: Bucket) -> RateLimited:
+def _limited(bucket: Bucket) -> RuleRefused:
+    if bucket.is_single:
+        return NotHuman(bucket.name, None, {"given": "a proof or token that was used before"})
     refusal = RateLimited(bucket.name, None, {"limit": bucket.size, "seconds": bucket.seconds})
     refusal.retry_after = round(bucket.seconds / bucket.size)
     return refusal
@@ -180,7 +179,7 @@ class Look:
 
 def looks(session: Session, case: Case, buckets: list[Bucket]) -> Iterator[Look]:
     """Every rule of this module in order, for a trial."""
-    listed, _, _ = _look_around(session, case)
+    listed, *_ = _look_around(session, case)
     yield Look("do_not_call", {"number": case.masked} if listed else None, listed_refusal(case))
     yield Look("proof_unspent", None, NotHuman("proof_unspent"), in_trials=False)
     for bucket in buckets:
@@ -201,10 +200,3 @@ def exhausted(form: Form, portal: Portal) -> list[str]:
     case = Case(form=form, portal=portal, now=utcnow())
     with reading() as session:
         return [look.rule for look in looks(session, case, []) if look.inputs and look.rule.startswith("budget_")]
-
-
-def forget_spent() -> int:
-    """Delete spent proofs that would not be valid any more; returns how many."""
-    with writing() as session:
-        query = delete(SpentProof).where(SpentProof.expires_at < utcnow() - timedelta(minutes=1))
-        return len(session.execute(query.returning(SpentProof.digest)).all())

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 from uuid6 import uuid7
 
 from bx24app.bitrix24.errors import Bitrix24Error
@@ -92,7 +91,7 @@ def request_callback(
     callback.idempotency_key = idempotency_key
     callback.request_digest = requested.digest()
     try:
-        _store(callback, known.user)
+        _store(callback, known)
     except IntegrityError:
         return _collided(portal_id, callback, idempotency_key, requested)
     waking.wake()
@@ -155,19 +154,12 @@ def _due(scheduled_at: datetime | None, now: datetime) -> datetime:
     return max(scheduled_at, now)
 
 
-def accept(session: Session, callback: Callback) -> None:
-    """Take a prepared request in the caller's transaction, whoever asked for it.
-
-    Raises ``IntegrityError`` when its number is in hand, or its idempotency key came before. ``waking.wake`` once
-    it is committed.
-    """
-    callback.accept(callback.created_at)
-    session.add(callback)
-    session.flush()
-
-
 def prepare(callback: Callback) -> Callback:
-    """Take a request that is about to be inserted plainly, with its decisions: what the unit of work would fill in."""
+    """Take a request that is about to be inserted plainly, with its decisions: what the unit of work would fill in.
+
+    Inserting it raises ``IntegrityError`` when its number is in hand, or its idempotency key came before;
+    ``waking.wake`` once it is committed.
+    """
     callback.id, callback.version = uuid7(), 1
     callback.accept(callback.created_at)
     for decision in callback.decisions:
@@ -175,15 +167,18 @@ def prepare(callback: Callback) -> Callback:
     return callback
 
 
-def _store(callback: Callback, user: User | None) -> None:
+def _store(callback: Callback, asker: Asker) -> None:
     """Insert a request of a member of staff, and remember what they chose; commits."""
     prepare(callback)
-    chosen = {"last_line_id": callback.line_id, "last_voice_id": callback.voice_id or ""}
-    is_new = user is not None and any(getattr(user, name) != value for name, value in chosen.items())
+    chosen = callback.line_id, callback.voice_id or ""
+    is_new = asker.id is not None and chosen != (asker.line_id, asker.voice_id)
     with writing(at_once=not callback.decisions and not is_new) as session:
         insert_plainly(session, callback, *callback.decisions)
-        if user is not None and is_new:
-            session.execute(update(User).where(User.id == user.id).values(chosen))
+        if is_new:
+            line_id, voice_id = chosen
+            session.execute(
+                update(User).where(User.id == asker.id).values(last_line_id=line_id, last_voice_id=voice_id)
+            )
 
 
 def _collided(portal_id: int, callback: Callback, key: str | None, requested: Requested) -> Accepted:
@@ -298,7 +293,7 @@ def retry(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
     callback.retry_of = old.id
     callback.decide("retried", callback.created_at, user=user_id, retry_of=str(old.id))
     try:
-        _store(callback, known.user)
+        _store(callback, known)
     except IntegrityError:
         return _collided(portal_id, callback, None, requested).callback
     waking.wake()

@@ -7,15 +7,14 @@ from sqlalchemy.orm import Session
 
 from bx24app.extensions import writing
 from bx24app.models import ApiKey, DoNotCall, Form, Ghost, Portal, Refusal, WebsiteRequest, utcnow
-from bx24app.services import admission, budgets, customers, limits, refusals
+from bx24app.services import budgets, customers, limits, refusals
 from bx24app.settings import settings
 
 
 def forget_public() -> int:
-    """Delete spent proofs, full buckets, old refusals, ghosts, counts and addresses; returns how many rows."""
+    """Delete full buckets and spent proofs, old refusals, ghosts, counts and addresses; returns how many rows."""
     return (
-        admission.forget_spent()
-        + limits.forget_full()
+        limits.forget_full()
         + refusals.forget_old()
         + customers.forget_ghosts()
         + budgets.forget_old_days()

@@ -138,9 +138,15 @@ def _store(
     if admitted == Admitted.IN_HAND:
         return _store_ghost(session, request)
     callback, besides = rows
-    insert_plainly(session, callback, *callback.decisions, besides)
-    telling.note(session, [callback])
+    keep(session, admitted, callback, besides)
     return Taken(callback.id, callback.state, callback.due_at)
+
+
+def keep(session: Session, admitted: Admitted, callback: Callback, besides: WebsiteRequest) -> None:
+    """Insert a prepared callback with what came beside it."""
+    insert_plainly(session, callback, besides)
+    if admitted == Admitted.NEW_TO_TELL:
+        telling.note(session, [callback])
 
 
 def _store_ghost(session: Session, request: Request) -> Taken:

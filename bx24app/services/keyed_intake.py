@@ -16,7 +16,7 @@ from bx24app.services.callback_lists import whole
 from bx24app.services.callbacks import Accepted
 from bx24app.services.cases import Case, read_number
 from bx24app.services.forms import Open
-from bx24app.services.intake import TRIES
+from bx24app.services.intake import TRIES, keep
 from bx24app.services.limits import Bucket
 from bx24app.services.texts import one_line
 from bx24app.services.website_requests import Request, beside, callback_of, digest_of, page_of
@@ -132,7 +132,6 @@ def _store(session: Session, request: Request, buckets: list[Bucket]) -> Accepte
         held = select(Callback).where(Callback.portal_id == case.portal.id, Callback.to_number == case.typed.e164)
         callback = session.scalars(held.where(Callback.holds_number)).one()
         raise DuplicateOpenCallback(callback.id if callback.form_id == case.form.id else None)
-    callback = callback_of(request)
-    callbacks.accept(session, callback)
-    session.add(beside(request, callback))
+    callback = callbacks.prepare(callback_of(request))
+    keep(session, admitted, callback, beside(request, callback))
     return Accepted(callback)

@@ -1,4 +1,7 @@
-"""Token buckets: how often something may happen, held across processes and restarts by one statement."""
+"""Token buckets: how often something may happen, held across processes and restarts by one statement.
+
+What may happen once is a bucket of one token that never comes back.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +29,8 @@ class Bucket:
     seconds: float
     # One of those that only browsers without JavaScript count against.
     is_plain: bool = False
+    # It never fills again; it is forgotten after ``seconds``.
+    is_single: bool = False
 
 
 def take(session: Session, buckets: Sequence[Bucket], now: float) -> Bucket | None:
@@ -44,7 +49,7 @@ def _row(bucket: Bucket, now: float) -> dict[str, Any]:
         "digest": bucket.digest,
         "tokens": bucket.size - 1,
         "size": bucket.size,
-        "refill": bucket.size / bucket.seconds,
+        "refill": 0.0 if bucket.is_single else bucket.size / bucket.seconds,
         "at": now,
         "full_at": now + bucket.seconds,
     }
@@ -75,7 +80,7 @@ def left(session: Session, bucket: Bucket, now: float) -> float:
 
 
 def forget_full() -> int:
-    """Delete buckets that are full again: no row says the same. Returns how many."""
+    """Delete buckets that are full again, for no row says the same, and single ones; returns how many."""
     with writing() as session:
         query = delete(Rate).where(Rate.full_at < utcnow().timestamp()).returning(Rate.digest)
         return len(session.execute(query).all())

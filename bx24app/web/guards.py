@@ -102,9 +102,7 @@ def asker_required(view: Callable[Concatenate[Requester, P], R]) -> Callable[P, 
     return _requester_required(view, tickets.read)
 
 
-def _requester_required(
-    view: Callable[Concatenate[Requester, P], R], admit: Callable[[str], Ticket]
-) -> Callable[P, R]:
+def _requester_required(view: Callable[Concatenate[Requester, P], R], admit: Callable[[str], Ticket]) -> Callable[P, R]:
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         secret = _bearer()

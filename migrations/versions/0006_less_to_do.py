@@ -1,6 +1,11 @@
-"""The decision "requested" is told by the callback itself; indexes only for rows that have what they are for."""
+"""Less to do with each request.
+
+Revisions tell whether a portal or form is what it was; the callback itself tells that it was requested; proofs are spent
+like tokens; indexes hold only rows that have what they are for.
+"""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,11 +17,25 @@ depends_on: Sequence[str] | None = None
 
 WITH_CARD = sa.text("crm_entity_id IS NOT NULL")
 OF_FORM = sa.text("form_id IS NOT NULL")
+REMEMBERED = 60.0
+
+RATE = sa.table("rate", *(sa.column(name) for name in ("digest", "tokens", "size", "refill", "at", "full_at")))
+SPENT = sa.table("spent_proof", sa.column("digest"), sa.column("expires_at", sa.DateTime(timezone=True)))
 
 
 def upgrade() -> None:
     """Apply."""
+    for name in ("portal", "form"):
+        with op.batch_alter_table(name) as table:
+            table.add_column(sa.Column("revision", sa.BigInteger(), nullable=False, server_default="0"))
+        with op.batch_alter_table(name) as table:
+            table.alter_column("revision", server_default=None)
     op.execute("DELETE FROM decision WHERE rule = 'requested'")
+    # Those of the last two hours at most.
+    for digest, expires_at in op.get_bind().execute(sa.select(SPENT.c.digest, SPENT.c.expires_at)).all():
+        full_at = expires_at.replace(tzinfo=expires_at.tzinfo or UTC).timestamp() + REMEMBERED
+        op.execute(RATE.insert().values(digest=digest, tokens=0, size=1, refill=0, at=0, full_at=full_at))
+    op.drop_table("spent_proof")
     with op.batch_alter_table("callback") as table:
         table.drop_index("ix_callback_portal_id_crm")
         table.create_index(
@@ -34,6 +53,18 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back."""
+    op.create_table(
+        "spent_proof",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_spent_proof")),
+        sqlite_with_rowid=False,
+    )
+    for digest, full_at in (
+        op.get_bind().execute(sa.select(RATE.c.digest, RATE.c.full_at).where(RATE.c.refill == 0)).all()
+    ):
+        op.execute(SPENT.insert().values(digest=digest, expires_at=datetime.fromtimestamp(full_at - REMEMBERED, UTC)))
+    op.execute(RATE.delete().where(RATE.c.refill == 0))
     with op.batch_alter_table("callback") as table:
         table.drop_index(table.f("ix_callback_form_id"), sqlite_where=OF_FORM, postgresql_where=OF_FORM)
         table.create_index(table.f("ix_callback_form_id"), ["form_id"], unique=False)
@@ -47,3 +78,6 @@ def downgrade() -> None:
         "INSERT INTO decision (id, callback_id, rule, inputs, made_at) "  # noqa: S608  Constants alone.
         f"SELECT -ROW_NUMBER() OVER (ORDER BY id), id, 'requested', {inputs}, created_at FROM callback"
     )
+    for name in ("portal", "form"):
+        with op.batch_alter_table(name) as table:
+            table.drop_column("revision")
