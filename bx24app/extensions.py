@@ -6,7 +6,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import cast
@@ -64,18 +64,29 @@ def in_transaction() -> bool:
     return _open_transaction.get()
 
 
-def _refuse_nesting() -> None:
+@contextmanager
+def only_transaction() -> Iterator[None]:
+    """Hold this thread's one transaction meanwhile; a second one raises ``RuntimeError``."""
     if in_transaction():
         raise RuntimeError("a transaction is open already: pass its session on")
+    token = _open_transaction.set(True)
+    try:
+        yield
+    finally:
+        _open_transaction.reset(token)
 
 
 @contextmanager
-def _turn(path: str) -> Iterator[None]:
+def turn() -> Iterator[None]:
     """Wait in line to write to a SQLite file, behind the threads of this process and then behind other processes.
 
     SQLite lets those who find its lock taken sleep, longer and longer; here the next one is woken at once. The lock
     that keeps writers apart is still SQLite's own.
     """
+    path = db.engine.url.database
+    if is_far() or not path:
+        yield
+        return
     with _threads:
         file = os.open(f"{path}-turn", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -87,15 +98,10 @@ def _turn(path: str) -> Iterator[None]:
 
 @contextmanager
 def _transaction(**options: object) -> Iterator[Session]:
-    _refuse_nesting()
-    token = _open_transaction.set(True)
-    try:
-        with Session(db.engine, expire_on_commit=False) as session:
-            session.connection(execution_options=options)
-            yield session
-            session.commit()
-    finally:
-        _open_transaction.reset(token)
+    with Session(db.engine, expire_on_commit=False) as session:
+        session.connection(execution_options=options)
+        yield session
+        session.commit()
 
 
 @contextmanager
@@ -106,10 +112,8 @@ def writing(*, at_once: bool = False) -> Iterator[Session]:
     "database is locked" in spite of the busy timeout. ``at_once`` promises one statement alone, which on PostgreSQL
     is its own transaction: the round trips for BEGIN and COMMIT are saved.
     """
-    _refuse_nesting()  # Before the turn, which this thread may hold.
-    path = db.engine.url.database
-    options = _ALONE if at_once and not _is_sqlite() else {"bx24app_writes": True}
-    with _turn(path) if _is_sqlite() and path else nullcontext(), _transaction(**options) as session:
+    options = _ALONE if at_once and is_far() else {"bx24app_writes": True}
+    with only_transaction(), turn(), _transaction(**options) as session:
         yield session
 
 
@@ -120,12 +124,13 @@ def reading() -> Iterator[Session]:
     On SQLite all of it sees one state. On PostgreSQL each statement would see its own anyway (READ COMMITTED), so
     that the round trips for BEGIN and COMMIT are saved.
     """
-    with _transaction(**({"bx24app_writes": False} if _is_sqlite() else _ALONE)) as session:
+    with only_transaction(), _transaction(**(_ALONE if is_far() else {"bx24app_writes": False})) as session:
         yield session
 
 
-def _is_sqlite() -> bool:
-    return db.engine.dialect.name == "sqlite"
+def is_far() -> bool:
+    """Tell whether the database is a server, to which every statement is a round trip."""
+    return db.engine.dialect.name != "sqlite"
 
 
 def insert_plainly(session: Session, *rows: Base) -> None:
@@ -200,4 +205,4 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = POOL
     db.init_app(app)
     with app.app_context():
-        (use_sqlite_well if _is_sqlite() else use_postgresql_well)(db.engine)
+        (use_postgresql_well if is_far() else use_sqlite_well)(db.engine)

@@ -7,9 +7,9 @@ spent like a token, so that one statement takes all.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import BindParameter, bindparam, exists, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Integer, String, bindparam, exists, or_, select
 from sqlalchemy.orm import Session
 
 from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, PublicNumberRefused, RateLimited, RuleRefused
@@ -21,6 +21,7 @@ from bx24app.services.cases import Case
 from bx24app.services.defence import Inputs
 from bx24app.services.limits import DAY, HOUR, Bucket
 
+T = TypeVar("T")
 # Without JavaScript nothing was worked for: such requests have this part of the limits to themselves.
 PLAIN_PART = 3
 # A proof is remembered for so many seconds longer than it would be valid.
@@ -87,10 +88,10 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
 
     The caller rolls back then: nothing was taken.
     """
-    listed, in_hand, repeated, is_told = _look_around(session, case)
-    if repeated:
+    found = _look_around(session, case)
+    if found.repeated:
         return Admitted.REPEATED
-    if listed:
+    if found.listed:
         raise listed_refusal(case)
     empty = limits.take(session, buckets, case.now.timestamp())
     if empty is not None:
@@ -101,38 +102,59 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
     spent = _overspent(session, case, day)
     if spent is not None:
         raise _exhausted("budget_money", case, day, spent)
-    if in_hand:
+    if found.in_hand:
         return Admitted.IN_HAND
-    return Admitted.NEW_TO_TELL if is_told else Admitted.NEW
+    return Admitted.NEW_TO_TELL if found.is_told else Admitted.NEW
 
 
-def _look_around(session: Session, case: Case) -> tuple[bool, bool, bool, bool]:
-    """Tell whether the number is listed, whether it is in hand, whether the request came before, who is told of it."""
-    values = {
-        "portal_id": case.portal.id,
-        "form_id": case.form.id,
-        "digest": case.number.digest,
-        "number": case.typed.e164 or "",
-        "key": case.key or "",
+@dataclass(frozen=True)
+class Around(Generic[T]):
+    """What a request finds around it: facts, or the expressions that ask for them."""
+
+    listed: T
+    in_hand: T
+    # It came before under the same key.
+    repeated: T
+    # A webhook is told of it.
+    is_told: T
+
+
+def _look_around(session: Session, case: Case) -> Around[bool]:
+    return Around(*session.connection().execute(_AROUND, around_of(case)).one())
+
+
+def around_of(case: Case) -> dict[str, Any]:
+    """The values of the parameters of ``around``."""
+    return {
+        "around_portal_id": case.portal.id,
+        "around_form_id": case.form.id,
+        "around_digest": case.number.digest,
+        "around_number": case.typed.e164 or "",
+        "around_key": case.key,
     }
-    listed, in_hand, repeated, is_told = session.connection().execute(_AROUND, values).one()
-    return listed, in_hand, bool(case.key) and repeated, is_told
 
 
-def _around() -> Any:
-    """One statement for all four, made once: it is asked with every request."""
-    portal_id: BindParameter[int] = bindparam("portal_id")
-    key: BindParameter[str] = bindparam("key")
-    listed = exists().where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == bindparam("digest"))
-    in_hand = exists().where(
-        Callback.portal_id == portal_id, Callback.to_number == bindparam("number"), Callback.holds_number
-    )
+def around() -> Around[ColumnElement[bool]]:
+    """What to ask for; a key that is not there equals none."""
+    portal_id: BindParameter[int] = bindparam("around_portal_id", type_=Integer)
+    key: BindParameter[str | None] = bindparam("around_key", type_=String)
     callback = exists().where(Callback.portal_id == portal_id, Callback.idempotency_key == key)
-    repeated = or_(callback, exists().where(Ghost.idempotency_key == key))
-    return select(listed, in_hand, repeated, exists().where(Webhook.form_id == bindparam("form_id"), Webhook.is_on))
+    return Around(
+        listed=exists().where(
+            DoNotCall.portal_id == portal_id, DoNotCall.number_digest == bindparam("around_digest", type_=String)
+        ),
+        in_hand=exists().where(
+            Callback.portal_id == portal_id,
+            Callback.to_number == bindparam("around_number", type_=String),
+            Callback.holds_number,
+        ),
+        repeated=or_(callback, exists().where(Ghost.idempotency_key == key)),
+        is_told=exists().where(Webhook.form_id == bindparam("around_form_id", type_=Integer), Webhook.is_on),
+    )
 
 
-_AROUND = _around()
+# One statement, made once: it is asked with every request.
+_AROUND = select(*vars(around()).values())
 
 
 def listed_refusal(case: Case) -> RuleRefused:
@@ -179,7 +201,7 @@ class Look:
 
 def looks(session: Session, case: Case, buckets: list[Bucket]) -> Iterator[Look]:
     """Every rule of this module in order, for a trial."""
-    listed, *_ = _look_around(session, case)
+    listed = _look_around(session, case).listed
     yield Look("do_not_call", {"number": case.masked} if listed else None, listed_refusal(case))
     yield Look("proof_unspent", None, NotHuman("proof_unspent"), in_trials=False)
     for bucket in buckets:

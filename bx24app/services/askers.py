@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import Select, and_, bindparam, select
 
 from bx24app.errors import TicketExpired
 from bx24app.extensions import reading
 from bx24app.models import Portal, PortalState, User
+from bx24app.prepared import Prepared, reading_plainly
 from bx24app.services import remembered
 
 
@@ -20,25 +21,31 @@ class Asker:
     voice_id: str | None
 
 
-# Made once: putting it together costs more than running it.
-_LOOK = (
-    select(Portal.revision, User.id, User.last_line_id, User.last_voice_id)
-    .outerjoin_from(Portal, User, and_(User.portal_id == Portal.id, User.user_id == bindparam("user_id")))
-    .where(Portal.id == bindparam("portal_id"))
-)
+def _look() -> Select[int, int, str | None, str | None]:
+    user = and_(User.portal_id == Portal.id, User.user_id == bindparam("user_id"))
+    found = select(Portal.revision, User.id, User.last_line_id, User.last_voice_id).outerjoin_from(Portal, User, user)
+    return found.where(Portal.id == bindparam("portal_id"))
+
+
+_LOOK = Prepared(_look)
 
 
 def look(portal_id: int, user_id: int) -> Asker:
     """Read them; raises ``TicketExpired`` when the portal does not have the app any more."""
-    with reading() as session:
-        known = session.connection().execute(_LOOK, {"portal_id": portal_id, "user_id": user_id}).one_or_none()
-        if known is None:
-            raise TicketExpired
-        revision, *chosen = known
-        portal = remembered.recall(("portal", portal_id), (revision,))
-        if portal is None:
-            portal = session.get_one(Portal, portal_id)
-            remembered.keep(("portal", portal_id), (portal.revision,), portal)
+    with reading_plainly() as run:
+        known = run(_LOOK, {"portal_id": portal_id, "user_id": user_id}).fetchone()
+    if known is None:
+        raise TicketExpired
+    portal = _portal(portal_id, known[0])
     if portal.state == PortalState.UNINSTALLED:
         raise TicketExpired
-    return Asker(portal, *chosen)
+    return Asker(portal, *known[1:])
+
+
+def _portal(portal_id: int, revision: int) -> Portal:
+    portal: Portal | None = remembered.recall(("portal", portal_id), (revision,))
+    if portal is None:
+        with reading() as session:
+            portal = session.get_one(Portal, portal_id)
+        remembered.keep(("portal", portal_id), (portal.revision,), portal)
+    return portal

@@ -4,7 +4,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import phonenumbers
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from bx24app.errors import NotFound
 from bx24app.extensions import reading, writing
 from bx24app.models import Form, Portal, UnknownPolicy, utcnow
+from bx24app.prepared import Prepared, reading_plainly
 from bx24app.services import lines, remembered, texts
 from bx24app.services.hours import Hours
 from bx24app.settings import settings
@@ -216,21 +217,31 @@ def open_by_id(form_id: int) -> Open:
 _OPENED = select(Form, Portal).join(Portal, Portal.id == Form.portal_id).where(Form.removed_at.is_(None))
 _BY_KEY = _OPENED.where(Form.key == bindparam("named"))
 _BY_ID = _OPENED.where(Form.id == bindparam("named"))
-# Made once: putting a statement together costs more than running it.
-_REVISIONS = {query: query.with_only_columns(Form.key, Form.revision, Portal.revision) for query in (_BY_KEY, _BY_ID)}
+
+
+def _revisions(query: Select[Form, Portal]) -> Prepared:
+    return Prepared(lambda: query.with_only_columns(Form.key, Form.revision, Portal.revision))
+
+
+_REVISIONS = {query: _revisions(query) for query in (_BY_KEY, _BY_ID)}
 
 
 def _open(query: Select[Form, Portal], named: str | int) -> Open:
+    with reading_plainly() as run:
+        known = run(_REVISIONS[query], {"named": named}).fetchone()
+    if known is None:
+        raise NotFound
+    key, *revisions = known
+    opened: Open | None = remembered.recall(("form", key), tuple(revisions))
+    if opened is not None:
+        return opened
     with reading() as session:
-        known = session.connection().execute(_REVISIONS[query], {"named": named}).one_or_none()
-        if known is None:
-            raise NotFound
-        key, *revisions = known
-        opened = remembered.recall(("form", key), tuple(revisions))
-        if opened is None:
-            opened = Open(*session.execute(query, {"named": named}).one())
-            remembered.keep(("form", key), (opened.form.revision, opened.portal.revision), opened)
-    return cast("Open", opened)
+        row = session.execute(query, {"named": named}).one_or_none()
+    if row is None:
+        raise NotFound
+    opened = Open(row[0], row[1])
+    remembered.keep(("form", key), (opened.form.revision, opened.portal.revision), opened)
+    return opened
 
 
 def hours_of(form: Form, portal: Portal) -> Hours | None:

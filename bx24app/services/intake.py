@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from bx24app.errors import IdempotencyKeyReused, RuleRefused
 from bx24app.extensions import insert_plainly, reading, writing
 from bx24app.models import Callback, Ghost, State, WebsiteRequest, utcnow
-from bx24app.services import admission, callbacks, defence, proofs, refusals, telling, waking
+from bx24app.services import admission, callbacks, defence, one_trip, proofs, refusals, telling, waking
 from bx24app.services.admission import Admitted
 from bx24app.services.cases import Case, read_number
 from bx24app.services.forms import Open
@@ -117,6 +117,9 @@ def _take(request: Request) -> Taken:
         # Made before the transaction begins, while others may write.
         callback = callback_of(request)
         besides = beside(request, callbacks.prepare(callback))
+        if one_trip.keep(request.case, buckets, callback, besides):
+            waking.wake()
+            return Taken(callback.id, callback.state, callback.due_at)
         try:
             with writing() as session:
                 taken = _store(session, request, buckets, (callback, besides))

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from bx24app.extensions import writing
 from bx24app.models import Rate, utcnow
 
+_TABLE = cast("Table", Rate.__table__)
 HOUR = 3600.0
 DAY = 24 * HOUR
 
@@ -36,31 +37,42 @@ class Bucket:
 def take(session: Session, buckets: Sequence[Bucket], now: float) -> Bucket | None:
     """Take a token from each; returns the first bucket that has none, and then the caller must roll back.
 
-    ``now`` is in seconds since the epoch. Always in the same order, or two transactions would wait for each other.
+    ``now`` is in seconds since the epoch.
     """
-    rows = [_row(bucket, now) for bucket in sorted(buckets, key=lambda bucket: bucket.digest)]
     connection = session.connection()
-    taken = set(connection.execute(_upsert(connection.dialect.name), rows).scalars())
+    taken = set(connection.execute(_taking(connection.dialect.name), rows_of(buckets, now)).scalars())
     return next((bucket for bucket in buckets if bucket.digest not in taken), None)
 
 
-def _row(bucket: Bucket, now: float) -> dict[str, Any]:
-    return {
-        "digest": bucket.digest,
-        "tokens": bucket.size - 1,
-        "size": bucket.size,
-        "refill": 0.0 if bucket.is_single else bucket.size / bucket.seconds,
-        "at": now,
-        "full_at": now + bucket.seconds,
-    }
+def rows_of(buckets: Sequence[Bucket], now: float) -> list[dict[str, Any]]:
+    """The rows of new buckets that have given one token.
+
+    Always in the same order, or two transactions would wait for each other.
+    """
+    return [
+        {
+            "digest": bucket.digest,
+            "tokens": bucket.size - 1,
+            "size": bucket.size,
+            "refill": 0.0 if bucket.is_single else bucket.size / bucket.seconds,
+            "at": now,
+            "full_at": now + bucket.seconds,
+        }
+        for bucket in sorted(buckets, key=lambda bucket: bucket.digest)
+    ]
 
 
 @cache
-def _upsert(dialect: str) -> Any:
-    """A new bucket begins full; an old one has filled since, and stays as it is when that is not enough."""
-    table = cast("Table", Rate.__table__)
-    statement = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    old, new = table.c, statement.excluded
+def _taking(dialect: str) -> Any:
+    return upserted((postgresql if dialect == "postgresql" else sqlite).insert(_TABLE))
+
+
+def upserted(statement: Any) -> Any:
+    """A new bucket begins full; an old one has filled since, and stays as it is when that is not enough.
+
+    Returns the digests of those that gave a token.
+    """
+    old, new = _TABLE.c, statement.excluded
     # A clock that was set back fills nothing.
     at = case((new.at > old.at, new.at), else_=old.at)
     filled = old.tokens + (at - old.at) * new.refill

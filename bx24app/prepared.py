@@ -1,0 +1,147 @@
+"""Statements of the hottest paths: put together and compiled once, then run on a bare connection of the pool.
+
+What SQLAlchemy does around one execution costs several times what the driver does (docs/benchmarks.md). The statements,
+their types, the pool and the errors are still its own. Rows come as the driver makes them: select plain numbers, texts
+and truths only.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, cast
+
+from sqlalchemy import Delete, Dialect, Insert, Select, Update
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import DBAPIError
+
+from bx24app.extensions import db, is_far, only_transaction, turn
+
+Statement = Select[Any] | Insert | Update | Delete
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """A statement in the words of one driver."""
+
+    sql: str
+    names: tuple[str, ...]
+    # The names of the parameters in their order, for a driver that counts them.
+    order: list[str] | None
+    constants: dict[str, Any]
+    converters: dict[str, Callable[[Any], Any]]
+
+    def parameters(self, values: Values) -> Any:
+        given = dict(self.constants)
+        for name in self.names:
+            converter = self.converters.get(name)
+            given[name] = values[name] if converter is None else converter(values[name])
+        return given if self.order is None else [given[name] for name in self.order]
+
+
+class Prepared:
+    """A statement whose parameters all have names; it may differ between databases."""
+
+    def __init__(self, make: Callable[[], Statement]) -> None:
+        self._make = make
+
+    @cached_property
+    def _by_dialect(self) -> dict[str, _Compiled]:
+        return {}
+
+    def on(self, dialect: Dialect) -> _Compiled:
+        """The statement for one kind of database."""
+        if dialect.name not in self._by_dialect:
+            self._by_dialect[dialect.name] = _compile(self._make(), dialect)
+        return self._by_dialect[dialect.name]
+
+
+def _compile(statement: Statement, dialect: Dialect) -> _Compiled:
+    compiled = statement.compile(dialect=dialect)
+    converters = {
+        name: converter
+        for name, parameter in compiled.binds.items()
+        if (converter := parameter.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+    }
+    constants = {
+        name: converters[name](parameter.value) if name in converters else parameter.value
+        for name, parameter in compiled.binds.items()
+        if not parameter.required
+    }
+    names = tuple(name for name in compiled.binds if name not in constants)
+    return _Compiled(str(compiled), names, compiled.positiontup if dialect.positional else None, constants, converters)
+
+
+class Run(Protocol):
+    """Runs a statement; the cursor is good until the next one."""
+
+    def __call__(self, statement: Prepared, values: Values) -> DBAPICursor: ...
+
+
+@contextmanager
+def reading_plainly() -> Iterator[Run]:
+    """Run statements that only read, each of which sees the state of its own moment."""
+    with only_transaction(), _running(is_transaction=False) as run:
+        yield run
+
+
+@contextmanager
+def writing_plainly() -> Iterator[Run]:
+    """Run statements that write, committed when the block ends without an exception.
+
+    On SQLite they are one transaction. On PostgreSQL there may be only one: it is its own transaction.
+    """
+    with only_transaction(), turn(), _running(is_transaction=not is_far()) as run:
+        yield run
+
+
+@contextmanager
+def _running(*, is_transaction: bool) -> Iterator[Run]:
+    dialect = db.engine.dialect
+    driver = dialect.loaded_dbapi
+    try:
+        with _borrowed() as connection, _transaction(connection) if is_transaction else nullcontext():
+            cursor = connection.cursor()
+
+            def run(statement: Prepared, values: Values) -> DBAPICursor:
+                compiled = statement.on(dialect)
+                cursor.execute(compiled.sql, compiled.parameters(values))
+                return cast("DBAPICursor", cursor)
+
+            yield run
+            cursor.close()
+    except driver.Error as error:
+        # Without statement and values, which may be a visitor's.
+        raise DBAPIError.instance(None, None, error, driver.Error, dialect=dialect) from error  # type: ignore[arg-type]
+
+
+@contextmanager
+def _borrowed() -> Iterator[Any]:
+    """A connection that commits each statement; it goes back as it was, or not at all when it broke."""
+    borrowed = db.engine.raw_connection()
+    connection: Any = borrowed.driver_connection
+    if not is_far():  # The driver is told so for good.
+        with closing(borrowed):
+            yield connection
+        return
+    try:
+        connection.autocommit = True
+        yield connection
+    finally:
+        if connection.closed:
+            borrowed.invalidate()
+        else:
+            connection.autocommit = False
+        borrowed.close()
+
+
+@contextmanager
+def _transaction(connection: Any) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise

@@ -1,0 +1,123 @@
+"""Keeping a website's request with as little as can be, since almost every request that got this far may be kept.
+
+The tokens are taken and the callback is inserted, with what came beside it, on condition: where that does not hold the
+callback would have no number, which the database refuses. PostgreSQL does all of it in one statement. When anything
+stands in the way nothing was done, and ``intake`` goes the long way, which also finds out what it was.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import ARRAY, Column, Double, Insert, String, Table, and_, bindparam, case, func, not_, select, true
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from bx24app.extensions import Base, is_far
+from bx24app.models import Callback, Rate, WebsiteRequest
+from bx24app.prepared import Prepared, Values, writing_plainly
+from bx24app.services import admission, limits
+from bx24app.services.cases import Case
+from bx24app.services.limits import Bucket
+
+_BUCKET = {"digest": String, "tokens": Double, "size": Double, "refill": Double, "at": Double, "full_at": Double}
+
+
+class _Refused(Exception):
+    """A bucket has no token left."""
+
+
+def keep(wanted: Case, buckets: list[Bucket], callback: Callback, besides: WebsiteRequest) -> bool:
+    """Keep a prepared callback, committed when this returns True; False: nothing was done."""
+    if wanted.form.budget_calls is not None or wanted.form.budget_money is not None:
+        return False
+    rows = limits.rows_of(buckets, wanted.now.timestamp())
+    kept = _values(callback), _values(besides)
+    values = admission.around_of(wanted) | kept[0] | kept[1]
+    try:
+        (_keep_at_once if is_far() else _keep)(rows, _keeping(*map(tuple, kept)), values)
+    except (IntegrityError, _Refused):
+        return False
+    return True
+
+
+def _values(row: Base) -> dict[str, Any]:
+    """What was set, and the defaults of what was not; the rest is left to the database."""
+    table, held = cast("Table", row.__table__), row.__dict__
+    values = {}
+    for column in table.columns:
+        if column.key in held:
+            values[_name(column)] = held[column.key]
+        elif column.default is not None:
+            default: Any = column.default
+            values[_name(column)] = default.arg(None) if default.is_callable else default.arg
+    return values
+
+
+def _name(column: Column[Any]) -> str:
+    return f"{column.table.name}_{column.key}"
+
+
+@dataclass(frozen=True)
+class _Keeping:
+    """The statements for rows of which the same columns are set, as those of all requests are."""
+
+    at_once: Prepared
+    callback: Prepared
+    besides: Prepared
+
+
+@cache
+def _keeping(callback: tuple[str, ...], besides: tuple[str, ...]) -> _Keeping:
+    return _Keeping(
+        at_once=Prepared(lambda: _all(callback, besides)),
+        callback=Prepared(lambda: _inserting_callback(callback, true())),
+        besides=Prepared(lambda: _inserting(WebsiteRequest, besides)),
+    )
+
+
+def _keep_at_once(rows: list[dict[str, Any]], keeping: _Keeping, values: Values) -> None:
+    arrays = {f"bucket_{name}": [row[name] for row in rows] for name in _BUCKET}
+    with writing_plainly() as run:
+        run(keeping.at_once, {**values, **arrays, "bucket_count": len(rows)})
+
+
+def _keep(rows: list[dict[str, Any]], keeping: _Keeping, values: Values) -> None:
+    with writing_plainly() as run:
+        for row in rows:
+            if not run(_TOKEN, row).fetchall():
+                raise _Refused
+        run(keeping.callback, values)
+        run(keeping.besides, values)
+
+
+def _inserting(model: type[Base], names: tuple[str, ...], different: dict[str, Any] | None = None) -> Insert:
+    table = cast("Table", model.__table__)
+    columns = [column for column in table.columns if _name(column) in names]
+    values = {column.key: bindparam(_name(column), type_=column.type) for column in columns}
+    return table.insert().values(values | (different or {}))
+
+
+def _inserting_callback(names: tuple[str, ...], condition: Any) -> Insert:
+    around = admission.around()
+    holds = and_(condition, not_(around.listed), not_(around.repeated), not_(around.is_told))
+    number = cast("Column[Any]", Callback.__table__.c.to_number)
+    return _inserting(Callback, names, {number.key: case((holds, bindparam(_name(number), type_=number.type)))})
+
+
+def _all(callback: tuple[str, ...], besides: tuple[str, ...]) -> Insert:
+    # Short, and with few parameters: a driver that cannot keep a statement in mind reads it again each time.
+    arrays = [bindparam(f"bucket_{name}", type_=ARRAY(kind())) for name, kind in _BUCKET.items()]
+    given = func.unnest(*arrays).table_valued(*_BUCKET).render_derived(name="given")
+    buckets = postgresql.insert(cast("Table", Rate.__table__)).from_select(list(_BUCKET), select(*given.c))
+    taken = limits.upserted(buckets).cte("taken")
+    are_all = select(func.count()).select_from(taken).scalar_subquery() == bindparam("bucket_count")
+    return _inserting(WebsiteRequest, besides).add_cte(taken, _inserting_callback(callback, are_all).cte("kept"))
+
+
+def _token() -> Insert:
+    values = {name: bindparam(name, type_=kind()) for name, kind in _BUCKET.items()}
+    return cast("Insert", limits.upserted(sqlite.insert(cast("Table", Rate.__table__)).values(values)))
+
+
+_TOKEN = Prepared(_token)
