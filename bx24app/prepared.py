@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from sqlalchemy import Delete, Dialect, Insert, Select, Update
+from psycopg.pq import TransactionStatus
+from sqlalchemy import ClauseElement, Dialect
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from bx24app.extensions import db, is_far, only_transaction, turn
 
-Statement = Select[Any] | Insert | Update | Delete
 Values = Mapping[str, Any]
 
 
@@ -43,7 +44,7 @@ class _Compiled:
 class Prepared:
     """A statement whose parameters all have names; it may differ between databases."""
 
-    def __init__(self, make: Callable[[], Statement]) -> None:
+    def __init__(self, make: Callable[[], ClauseElement]) -> None:
         self._make = make
 
     @cached_property
@@ -57,26 +58,23 @@ class Prepared:
         return self._by_dialect[dialect.name]
 
 
-def _compile(statement: Statement, dialect: Dialect) -> _Compiled:
+def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
     compiled = statement.compile(dialect=dialect)
-    converters = {
-        name: converter
-        for name, parameter in compiled.binds.items()
-        if (converter := parameter.type.dialect_impl(dialect).bind_processor(dialect)) is not None
-    }
-    constants = {
-        name: converters[name](parameter.value) if name in converters else parameter.value
-        for name, parameter in compiled.binds.items()
-        if not parameter.required
-    }
+    assert isinstance(compiled, SQLCompiler)
+    converters: dict[str, Callable[[Any], Any]] = {}
+    constants: dict[str, Any] = {}
+    for name, parameter in compiled.binds.items():
+        converter = parameter.type.dialect_impl(dialect).bind_processor(dialect)
+        if converter is not None:
+            converters[name] = converter
+        if not parameter.required:
+            constants[name] = parameter.value if converter is None else converter(parameter.value)
     names = tuple(name for name in compiled.binds if name not in constants)
     return _Compiled(str(compiled), names, compiled.positiontup if dialect.positional else None, constants, converters)
 
 
-class Run(Protocol):
-    """Runs a statement; the cursor is good until the next one."""
-
-    def __call__(self, statement: Prepared, values: Values) -> DBAPICursor: ...
+# Runs a statement with the values of its parameters; the cursor is good until the next one.
+Run = Callable[[Prepared, Values], DBAPICursor]
 
 
 @contextmanager
@@ -113,27 +111,25 @@ def _running(*, is_transaction: bool) -> Iterator[Run]:
             cursor.close()
     except driver.Error as error:
         # Without statement and values, which may be a visitor's.
-        raise DBAPIError.instance(None, None, error, driver.Error, dialect=dialect) from error  # type: ignore[arg-type]
+        raise DBAPIError.instance(None, None, error, driver.Error, dialect=dialect) from error
 
 
 @contextmanager
 def _borrowed() -> Iterator[Any]:
     """A connection that commits each statement; it goes back as it was, or not at all when it broke."""
-    borrowed = db.engine.raw_connection()
-    connection: Any = borrowed.driver_connection
-    if not is_far():  # The driver is told so for good.
-        with closing(borrowed):
+    with closing(db.engine.raw_connection()) as borrowed:
+        connection: Any = borrowed.driver_connection
+        if not is_far():  # Its driver commits each statement anyway.
             yield connection
-        return
-    try:
+            return
         connection.autocommit = True
-        yield connection
-    finally:
-        if connection.closed:
-            borrowed.invalidate()
-        else:
-            connection.autocommit = False
-        borrowed.close()
+        try:
+            yield connection
+        finally:
+            if connection.info.transaction_status == TransactionStatus.IDLE:
+                connection.autocommit = False
+            else:
+                borrowed.invalidate()
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Run the migrations on the current app's database: ``flask --app app db ...``."""
 
 import sqlite3
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, cast
 
-from alembic import context, op
+from alembic import context
 from alembic.autogenerate.api import AutogenContext
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection
 
 import bx24app.models
@@ -20,11 +22,18 @@ def render_item(kind: str, item: object, _: AutogenContext) -> str | Literal[Fal
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UTCDateTime) else False
 
 
-def check_references(**details: Any) -> None:
+def check_references(
+    ctx: MigrationContext,
+    step: MigrationInfo,
+    heads: Collection[Any],  # noqa: ARG001  Alembic calls it with all of them.
+    run_args: Mapping[str, Any],  # noqa: ARG001
+) -> None:
     """Refuse a migration that leaves rows pointing nowhere; called before it is committed."""
-    connection = op.get_bind()
-    if connection.dialect.name == "sqlite" and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
-        raise RuntimeError(f"{details['step']} breaks references of {sorted({row[0] for row in broken})}")
+    connection = ctx.connection
+    if connection is None or connection.dialect.name != "sqlite":
+        return
+    if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+        raise RuntimeError(f"{step} breaks references of {sorted({row[0] for row in broken})}")
 
 
 def run() -> None:

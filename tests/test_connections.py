@@ -1,11 +1,26 @@
 """Connections with the database: one that has died is replaced before its use, and transactions do not nest."""
 
+import multiprocessing
+import os
+import signal
+import time
+from multiprocessing.synchronize import Event
+
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import bindparam, create_engine, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-from bx24app.extensions import reading, writing
-from bx24app.models import Portal
+from bx24app import create_app
+from bx24app.extensions import db, is_far, reading, turn, writing
+from bx24app.models import Portal, Rate, utcnow
+from bx24app.prepared import Prepared, reading_plainly, writing_plainly
+from bx24app.services import remembered
+
+COUNT = Prepared(lambda: select(func.count()).select_from(Rate))
+ADD = Prepared(
+    lambda: insert(Rate).values(digest=bindparam("named"), tokens=1, size=1, refill=0, at=0, full_at=bindparam("till"))
+)
 
 
 def end_connections(url: str) -> None:
@@ -22,14 +37,112 @@ def test_a_connection_that_has_died_is_replaced_at_once(app: Flask, database_url
         for _ in range(2):
             with reading() as session:
                 assert session.scalar(select(func.count()).select_from(Portal)) == 0
+            with reading_plainly() as run:
+                assert run(COUNT, {}).fetchone() == (0,)
             if database_url.startswith("postgresql"):
                 end_connections(database_url)
 
 
-@pytest.mark.parametrize("inner", [reading, writing])
+@pytest.mark.parametrize("inner", [reading, writing, reading_plainly, writing_plainly])
 def test_transactions_do_not_nest_and_nobody_waits_for_ever(app: Flask, inner: type) -> None:
     with app.app_context():
         with writing(), pytest.raises(RuntimeError, match="open already"), inner():
             pass
         with writing() as session:
             assert session.scalar(select(func.count()).select_from(Portal)) == 0
+
+
+def count_without(url: str) -> None:
+    with reading_plainly() as run:
+        end_connections(url)
+        run(COUNT, {})
+
+
+def test_a_connection_that_dies_in_use_is_not_given_back(app: Flask, database_url: str) -> None:
+    if not database_url.startswith("postgresql"):
+        return  # A file does not go away.
+    with app.app_context():
+        with pytest.raises(OperationalError):
+            count_without(database_url)
+        with reading_plainly() as run:
+            assert run(COUNT, {}).fetchone() == (0,)
+
+
+def test_plain_writing_is_kept_whole_or_not_at_all(app: Flask) -> None:
+    with app.app_context():
+        with writing_plainly() as run:
+            run(ADD, {"named": "a", "till": 1.0})
+        with pytest.raises(IntegrityError), writing_plainly() as run:
+            if not is_far():
+                run(ADD, {"named": "b", "till": 1.0})
+            run(ADD, {"named": "a", "till": 1.0})
+        # The same connection serves a transaction that is taken back.
+        with pytest.raises(ZeroDivisionError), writing() as session:
+            session.add(Rate(digest="c", tokens=1, size=1, refill=0, at=0, full_at=1))
+            session.flush()
+            raise ZeroDivisionError
+        with reading() as session:
+            assert session.scalars(select(Rate.digest)).all() == ["a"]
+
+
+def _hold_turn(environ: dict[str, str], holds: Event) -> None:
+    with create_app(environ).app_context(), turn():
+        holds.set()
+        time.sleep(60)
+
+
+def test_the_turn_of_a_killed_process_is_free(app: Flask, environ: dict[str, str]) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    holds = spawn.Event()
+    other = spawn.Process(target=_hold_turn, args=(environ, holds))
+    other.start()
+    try:
+        assert holds.wait(30)
+        assert other.pid is not None
+        os.kill(other.pid, signal.SIGKILL)
+        with app.app_context(), writing() as session:
+            assert session.scalar(select(func.count()).select_from(Portal)) == 0
+    finally:
+        other.kill()
+        other.join()
+
+
+def test_what_is_remembered_is_what_the_database_says(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    with app.app_context():
+        remembered.keep("one", (1, 2), "value")
+        assert remembered.recall("one", (1, 2)) == "value"
+        assert remembered.recall("one", (1, 3)) is None
+        assert remembered.recall("two", (1, 2)) is None
+        monkeypatch.setattr(remembered, "SECONDS", 0.0)
+        remembered.keep("one", (1, 2), "value")
+        time.sleep(0.001)
+        assert remembered.recall("one", (1, 2)) is None
+        monkeypatch.setattr(remembered, "MOST", 3)
+        for number in range(10):
+            remembered.keep(number, (1,), "value")
+        assert len(app.extensions["bx24app.remembered"]) <= 3
+
+
+def test_every_update_changes_the_revision(app: Flask) -> None:
+    portal = Portal(
+        member_id="a" * 32,
+        domain="a.example",
+        client_endpoint="https://a.example/rest/",
+        app_code="a",
+        app_id="1",
+        installed_at=utcnow(),
+    )
+    revisions = []
+    with app.app_context():
+        with writing() as session:
+            session.add(portal)
+        revisions.append(portal.revision)
+        with writing() as session:
+            session.get_one(Portal, portal.id).websites_off = True
+        with reading() as session:
+            revisions.append(session.scalars(select(Portal.revision)).one())
+        with db.engine.begin() as connection:
+            connection.execute(update(Portal).values(websites_off=False))
+        with reading() as session:
+            revisions.append(session.scalars(select(Portal.revision)).one())
+    assert len(set(revisions)) == 3

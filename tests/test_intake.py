@@ -299,3 +299,27 @@ def test_what_is_for_administrators_is_not_for_managers(manager: Actor, visitor:
     paths = ["/forms", f"/forms/{visitor.form_key}", "/api-keys", "/do-not-call", "/do-not-call/export"]
     assert [manager.asks("GET", path).status_code for path in paths] == [403] * 5
     assert manager.asks("POST", "/rules/test", {"form_key": visitor.form_key, "number": "1"}).status_code == 403
+
+
+def test_a_usual_request_needs_no_long_way(app: Flask, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def long_way(*_: object) -> None:
+        raise AssertionError("the request was not kept in one trip")
+
+    monkeypatch.setattr("bx24app.services.admission.take", long_way)
+    for key in (None, "one"):
+        taken = visitor.asks(f"030 90182{len(key or '')}", idempotency_key=key, name="Anna")
+        assert taken.status_code == 202, taken.text
+    assert len(rows(app, Callback)) == len(rows(app, WebsiteRequest)) == 2
+
+
+def test_a_change_by_another_process_counts_at_once(
+    app: Flask, visitor: Visitor, administrator: Actor, other_app: OtherApp
+) -> None:
+    assert visitor.asks().status_code == 202
+    other = other_app()
+    with other.app_context(), writing() as session:
+        session.execute(update(Portal).values(websites_off=True))
+    assert visitor.asks("040 42828").status_code == 403
+    with other.app_context(), writing() as session:
+        session.scalars(select(Portal)).one().websites_off = False
+    assert visitor.asks("040 42828").status_code == 202

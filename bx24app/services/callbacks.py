@@ -76,9 +76,10 @@ def request_callback(
     """Accept a request of a member of staff; it is committed when this returns, and a worker is woken.
 
     Idempotent under one key: it is looked for only once something stands in the way, as an earlier request does.
-    Raises ``TicketExpired`` when the portal has removed the app, ``InvalidNumber``, ``NumberNotAllowed``, ``UnknownLine``, ``UnknownVoice``,
-    ``TextInvalid``, ``InvalidRequest``, ``DuplicateOpenCallback``, ``IdempotencyKeyReused``,
-    ``PortalDisconnected``, or a ``Bitrix24Error`` when lines are not known and the portal is silent.
+    Raises ``TicketExpired`` when the portal has removed the app, ``InvalidNumber``, ``NumberNotAllowed``,
+    ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``InvalidRequest``, ``DuplicateOpenCallback``,
+    ``IdempotencyKeyReused``, ``PortalDisconnected``, or a ``Bitrix24Error`` when lines are not known and the portal is
+    silent.
     """
     known = askers.look(portal_id, user_id)
     try:

@@ -1,28 +1,41 @@
 """What hardly ever changes, kept by each process for as long as the database says that it is still the same.
 
 The ``revision`` of a row changes with every UPDATE. Reading it costs a part of reading a row with dozens of columns,
-and nothing is answered from memory without it.
+and nothing is answered from memory without it. Only an UPDATE by hand leaves it as it is: that is seen a little later.
 """
 
+import time
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any, cast
 
 from flask import current_app
 
 _KEPT = "bx24app.remembered"
 MOST = 1000
+# Longest for which something is kept.
+SECONDS = 10.0
 
 Revisions = tuple[int, ...]
 
 
-def _kept() -> dict[Hashable, tuple[Revisions, Any]]:
-    return cast("dict[Hashable, tuple[Revisions, Any]]", current_app.extensions.setdefault(_KEPT, {}))
+@dataclass(frozen=True)
+class _Kept:
+    revisions: Revisions
+    until: float
+    value: Any
+
+
+def _kept() -> dict[Hashable, _Kept]:
+    return cast("dict[Hashable, _Kept]", current_app.extensions.setdefault(_KEPT, {}))
 
 
 def recall(key: Hashable, revisions: Revisions) -> Any | None:
     """What was kept under ``key``, or None when its rows have other revisions by now."""
     kept = _kept().get(key)
-    return kept[1] if kept is not None and kept[0] == revisions else None
+    if kept is None or kept.revisions != revisions or time.monotonic() > kept.until:
+        return None
+    return kept.value
 
 
 def keep(key: Hashable, revisions: Revisions, value: Any) -> None:
@@ -30,4 +43,4 @@ def keep(key: Hashable, revisions: Revisions, value: Any) -> None:
     kept = _kept()
     if len(kept) >= MOST:
         kept.clear()
-    kept[key] = (revisions, value)
+    kept[key] = _Kept(revisions, time.monotonic() + SECONDS, value)

@@ -1,7 +1,7 @@
 """Less to do with each request.
 
-Revisions tell whether a portal or form is what it was; the callback itself tells that it was requested; proofs are spent
-like tokens; indexes hold only rows that have what they are for.
+Revisions tell whether a portal or form is what it was; the callback itself tells that it was requested; proofs are
+spent like tokens; indexes hold only rows that have what they are for.
 """
 
 from collections.abc import Sequence
