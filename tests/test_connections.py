@@ -68,19 +68,27 @@ def test_a_connection_that_dies_in_use_is_not_given_back(app: Flask, database_ur
             assert run(COUNT, {}).fetchone() == (0,)
 
 
+def add_plainly(*names: str) -> None:
+    with writing_plainly() as run:
+        for name in names if not is_far() else names[-1:]:
+            run(ADD, {"named": name, "till": 1.0})
+
+
+def add_in_vain(name: str) -> None:
+    with writing() as session:
+        session.add(Rate(digest=name, tokens=1, size=1, refill=0, at=0, full_at=1))
+        session.flush()
+        raise ZeroDivisionError
+
+
 def test_plain_writing_is_kept_whole_or_not_at_all(app: Flask) -> None:
     with app.app_context():
-        with writing_plainly() as run:
-            run(ADD, {"named": "a", "till": 1.0})
-        with pytest.raises(IntegrityError), writing_plainly() as run:
-            if not is_far():
-                run(ADD, {"named": "b", "till": 1.0})
-            run(ADD, {"named": "a", "till": 1.0})
-        # The same connection serves a transaction that is taken back.
-        with pytest.raises(ZeroDivisionError), writing() as session:
-            session.add(Rate(digest="c", tokens=1, size=1, refill=0, at=0, full_at=1))
-            session.flush()
-            raise ZeroDivisionError
+        add_plainly("a")
+        with pytest.raises(IntegrityError):
+            add_plainly("b", "a")
+        # The same connection then serves a transaction that is taken back.
+        with pytest.raises(ZeroDivisionError):
+            add_in_vain("c")
         with reading() as session:
             assert session.scalars(select(Rate.digest)).all() == ["a"]
 
