@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from flask import Flask
 from flask_babel import Babel
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, MetaData, Table, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -138,11 +139,20 @@ def insert_plainly(session: Session, *rows: Base) -> None:
 
     The objects stay strangers to the session. What was not set has its column's default.
     """
-    connection = session.connection()
     for row in rows:
-        table, held = cast("Table", row.__table__), row.__dict__
-        values = {column.key: held[column.key] for column in table.columns if column.key in held}
-        connection.execute(table.insert(), values)
+        session.connection().execute(cast("Table", row.__table__).insert(), _set_values(row))
+
+
+def insert_unless_taken(session: Session, row: Base) -> bool:
+    """Insert a new row likewise; False: something unique of it is taken already, which is no error."""
+    table = cast("Table", row.__table__)
+    insert = (postgresql if is_far() else sqlite).insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+    return session.connection().execute(insert, _set_values(row)).one_or_none() is not None
+
+
+def _set_values(row: Base) -> dict[str, Any]:
+    held = row.__dict__
+    return {column.key: held[column.key] for column in cast("Table", row.__table__).columns if column.key in held}
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -7,10 +7,11 @@ import pytest
 import time_machine
 from flask import Flask
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 
 from bx24app.extensions import reading, writing
 from bx24app.models import Callback, Ghost, Portal, Refusal, WebsiteRequest
-from bx24app.services import refusals
+from bx24app.services import one_trip, refusals
 from bx24app.worker import Worker
 from tests.actors import CUSTOMER, Actor, json_of
 from tests.conftest import Eventually, OtherApp
@@ -323,3 +324,31 @@ def test_a_change_by_another_process_counts_at_once(
     with other.app_context(), writing() as session:
         session.scalars(select(Portal)).one().websites_off = False
     assert visitor.asks("040 42828").status_code == 202
+
+
+def test_what_a_database_server_logs_of_a_refusal_tells_nothing_of_the_visitor(
+    app: Flask, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[str] = []
+    keep = one_trip._keep_at_once
+
+    def watched(*arguments: Any) -> None:
+        try:
+            keep(*arguments)
+        except IntegrityError as error:
+            refused.append(f"{error} {error.orig.diag.message_detail}")  # type: ignore[union-attr]
+            raise
+
+    monkeypatch.setattr(one_trip, "_keep_at_once", watched)
+    proof = visitor.works()
+    assert visitor.asks(name="Clara Fall", altcha=proof).status_code == 202
+    assert visitor.asks("040 42828", name="Clara Fall", altcha=proof).status_code == 400
+    for status in (202, 202, 429):
+        assert visitor.asks(name="Clara Fall").status_code == status
+    if not app.config["SQLALCHEMY_DATABASE_URI"].startswith("postgresql"):
+        assert refused == []
+        return
+    assert len(refused) == 4
+    for words in refused:
+        assert "foreign key" in words
+        assert not any(secret in words for secret in ("Clara", "901820", "4042828"))

@@ -23,7 +23,7 @@ from bx24app.errors import (
     Refusal,
     TooLate,
 )
-from bx24app.extensions import insert_plainly, reading, writing
+from bx24app.extensions import insert_plainly, insert_unless_taken, reading, writing
 from bx24app.models import (
     RETRIABLE,
     WAITING,
@@ -91,9 +91,7 @@ def request_callback(
         return Accepted(earlier, replayed=True)
     callback.idempotency_key = idempotency_key
     callback.request_digest = requested.digest()
-    try:
-        _store(callback, known)
-    except IntegrityError:
+    if not _store(callback, known):
         return _collided(portal_id, callback, idempotency_key, requested)
     waking.wake()
     return Accepted(callback)
@@ -158,8 +156,8 @@ def _due(scheduled_at: datetime | None, now: datetime) -> datetime:
 def prepare(callback: Callback) -> Callback:
     """Take a request that is about to be inserted plainly, with its decisions: what the unit of work would fill in.
 
-    Inserting it raises ``IntegrityError`` when its number is in hand, or its idempotency key came before;
-    ``waking.wake`` once it is committed.
+    It is not inserted when its number is in hand, or its idempotency key came before; ``waking.wake`` once it is
+    committed.
     """
     callback.id, callback.version = uuid7(), 1
     callback.accept(callback.created_at)
@@ -168,18 +166,24 @@ def prepare(callback: Callback) -> Callback:
     return callback
 
 
-def _store(callback: Callback, asker: Asker) -> None:
-    """Insert a request of a member of staff, and remember what they chose; commits."""
+def _store(callback: Callback, asker: Asker) -> bool:
+    """Insert a request of a member of staff, and remember what they chose; commits.
+
+    False: its number or its key is taken, and nothing was done.
+    """
     prepare(callback)
     chosen = callback.line_id, callback.voice_id or ""
     is_new = asker.id is not None and chosen != (asker.line_id, asker.voice_id)
     with writing(at_once=not callback.decisions and not is_new) as session:
-        insert_plainly(session, callback, *callback.decisions)
+        if not insert_unless_taken(session, callback):
+            return False
+        insert_plainly(session, *callback.decisions)
         if is_new:
             line_id, voice_id = chosen
             session.execute(
                 update(User).where(User.id == asker.id).values(last_line_id=line_id, last_voice_id=voice_id)
             )
+    return True
 
 
 def _collided(portal_id: int, callback: Callback, key: str | None, requested: Requested) -> Accepted:
@@ -293,9 +297,7 @@ def retry(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
     callback = _prepare(known, user_id, requested)
     callback.retry_of = old.id
     callback.decide("retried", callback.created_at, user=user_id, retry_of=str(old.id))
-    try:
-        _store(callback, known)
-    except IntegrityError:
+    if not _store(callback, known):
         return _collided(portal_id, callback, None, requested).callback
     waking.wake()
     return callback

@@ -6,11 +6,10 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bx24app.errors import IdempotencyKeyReused, RuleRefused
-from bx24app.extensions import insert_plainly, reading, writing
+from bx24app.extensions import insert_plainly, insert_unless_taken, reading, writing
 from bx24app.models import Callback, Ghost, State, WebsiteRequest, utcnow
 from bx24app.services import admission, callbacks, defence, one_trip, proofs, refusals, telling, waking
 from bx24app.services.admission import Admitted
@@ -42,6 +41,10 @@ class Asked:
     origin: str | None = None
     address: str | None = None
     language: str = "en"
+
+
+class Met(Exception):
+    """Two requests for one number, or under one key, met at this very moment."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def _take(request: Request) -> Taken:
         try:
             with writing() as session:
                 taken = _store(session, request, buckets, (callback, besides))
-        except IntegrityError:
+        except Met:
             continue
         taken = taken or _earlier(request)
         if taken is not None:
@@ -146,15 +149,18 @@ def _store(
 
 
 def keep(session: Session, admitted: Admitted, callback: Callback, besides: WebsiteRequest) -> None:
-    """Insert a prepared callback with what came beside it."""
-    insert_plainly(session, callback, besides)
+    """Insert a prepared callback with what came beside it; raises ``Met``."""
+    if not insert_unless_taken(session, callback):
+        raise Met
+    insert_plainly(session, besides)
     if admitted == Admitted.NEW_TO_TELL:
         telling.note(session, [callback])
 
 
 def _store_ghost(session: Session, request: Request) -> Taken:
     ghost = ghost_of(request)
-    insert_plainly(session, ghost)
+    if not insert_unless_taken(session, ghost):
+        raise Met
     return Taken(ghost.id, state_of(ghost, request.case.now), ghost.due_at)
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bx24app.errors import DuplicateOpenCallback, IdempotencyKeyReused, RuleRefused, UnknownLine, UnknownVoice
@@ -16,7 +15,7 @@ from bx24app.services.callback_lists import whole
 from bx24app.services.callbacks import Accepted
 from bx24app.services.cases import Case, read_number
 from bx24app.services.forms import Open
-from bx24app.services.intake import TRIES, keep
+from bx24app.services.intake import TRIES, Met, keep
 from bx24app.services.limits import Bucket
 from bx24app.services.texts import one_line
 from bx24app.services.website_requests import Request, beside, callback_of, digest_of, page_of
@@ -114,7 +113,7 @@ def _take(request: Request) -> Accepted:
         try:
             with writing() as session:
                 accepted = _store(session, request, buckets)
-        except IntegrityError:
+        except Met:
             continue
         accepted = accepted or _earlier(request)
         if accepted is not None:

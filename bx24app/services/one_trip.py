@@ -1,15 +1,32 @@
 """Keeping a website's request with as little as can be, since almost every request that got this far may be kept.
 
-The tokens are taken and the callback is inserted, with what came beside it, on condition: where that does not hold the
-callback would have no number, which the database refuses. PostgreSQL does all of it in one statement. When anything
-stands in the way nothing was done, and ``intake`` goes the long way, which also finds out what it was.
+The tokens are taken, and the callback is inserted on condition. Where that does not hold, what came beside it would
+point to nothing, which the database refuses: then nothing was done at all, and ``intake`` goes the long way, which also
+finds out what stood in the way. PostgreSQL does all of it in one statement. No refusal of it shows in its server's log
+what the visitor wrote, as one of the callback's own would.
 """
 
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import ARRAY, Column, Double, Insert, String, Table, and_, bindparam, case, func, not_, select, true
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    Column,
+    ColumnElement,
+    Double,
+    Insert,
+    String,
+    Table,
+    and_,
+    bindparam,
+    func,
+    insert,
+    not_,
+    select,
+    true,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -21,6 +38,9 @@ from bx24app.services.cases import Case
 from bx24app.services.limits import Bucket
 
 _BUCKET = {"digest": String, "tokens": Double, "size": Double, "refill": Double, "at": Double, "full_at": Double}
+
+
+_CALLBACK = cast("Table", Callback.__table__)
 
 
 class _Refused(Exception):
@@ -71,8 +91,8 @@ class _Keeping:
 def _keeping(callback: tuple[str, ...], besides: tuple[str, ...]) -> _Keeping:
     return _Keeping(
         at_once=Prepared(lambda: _all(callback, besides)),
-        callback=Prepared(lambda: _inserting_callback(callback, true())),
-        besides=Prepared(lambda: _inserting(WebsiteRequest, besides)),
+        callback=Prepared(lambda: _inserting_callback(sqlite.insert(_CALLBACK), callback, true())),
+        besides=Prepared(lambda: _inserting_besides(besides)),
     )
 
 
@@ -91,18 +111,21 @@ def _keep(rows: list[dict[str, Any]], keeping: _Keeping, values: Values) -> None
         run(keeping.besides, values)
 
 
-def _inserting(model: type[Base], names: tuple[str, ...], different: dict[str, Any] | None = None) -> Insert:
-    table = cast("Table", model.__table__)
-    columns = [column for column in table.columns if _name(column) in names]
-    values = {column.key: bindparam(_name(column), type_=column.type) for column in columns}
-    return table.insert().values(values | (different or {}))
+def _given(model: type[Base], names: tuple[str, ...]) -> dict[str, BindParameter[Any]]:
+    columns = [column for column in cast("Table", model.__table__).columns if _name(column) in names]
+    return {column.key: bindparam(_name(column), type_=column.type) for column in columns}
 
 
-def _inserting_callback(names: tuple[str, ...], condition: Any) -> Insert:
-    around = admission.around()
-    holds = and_(condition, not_(around.listed), not_(around.repeated), not_(around.is_told))
-    number = cast("Column[Any]", Callback.__table__.c.to_number)
-    return _inserting(Callback, names, {number.key: case((holds, bindparam(_name(number), type_=number.type)))})
+def _inserting_besides(names: tuple[str, ...]) -> Insert:
+    return insert(WebsiteRequest).values(_given(WebsiteRequest, names))
+
+
+def _inserting_callback(statement: Any, names: tuple[str, ...], condition: ColumnElement[bool]) -> Insert:
+    """Nothing is inserted when the request may not be kept, or its number or key is taken at this very moment."""
+    holds = and_(condition, *(not_(fact) for fact in vars(admission.around()).values()))
+    given = _given(Callback, names)
+    kept: Insert = statement.from_select(list(given), select(*given.values()).where(holds)).on_conflict_do_nothing()
+    return kept
 
 
 def _all(callback: tuple[str, ...], besides: tuple[str, ...]) -> Insert:
@@ -112,7 +135,8 @@ def _all(callback: tuple[str, ...], besides: tuple[str, ...]) -> Insert:
     buckets = postgresql.insert(cast("Table", Rate.__table__)).from_select(list(_BUCKET), select(*given.c))
     taken = limits.upserted(buckets).cte("taken")
     are_all = select(func.count()).select_from(taken).scalar_subquery() == bindparam("bucket_count")
-    return _inserting(WebsiteRequest, besides).add_cte(taken, _inserting_callback(callback, are_all).cte("kept"))
+    kept = _inserting_callback(postgresql.insert(_CALLBACK), callback, are_all)
+    return _inserting_besides(besides).add_cte(taken, kept.cte("kept"))
 
 
 def _token() -> Insert:
