@@ -8,7 +8,6 @@ and truths only.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
 
 from psycopg.pq import TransactionStatus
@@ -46,10 +45,7 @@ class Prepared:
 
     def __init__(self, make: Callable[[], ClauseElement]) -> None:
         self._make = make
-
-    @cached_property
-    def _by_dialect(self) -> dict[str, _Compiled]:
-        return {}
+        self._by_dialect: dict[str, _Compiled] = {}
 
     def on(self, dialect: Dialect) -> _Compiled:
         """The statement for one kind of database."""

@@ -38,8 +38,6 @@ from bx24app.services.cases import Case
 from bx24app.services.limits import Bucket
 
 _BUCKET = {"digest": String, "tokens": Double, "size": Double, "refill": Double, "at": Double, "full_at": Double}
-
-
 _CALLBACK = cast("Table", Callback.__table__)
 
 
