@@ -6,12 +6,12 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
-from flask import Flask
+from flask import Flask, current_app
 from flask_babel import Babel
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, MetaData, Table, event
@@ -36,6 +36,7 @@ POOL = {"pool_size": 20, "max_overflow": 20}
 # A connection that lay still for longer is asked whether its server lives.
 IDLE_SECONDS = 1.0
 _USED_AT = "bx24app_used_at"
+_PATH = "bx24app.sqlite_path"
 # On PostgreSQL: each statement is a transaction of its own.
 _ALONE = {"isolation_level": "AUTOCOMMIT"}
 
@@ -84,17 +85,37 @@ def turn() -> Iterator[None]:
     SQLite lets those who find its lock taken sleep, longer and longer; here the next one is woken at once. The lock
     that keeps writers apart is still SQLite's own.
     """
-    path = db.engine.url.database
-    if is_far() or not path:
+    if is_far() or not (path := _sqlite_path()):
         yield
         return
     with _threads:
-        file = os.open(f"{path}-turn", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = _open_turn(path)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
         finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # Closing alone would not do where the process was forked meanwhile.
             os.close(file)
+
+
+def _sqlite_path() -> str:
+    """The file as SQLite itself names it, whatever kind of URL led there; empty in memory."""
+    known: dict[str, str] = current_app.extensions
+    if _PATH not in known:
+        with closing(db.engine.raw_connection()) as connection:
+            known[_PATH] = connection.cursor().execute("PRAGMA database_list").fetchone()[2]
+    return known[_PATH]
+
+
+def _open_turn(path: str) -> int:
+    """The file at which writers wait; whoever may read the database may wait there."""
+    name = f"{path}-turn"
+    try:
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        file = os.open(name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o400)
+        os.fchmod(file, os.stat(path).st_mode & 0o444)
+        return file
 
 
 @contextmanager
@@ -183,14 +204,14 @@ def _check_that_it_lives(engine: Engine) -> Callable[[DBAPIConnection, Connectio
 
     def check(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
         poll = select.poll()
-        poll.register(connection.fileno(), select.POLLIN)
-        if poll.poll(0):
-            raise DisconnectionError("it was closed")
-        if time.monotonic() - entry.info.get(_USED_AT, time.monotonic()) > IDLE_SECONDS:
-            try:
+        try:
+            poll.register(connection.fileno(), select.POLLIN)
+            if poll.poll(0):
+                raise DisconnectionError("its server has closed it")
+            if time.monotonic() - entry.info.get(_USED_AT, time.monotonic()) > IDLE_SECONDS:
                 engine.dialect.do_ping(connection)
-            except engine.dialect.loaded_dbapi.Error as error:
-                raise DisconnectionError("its server does not answer") from error
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError("its server does not answer") from error
 
     return check
 

@@ -52,6 +52,8 @@ def run() -> None:
             with context.begin_transaction():
                 context.run_migrations()
         finally:
+            # What looked at the version alone is a transaction that nobody has ended.
+            connection.rollback()
             switch_references(connection, on=True)
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from multiprocessing.synchronize import Event
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -16,6 +17,7 @@ from bx24app.extensions import db, is_far, reading, turn, writing
 from bx24app.models import Portal, Rate, utcnow
 from bx24app.prepared import Prepared, reading_plainly, writing_plainly
 from bx24app.services import remembered
+from tests.conftest import plain_environ
 
 COUNT = Prepared(lambda: select(func.count()).select_from(Rate))
 ADD = Prepared(
@@ -154,3 +156,22 @@ def test_every_update_changes_the_revision(app: Flask) -> None:
         with reading() as session:
             revisions.append(session.scalars(select(Portal.revision)).one())
     assert len(set(revisions)) == 3
+
+
+def test_the_turn_stands_beside_the_file_whatever_leads_there(tmp_path: Path) -> None:
+    file = tmp_path / "some.db"
+    for url in (f"sqlite:///{file}", f"sqlite:///file:{file}?uri=true"):
+        app = create_app(plain_environ() | {"BX24APP_DATABASE_URL": url})
+        with app.app_context():
+            with writing() as session:
+                session.execute(text("CREATE TABLE IF NOT EXISTS some (a)"))
+            db.engine.dispose()
+    file.chmod(0o640)
+    waiting = tmp_path / "some.db-turn"
+    waiting.unlink()
+    with app.app_context():
+        with writing() as session:
+            session.execute(text("INSERT INTO some VALUES (1)"))
+        db.engine.dispose()
+    assert waiting.stat().st_mode & 0o777 == 0o440
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["some.db", "some.db-turn"]

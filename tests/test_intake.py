@@ -1,17 +1,17 @@
 """Requests from websites: taken once, answered honestly, and silent to strangers."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 from sqlalchemy.exc import IntegrityError
 
-from bx24app.extensions import reading, writing
-from bx24app.models import Callback, Ghost, Portal, Refusal, WebsiteRequest
-from bx24app.services import one_trip, refusals
+from bx24app.extensions import db, reading, writing
+from bx24app.models import Callback, Ghost, Portal, Refusal, State, WebsiteRequest, utcnow
+from bx24app.services import intake, one_trip, refusals
 from bx24app.worker import Worker
 from tests.actors import CUSTOMER, Actor, json_of
 from tests.conftest import Eventually, OtherApp
@@ -352,3 +352,32 @@ def test_what_a_database_server_logs_of_a_refusal_tells_nothing_of_the_visitor(
     for words in refused:
         assert "foreign key" in words
         assert not any(secret in words for secret in ("Clara", "901820", "4042828"))
+
+
+@pytest.mark.parametrize("budget", [None, 5])
+def test_a_planned_request_for_a_number_in_hand_gets_a_ghost(
+    app: Flask, visitor_of: MakeVisitor, budget: int | None
+) -> None:
+    visitor = visitor_of(budget_calls=budget)
+    assert visitor.asks().status_code == 202
+    later = (utcnow() + timedelta(hours=2)).isoformat()
+    planned = json_of(visitor.asks(scheduled_at=later))
+    assert planned["state"] == "scheduled"
+    assert (len(rows(app, Callback)), len(rows(app, Ghost))) == (1, 1)
+
+
+def test_of_two_that_met_both_are_told_the_same() -> None:
+    now = utcnow()
+    ghost = Ghost(due_at=now, created_at=now, expires_at=now + timedelta(hours=1))
+    assert intake.state_of(ghost, now - timedelta(milliseconds=3)) == intake.state_of(ghost, now) == State.QUEUED
+    ghost.due_at = now + timedelta(minutes=5)
+    assert intake.state_of(ghost, now) == State.SCHEDULED
+
+
+def test_nothing_is_lost_where_references_are_not_watched(app: Flask, visitor: Visitor) -> None:
+    if app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+        with app.app_context():
+            event.listen(db.engine, "checkout", lambda connection, *_: connection.execute("PRAGMA foreign_keys=OFF"))
+    for _ in range(2):
+        assert visitor.asks().status_code == 202
+    assert [len(rows(app, model)) for model in (Callback, WebsiteRequest, Ghost)] == [1, 1, 1]

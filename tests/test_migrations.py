@@ -1,6 +1,6 @@
 """Migrations go up, down and up again, and agree with the models."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,11 +12,11 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, MetaData, create_engine, func, inspect, select
+from sqlalchemy import Engine, MetaData, create_engine, func, inspect, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
-from bx24app.extensions import Base
+from bx24app.extensions import Base, is_far, reading
 from bx24app.migrations import alembic_config
 from tests import database
 from tests.conftest import plain_environ
@@ -120,3 +120,12 @@ def test_ready_only_with_all_migrations(app: Flask, client: FlaskClient) -> None
         assert client.get("/readyz").status_code == 503
         command.upgrade(alembic_config(), "head")
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("migrate", [command.upgrade, command.current, command.check])
+def test_references_are_watched_again_after_a_migration(app: Flask, migrate: Callable[..., None]) -> None:
+    with app.app_context():
+        migrate(alembic_config(), *(["head"] if migrate is command.upgrade else []))
+        with reading() as session:
+            if not is_far():
+                assert session.execute(text("PRAGMA foreign_keys")).scalar() == 1

@@ -13,9 +13,13 @@ from bx24app.services import remembered
 
 @dataclass(frozen=True)
 class Asker:
-    """A member of staff with their portal, and what they chose last; ``id`` is None for who never opened the app."""
+    """A member of staff (``user_id`` is the portal's number) with their portal, and what they chose last.
+
+    ``id`` is that of our row, None for somebody who never opened the app.
+    """
 
     portal: Portal
+    user_id: int
     id: int | None
     line_id: str | None
     voice_id: str | None
@@ -39,7 +43,7 @@ def look(portal_id: int, user_id: int) -> Asker:
     portal = _portal(portal_id, known[0])
     if portal.state == PortalState.UNINSTALLED:
         raise TicketExpired
-    return Asker(portal, *known[1:])
+    return Asker(portal, user_id, *known[1:])
 
 
 def _portal(portal_id: int, revision: int) -> Portal:

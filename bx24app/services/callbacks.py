@@ -70,29 +70,25 @@ class Accepted:
     replayed: bool = False
 
 
-def request_callback(
-    portal_id: int, user_id: int, requested: Requested, idempotency_key: str | None = None
-) -> Accepted:
+def request_callback(asker: Asker, requested: Requested, idempotency_key: str | None = None) -> Accepted:
     """Accept a request of a member of staff; it is committed when this returns, and a worker is woken.
 
     Idempotent under one key: it is looked for only once something stands in the way, as an earlier request does.
-    Raises ``TicketExpired`` when the portal has removed the app, ``InvalidNumber``, ``NumberNotAllowed``,
-    ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``InvalidRequest``, ``DuplicateOpenCallback``,
-    ``IdempotencyKeyReused``, ``PortalDisconnected``, or a ``Bitrix24Error`` when lines are not known and the portal is
-    silent.
+    Raises ``InvalidNumber``, ``NumberNotAllowed``, ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``,
+    ``InvalidRequest``, ``DuplicateOpenCallback``, ``IdempotencyKeyReused``, ``PortalDisconnected``, or a
+    ``Bitrix24Error`` when lines are not known and the portal is silent.
     """
-    known = askers.look(portal_id, user_id)
     try:
-        callback = _prepare(known, user_id, requested)
+        callback = _prepare(asker, requested)
     except (Refusal, Bitrix24Error):
-        earlier = _earlier(portal_id, idempotency_key, requested)
+        earlier = _earlier(asker.portal.id, idempotency_key, requested)
         if earlier is None:
             raise
         return Accepted(earlier, replayed=True)
     callback.idempotency_key = idempotency_key
     callback.request_digest = requested.digest()
-    if not _store(callback, known):
-        return _collided(portal_id, callback, idempotency_key, requested)
+    if not _store(callback, asker):
+        return _collided(asker, callback, idempotency_key, requested)
     waking.wake()
     return Accepted(callback)
 
@@ -107,8 +103,8 @@ def _earlier(portal_id: int, key: str | None, requested: Requested) -> Callback 
     return callback
 
 
-def _prepare(known: Asker, user_id: int, requested: Requested) -> Callback:
-    portal = known.portal
+def _prepare(asker: Asker, requested: Requested) -> Callback:
+    portal = asker.portal
     if portal.state != PortalState.INSTALLED:
         raise PortalUnpaid if portal.state == PortalState.UNPAID else PortalDisconnected
     line_id = requested.line_id or portal.default_line_id
@@ -128,7 +124,7 @@ def _prepare(known: Asker, user_id: int, requested: Requested) -> Callback:
         voice_id=voice_id or None,
         text=_spoken(requested.text, portal),
         source=Source.STAFF,
-        requested_by=user_id,
+        requested_by=asker.user_id,
         crm_entity_type=requested.crm_entity_type,
         crm_entity_id=requested.crm_entity_id,
         scheduled_at=requested.scheduled_at,
@@ -186,15 +182,15 @@ def _store(callback: Callback, asker: Asker) -> bool:
     return True
 
 
-def _collided(portal_id: int, callback: Callback, key: str | None, requested: Requested) -> Accepted:
+def _collided(asker: Asker, callback: Callback, key: str | None, requested: Requested) -> Accepted:
     """Another request was faster: the same one under its key, or one for the same number."""
-    earlier = _earlier(portal_id, key, requested)
+    earlier = _earlier(asker.portal.id, key, requested)
     if earlier is not None:
         return Accepted(earlier, replayed=True)
-    open_id = _holder(portal_id, callback.to_number)
+    open_id = _holder(asker.portal.id, callback.to_number)
     if open_id is None:
         # It ended between the two transactions: the number is free now.
-        return request_callback(portal_id, callback.requested_by or 0, requested, key)
+        return request_callback(asker, requested, key)
     raise DuplicateOpenCallback(open_id)
 
 
@@ -293,11 +289,11 @@ def retry(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
         crm_entity_type=old.crm_entity_type,
         crm_entity_id=old.crm_entity_id,
     )
-    known = askers.look(portal_id, user_id)
-    callback = _prepare(known, user_id, requested)
+    asker = askers.look(portal_id, user_id)
+    callback = _prepare(asker, requested)
     callback.retry_of = old.id
     callback.decide("retried", callback.created_at, user=user_id, retry_of=str(old.id))
-    if not _store(callback, known):
-        return _collided(portal_id, callback, None, requested).callback
+    if not _store(callback, asker):
+        return _collided(asker, callback, None, requested).callback
     waking.wake()
     return callback

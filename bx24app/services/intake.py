@@ -170,7 +170,8 @@ def state_of(ghost: Ghost, now: datetime) -> State:
         return State.CANCELLED
     if now > ghost.expires_at:
         return State.EXPIRED
-    return State.SCHEDULED if ghost.due_at > now else State.QUEUED
+    # Of two that met, the earlier one may be answered with the later one's ghost.
+    return State.SCHEDULED if ghost.due_at > max(now, ghost.created_at) else State.QUEUED
 
 
 def _earlier(request: Request) -> Taken | None:

@@ -1,9 +1,9 @@
 """Keeping a website's request with as little as can be, since almost every request that got this far may be kept.
 
-The tokens are taken, and the callback is inserted on condition. Where that does not hold, what came beside it would
-point to nothing, which the database refuses: then nothing was done at all, and ``intake`` goes the long way, which also
-finds out what stood in the way. PostgreSQL does all of it in one statement. No refusal of it shows in its server's log
-what the visitor wrote, as one of the callback's own would.
+The tokens are taken, and the callback is inserted on condition. Where that does not hold nothing is done at all, and
+``intake`` goes the long way, which also finds out what stood in the way. PostgreSQL does it in one statement, and
+refuses that as a whole because what came beside the callback would point to nothing: a refusal that shows in the
+server's log nothing of what the visitor wrote, as one of the callback's own would.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ _CALLBACK = cast("Table", Callback.__table__)
 
 
 class _Refused(Exception):
-    """A bucket has no token left."""
+    """A bucket has no token left, or the callback was not inserted."""
 
 
 def keep(wanted: Case, buckets: list[Bucket], callback: Callback, besides: WebsiteRequest) -> bool:
@@ -105,7 +105,8 @@ def _keep(rows: list[dict[str, Any]], keeping: _Keeping, values: Values) -> None
         for row in rows:
             if not run(_TOKEN, row).fetchall():
                 raise _Refused
-        run(keeping.callback, values)
+        if not run(keeping.callback, values).rowcount:
+            raise _Refused
         run(keeping.besides, values)
 
 

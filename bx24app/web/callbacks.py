@@ -17,8 +17,9 @@ from bx24app.errors import (
     RuleRefused,
     TooLate,
 )
-from bx24app.models import Callback, Source, State
+from bx24app.models import ApiKey, Callback, Source, State
 from bx24app.services import callback_lists, callbacks, keyed_intake, numbers
+from bx24app.services.askers import Asker
 from bx24app.services.callback_lists import Filter
 from bx24app.services.callbacks import Accepted, Requested
 from bx24app.services.keyed_intake import Asked
@@ -160,24 +161,22 @@ def _wait_seconds(prefer: str) -> float:
     refuses=(InvalidRequest, DuplicateOpenCallback, IdempotencyKeyReused, RuleRefused, *PORTAL_REFUSALS),
 )
 @asker_required
-def start(requester: Requester) -> Response:
+def start(asker: Asker | ApiKey) -> Response:
     """Accept a callback; 201 once it is committed, 200 for the same request under the same key."""
     headers = read_headers(StartHeaders)
-    accepted = _accept(requester, headers.key)
+    accepted = _accept(asker, headers.key)
     callback, seconds = accepted.callback, _wait_seconds(headers.prefer)
     if seconds:
-        callback = callback_lists.wait_until_dialled(requester.portal_id, callback.id, seconds)
+        callback = callback_lists.wait_until_dialled(callback.portal_id, callback.id, seconds)
     if accepted.replayed:
         return answer(callback_shape(callback), 200, **{"Idempotent-Replayed": "true"})
     return answer(callback_shape(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")
 
 
-def _accept(requester: Requester, key: str | None) -> Accepted:
-    if requester.form_id is not None:
-        return keyed_intake.request_callback(requester.form_id, read_body(KeyedBody).asked(), key)
-    return callbacks.request_callback(
-        requester.portal_id, requester.user_id or 0, read_body(CallbackBody).requested(), key
-    )
+def _accept(asker: Asker | ApiKey, key: str | None) -> Accepted:
+    if isinstance(asker, ApiKey):
+        return keyed_intake.request_callback(asker.form_id, read_body(KeyedBody).asked(), key)
+    return callbacks.request_callback(asker, read_body(CallbackBody).requested(), key)
 
 
 @blueprint.get("")

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from bx24app.bitrix24.payloads import FramePost, read_frame_post
 from bx24app.errors import InvalidRequest, NotPermitted
-from bx24app.services import api_keys, tickets
+from bx24app.models import ApiKey
+from bx24app.services import api_keys, askers, tickets
+from bx24app.services.askers import Asker
 from bx24app.services.tickets import Ticket
 from bx24app.web.languages import speak
 
@@ -94,23 +96,29 @@ def requester_required(view: Callable[Concatenate[Requester, P], R]) -> Callable
 
     Raises ``TicketExpired``, for a key ``KeyRefused`` or ``RateLimited``.
     """
-    return _requester_required(view, tickets.admit)
 
-
-def asker_required(view: Callable[Concatenate[Requester, P], R]) -> Callable[P, R]:
-    """Like ``requester_required``, for a view whose use case refuses a portal without the app when it reads it."""
-    return _requester_required(view, tickets.read)
-
-
-def _requester_required(view: Callable[Concatenate[Requester, P], R], admit: Callable[[str], Ticket]) -> Callable[P, R]:
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         secret = _bearer()
         if secret.startswith(api_keys.PREFIX):
             key = api_keys.admit(secret)
             return view(Requester(key.portal_id, None, key.form_id), *args, **kwargs)
-        ticket = admit(secret)
+        ticket = tickets.admit(secret)
         return view(Requester(ticket.portal_id, ticket.user_id), *args, **kwargs)
+
+    return _lets_in(Caller.REQUESTER, guarded)
+
+
+def asker_required(view: Callable[Concatenate[Asker | ApiKey, P], R]) -> Callable[P, R]:
+    """Like ``requester_required``, for a new request: pass all that is known of who asks, read in one go."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        secret = _bearer()
+        if secret.startswith(api_keys.PREFIX):
+            return view(api_keys.admit(secret), *args, **kwargs)
+        ticket = tickets.read(secret)
+        return view(askers.look(ticket.portal_id, ticket.user_id), *args, **kwargs)
 
     return _lets_in(Caller.REQUESTER, guarded)
 

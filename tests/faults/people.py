@@ -8,7 +8,7 @@ from sqlalchemy import Row
 
 from bx24app.extensions import writing
 from bx24app.models import Callback, Form, Source, utcnow
-from bx24app.services import callbacks
+from bx24app.services import askers, callbacks
 from bx24app.services.callbacks import Requested
 from tests.faults.checks import Broken
 from tests.faults.schedule import Request
@@ -31,7 +31,7 @@ class People(Stage):
         at = utcnow() + timedelta(minutes=delay_minutes) if delay_minutes else None
         requested = Requested(number, LINES[0], scheduled_at=at)
         found = self._guarded(
-            lambda: callbacks.request_callback(self.world.portal_id, self.world.user_id, requested, key)
+            lambda: callbacks.request_callback(askers.look(self.world.portal_id, self.world.user_id), requested, key)
         )
         if found is not None:
             self._accepted(found.callback.id, self.plan.portal_retries)
@@ -89,7 +89,7 @@ class People(Stage):
         """The same press again, under the same key."""
         key, requested, id = rng.choice(self._kept)
         found = self._guarded(
-            lambda: callbacks.request_callback(self.world.portal_id, self.world.user_id, requested, key)
+            lambda: callbacks.request_callback(askers.look(self.world.portal_id, self.world.user_id), requested, key)
         )
         if found is not None and (found.callback.id != id or not found.replayed):
             raise Broken("not_idempotent", f"{key} made {found.callback.id} beside {id}")
