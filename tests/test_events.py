@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 from bx24app.extensions import reading, writing
 from bx24app.models import Attempt, Callback, ReceivedEvent, utcnow
 from bx24app.services import claiming, dialling, events
+from bx24app.services.evidence import HISTORY
 from bx24app.worker import Worker
 from tests.actors import Actor, json_of
 from tests.conftest import Eventually
@@ -27,7 +28,8 @@ def started(manager: Actor) -> dict[str, Any]:
 
 def stored(app: Flask) -> int:
     with app.app_context(), reading() as session:
-        return session.scalars(select(func.count()).select_from(ReceivedEvent)).one()
+        # The worker's reader of the history may have been faster with what it stores.
+        return session.scalars(select(func.count()).where(ReceivedEvent.event != HISTORY)).one()
 
 
 def fields(portal: FakePortal, application: FakeApp, event: str, data: dict[str, Any], **auth: str) -> dict[str, str]:

@@ -8,10 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
+import structlog
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bx24app.errors import Malformed
 
+log = structlog.get_logger(__name__)
 MAX_OPTIONS = 64
 MAX_EVENT_KEYS = 200
 # Undecodable bytes arrive as U+FFFD; PostgreSQL stores no NUL.
@@ -116,13 +118,25 @@ class CallEvent(BaseModel):
         return self.ACCOUNT_SEARCH_ID or self.PORTAL_NUMBER
 
 
+# Without these nobody could tell which call an event speaks of, or how it ended.
+_NEEDED = frozenset({"CALL_ID", "CALL_TYPE", "CALL_FAILED_CODE"})
+
+
 def read_call_event(fields: Mapping[str, str]) -> CallEvent:
-    """Read the data of a telephony event; PHP's empty strings mean absent. Raises ``Malformed``."""
+    """Read the data of a telephony event; PHP's empty strings mean absent.
+
+    No event is sent twice: what cannot be read of cost, duration, time or persons is left out. Raises ``Malformed``
+    for the call itself, its type and its code.
+    """
+    given = {key: value for key, value in fields.items() if value != ""}
     try:
-        return CallEvent.model_validate({key: value for key, value in fields.items() if value != ""})
+        return CallEvent.model_validate(given)
     except ValidationError as error:
-        names = sorted({str(e["loc"][0]) for e in error.errors() if e["loc"]})
-        raise Malformed(f"event data: {', '.join(names)}") from None
+        wrong = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
+    if wrong & _NEEDED:
+        raise Malformed(f"event data: {', '.join(sorted(wrong))}")
+    log.warning("event_fields_unreadable", fields=sorted(wrong))
+    return CallEvent.model_validate({key: value for key, value in given.items() if key not in wrong})
 
 
 def _unnest(items: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
