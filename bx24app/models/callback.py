@@ -20,7 +20,7 @@ from uuid6 import uuid7
 
 from bx24app.extensions import Base
 from bx24app.models.attempt import Attempt
-from bx24app.models.columns import At, Code, Digest, Key, Name, PortalKey, utcnow
+from bx24app.models.columns import At, Code, Digest, Key, Name, utcnow
 
 
 class State(StrEnum):
@@ -105,7 +105,8 @@ class Callback(Base):
             "portal_id",
             "to_number",
             unique=True,
-            sqlite_where=text("holds_number"),
+            # As SQLAlchemy asks for it there, or SQLite would not use the index.
+            sqlite_where=text("holds_number = 1"),
             postgresql_where=text("holds_number"),
         ),
         Index("ix_callback_state_due_at", "state", "due_at"),
@@ -140,7 +141,8 @@ class Callback(Base):
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid7)
-    portal_id: Mapped[PortalKey]
+    # Without an index of its own: others begin with it.
+    portal_id: Mapped[int] = mapped_column(ForeignKey("portal.id", ondelete="CASCADE"))
     state: Mapped[Code]
     # One callback at a time holds its number: those in hand, but for an unknown one whose time for evidence is over.
     holds_number: Mapped[bool] = mapped_column(default=False)

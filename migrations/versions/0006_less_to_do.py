@@ -37,6 +37,16 @@ def upgrade() -> None:
         op.execute(RATE.insert().values(digest=digest, tokens=0, size=1, refill=0, at=0, full_at=full_at))
     op.drop_table("spent_proof")
     with op.batch_alter_table("callback") as table:
+        if op.get_bind().dialect.name == "sqlite":
+            # Its planner does not see that "holds_number = 1" is what this index is for.
+            table.drop_index("uq_callback_in_hand", sqlite_where=sa.text("holds_number"))
+            table.create_index(
+                "uq_callback_in_hand",
+                ["portal_id", "to_number"],
+                unique=True,
+                sqlite_where=sa.text("holds_number = 1"),
+            )
+        table.drop_index(table.f("ix_callback_portal_id"))
         table.drop_index("ix_callback_portal_id_crm")
         table.create_index(
             "ix_callback_portal_id_crm",
@@ -70,6 +80,12 @@ def downgrade() -> None:
         table.create_index(table.f("ix_callback_form_id"), ["form_id"], unique=False)
         table.drop_index("ix_callback_portal_id_crm", sqlite_where=WITH_CARD, postgresql_where=WITH_CARD)
         table.create_index("ix_callback_portal_id_crm", ["portal_id", "crm_entity_type", "crm_entity_id"], unique=False)
+        table.create_index(table.f("ix_callback_portal_id"), ["portal_id"], unique=False)
+        if op.get_bind().dialect.name == "sqlite":
+            table.drop_index("uq_callback_in_hand", sqlite_where=sa.text("holds_number = 1"))
+            table.create_index(
+                "uq_callback_in_hand", ["portal_id", "to_number"], unique=True, sqlite_where=sa.text("holds_number")
+            )
     inputs = """'{"source": "' || source || '"' || COALESCE(', "user": "' || requested_by || '"', '') || '}'"""
     if op.get_bind().dialect.name == "postgresql":
         inputs = f"CAST({inputs} AS JSON)"
