@@ -222,12 +222,12 @@ def test_the_wait_is_what_the_last_requests_have_shown(app: Flask, manager: Acto
     with app.app_context(), reading() as session:
         stored = session.scalars(select(Form).where(Form.key == form["key"])).one()
     with app.app_context():
-        assert expected_minutes(stored.id, now) == 5
+        assert expected_minutes(stored, now) == 5
         waits(stored, [timedelta(seconds=2)] * 5)
-        assert expected_minutes(stored.id, now) == 2
+        assert expected_minutes(stored, now) == 2
         # Some are due and have not been dialled for a while: it would be dishonest to say otherwise.
         waits(stored, [timedelta(minutes=12)] * 5, dialled=False)
-        assert expected_minutes(stored.id, now) == 15
+        assert expected_minutes(stored, now) == 15
 
 
 def waits(form: Form, lengths: list[timedelta], *, dialled: bool = True) -> None:

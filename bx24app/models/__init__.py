@@ -5,6 +5,8 @@ from bx24app.models.attempt import Attempt, MovedBackwards, Outcome
 from bx24app.models.callback import (
     FINAL,
     IN_HAND,
+    IS_OPEN,
+    IS_WAITING,
     OPEN,
     RETRIABLE,
     TRANSITIONS,
@@ -14,6 +16,7 @@ from bx24app.models.callback import (
     IllegalTransition,
     Source,
     State,
+    first_id,
 )
 from bx24app.models.columns import utcnow
 from bx24app.models.credential import Credential, CredentialState
@@ -32,6 +35,8 @@ from bx24app.models.website_request import Ghost, Refusal, WebsiteRequest
 __all__ = [
     "FINAL",
     "IN_HAND",
+    "IS_OPEN",
+    "IS_WAITING",
     "OPEN",
     "RETRIABLE",
     "TRANSITIONS",
@@ -64,5 +69,6 @@ __all__ = [
     "Webhook",
     "WebhookDelivery",
     "WebsiteRequest",
+    "first_id",
     "utcnow",
 ]

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from bx24app.extensions import reading, writing
-from bx24app.models import WAITING, Callback, Pace, Portal, State, utcnow
+from bx24app.models import IS_WAITING, Callback, Pace, Portal, State, utcnow
 from bx24app.models.pace import LONGEST_WAIT
 from bx24app.services import pacing
 
@@ -25,8 +25,6 @@ LOOK_AGAIN = timedelta(seconds=0.2)
 # A call of which nothing was heard for longer does not count against its line any more.
 COUNTS_AS_OPEN = timedelta(hours=1)
 PASSED_OVER = 20
-# Written out, so that every plan can use the index over waiting callbacks.
-_IS_WAITING = text(f"callback.state IN ({', '.join(repr(state.value) for state in sorted(WAITING))})")
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
 
 def _due(now: datetime) -> Select[Callback]:
     """Due callbacks that no worker has."""
-    return select(Callback).where(_IS_WAITING, Callback.due_at <= now, _is_free(now))
+    return select(Callback).where(IS_WAITING, Callback.due_at <= now, _is_free(now))
 
 
 def _portals_due(now: datetime, most: int) -> Select[int]:
@@ -199,7 +197,7 @@ def sweep() -> int:
     """Give up attempts whose worker is gone, and waiting callbacks whose time is over; returns how many."""
     now = utcnow()
     forsaken = and_(Callback.state == State.DIALLING, ~_is_leased(Callback.leased_until, now))
-    late = and_(_IS_WAITING, Callback.expires_at < now, Callback.due_at <= now, _is_free(now))
+    late = and_(IS_WAITING, Callback.expires_at < now, Callback.due_at <= now, _is_free(now))
     with reading() as session:
         if session.scalar(select(Callback.id).where(or_(forsaken, late)).limit(1)) is None:
             return 0

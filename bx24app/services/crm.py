@@ -68,18 +68,19 @@ class Claim:
 def _due(now: datetime) -> Select[WebsiteRequest, Callback, Form]:
     """The request due longest, of an installed portal for which no other is being looked for."""
     other, others = aliased(WebsiteRequest), aliased(Callback)
-    under_way = (
-        select(other.id)
-        .join(others, others.id == other.callback_id)
-        .where(others.portal_id == Callback.portal_id, other.crm_due_at.is_not(None), other.crm_leased_until >= now)
-        .exists()
+    # Asked for as a whole: those under way are few, the callbacks of one portal may be many.
+    busy = (
+        select(others.portal_id)
+        .join(other, others.id == other.callback_id)
+        .where(other.crm_due_at.is_not(None), other.crm_leased_until >= now)
     )
     return (
         select(WebsiteRequest, Callback, Form)
         .join(Callback, Callback.id == WebsiteRequest.callback_id)
         .join(Form, Form.id == WebsiteRequest.form_id)
         .join(Portal, Portal.id == Callback.portal_id)
-        .where(WebsiteRequest.crm_due_at <= now, Portal.state == PortalState.INSTALLED, ~under_way)
+        .where(WebsiteRequest.crm_due_at <= now, Portal.state == PortalState.INSTALLED)
+        .where(Callback.portal_id.not_in(busy))
         .order_by(WebsiteRequest.crm_due_at)
         .limit(1)
     )

@@ -2,10 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from bx24app.extensions import reading
-from bx24app.models import WAITING, Attempt, Callback
+from bx24app.models import IS_WAITING, Attempt, Callback, Form, first_id
 
 # As many of the form's last requests tell.
 LAST = 20
@@ -18,24 +18,25 @@ USUAL = 5
 RECENT = timedelta(days=30)
 
 
-def expected_minutes(form_id: int, now: datetime) -> int:
+def expected_minutes(form: Form, now: datetime) -> int:
     """Within how many minutes a request of now will probably be called; a usual value while nothing is known."""
-    waits = sorted(_waits(form_id, now))
+    waits = sorted(_waits(form, now))
     if not waits:
         return USUAL
     usual = waits[min(int(PERCENTILE * len(waits)), len(waits) - 1)] + PICK_UP
     return next((step for step in STEPS if usual <= timedelta(minutes=step)), STEPS[-1])
 
 
-def _waits(form_id: int, now: datetime) -> list[timedelta]:
+def _waits(form: Form, now: datetime) -> list[timedelta]:
     """From the moment they were due to the first dial; of those that are due and not dialled yet, until now."""
     first = select(func.min(Attempt.started_at)).where(Attempt.callback_id == Callback.id).scalar_subquery()
-    asked = select(func.coalesce(Callback.scheduled_at, Callback.created_at), first).where(Callback.form_id == form_id)
-    dialled = asked.where(first.is_not(None), Callback.created_at > now - RECENT)
-    overdue = asked.where(first.is_(None), Callback.state.in_(WAITING), Callback.due_at < now)
+    asked = select(func.coalesce(Callback.scheduled_at, Callback.created_at), first).where(Callback.form_id == form.id)
+    recent = and_(Callback.id >= first_id(now - RECENT), Callback.created_at > now - RECENT)
+    # With the portal: its waiting callbacks are few, those of a form may be many.
+    overdue = asked.where(first.is_(None), Callback.portal_id == form.portal_id, IS_WAITING, Callback.due_at < now)
     with reading() as session:
         rows = [
-            *session.execute(dialled.order_by(Callback.created_at.desc()).limit(LAST)),
+            *session.execute(asked.where(first.is_not(None), recent).order_by(Callback.id.desc()).limit(LAST)),
             *session.execute(overdue.limit(LAST)),
         ]
     return [(started or now) - wanted for wanted, started in rows]

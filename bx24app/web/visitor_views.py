@@ -65,7 +65,7 @@ def hosted(case: Case) -> Hosted:
     is_open = case.hours.is_open(case.now)
     return Hosted(
         is_open=is_open,
-        waiting=_waiting(waiting.expected_minutes(case.form.id, case.now)) if is_open else _closed(),
+        waiting=_waiting(waiting.expected_minutes(case.form, case.now)) if is_open else _closed(),
         example=_example(case.country),
         days=days(defence.slots(case, case.now + SOONEST, OFFERED), zone),
         zone=zone_of(zone),

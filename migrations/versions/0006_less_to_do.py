@@ -1,7 +1,7 @@
 """Less to do with each request.
 
 Revisions tell whether a portal or form is what it was; the callback itself tells that it was requested; proofs are
-spent like tokens; indexes hold only rows that have what they are for.
+spent like tokens; indexes hold only rows that have what they are for, and lists have one in their order.
 """
 
 from collections.abc import Sequence
@@ -57,8 +57,11 @@ def upgrade() -> None:
         )
         table.drop_index(table.f("ix_callback_form_id"))
         table.create_index(
-            table.f("ix_callback_form_id"), ["form_id"], unique=False, sqlite_where=OF_FORM, postgresql_where=OF_FORM
+            "ix_callback_form_id_id", ["form_id", "id"], unique=False, sqlite_where=OF_FORM, postgresql_where=OF_FORM
         )
+        table.drop_index("ix_callback_portal_id_created_at")
+        table.create_index("ix_callback_portal_id_id", ["portal_id", "id"], unique=False)
+        table.create_index("ix_callback_portal_id_to_number", ["portal_id", "to_number"], unique=False)
 
 
 def downgrade() -> None:
@@ -76,7 +79,10 @@ def downgrade() -> None:
         op.execute(SPENT.insert().values(digest=digest, expires_at=datetime.fromtimestamp(full_at - REMEMBERED, UTC)))
     op.execute(RATE.delete().where(RATE.c.refill == 0))
     with op.batch_alter_table("callback") as table:
-        table.drop_index(table.f("ix_callback_form_id"), sqlite_where=OF_FORM, postgresql_where=OF_FORM)
+        table.drop_index("ix_callback_portal_id_to_number")
+        table.drop_index("ix_callback_portal_id_id")
+        table.create_index("ix_callback_portal_id_created_at", ["portal_id", "created_at"], unique=False)
+        table.drop_index("ix_callback_form_id_id", sqlite_where=OF_FORM, postgresql_where=OF_FORM)
         table.create_index(table.f("ix_callback_form_id"), ["form_id"], unique=False)
         table.drop_index("ix_callback_portal_id_crm", sqlite_where=WITH_CARD, postgresql_where=WITH_CARD)
         table.create_index("ix_callback_portal_id_crm", ["portal_id", "crm_entity_type", "crm_entity_id"], unique=False)
