@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import BindParameter, ColumnElement, Integer, String, bindparam, exists, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Integer, String, bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, PublicNumberRefused, RateLimited, RuleRefused
@@ -89,7 +89,7 @@ def take(session: Session, case: Case, buckets: list[Bucket]) -> Admitted:
     The caller rolls back then: nothing was taken.
     """
     found = _look_around(session, case)
-    if found.repeated:
+    if found.repeated or found.ghosted:
         return Admitted.REPEATED
     if found.listed:
         raise listed_refusal(case)
@@ -113,8 +113,9 @@ class Around(Generic[T]):
 
     listed: T
     in_hand: T
-    # It came before under the same key.
+    # It came before under the same key, and led to a callback, or to a ghost.
     repeated: T
+    ghosted: T
     # A webhook is told of it.
     is_told: T
 
@@ -138,7 +139,6 @@ def around() -> Around[ColumnElement[bool]]:
     """What to ask for; a key that is not there equals none."""
     portal_id: BindParameter[int] = bindparam("around_portal_id", type_=Integer)
     key: BindParameter[str | None] = bindparam("around_key", type_=String)
-    callback = exists().where(Callback.portal_id == portal_id, Callback.idempotency_key == key)
     return Around(
         listed=exists().where(
             DoNotCall.portal_id == portal_id, DoNotCall.number_digest == bindparam("around_digest", type_=String)
@@ -148,7 +148,8 @@ def around() -> Around[ColumnElement[bool]]:
             Callback.to_number == bindparam("around_number", type_=String),
             Callback.holds_number,
         ),
-        repeated=or_(callback, exists().where(Ghost.idempotency_key == key)),
+        repeated=exists().where(Callback.portal_id == portal_id, Callback.idempotency_key == key),
+        ghosted=exists().where(Ghost.idempotency_key == key),
         is_told=exists().where(Webhook.form_id == bindparam("around_form_id", type_=Integer), Webhook.is_on),
     )
 

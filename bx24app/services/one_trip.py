@@ -61,15 +61,19 @@ def keep(wanted: Case, buckets: list[Bucket], callback: Callback, besides: Websi
 
 def _values(row: Base) -> dict[str, Any]:
     """What was set, and the defaults of what was not; the rest is left to the database."""
-    table, held = cast("Table", row.__table__), row.__dict__
-    values = {}
-    for column in table.columns:
-        if column.key in held:
-            values[_name(column)] = held[column.key]
-        elif column.default is not None:
-            default: Any = column.default
-            values[_name(column)] = default.arg(None) if default.is_callable else default.arg
+    held, values = row.__dict__, {}
+    for key, name, default in _columns(type(row)):
+        if key in held:
+            values[name] = held[key]
+        elif default is not None:
+            values[name] = default.arg(None) if default.is_callable else default.arg
     return values
+
+
+@cache
+def _columns(model: type[Base]) -> list[tuple[str, str, Any]]:
+    """Each column's key, its name as a parameter, and its default."""
+    return [(column.key, _name(column), column.default) for column in cast("Table", model.__table__).columns]
 
 
 def _name(column: Column[Any]) -> str:
@@ -120,8 +124,9 @@ def _inserting_besides(names: tuple[str, ...]) -> Insert:
 
 
 def _inserting_callback(statement: Any, names: tuple[str, ...], condition: ColumnElement[bool]) -> Insert:
-    """Nothing is inserted when the request may not be kept, or its number or key is taken at this very moment."""
-    holds = and_(condition, *(not_(fact) for fact in vars(admission.around()).values()))
+    """Nothing is inserted when the request may not be kept, or its key, or the number at this very moment, is taken."""
+    around = admission.around()
+    holds = and_(condition, *map(not_, (around.listed, around.in_hand, around.ghosted, around.is_told)))
     given = _given(Callback, names)
     kept: Insert = statement.from_select(list(given), select(*given.values()).where(holds)).on_conflict_do_nothing()
     return kept

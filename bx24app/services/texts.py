@@ -86,6 +86,8 @@ def fill(template: str, **values: str | None) -> str:
 def one_line(text: str) -> str:
     """One line without control, formatting and unassigned characters, which could turn what people read around."""
     line = " ".join(text.split())
+    if line.isprintable():  # Nearly all are, and looking at each character takes longer.
+        return line
     return " ".join("".join(char for char in line if unicodedata.category(char)[0] != "C").split())
 
 
