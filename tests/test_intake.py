@@ -1,5 +1,7 @@
 """Requests from websites: taken once, answered honestly, and silent to strangers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +11,10 @@ from flask import Flask
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import IntegrityError
 
+from bx24app import prepared
 from bx24app.extensions import db, reading, writing
 from bx24app.models import Callback, Ghost, Portal, Refusal, State, WebsiteRequest, utcnow
+from bx24app.prepared import Prepared
 from bx24app.services import intake, one_trip, refusals
 from bx24app.worker import Worker
 from tests.actors import CUSTOMER, Actor, json_of
@@ -381,3 +385,29 @@ def test_nothing_is_lost_where_references_are_not_watched(app: Flask, visitor: V
     for _ in range(2):
         assert visitor.asks().status_code == 202
     assert [len(rows(app, model)) for model in (Callback, WebsiteRequest, Ghost)] == [1, 1, 1]
+
+
+def test_the_driver_need_not_read_the_one_statement_again(
+    app: Flask, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, Any]] = []
+
+    def noted(statement: Prepared, values: Any) -> Any:
+        compiled = statement.on(db.engine.dialect)
+        seen.append((compiled.sql, compiled.parameters(values)))
+        return real[0](statement, values)
+
+    real: list[Any] = []
+
+    @contextmanager
+    def writing_plainly() -> Iterator[Any]:
+        with prepared.writing_plainly() as run:
+            real[:] = [run]
+            yield noted
+
+    monkeypatch.setattr(one_trip, "writing_plainly", writing_plainly)
+    assert visitor.asks(name="Anna", idempotency_key="one").status_code == 202
+    assert seen
+    for sql, parameters in seen:
+        assert len(sql) <= 4096
+        assert len(parameters) <= 50
