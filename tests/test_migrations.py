@@ -1,5 +1,6 @@
 """Migrations go up, down and up again, and agree with the models."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -110,6 +111,18 @@ def test_no_migration_loses_a_row(empty_database: str) -> None:
         database.migrate(environ, "downgrade", revision)
         lost = {name for name, number in counts(engine).items() if number < before.get(name, 0)} - {"rate"}
         assert lost == set(), f"downgrade to {revision}"
+
+
+def test_the_decision_that_a_callback_tells_itself_comes_back_with_a_downgrade(empty_database: str) -> None:
+    environ = plain_environ() | {"BX24APP_DATABASE_URL": empty_database}
+    engine = create_engine(empty_database, poolclass=NullPool)
+    database.migrate(environ, "upgrade")
+    fill(engine)
+    asked = text("SELECT CAST(inputs AS VARCHAR) FROM decision WHERE rule = 'requested' ORDER BY id")
+    for command_, revision, told in (("downgrade", "0005", [{"source": "x", "user": "1"}]), ("upgrade", "0006", [])):
+        database.migrate(environ, command_, revision)
+        with engine.connect() as connection:
+            assert [json.loads(inputs) for inputs in connection.scalars(asked)] == told
 
 
 def test_ready_only_with_all_migrations(app: Flask, client: FlaskClient) -> None:
