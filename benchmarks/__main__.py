@@ -18,8 +18,8 @@ from sqlalchemy import create_engine, text
 
 from benchmarks import load, report, servers, world
 from benchmarks.report import Row
-from tests import database
 from tests.conftest import plain_environ
+from tests.support import database
 
 DATABASES = ("sqlite", "postgresql")
 # A first, unmeasured pair opens connections and fills caches.

@@ -17,7 +17,8 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from bx24app.extensions import SQLITE_PRAGMAS, use_sqlite_well
+from bx24app.database import configure_sqlite
+from bx24app.database.engine import SQLITE_PRAGMAS
 
 URL = make_url(os.environ["BENCH_DATABASE_URL"])
 IS_SQLITE = URL.drivername == "sqlite"
@@ -77,7 +78,7 @@ db.init_app(app)
 store = {"raw": _store_raw, "orm": _store_orm}[os.environ.get("BENCH_BARE", "raw")]
 with app.app_context():
     if IS_SQLITE:
-        use_sqlite_well(db.engine)
+        configure_sqlite(db.engine)
 
 
 @app.post("/bare")

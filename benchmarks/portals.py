@@ -16,11 +16,11 @@ from flask import Flask
 from sqlalchemy import insert, select, update
 
 from bx24app import create_app
-from bx24app.extensions import db, reading, writing
+from bx24app.database import db, reading, writing
 from bx24app.models import Callback, Portal, State, utcnow
-from tests import database
-from tests.actors import Actor
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+from tests.support import database
+from tests.support.actors import Actor
 
 SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
 ROOT = Path(__file__).parent.parent

@@ -3,10 +3,10 @@
 import sys
 
 from app import app
-from bx24app.models.pace import USUAL, Limit
-from bx24app.services import pacing
-from bx24app.worker import Worker
+from bx24app.models.throttle import STANDARD_LIMIT, RequestLimit
+from bx24app.services.portals import throttle
+from bx24app.worker.worker import Worker
 
 dials, speed = int(sys.argv[1]), float(sys.argv[2])
-pacing.USUAL = Limit(USUAL.size, USUAL.rate * speed)  # type: ignore[attr-defined]  # Its own name for it.
+throttle.USUAL = RequestLimit(STANDARD_LIMIT.size, STANDARD_LIMIT.rate * speed)  # type: ignore[attr-defined]  # Its own name for it.
 Worker(app, dials).run_until_told()

@@ -10,10 +10,11 @@ from flask import Flask
 
 from benchmarks.load import written
 from bx24app import create_app
-from bx24app.extensions import writing
+from bx24app.database import writing
 from bx24app.models import Form, Portal, User, utcnow
-from bx24app.services import digests, proofs, tickets
-from bx24app.services.tickets import Ticket
+from bx24app.services.security import digests, tickets
+from bx24app.services.security.tickets import Ticket
+from bx24app.services.websites import challenge
 
 # The default limits of one form are 60 an hour: many requests a second come from many forms.
 FORMS = 64
@@ -49,7 +50,7 @@ def build(environ: dict[str, str]) -> World:
             session.add(User(portal_id=portal.id, user_id=1, name="Anna Schmidt", is_administrator=True))
             forms = [_form(portal.id, number) for number in range(FORMS)]
             session.add_all(forms)
-        ticket, _ = tickets.issue(Ticket(portal.id, 1, is_administrator=True))
+        ticket, _ = tickets.issue_ticket(Ticket(portal.id, 1, is_administrator=True))
     return World(app, ticket, [form.key for form in forms])
 
 
@@ -139,12 +140,12 @@ def _visitors_request(world: World, number: int) -> bytes:
 
 def _proof(form_key: str) -> str:
     """A genuine proof. Finding it is the browser's work, checking it costs the same: so this one is found quickly."""
-    challenge = altcha.Challenge.from_dict(proofs.challenge(form_key))
-    solution = altcha.solve_challenge(challenge)
+    posed = altcha.Challenge.from_dict(challenge.new_challenge(form_key))
+    solution = altcha.solve_challenge(posed)
     assert solution is not None
-    return str(altcha.Payload(challenge, solution).to_base64())
+    return str(altcha.Payload(posed, solution).to_base64())
 
 
 def make_proofs_quick() -> None:
     """Let challenges of this process be solved at once."""
-    proofs.COST, proofs.COUNTER = 1, (1, 3)
+    challenge.PROOF_COST, challenge.PROOF_COUNTER = 1, (1, 3)

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from bx24app import cli, crypto, extensions, log, settings, web, worker
-from bx24app.services import connections, crm, deliveries
+from bx24app import cli, crypto, database, log, settings, web
+from bx24app.bitrix24 import connections
+from bx24app.services.crm import lookup as crm_lookup
+from bx24app.services.webhooks import delivery
+from bx24app.worker import worker
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -18,10 +21,10 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     values = settings.init_app(app, os.environ if environ is None else environ)
     log.init_app(values)
     crypto.init_app(app, values)
-    extensions.init_app(app, values)
+    database.init_app(app, values)
     connections.init_app(app, values)
-    deliveries.init_app(app)
-    crm.init_app(app)
+    delivery.init_app(app)
+    crm_lookup.init_app(app)
     web.init_app(app, values)
     cli.init_app(app)
     worker.init_app(app)

@@ -8,9 +8,10 @@ from flask import Flask
 from flask.cli import AppGroup, with_appcontext
 from flask_babel import force_locale
 
-from bx24app.migrations import alembic_config, upgrade_database
-from bx24app.services import doctor, rotation
-from bx24app.web import findings
+from bx24app.database.migrations import alembic_config, upgrade_database
+from bx24app.messages.diagnostics import as_document, describe
+from bx24app.services import diagnostics
+from bx24app.services.security import key_rotation
 
 database = AppGroup("db", help="Migrations of the database.")
 
@@ -58,14 +59,14 @@ def examine(member_id: str | None, *, as_json: bool) -> None:
     Ends with status 1 when something is wrong.
     """
     if member_id is None:
-        found = doctor.examine_installation()
+        found = diagnostics.examine_installation()
     else:
-        portal_id = doctor.find_portal(member_id)
+        portal_id = diagnostics.find_portal(member_id)
         if portal_id is None:
             raise click.ClickException(f"No portal with the member_id {member_id} has ever installed the app.")
-        found = doctor.examine_portal(portal_id)
+        found = diagnostics.examine_portal(portal_id)
     with force_locale("en"):
-        document = findings.as_document(told := findings.tell(found))
+        document = as_document(told := describe(found))
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
@@ -80,7 +81,7 @@ def examine(member_id: str | None, *, as_json: bool) -> None:
 @with_appcontext
 def rotate_keys() -> None:
     """Seal everything anew under the first of BX24APP_ENCRYPTION_KEYS; may run while the app works."""
-    sealed = rotation.rotate()
+    sealed = key_rotation.rotate_keys()
     click.echo(f"{sealed} values sealed anew. The older keys are no longer needed once every process has the new ones.")
 
 

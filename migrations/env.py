@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection
 
 import bx24app.models
-from bx24app.extensions import Base, db
+from bx24app.database import Base, db
 from bx24app.models.columns import UTCDateTime
 
 # Importing the models is what fills the metadata.

@@ -18,26 +18,26 @@ from sqlalchemy.pool import QueuePool
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from bx24app import create_app
-from bx24app.extensions import db
-from bx24app.worker import Worker
-from tests import browser, database, leaks
-from tests.actors import Actor
+from bx24app.database import db
+from bx24app.worker.worker import Worker
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
-from tests.fuzzing import SEED
+from tests.support import browser, database, leaks
+from tests.support.actors import Actor
+from tests.support.fuzzing import SEED
 
 # Hooks: a test that leaks a secret fails.
-from tests.leaks import (
+from tests.support.leaks import (
     pytest_runtest_makereport,
     pytest_runtest_setup,
     pytest_sessionfinish,
     pytest_testnodedown,
 )
-from tests.remembered import MADE, remember
+from tests.support.remembered import MADE, remember
 
 __all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish", "pytest_testnodedown"]
 
 # Fixtures of website forms stand with their people.
-pytest_plugins = ["tests.websites"]
+pytest_plugins = ["tests.support.websites"]
 SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
 LIFE_CYCLE = ("ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL", "ONAPPPAYMENT")
 LOOPBACK = ("127.", "::1", "localhost")

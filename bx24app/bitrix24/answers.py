@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import requests
 
 from bx24app.bitrix24.errors import Moved, NoUsableAnswer, error_for
-from bx24app.bitrix24.transport import failure_of
+from bx24app.outgoing.adapter import failure_of
 
 Json = Any
 MAX_ANSWER_BYTES = 8 * 1024 * 1024

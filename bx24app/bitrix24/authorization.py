@@ -17,7 +17,7 @@ from bx24app.bitrix24.answers import Json, as_object, read_answer
 from bx24app.bitrix24.client import READ_TIMEOUT, USER_AGENT
 from bx24app.bitrix24.compliance import bitrix24_compliance_fix
 from bx24app.bitrix24.errors import ApplicationRemoved, NoUsableAnswer, Refused
-from bx24app.bitrix24.transport import failure_of
+from bx24app.outgoing.adapter import failure_of
 
 # The codes with which the server says that it saw nothing in a posted body.
 BODY_NOT_READ = frozenset({"invalid_request", "no_auth_found"})
@@ -62,7 +62,7 @@ class AppInfo(BaseModel):
 
 
 @dataclass(frozen=True)
-class Probe:
+class KeyProbe:
     """What the server said to a renewal that cannot succeed."""
 
     refuses_keys: bool
@@ -140,7 +140,7 @@ class AuthorizationServer:
         except ValidationError:
             raise NoUsableAnswer("unreadable") from None
 
-    def probe(self) -> Probe:
+    def probe(self) -> KeyProbe:
         """Try our own keys with a refresh token that does not exist; raises ``Bitrix24Error`` without an answer."""
         fields = {"grant_type": "refresh_token", "refresh_token": "none", "client_id": self._client_id}
         response = self._send("POST", "/oauth/token/", fields | {"client_secret": self._client_secret})
@@ -148,7 +148,7 @@ class AuthorizationServer:
         try:
             read_answer(response)
         except Refused as error:
-            return Probe(isinstance(error, ApplicationRemoved), answered_at)
+            return KeyProbe(isinstance(error, ApplicationRemoved), answered_at)
         raise NoUsableAnswer("unreadable")
 
     def _post(self, path: str, **fields: str) -> Mapping[str, Json]:

@@ -12,7 +12,8 @@ from requests_oauthlib import OAuth2Session
 from bx24app.bitrix24.answers import Json, as_object, read_answer
 from bx24app.bitrix24.compliance import bitrix24_compliance_fix
 from bx24app.bitrix24.errors import NoUsableAnswer, Refused, error_for
-from bx24app.bitrix24.transport import AddressPolicy, PortalAdapter, failure_of
+from bx24app.outgoing.adapter import PortalAdapter, failure_of
+from bx24app.outgoing.address_policy import AddressPolicy
 
 USER_AGENT = "CallbackDesk/0.1"
 READ_TIMEOUT = (5.0, 15.0)
@@ -38,7 +39,7 @@ class BatchAnswer:
         return self.results[name]
 
 
-class Portals:
+class PortalClients:
     """Makes clients for portals; holds the process's one pool of kept-alive connections."""
 
     def __init__(self, policy: AddressPolicy, dial_timeout: tuple[float, float] = DIAL_TIMEOUT) -> None:

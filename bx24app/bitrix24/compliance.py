@@ -29,7 +29,7 @@ def _complete_token_answer(response: Response) -> Response:
     """
     answer = read_answer(response)
     if not answer.get("access_token") or not str(answer.get("expires_in")).isdecimal():
-        raise NoUsableAnswer("unreadable")  # The library would stumble over it.
+        raise NoUsableAnswer("unreadable")  # The library would note_failure over it.
     answer["token_type"] = "Bearer"  # noqa: S105  The kind of a token, not a token.
     answer["scope"] = str(answer.get("scope") or "").replace(",", " ")
     response._content = json.dumps(answer).encode()

@@ -9,9 +9,9 @@ from bx24app.bitrix24.errors import Bitrix24Error, MethodUnknown, NoUsableAnswer
 
 ENTITY_TYPES = ("LEAD", "DEAL", "CONTACT", "COMPANY")
 # Whose number it is: a person we know, else a company, else an enquiry.
-BY_PREFERENCE = ("CONTACT", "COMPANY", "LEAD")
+PREFERRED_TYPES = ("CONTACT", "COMPANY", "LEAD")
 # What we make: enquiries, or where a portal has none, a person with a deal.
-MADE = ("LEAD", "CONTACT", "DEAL")
+CREATED_TYPES = ("LEAD", "CONTACT", "DEAL")
 SIMPLE_MODE = 2
 # Marks what is ours (docs: ORIGINATOR_ID, ORIGIN_ID), so that it is recognised after an answer was lost.
 ORIGINATOR = "callback-desk"
@@ -19,11 +19,11 @@ MAX_NAME, MAX_TITLE = 50, 255
 # Comments are read as BB code, on older portals as HTML.
 _NO_MARKUP = str.maketrans("[]<>", "()()")
 MARKS = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
-Commands = dict[str, tuple[str, Mapping[str, str | int]]]
+BatchCommands = dict[str, tuple[str, Mapping[str, str | int]]]
 
 
 @dataclass(frozen=True)
-class Phone:
+class CrmPhone:
     """A number as the CRM holds it; ``kind`` is ``WORK``, ``MOBILE``, ``HOME`` and the like."""
 
     value: str = field(repr=False)
@@ -31,28 +31,28 @@ class Phone:
 
 
 @dataclass(frozen=True)
-class Entity:
+class CrmEntity:
     """A CRM entity with the name to show and the numbers to offer."""
 
     type: str
     id: int
     title: str
-    phones: tuple[Phone, ...]
+    phones: tuple[CrmPhone, ...]
 
 
-def commands_for(entity_type: str, entity_id: int) -> Commands:
+def commands_for(entity_type: str, entity_id: int) -> BatchCommands:
     """The parts of a batch that read an entity; a deal has no number of its own, but a contact and a company."""
-    commands: Commands = {"entity": (f"crm.{entity_type.lower()}.get", {"ID": entity_id})}
+    commands: BatchCommands = {"entity": (f"crm.{entity_type.lower()}.get", {"ID": entity_id})}
     if entity_type == "DEAL":
         commands["contact"] = ("crm.contact.get", {"ID": "$result[entity][CONTACT_ID]"})
         commands["company"] = ("crm.company.get", {"ID": "$result[entity][COMPANY_ID]"})
     return commands
 
 
-def _phones(fields: Json) -> list[Phone]:
+def _phones(fields: Json) -> list[CrmPhone]:
     rows = fields.get("PHONE") if isinstance(fields, dict) else None
     return [
-        Phone(str(row["VALUE"]), str(row.get("VALUE_TYPE") or ""))
+        CrmPhone(str(row["VALUE"]), str(row.get("VALUE_TYPE") or ""))
         for row in (rows if isinstance(rows, list) else [])
         if isinstance(row, dict) and row.get("VALUE")
     ]
@@ -63,7 +63,7 @@ def _title(fields: Mapping[str, Json]) -> str:
     return ", ".join(part for part in (person, str(fields.get("TITLE") or "")) if part)
 
 
-def read_entity(entity_type: str, entity_id: int, answer: BatchAnswer) -> Entity:
+def read_entity(entity_type: str, entity_id: int, answer: BatchAnswer) -> CrmEntity:
     """Read the entity from the batch that held its commands; raises the error of its own part."""
     fields = answer.result("entity")
     fields = fields if isinstance(fields, dict) else {}
@@ -72,11 +72,11 @@ def read_entity(entity_type: str, entity_id: int, answer: BatchAnswer) -> Entity
         if name not in answer.errors:
             phones += _phones(answer.results.get(name))
     unique = {phone.value: phone for phone in phones}
-    return Entity(entity_type, entity_id, _title(fields), tuple(unique.values()))
+    return CrmEntity(entity_type, entity_id, _title(fields), tuple(unique.values()))
 
 
 @dataclass(frozen=True)
-class Known:
+class CrmMatches:
     """What a CRM has for a number: the newest card of each type, and those that we made for this request.
 
     ``denied`` is why a type could not be looked through, None: all were.
@@ -90,25 +90,27 @@ class Known:
     @property
     def customer(self) -> tuple[str, int] | None:
         """The card to show the callback in."""
-        return next(((kind, self.found[kind]) for kind in BY_PREFERENCE if kind in self.found), None)
+        return next(((kind, self.found[kind]) for kind in PREFERRED_TYPES if kind in self.found), None)
 
 
-def look(client: PortalClient, number: str, origin: str) -> Known:
+def look_up(client: PortalClient, number: str, origin: str) -> CrmMatches:
     """Look a number (E.164) and our own mark up; per type, for 20 hits of one would hide the later ones.
 
     Docs: crm/duplicates/crm-duplicate-find-by-comm.md, crm.settings.mode.get, the list methods. Raises
     ``Bitrix24Error`` when nothing could be asked.
     """
     values = {"type": "PHONE", "values[0]": number, "values[1]": number.removeprefix("+")}
-    commands: Commands = {kind: ("crm.duplicate.findbycomm", {"entity_type": kind, **values}) for kind in BY_PREFERENCE}
+    commands: BatchCommands = {
+        kind: ("crm.duplicate.findbycomm", {"entity_type": kind, **values}) for kind in PREFERRED_TYPES
+    }
     ours = {"filter[=ORIGINATOR_ID]": ORIGINATOR, "filter[=ORIGIN_ID]": origin, "select[0]": "ID"}
-    commands |= {f"our_{kind}": (f"crm.{kind.lower()}.list", ours) for kind in MADE}
+    commands |= {f"our_{kind}": (f"crm.{kind.lower()}.list", ours) for kind in CREATED_TYPES}
     commands["mode"] = ("crm.settings.mode.get", {})
     answer = client.batch(commands)
     denied = next((error for error in answer.errors.values() if not isinstance(error, MethodUnknown)), None)
-    return Known(
-        found=_newest({kind: _found(answer, kind) for kind in BY_PREFERENCE}),
-        made=_newest({kind: _ours(answer, kind) for kind in MADE}),
+    return CrmMatches(
+        found=_newest({kind: _found(answer, kind) for kind in PREFERRED_TYPES}),
+        made=_newest({kind: _ours(answer, kind) for kind in CREATED_TYPES}),
         is_simple=str(answer.results.get("mode")) == str(SIMPLE_MODE),
         denied=denied,
     )
@@ -134,7 +136,7 @@ def _ids(values: Json) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Card:
+class NewCard:
     """What is written on a new card; ``origin`` names the request that it is made for."""
 
     origin: str
@@ -146,7 +148,7 @@ class Card:
     marks: Mapping[str, str] = field(default_factory=dict)
 
 
-def make(client: PortalClient, kind: str, card: Card, contact_id: int | None = None) -> int:
+def add_card(client: PortalClient, kind: str, card: NewCard, contact_id: int | None = None) -> int:
     """Make a lead, a contact or a deal and return its id; asked twice it makes two.
 
     Docs: crm.lead.add, crm.contact.add, crm.deal.add. Raises ``Bitrix24Error``.

@@ -18,7 +18,7 @@ HISTORY_PAGE = 50
 
 
 @dataclass(frozen=True)
-class Accepted:
+class StartedCall:
     """The portal took the callback; ``call_id`` is None when another telephony app was given it.
 
     ``operating_reset_at``: when the platform forgets how long the method has worked, if it said so.
@@ -48,20 +48,20 @@ def callback_parameters(line_id: str, number: str, text: str, voice_id: str | No
     return parameters | ({"VOICE": voice_id} if voice_id else {})
 
 
-def start_callback(client: PortalClient, parameters: dict[str, str]) -> Accepted:
+def start_callback(client: PortalClient, parameters: dict[str, str]) -> StartedCall:
     """Ring the line, then the number; calling it twice rings twice. Raises ``Bitrix24Error``."""
-    accepted = read_accepted(client.invoke("voximplant.callback.start", parameters))
+    accepted = read_started_call(client.invoke("voximplant.callback.start", parameters))
     return replace(accepted, operating_reset_at=client.operating_reset_at)
 
 
-def read_accepted(result: Json) -> Accepted:
+def read_started_call(result: Json) -> StartedCall:
     """Read the result of ``voximplant.callback.start``; raises ``NoUsableAnswer`` for anything but an acceptance."""
     if not isinstance(result, dict) or result.get("RESULT") is not True or "CALL_ID" not in result:
         raise NoUsableAnswer("unreadable")
     call_id = result["CALL_ID"]
     if call_id is not None and not (isinstance(call_id, str) and call_id):
         raise NoUsableAnswer("unreadable")
-    return Accepted(call_id)
+    return StartedCall(call_id)
 
 
 def _blank_is_none(value: object) -> object:

@@ -23,14 +23,14 @@ from bx24app.models.credential import Credential, CredentialState
 from bx24app.models.digest_key import DigestKey
 from bx24app.models.do_not_call import DoNotCall
 from bx24app.models.form import Form, UnknownPolicy
-from bx24app.models.limits import BudgetDay, Rate
-from bx24app.models.pace import Pace
 from bx24app.models.portal import Portal, PortalState
+from bx24app.models.rate_limit import BudgetDay, TokenBucket
 from bx24app.models.received_event import ReceivedEvent
 from bx24app.models.rest_call import RestCall
+from bx24app.models.throttle import Throttle
 from bx24app.models.user import User
 from bx24app.models.webhook import Webhook, WebhookDelivery
-from bx24app.models.website_request import Ghost, Refusal, WebsiteRequest
+from bx24app.models.website_request import DecoyRequest, Rejection, WebsiteRequest
 
 __all__ = [
     "FINAL",
@@ -48,22 +48,22 @@ __all__ = [
     "Credential",
     "CredentialState",
     "Decision",
+    "DecoyRequest",
     "DigestKey",
     "DoNotCall",
     "Form",
-    "Ghost",
     "IllegalTransition",
     "MovedBackwards",
     "Outcome",
-    "Pace",
     "Portal",
     "PortalState",
-    "Rate",
     "ReceivedEvent",
-    "Refusal",
+    "Rejection",
     "RestCall",
     "Source",
     "State",
+    "Throttle",
+    "TokenBucket",
     "UnknownPolicy",
     "User",
     "Webhook",

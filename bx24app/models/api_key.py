@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from bx24app.extensions import Base
+from bx24app.database import Base
 from bx24app.models.columns import At, Digest, Key, Name, PortalKey, utcnow
 
 

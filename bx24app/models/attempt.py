@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ForeignKey, Index, Numeric, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from bx24app.extensions import Base
+from bx24app.database import Base
 from bx24app.models.columns import At, Code, Digest, Key, Name, PortalKey
 
 
@@ -34,8 +34,6 @@ _ORDER = {
     Outcome.ANSWERED: 3,
 }
 _END = 4
-
-
 # Attempts that words without a known call may speak of.
 _NAMELESS_SQL = text("outcome IN ('dialling', 'unknown')")
 
@@ -107,7 +105,7 @@ class Attempt(Base):
         self._go(Outcome.NOT_EXECUTED)
         self.failed_code, self.ended_at = code, at
 
-    def lose_sight(self) -> None:
+    def mark_unknown(self) -> None:
         """Its fate is not known."""
         self._go(Outcome.UNKNOWN)
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid6 import uuid7
 
-from bx24app.extensions import Base
+from bx24app.database import Base
 from bx24app.models.attempt import Attempt
 from bx24app.models.columns import At, Code, Digest, Key, Name, utcnow
 
@@ -279,9 +279,9 @@ class Callback(Base):
         self.due_at = due_at
         self._go(State.SCHEDULED if due_at > at else State.QUEUED, at, f"retry_{reason}")
 
-    def lose_sight(self, attempt: Attempt, at: datetime, reason: str) -> None:
+    def mark_unknown(self, attempt: Attempt, at: datetime, reason: str) -> None:
         """Nobody knows whether the attempt was executed; no other starts by itself."""
-        attempt.lose_sight()
+        attempt.mark_unknown()
         self._go(State.UNKNOWN, at, reason)
 
     def answer(self, attempt: Attempt, user_id: int | None, at: datetime) -> None:

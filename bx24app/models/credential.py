@@ -7,7 +7,7 @@ from sqlalchemy import Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.crypto import Keyring
-from bx24app.extensions import Base
+from bx24app.database import Base
 from bx24app.models.columns import At, Code, Key, PortalKey, utcnow
 
 # The token may die on its way to the portal: renew a little before the known expiry.

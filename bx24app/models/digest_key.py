@@ -3,10 +3,10 @@
 from sqlalchemy import Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from bx24app.extensions import Base
+from bx24app.database import Base
 from bx24app.models.columns import Key
 
-PLACE = "digest_key.sealed.-"
+DIGEST_KEY_PLACE = "digest_key.sealed.-"
 
 
 class DigestKey(Base):

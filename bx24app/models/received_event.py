@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from bx24app.extensions import Base
+from bx24app.database import Base
 from bx24app.models.columns import At, Code, Digest, Key, Name, PortalKey, utcnow
 
 

@@ -3,7 +3,7 @@
 from sqlalchemy import UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from bx24app.extensions import Base
+from bx24app.database import Base
 from bx24app.models.columns import At, Code, Key, Name, PortalKey, utcnow
 
 

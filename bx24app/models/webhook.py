@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
 
 from bx24app.crypto import Keyring
-from bx24app.extensions import Base
+from bx24app.database import Base
 from bx24app.models.columns import At, Code, Key, PortalKey, utcnow
 
 MAX_URL = 2000
@@ -72,14 +72,14 @@ class Webhook(Base):
         """Switch it on or off; on, it starts afresh."""
         self.is_on, self.off_reason = is_on, reason
         if is_on:
-            self.recover()
+            self.note_success()
 
-    def recover(self) -> None:
+    def note_success(self) -> None:
         """A delivery was taken, or a person wants it tried now."""
         self.failing_since = self.waits_until = None
         self.failures = 0
 
-    def stumble(self, at: datetime, waits_until: datetime) -> None:
+    def note_failure(self, at: datetime, waits_until: datetime) -> None:
         """A delivery failed: none is tried for a while."""
         self.failing_since = self.failing_since or at
         self.failures += 1

@@ -8,7 +8,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
 
-from bx24app.extensions import Base
+from bx24app.database import Base
 from bx24app.models.columns import At, Code, Digest, Key, Name, utcnow
 
 _CRM_SQL = text("crm_due_at IS NOT NULL")
@@ -67,7 +67,7 @@ class WebsiteRequest(Base):
         self.crm_due_at = self.crm_leased_until = None
 
 
-class Ghost(Base):
+class DecoyRequest(Base):
     """A request for a number that was in hand already: answered and shown like any other, but nothing follows.
 
     It holds no number and no reference to the callback in hand: whoever asked may be a stranger.
@@ -95,7 +95,7 @@ class Ghost(Base):
         self.expires_at = expires_at
 
 
-class Refusal(Base):
+class Rejection(Base):
     """Requests of the public that were not taken: the deciding rule and what it looked at, numbers masked."""
 
     __tablename__ = "refusal"

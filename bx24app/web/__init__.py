@@ -4,30 +4,12 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bx24app.settings import Settings
-from bx24app.web import (
-    addresses,
-    api_keys,
-    callbacks,
-    customers,
-    desk,
-    do_not_call,
-    errors,
-    events,
-    forms,
-    headers,
-    intake,
-    languages,
-    legal,
-    lines,
-    openapi,
-    operations,
-    pages,
-    panels,
-    rules,
-    static,
-    webhooks,
-    widget,
-)
+from bx24app.web import addresses, errors, events, headers, languages, operations, static
+from bx24app.web.api import api_keys, callbacks, do_not_call, lines, openapi, rules, webhooks
+from bx24app.web.api import forms as api_forms
+from bx24app.web.api import settings as api_settings
+from bx24app.web.frame import fragments, pages, panels
+from bx24app.web.public import forms, legal, status_page, widget
 
 # The largest honest body is a frame post or a callback of a few kilobytes.
 MAX_BODY_BYTES = 256 * 1024
@@ -44,7 +26,19 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     headers.init_app(app)
     static.init_app(app)
-    shown = (pages, desk, panels, legal, intake, customers, widget)
-    answering = (callbacks, lines, openapi, events, operations, forms, api_keys, do_not_call, rules, webhooks)
+    shown = (pages, fragments, panels, legal, forms, status_page, widget)
+    answering = (
+        callbacks,
+        lines,
+        openapi,
+        events,
+        operations,
+        api_forms,
+        api_settings,
+        api_keys,
+        do_not_call,
+        rules,
+        webhooks,
+    )
     for module in (*shown, *answering):
         app.register_blueprint(module.blueprint)

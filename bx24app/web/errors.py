@@ -43,11 +43,11 @@ from bx24app.errors import (
     Unverified,
     VisitorRefused,
 )
+from bx24app.messages.reasons import reason_sentence
 from bx24app.settings import settings
+from bx24app.web.api.schemas import FieldError, Problem
 from bx24app.web.guards import InvalidBody
 from bx24app.web.headers import frame_anywhere
-from bx24app.web.shapes import FieldError, Problem
-from bx24app.web.texts import reason_sentence
 
 log = structlog.get_logger(__name__)
 

@@ -2,8 +2,9 @@
 
 from flask import Blueprint, request
 
-from bx24app.bitrix24.payloads import read_event
-from bx24app.services import events, life_cycle
+from bx24app.bitrix24.events import read_event
+from bx24app.services.dialling import call_events
+from bx24app.services.portals import app_events, payment, uninstall
 
 blueprint = Blueprint("events", __name__)
 
@@ -13,14 +14,14 @@ def receive() -> tuple[str, int]:
     """Take one event: 200 also for repeats and kinds that we do not use, 403 for a wrong token, 400 malformed."""
     event = read_event(request.form.items())
     if event.name in ("ONAPPINSTALL", "ONAPPUPDATE"):
-        life_cycle.announced(event)
+        app_events.receive_install_or_update(event)
         return "", 200
     if event.name == "ONAPPPAYMENT":
-        life_cycle.payment_hinted(event)
+        payment.receive_payment_hint(event)
         return "", 200
-    portal = life_cycle.proven_portal(event)
+    portal = app_events.portal_of_event(event)
     if event.name == "ONAPPUNINSTALL":
-        life_cycle.removal_told(portal, event)
-    elif event.name in events.TELEPHONY:
-        events.receive(portal, event)
+        uninstall.receive_uninstall(portal, event)
+    elif event.name in call_events.TELEPHONY:
+        call_events.receive_call_event(portal, event)
     return "", 200

@@ -9,12 +9,14 @@ from typing import Concatenate, ParamSpec, TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from bx24app.bitrix24.payloads import FramePost, read_frame_post
+from bx24app.bitrix24.launch import FramePost, read_frame_post
 from bx24app.errors import InvalidRequest, NotPermitted
 from bx24app.models import ApiKey
-from bx24app.services import api_keys, askers, tickets
-from bx24app.services.askers import Asker
-from bx24app.services.tickets import Ticket
+from bx24app.services.callbacks import principal
+from bx24app.services.callbacks.principal import Employee
+from bx24app.services.security import tickets
+from bx24app.services.security.tickets import Ticket
+from bx24app.services.websites import api_keys
 from bx24app.web.languages import speak
 
 P = ParamSpec("P")
@@ -65,7 +67,7 @@ def ticket_required(view: Callable[Concatenate[Ticket, P], R]) -> Callable[P, R]
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        return view(tickets.admit(_bearer()), *args, **kwargs)
+        return view(tickets.authenticate_ticket(_bearer()), *args, **kwargs)
 
     return _lets_in(Caller.TICKET, guarded)
 
@@ -100,25 +102,25 @@ def requester_required(view: Callable[Concatenate[Requester, P], R]) -> Callable
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         secret = _bearer()
-        if secret.startswith(api_keys.PREFIX):
-            key = api_keys.admit(secret)
+        if secret.startswith(api_keys.KEY_PREFIX):
+            key = api_keys.authenticate(secret)
             return view(Requester(key.portal_id, None, key.form_id), *args, **kwargs)
-        ticket = tickets.admit(secret)
+        ticket = tickets.authenticate_ticket(secret)
         return view(Requester(ticket.portal_id, ticket.user_id), *args, **kwargs)
 
     return _lets_in(Caller.REQUESTER, guarded)
 
 
-def asker_required(view: Callable[Concatenate[Asker | ApiKey, P], R]) -> Callable[P, R]:
+def asker_required(view: Callable[Concatenate[Employee | ApiKey, P], R]) -> Callable[P, R]:
     """Like ``requester_required``, for a new request: pass all that is known of who asks, read in one go."""
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         secret = _bearer()
-        if secret.startswith(api_keys.PREFIX):
-            return view(api_keys.admit(secret), *args, **kwargs)
-        ticket = tickets.read(secret)
-        return view(askers.look(ticket.portal_id, ticket.user_id), *args, **kwargs)
+        if secret.startswith(api_keys.KEY_PREFIX):
+            return view(api_keys.authenticate(secret), *args, **kwargs)
+        ticket = tickets.read_ticket(secret)
+        return view(principal.load_employee(ticket.portal_id, ticket.user_id), *args, **kwargs)
 
     return _lets_in(Caller.REQUESTER, guarded)
 

@@ -2,9 +2,7 @@
 
 from flask import Flask, g, request
 
-from bx24app.extensions import babel
-
-LANGUAGES = ("en", "ru")
+from bx24app.i18n import LANGUAGES, babel
 
 
 def speak(portal_language: str) -> None:

@@ -13,7 +13,7 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("before or after all time") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+UtcMoment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 def iso(moment: datetime) -> str:

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, jsonify
 
-from bx24app.services import doctor
+from bx24app.services import diagnostics
 
 blueprint = Blueprint("operations", __name__)
 
@@ -16,7 +16,7 @@ def healthz() -> Response:
 @blueprint.get("/readyz")
 def readyz() -> tuple[Response, int]:
     """The database answers and its migrations are at the head: 200, else 503 with the reason."""
-    finding = doctor.examine_database()
-    if finding.level == doctor.Level.OK:
+    finding = diagnostics.examine_database()
+    if finding.level == diagnostics.Level.OK:
         return jsonify({"status": "ok"}), 200
     return jsonify({"status": finding.about, **finding.facts}), 503

@@ -12,8 +12,8 @@ from pathlib import Path
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from bx24app import create_app
-from bx24app.migrations import upgrade_database
-from bx24app.worker import Worker
+from bx24app.database.migrations import upgrade_database
+from bx24app.worker.worker import Worker
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
 from tests.website import Website
 

@@ -20,7 +20,7 @@ from tests.fake_bitrix24.registry import FakeApp, Token
 from tests.fake_bitrix24.rest import Rest
 from tests.fake_bitrix24.server import RecordedRequest, Server
 from tests.fake_bitrix24.telephony import VOICES, FakeLine, Telephony
-from tests.remembered import remember
+from tests.support.remembered import remember
 
 if TYPE_CHECKING:
     from tests.fake_bitrix24.cloud import FakeBitrix24

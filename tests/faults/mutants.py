@@ -12,11 +12,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from bx24app.extensions import writing
+from bx24app.database import writing
 from bx24app.models import Callback, State
-from bx24app.services import claiming, dialling, settling
-from bx24app.services.claiming import Claim
-from bx24app.services.dialling import Dial
+from bx24app.services.dialling import deadlines, queue
+from bx24app.services.dialling import dial as dialling
+from bx24app.services.dialling.dial import FencedAttempt
+from bx24app.services.dialling.queue import DialLease
 
 ENDLESS = timedelta(days=3650)
 
@@ -39,10 +40,10 @@ def _replaced(module: ModuleType, name: str, by: object) -> Iterator[None]:
 def no_fence() -> Iterator[None]:
     """The attempt is written down only after the portal has answered."""
     genuine_fence, genuine_record = dialling._fence, dialling._record
-    claims: dict[Any, Claim] = {}
+    claims: dict[Any, DialLease] = {}
 
-    def fence(claim: Claim) -> Dial | None:
-        found: list[Dial] = []
+    def fence(claim: DialLease) -> FencedAttempt | None:
+        found: list[FencedAttempt] = []
 
         @contextmanager
         def taken_back() -> Iterator[Session]:
@@ -56,7 +57,7 @@ def no_fence() -> Iterator[None]:
                 claims[dial.callback_id] = claim
         return found[0] if found else None
 
-    def record(dial: Dial, outcome: Any) -> None:
+    def record(dial: FencedAttempt, outcome: Any) -> None:
         if fenced := genuine_fence(claims.pop(dial.callback_id)):
             genuine_record(fenced, outcome)
 
@@ -68,7 +69,7 @@ def no_fence() -> Iterator[None]:
 def lease_unheeded() -> Iterator[None]:
     """A worker dials a callback that it once claimed, whoever has it now."""
 
-    def claimed(session: Session, claim: Claim) -> Callback | None:
+    def claimed(session: Session, claim: DialLease) -> Callback | None:
         callback = session.get(Callback, claim.callback_id, with_for_update=True)
         return callback if callback is not None and callback.state == State.QUEUED else None
 
@@ -80,8 +81,8 @@ def lease_unheeded() -> Iterator[None]:
 def lease_without_end() -> Iterator[None]:
     """What a dead worker had claimed stays its own."""
     with (
-        _replaced(claiming, "LEASE", ENDLESS),
-        _replaced(claiming, "LEASE_AT_MOST", ENDLESS),
+        _replaced(queue, "LEASE", ENDLESS),
+        _replaced(queue, "LEASE_AT_MOST", ENDLESS),
         _replaced(dialling, "LEASE", ENDLESS),
     ):
         yield
@@ -90,7 +91,7 @@ def lease_without_end() -> Iterator[None]:
 @contextmanager
 def no_settling() -> Iterator[None]:
     """Nothing is decided when the time for evidence is over."""
-    with _replaced(settling, "settle_overdue", lambda: 0):
+    with _replaced(deadlines, "settle_overdue", lambda: 0):
         yield
 
 
@@ -98,17 +99,17 @@ def no_settling() -> Iterator[None]:
 def forgetful_unknown() -> Iterator[None]:
     """A lost answer counts as a refusal: the callback waits for another attempt at once."""
 
-    def lose_sight(self: Callback, attempt: Any, at: Any, reason: str) -> None:
-        attempt.lose_sight()
+    def mark_unknown(self: Callback, attempt: Any, at: Any, reason: str) -> None:
+        attempt.mark_unknown()
         self.due_at = at
         self._go(State.QUEUED, at, reason)
 
-    genuine = Callback.lose_sight
-    Callback.lose_sight = lose_sight  # type: ignore[method-assign]
+    genuine = Callback.mark_unknown
+    Callback.mark_unknown = mark_unknown  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Callback.lose_sight = genuine  # type: ignore[method-assign]
+        Callback.mark_unknown = genuine  # type: ignore[method-assign]
 
 
 MUTANTS = {

@@ -6,10 +6,11 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from bx24app.extensions import writing
+from bx24app.database import writing
 from bx24app.models import Callback, Form, Source, utcnow
-from bx24app.services import askers, callbacks
-from bx24app.services.callbacks import Requested
+from bx24app.services.callbacks import change, principal
+from bx24app.services.callbacks import request as callback_request
+from bx24app.services.callbacks.request import CallbackRequest
 from tests.faults.checks import Broken
 from tests.faults.schedule import Request
 from tests.faults.stage import LINES, Stage
@@ -29,9 +30,11 @@ class People(Stage):
 
     def _ask(self, number: str, delay_minutes: int, key: str) -> None:
         at = utcnow() + timedelta(minutes=delay_minutes) if delay_minutes else None
-        requested = Requested(number, LINES[0], scheduled_at=at)
+        requested = CallbackRequest(number, LINES[0], scheduled_at=at)
         found = self._guarded(
-            lambda: callbacks.request_callback(askers.look(self.world.portal_id, self.world.user_id), requested, key)
+            lambda: callback_request.request_callback(
+                principal.load_employee(self.world.portal_id, self.world.user_id), requested, key
+            )
         )
         if found is not None:
             self._accepted(found.callback.id, self.plan.portal_retries)
@@ -89,7 +92,9 @@ class People(Stage):
         """The same press again, under the same key."""
         key, requested, id = rng.choice(self._kept)
         found = self._guarded(
-            lambda: callbacks.request_callback(askers.look(self.world.portal_id, self.world.user_id), requested, key)
+            lambda: callback_request.request_callback(
+                principal.load_employee(self.world.portal_id, self.world.user_id), requested, key
+            )
         )
         if found is not None and (found.callback.id != id or not found.replayed):
             raise Broken("not_idempotent", f"{key} made {found.callback.id} beside {id}")
@@ -106,16 +111,16 @@ class People(Stage):
     def _do_reschedule(self, rng: random.Random) -> None:
         if row := self._any(rng):
             at = utcnow() + timedelta(minutes=rng.choice([0, 2, 45]))
-            self._guarded(lambda: callbacks.reschedule(self.world.portal_id, row.id, self.world.user_id, at))
+            self._guarded(lambda: change.reschedule(self.world.portal_id, row.id, self.world.user_id, at))
 
     def _do_resolve(self, rng: random.Random) -> None:
         outcome = rng.choice(["reached", "not_reached", "dial_again", "dial_again"])
         if row := self._any(rng, "unknown"):
-            self._guarded(lambda: callbacks.resolve(self.world.portal_id, row.id, self.world.user_id, outcome))
+            self._guarded(lambda: change.resolve(self.world.portal_id, row.id, self.world.user_id, outcome))
 
     def _do_retry(self, rng: random.Random) -> None:
         row = self._any(rng, "missed", "failed", "expired")
         if row is None:
             return
-        if made := self._guarded(lambda: callbacks.retry(self.world.portal_id, row.id, self.world.user_id)):
+        if made := self._guarded(lambda: change.retry(self.world.portal_id, row.id, self.world.user_id)):
             self._accepted(made.id, self.plan.portal_retries)

@@ -126,7 +126,7 @@ class Story:
         """Nothing more will be done by people."""
         return not self.left or self.call.state == "ended"
 
-    def go_on(self) -> None:
+    def resume_dialling(self) -> None:
         """Do the next thing."""
         if self.is_over:
             return

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Row
 
 from bx24app.models import utcnow
-from bx24app.services import tickets
-from bx24app.services.tickets import Ticket
+from bx24app.services.security import tickets
+from bx24app.services.security.tickets import Ticket
 from tests.faults.calls import Calls
 from tests.faults.checks import Broken, is_at_rest
 from tests.faults.people import People
@@ -55,7 +55,7 @@ class Play(People, Workers, Calls):
             return any(row.state in ("scheduled", "queued") and row.due_at <= utcnow() for row in rows)
         needs: dict[str, bool] = {
             "request": self._next < len(self.plan.requests),
-            "go_on": bool(self._stalled),
+            "resume_dialling": bool(self._stalled),
             "phones": any(not story.is_over for story in scene.stories),
             "deliver": bool(scene.phones.words),
             "history": any(row.state in ("started", "answered", "unknown") for row in rows),
@@ -86,7 +86,7 @@ class Play(People, Workers, Calls):
             self._pass(waits)
             for story in self.world.scene.stories:
                 while not story.is_over:
-                    story.go_on()
+                    story.resume_dialling()
 
     def _tell_what_is_told(self, rng: random.Random) -> None:
         scene = self.world.scene
@@ -127,7 +127,7 @@ class Play(People, Workers, Calls):
         for row in self._seen.callbacks.values():
             if row.state == "unknown":
                 with world.app.app_context():
-                    ticket, _ = tickets.issue(Ticket(world.portal_id, world.user_id, is_administrator=False))
+                    ticket, _ = tickets.issue_ticket(Ticket(world.portal_id, world.user_id, is_administrator=False))
                 shown = world.client.get(f"/api/v1/callbacks/{row.id}", headers={"Authorization": f"Bearer {ticket}"})
                 body = shown.json or {}
                 if body.get("state") != "unknown" or "may have rung" not in str(body.get("detail")):

@@ -9,9 +9,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
 
 from bx24app.errors import Refusal
-from bx24app.services import callbacks
-from bx24app.services.callbacks import Requested
-from bx24app.services.claiming import Claim
+from bx24app.services.callbacks import change
+from bx24app.services.callbacks.request import CallbackRequest
+from bx24app.services.dialling.queue import DialLease
 from tests.faults.checks import Broken, Snapshot
 from tests.faults.schedule import Schedule
 from tests.faults.world import World
@@ -30,8 +30,8 @@ class Stage:
     plan: Schedule
     say: Callable[[str], None]
     _numbers: dict[UUID, str] = field(default_factory=dict)
-    _kept: list[tuple[str, Requested, UUID]] = field(default_factory=list)
-    _stalled: list[Claim] = field(default_factory=list)
+    _kept: list[tuple[str, CallbackRequest, UUID]] = field(default_factory=list)
+    _stalled: list[DialLease] = field(default_factory=list)
     _next: int = 0
     _is_hurt: bool = False
     _seen: Snapshot = field(default_factory=lambda: Snapshot({}, {}, {}))
@@ -73,5 +73,5 @@ class Stage:
             ledger.retries[id] = retries
 
     def _cancel(self, id: UUID) -> None:
-        if self._guarded(lambda: callbacks.cancel(self.world.portal_id, id, self.world.user_id)):
+        if self._guarded(lambda: change.cancel(self.world.portal_id, id, self.world.user_id)):
             self.world.scene.ledger.cancelled.add(id)

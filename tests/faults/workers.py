@@ -8,8 +8,8 @@ from functools import partial
 from sqlalchemy import update
 
 from bx24app.models import Portal
-from bx24app.services import claiming, dialling
-from bx24app.services.claiming import Claim
+from bx24app.services.dialling import dial, queue
+from bx24app.services.dialling.queue import DialLease
 from tests.faults.checks import Broken
 from tests.faults.stage import Stage
 from tests.faults.zygote import do_chores
@@ -26,13 +26,13 @@ class Workers(Stage):
         for claim in self._claim(rng.choice([1, 1, 3])):
             self._process(claim)
 
-    def _claim(self, most: int) -> list[Claim]:
-        return self._guarded(lambda: claiming.claim_due(most)) or []
+    def _claim(self, most: int) -> list[DialLease]:
+        return self._guarded(lambda: queue.lease_due(most)) or []
 
-    def _process(self, claim: Claim) -> None:
+    def _process(self, claim: DialLease) -> None:
         self.world.set_patience()
         self.world.scene.ledger.claims.setdefault(claim.callback_id, set()).add(claim.lease_fence)
-        self._guarded(lambda: dialling.process(claim))
+        self._guarded(lambda: dial.dial(claim))
 
     def _do_work_killed(self, rng: random.Random) -> None:
         """A worker process is killed: between two steps, or by the portal while it waits."""

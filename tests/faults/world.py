@@ -11,8 +11,8 @@ from flask import Flask, Response, g, request
 from sqlalchemy import delete, insert, select, update
 
 from bx24app import create_app
-from bx24app.bitrix24.client import Portals
-from bx24app.extensions import db
+from bx24app.bitrix24.client import PortalClients
+from bx24app.database import db
 from bx24app.models import (
     Attempt,
     Callback,
@@ -20,13 +20,12 @@ from bx24app.models import (
     Decision,
     DoNotCall,
     Form,
-    Pace,
     Portal,
     ReceivedEvent,
     RestCall,
+    Throttle,
     utcnow,
 )
-from tests.actors import Actor
 from tests.conftest import LIFE_CYCLE, SCOPES, plain_environ
 from tests.fake_bitrix24 import FakeBitrix24
 from tests.fake_bitrix24.events import http_build_query
@@ -40,6 +39,7 @@ from tests.faults.phones import Phones, Story, Word
 from tests.faults.scene import Late, Scene, add_fault
 from tests.faults.schedule import DialPlan, Schedule
 from tests.faults.zygote import CONNECT_SECONDS, Order, Zygote
+from tests.support.actors import Actor
 
 START = "/rest/voximplant.callback.start"
 BEGIN = datetime(2027, 3, 1, 9, tzinfo=UTC)
@@ -67,8 +67,8 @@ class World:
         self._idle, self._busy, self._is_hasty = threading.Condition(), 0, False
         self._client_id = environ["BX24APP_CLIENT_ID"]
         self._policy = app.extensions["bx24app.portals"].policy
-        self._patient = Portals(self._policy, (CONNECT_SECONDS, PATIENCE))
-        self._hasty = Portals(self._policy, (CONNECT_SECONDS, HASTE))
+        self._patient = PortalClients(self._policy, (CONNECT_SECONDS, PATIENCE))
+        self._hasty = PortalClients(self._policy, (CONNECT_SECONDS, HASTE))
         self.portal.server.app.before_request(self._before)
         self.portal.server.app.teardown_request(self._left)
         self._install(environ, fake)
@@ -148,7 +148,7 @@ class World:
                 connection.execute(delete(table))
             connection.execute(update(Portal).values(portal))
             connection.execute(
-                update(Pace).values(level=0.0, level_at=now, dial_at=None, paused_for=None, claimed_at=None)
+                update(Throttle).values(level=0.0, level_at=now, dial_at=None, paused_for=None, claimed_at=None)
             )
             connection.execute(delete(Credential))
             rows = [row | {"expires_at": expires_at, "used_at": now} for row in self._credentials]
@@ -238,7 +238,7 @@ class World:
         for _ in range(steps):
             self.tell_all(arrival)
             if story.left[:1] != ["talk"]:  # Nobody talks that long before the answer.
-                story.go_on()
+                story.resume_dialling()
                 self.tell_all(arrival)
 
     def begin_story(self, arrival: Arrival, plan: DialPlan) -> Story:

@@ -22,11 +22,13 @@ from flask import Flask
 from sqlalchemy import Engine, event
 
 from bx24app import create_app
-from bx24app.bitrix24.client import Portals
-from bx24app.extensions import db
-from bx24app.services import claiming, dialling, digests, evidence, history, settling
-from tests.database import ROOT
+from bx24app.bitrix24.client import PortalClients
+from bx24app.database import db
+from bx24app.services.dialling import call_history, deadlines, queue, reconcile
+from bx24app.services.dialling import dial as dialling
+from bx24app.services.security import digests
 from tests.faults import mutants
+from tests.support.database import ROOT
 
 ENGINE_STEPS = ("begin", "before_cursor_execute", "after_cursor_execute", "commit", "rollback")
 CONNECT_SECONDS = 2.0
@@ -65,16 +67,16 @@ class Steps:
 
 def dial(most: int) -> None:
     """What a worker's thread does: claim, then follow each claim."""
-    for claim in claiming.claim_due(most):
-        dialling.process(claim)
+    for claim in queue.lease_due(most):
+        dialling.dial(claim)
 
 
 def do_chores(_: int = 0) -> None:
     """What else a worker does that concerns callbacks."""
-    claiming.sweep()
-    history.read_next()
-    evidence.apply_pending()
-    settling.settle_overdue()
+    queue.expire_abandoned()
+    call_history.read_next_history()
+    reconcile.reconcile_pending()
+    deadlines.apply_deadlines()
 
 
 JOBS: dict[str, Callable[[int], None]] = {"dial": dial, "chores": do_chores}
@@ -84,7 +86,7 @@ def _work(app: Flask, order: Order) -> int:
     """The life of one worker; returns how many steps it took."""
     steps = Steps(order.kill_at)
     with mutants.applied(order.mutant), app.app_context():
-        app.extensions["bx24app.portals"] = Portals(
+        app.extensions["bx24app.portals"] = PortalClients(
             app.extensions["bx24app.portals"].policy, (CONNECT_SECONDS, order.read_timeout)
         )
         steps.watch(db.engine)

@@ -1,0 +1,111 @@
+"""Events of the portal's queue, as typed values. Nothing in them is proven."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bx24app.bitrix24.launch import UserId, check_readable
+from bx24app.errors import Malformed
+
+log = structlog.get_logger(__name__)
+
+
+MAX_EVENT_KEYS = 200
+KEY = re.compile(r"^(?P<head>[A-Za-z_]\w{0,63})(?P<rest>(?:\[\w{1,64}\]){0,3})$")
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of the queue with its proof; ``fields`` are those of ``data``."""
+
+    name: str
+    member_id: str
+    application_token: str = field(repr=False)
+    access_token: str = field(repr=False)
+    ts: int
+    fields: dict[str, str] = field(repr=False)
+
+
+class CallEvent(BaseModel):
+    """The ``data`` of the three telephony events (docs: api-reference/telephony/voximplant/events)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    CALL_ID: Annotated[str, Field(min_length=1, max_length=255)]
+    CALL_TYPE: int | None = None
+    ACCOUNT_SEARCH_ID: Annotated[str, Field(max_length=255)] = ""
+    PORTAL_NUMBER: Annotated[str, Field(max_length=255)] = ""
+    PHONE_NUMBER: Annotated[str, Field(max_length=64, repr=False)] = ""
+    USER_ID: UserId | None = None
+    PORTAL_USER_ID: UserId | None = None
+    CALL_DURATION: Annotated[int, Field(ge=0, le=10**7)] | None = None
+    CALL_START_DATE: datetime | None = None
+    COST: Annotated[Decimal, Field(ge=0, le=10**7)] | None = None
+    COST_CURRENCY: Annotated[str, Field(max_length=16)] = ""
+    CALL_FAILED_CODE: Annotated[str, Field(max_length=32)] = ""
+    CALL_FAILED_REASON: Annotated[str, Field(max_length=255)] = ""
+
+    @property
+    def line_id(self) -> str:
+        """The line, under whichever name this event gives it."""
+        return self.ACCOUNT_SEARCH_ID or self.PORTAL_NUMBER
+
+
+# Without these nobody could tell which call an event speaks of, or how it ended.
+_NEEDED = frozenset({"CALL_ID", "CALL_TYPE", "CALL_FAILED_CODE"})
+
+
+def read_call_event(fields: Mapping[str, str]) -> CallEvent:
+    """Read the data of a telephony event; PHP's empty strings mean absent.
+
+    No event is sent twice: what cannot be read of cost, duration, time or persons is left out. Raises ``Malformed``
+    for the call itself, its type and its code.
+    """
+    given = {key: value for key, value in fields.items() if value != ""}
+    try:
+        return CallEvent.model_validate(given)
+    except ValidationError as error:
+        wrong = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
+    if wrong & _NEEDED:
+        raise Malformed(f"event data: {', '.join(sorted(wrong))}")
+    log.warning("event_fields_unreadable", fields=sorted(wrong))
+    return CallEvent.model_validate({key: value for key, value in given.items() if key not in wrong})
+
+
+def _unnest(items: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
+    """Undo PHP's nesting: ``data[CALL_ID]=x`` becomes ``{"data": {"CALL_ID": "x"}}``; deeper keys get dots."""
+    tree: dict[str, dict[str, str]] = {}
+    for count, (key, value) in enumerate(items):
+        match = KEY.match(key)
+        if count >= MAX_EVENT_KEYS or match is None:
+            raise Malformed("event keys")
+        path = re.findall(r"\[(\w+)\]", match["rest"])
+        tree.setdefault(match["head"], {})[".".join(path)] = value
+    return tree
+
+
+def read_event(items: Iterable[tuple[str, str]]) -> Event:
+    """Read an event from its form fields, in whatever order. Raises ``Malformed``."""
+    tree = _unnest(items)
+    check_readable(value for branch in tree.values() for value in branch.values())
+    auth, name = tree.get("auth", {}), tree.get("event", {}).get("", "")
+    member_id = auth.get("member_id", "")
+    ts = tree.get("ts", {}).get("", "0")
+    if not re.fullmatch(r"[A-Za-z]{1,64}", name) or not re.fullmatch(r"[0-9a-fA-F]{32}", member_id):
+        raise Malformed("event name or member_id")
+    if not re.fullmatch(r"[0-9]{1,12}", ts):
+        raise Malformed("event ts")
+    return Event(
+        name=name.upper(),
+        member_id=member_id,
+        application_token=auth.get("application_token", ""),
+        access_token=auth.get("access_token", ""),
+        ts=int(ts),
+        fields=tree.get("data", {}),
+    )

@@ -1,0 +1,80 @@
+"""What Bitrix24 posts to us: frame posts and events, as typed values. Nothing in them is proven."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bx24app.errors import Malformed
+
+MAX_OPTIONS = 64
+# Undecodable bytes arrive as U+FFFD; PostgreSQL stores no NUL.
+UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
+
+
+MemberId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
+
+
+UserId = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+# In a header it must be ASCII.
+Token = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z0-9_.~+/=-]*$", repr=False)]
+
+
+def _options(value: object) -> dict[str, str]:
+    """Read PLACEMENT_OPTIONS: a JSON string that may be absent, empty, ``""`` or ``[]``."""
+    if value in (None, ""):
+        return {}
+    try:
+        parsed = json.loads(str(value))
+    except (ValueError, RecursionError):
+        raise ValueError("PLACEMENT_OPTIONS is not JSON") from None
+    if parsed in ("", []):
+        return {}
+    if not isinstance(parsed, dict) or len(parsed) > MAX_OPTIONS:
+        raise ValueError("PLACEMENT_OPTIONS is not an object")
+    return {str(key): str(item) for key, item in parsed.items() if isinstance(item, str | int)}
+
+
+class FramePost(BaseModel):
+    """The post with which a portal opens a page of the app (docs: api-reference/widgets/index.md)."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    # Query string
+    DOMAIN: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[\w.:\[\]-]+$")]
+    PROTOCOL: Literal["0", "1"] = "1"
+    LANG: Annotated[str, Field(max_length=16)] = "en"
+    APP_SID: Annotated[str, Field(max_length=64)] = ""
+    # Body
+    AUTH_ID: Token = ""
+    AUTH_EXPIRES: Annotated[int, Field(ge=0, le=86400)] = 3600
+    REFRESH_ID: Token = ""
+    APPLICATION_TOKEN: Token = ""
+    member_id: MemberId
+    PLACEMENT: Annotated[str, Field(max_length=128, pattern=r"^[A-Z0-9_]+$")] = "DEFAULT"
+    PLACEMENT_OPTIONS: Annotated[dict[str, str], BeforeValidator(_options)] = {}
+
+
+def check_readable(values: Iterable[str]) -> None:
+    """Refuse bytes that no text holds; raises ``Malformed``."""
+    if any(UNREADABLE.search(value) for value in values):
+        raise Malformed("undecodable or control characters")
+
+
+_IN_QUERY = frozenset({"DOMAIN", "PROTOCOL", "LANG", "APP_SID"})
+
+
+def read_frame_post(query: Mapping[str, str], form: Mapping[str, str]) -> FramePost:
+    """Read a frame post; the two sources are never mixed. Raises ``Malformed``."""
+    fields = {name: query[name] for name in _IN_QUERY & query.keys()}
+    fields |= {name: form[name] for name in FramePost.model_fields.keys() - _IN_QUERY if name in form}
+    check_readable(fields.values())
+    try:
+        return FramePost.model_validate(fields)
+    except ValidationError as error:
+        names = sorted({str(e["loc"][0]) for e in error.errors() if e["loc"]})
+        raise Malformed(f"frame post: {', '.join(names)}") from None

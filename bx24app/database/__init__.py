@@ -1,0 +1,23 @@
+"""The database: its engine, its two kinds of transaction, and statements that SQLAlchemy has no short way for."""
+
+from bx24app.database.base import Base
+from bx24app.database.engine import configure_postgresql, configure_sqlite, db, init_app, is_postgresql
+from bx24app.database.statements import insert_or_ignore, insert_rows
+from bx24app.database.transactions import in_transaction, reading, single_transaction, writing
+from bx24app.database.writer_lock import writer_lock
+
+__all__ = [
+    "Base",
+    "configure_postgresql",
+    "configure_sqlite",
+    "db",
+    "in_transaction",
+    "init_app",
+    "insert_or_ignore",
+    "insert_rows",
+    "is_postgresql",
+    "reading",
+    "single_transaction",
+    "writer_lock",
+    "writing",
+]

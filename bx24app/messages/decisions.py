@@ -1,0 +1,104 @@
+"""The why of a callback: one sentence for each decision."""
+
+from collections.abc import Callable, Mapping
+
+from flask_babel import gettext as _
+
+from bx24app.messages.reasons import reason_sentence
+
+DecisionSentence = Callable[[Mapping[str, str]], str]
+
+
+def _by(inputs: Mapping[str, str]) -> str:
+    others = {"customer": _("the customer"), "api": _("the website")}
+    if inputs.get("by") in others:
+        return f" ({others[inputs['by']]})"
+    return f" ({inputs['user']})" if "user" in inputs else ""
+
+
+def _not_repeated(why: str) -> str:
+    reasons = {
+        "off": _("repeating is switched off"),
+        "used_up": _("all attempts are used up"),
+        "line_redials": _("the line redials by itself, and both must not"),
+        "stop_line": _("the line has no money"),
+        "never": _("another attempt would end the same way"),
+    }
+    return str(reasons.get(why, why))
+
+
+def _card(inputs: Mapping[str, str]) -> str:
+    kinds = {"LEAD": _("lead"), "CONTACT": _("contact"), "COMPANY": _("company"), "DEAL": _("deal")}
+    return f"{kinds.get(inputs.get('entity', ''), '')} {inputs.get('id', '')}".strip()
+
+
+_DECISIONS: dict[str, DecisionSentence] = {
+    "requested": lambda i: _("Requested") + _by(i),
+    "waits": lambda i: _("Not dialled yet: %(why)s", why=reason_sentence(i.get("reason", ""))),
+    "not_dialled": lambda i: _("Not dialled: %(why)s", why=reason_sentence(i.get("reason", ""))),
+    "fenced": lambda i: _("Attempt %(number)s begins", number=i.get("attempt", "?")),
+    "dialled_started": lambda i: _("Bitrix24 accepted attempt %(number)s", number=i.get("attempt", "?")),
+    "dialled_refused": lambda i: _("Bitrix24 refused attempt %(number)s", number=i.get("attempt", "?")),
+    "dialled_not_executed": lambda i: _(
+        "Attempt %(number)s was not executed; another one follows", number=i.get("attempt", "?")
+    ),
+    "dialled_unknown": lambda i: _(
+        "The outcome of attempt %(number)s is not known; nothing is dialled again by itself",
+        number=i.get("attempt", "?"),
+    ),
+    "event_applied": lambda i: {
+        "ONVOXIMPLANTCALLINIT": _("Bitrix24 reported: the call has begun"),
+        "ONVOXIMPLANTCALLSTART": _("Bitrix24 reported: somebody picked up"),
+        "ONVOXIMPLANTCALLEND": _("Bitrix24 reported: the call has ended"),
+        "HISTORY": _("The call history of Bitrix24 says how the call ended"),
+    }.get(i.get("event", ""), i.get("event", "")),
+    "cancelled": lambda i: _("Cancelled") + _by(i),
+    "rescheduled": lambda i: _("Moved to another time") + _by(i),
+    "retried": lambda i: _("Asked for once more") + _by(i),
+    "resolved": lambda i: (
+        {
+            "reached": _("Decided: the customer was reached"),
+            "not_reached": _("Decided: the customer was not reached"),
+            "dial_again": _("Decided: dial again"),
+        }.get(i.get("outcome", ""), i.get("outcome", ""))
+        + _by(i)
+    ),
+    "crm_found": lambda i: _("Found in the CRM: %(card)s", card=_card(i)),
+    "crm_created": lambda i: _("Added to the CRM: %(card)s", card=_card(i)),
+    "crm_failed": lambda i: _("Not found in the CRM and not added: %(why)s", why=reason_sentence(i.get("reason", ""))),
+    "expired": lambda _inputs: _("Given up: it could not be dialled in time"),
+    "do_not_call": lambda _inputs: _("Looked before dialling: the number is on the do-not-call list"),
+    "already_served": lambda _inputs: _("Looked before dialling: another call has reached the customer meanwhile"),
+    "outside_hours": lambda i: (
+        _("Looked before dialling: outside of the working hours; it waits for their beginning")
+        if "opens_at" in i
+        else _("Looked before dialling: outside of the working hours, which never begin")
+    ),
+    "repeats": lambda i: _(
+        "The call ended with code %(code)s, after which it is dialled again; further attempts: %(left)s",
+        code=i.get("code", "?"),
+        left=i.get("left", "?"),
+    ),
+    "not_repeated": lambda i: _(
+        "The call ended with code %(code)s and is not dialled again: %(why)s",
+        code=i.get("code", "?"),
+        why=_not_repeated(i.get("why", "")),
+    ),
+    "ambiguous": lambda i: _(
+        "More than one call fits the attempt (%(calls)s); only a person can tell", calls=i.get("calls", "?")
+    ),
+    "deadline_asks": lambda _inputs: _(
+        "The time in which Bitrix24 could have said anything is over; only a person can tell. The number is free again"
+    ),
+    "deadline_dials_again": lambda _inputs: _(
+        "The time in which Bitrix24 could have said anything is over; the form's rule is to dial once more"
+    ),
+    "closed_unseen": lambda _inputs: _("Closed: Bitrix24 never said how the call ended"),
+    "abandoned": lambda _inputs: _("The worker that was dialling is gone; nothing is dialled again by itself"),
+}
+
+
+def decision_words(rule: str, inputs: Mapping[str, str]) -> str:
+    """One line of the why; an unknown rule shows its name."""
+    words = _DECISIONS.get(rule)
+    return str(words(inputs)) if words else rule

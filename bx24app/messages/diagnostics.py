@@ -1,0 +1,198 @@
+"""Words for the doctor's findings: what was found, and how to mend it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from flask_babel import gettext as _
+
+from bx24app.messages.reasons import reason_sentence
+from bx24app.services.diagnostics import Finding, Level
+
+Facts = Mapping[str, str]
+Sentences = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class FindingWords:
+    """A finding for people and, by ``asdict``, for programs; ``mend`` is empty where nothing needs mending.
+
+    ``at`` is the moment that ends the sentence (ISO 8601), or empty.
+    """
+
+    check: str
+    level: str
+    about: str
+    title: str
+    sentence: str
+    at: str
+    mend: str
+
+
+def _titles() -> dict[str, str]:
+    return {
+        "database": "Database",
+        "keys": "Encryption keys",
+        "address": "Our address",
+        "authorization": "Authorization server",
+        "clock": _("Clock"),
+        "portal": "Bitrix24",
+        "access": _("Access"),
+        "scopes": _("Permissions (scopes)"),
+        "lines": _("Lines"),
+        "voices": _("Voices"),
+        "history": _("Call history"),
+        "bound": _("Places in Bitrix24"),
+        "events": _("News of calls"),
+    }
+
+
+def _refused(facts: Facts, mend: str) -> Sentences:
+    sentence = _("Bitrix24 does not let the app read this.")
+    if facts.get("words"):
+        sentence += " " + _("Bitrix24 says: “%(words)s”", words=facts["words"])
+    return sentence, mend
+
+
+def _reinstall() -> str:
+    return str(_("An administrator installs the app again from the marketplace; nothing is lost by that."))
+
+
+# What the operator of the app is told on the command line, in English.
+_INSTALLATION: dict[tuple[str, str], Callable[[Facts], Sentences]] = {
+    ("database", "ok"): lambda f: (f"Answers; its migrations are up to date ({f['head']}).", ""),
+    ("database", "database"): lambda f: (
+        f"Does not answer ({f['detail']}).",
+        "Check BX24APP_DATABASE_URL and whether the database server runs.",
+    ),
+    ("database", "migrations"): lambda f: (
+        f"Is at migration {f['present']}, the app needs {f['head']}.",
+        "Run: flask --app app db upgrade",
+    ),
+    ("keys", "ok"): lambda f: (f"Everything sealed opens under the first key ({f['count']}).", ""),
+    ("keys", "old"): lambda f: (
+        f"{f['count']} values are still sealed under an older key.",
+        "Run: flask --app app rotate-keys. Then the older keys can be taken out of BX24APP_ENCRYPTION_KEYS.",
+    ),
+    ("keys", "lost"): lambda f: (
+        f"{f['count']} values cannot be opened: key {f['ids']} is not configured.",
+        "Put the missing key back at the end of BX24APP_ENCRYPTION_KEYS; else those portals must be reinstalled.",
+    ),
+    ("address", "ok"): lambda f: (f"{f['url']} answers.", ""),
+    ("address", "certificate"): lambda f: (
+        f"The certificate of {f['url']} is not accepted.",
+        "Install a valid certificate with its whole chain: Bitrix24 sends no events to any other.",
+    ),
+    ("address", "unreachable"): lambda f: (
+        f"{f['url']} cannot be reached from here ({f['detail']}).",
+        "Check BX24APP_PUBLIC_URL, the reverse proxy and the firewall.",
+    ),
+    ("address", "other"): lambda f: (
+        f"{f['url']} is answered by something else (status {f['status']}).",
+        "Check BX24APP_PUBLIC_URL and where the reverse proxy sends /healthz.",
+    ),
+    ("authorization", "ok"): lambda f: (f"{f['address']} answers and knows the app.", ""),
+    ("authorization", "keys"): lambda f: (
+        f"It does not accept the app's keys (client {f['client_id']}).",
+        "Compare BX24APP_CLIENT_ID and BX24APP_CLIENT_SECRET with the developer's area.",
+    ),
+    ("authorization", "unreachable"): lambda f: (
+        f"{f['address']} does not answer ({f['detail']}): tokens cannot be renewed.",
+        "Check BX24APP_AUTH_SERVER and whether this machine may open https connections.",
+    ),
+}
+# What concerns one portal; administrators read it in the desk.
+PORTAL_SENTENCES: dict[tuple[str, str], Callable[[Facts], Sentences]] = {
+    ("clock", "ok"): lambda _f: (_("Agrees with Bitrix24's."), ""),
+    ("clock", "ahead"): lambda f: (
+        _("The app's clock is %(seconds)s seconds ahead of Bitrix24's.", seconds=f["seconds"]),
+        _("The operator of the app sets the clock (NTP)."),
+    ),
+    ("clock", "behind"): lambda f: (
+        _("The app's clock is %(seconds)s seconds behind Bitrix24's.", seconds=f["seconds"]),
+        _("The operator of the app sets the clock (NTP)."),
+    ),
+    ("clock", "unknown"): lambda _f: (_("Bitrix24 did not say its time."), ""),
+    ("portal", "uninstalled"): lambda _f: (_("The app is not installed there any more."), _reinstall()),
+    ("portal", "unpaid"): lambda _f: (reason_sentence("payment_required"), ""),
+    ("portal", "silent"): lambda f: (reason_sentence(f["reason"]), _("Open this check again in a minute.")),
+    ("access", "ok"): lambda f: (
+        _("%(count)s administrators keep the app connected.", count=f["count"]),
+        "",
+    ),
+    ("access", "alone"): lambda _f: (
+        _("Only one administrator keeps the app connected. When that person leaves, it stops working."),
+        _("Ask a second administrator to open the app once."),
+    ),
+    ("access", "disconnected"): lambda _f: (
+        reason_sentence("portal_disconnected"),
+        _("An administrator of that Bitrix24 opens the app once."),
+    ),
+    ("scopes", "ok"): lambda _f: (_("All are granted."), ""),
+    ("scopes", "missing"): lambda f: (_("Not granted: %(scopes)s.", scopes=f["scopes"]), _reinstall()),
+    ("scopes", "refused"): lambda f: _refused(f, _reinstall()),
+    ("lines", "ok"): lambda f: (_("Found: %(count)s.", count=f["count"]), ""),
+    ("lines", "none"): lambda _f: (
+        _("This Bitrix24 has no telephone line."),
+        _("Rent a number or connect a PBX under Telephony, then refresh the list of lines in the desk."),
+    ),
+    ("lines", "default"): lambda f: (
+        _("The default line %(line)s does not exist any more.", line=f["line"]),
+        _("Choose another one under “Settings for everybody”."),
+    ),
+    ("lines", "foreign"): lambda _f: (
+        _("All lines belong to another telephony app, which is only given the requests."),
+        _("Rent a number or connect a PBX under Telephony to follow callbacks here."),
+    ),
+    ("lines", "refused"): lambda f: _refused(
+        f, _("Give the right “Manage numbers: modify” to the administrator under whom the app is connected.")
+    ),
+    ("voices", "ok"): lambda f: (_("Found: %(count)s.", count=f["count"]), ""),
+    ("voices", "default"): lambda f: (
+        _("The default voice %(voice)s does not exist any more.", voice=f["voice"]),
+        _("Choose another one under “Settings for everybody”."),
+    ),
+    ("voices", "refused"): lambda f: _refused(f, _("Callbacks are spoken in the usual voice of this Bitrix24.")),
+    ("history", "ok"): lambda _f: (_("Can be read."), ""),
+    ("history", "refused"): lambda f: _refused(
+        f, _("Give the right “Call statistics: view” to the administrator under whom the app is connected.")
+    ),
+    ("bound", "ok"): lambda _f: (_("All tabs and event handlers are in place."), ""),
+    ("bound", "missing"): lambda f: (
+        _("Missing or out of date: %(what)s.", what=f["what"]),
+        _("The app sets them up by itself within the hour. If they stay missing, install the app again."),
+    ),
+    ("bound", "refused"): lambda f: _refused(f, _reinstall()),
+    ("events", "ok"): lambda _f: (_("They come. The last one:"), ""),
+    ("events", "never"): lambda f: (
+        _("None has come from this Bitrix24 yet."),
+        _("Nothing to do before the first call. If none comes then, %(url)s is not reachable from it.", url=f["url"]),
+    ),
+    ("events", "silent"): lambda f: (
+        _("%(count)s calls were started in the last day, but no news of them came.", count=f["count"]),
+        _(
+            "The operator checks that %(url)s is reachable from the internet, with a valid certificate.",
+            url=f["url"],
+        ),
+    ),
+}
+SENTENCES = {**_INSTALLATION, **PORTAL_SENTENCES}
+_WORST_FIRST = (Level.PROBLEM, Level.WARNING, Level.OK)
+
+
+def describe(findings: Iterable[Finding]) -> list[FindingWords]:
+    """Put findings into words of the present language, the worst first."""
+    titles = _titles()
+    told = []
+    for finding in sorted(findings, key=lambda one: _WORST_FIRST.index(one.level)):
+        sentence, mend = SENTENCES[finding.check, finding.about](finding.facts)
+        at = finding.facts.get("at", "")
+        told.append(
+            FindingWords(finding.check, finding.level, finding.about, titles[finding.check], sentence, at, mend)
+        )
+    return told
+
+
+def as_document(findings: Iterable[FindingWords]) -> dict[str, object]:
+    """Findings for programs; ``ok`` is false when one of them is a problem."""
+    found = list(findings)
+    return {"ok": all(one.level != Level.PROBLEM for one in found), "findings": [asdict(one) for one in found]}

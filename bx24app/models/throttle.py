@@ -1,0 +1,81 @@
+"""How fast a portal may be asked: our own copy of the platform's leaky bucket, shared by all processes."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bx24app.database import Base
+from bx24app.models.columns import At, Code
+
+
+@dataclass(frozen=True)
+class RequestLimit:
+    """The platform's bucket (docs: limits.md): ``size`` requests at once, then ``rate`` a second."""
+
+    size: float
+    rate: float
+
+
+STANDARD_LIMIT = RequestLimit(50, 2)
+ENTERPRISE_LIMIT = RequestLimit(250, 5)
+# Requests that arrive closer together than they left, and pages that people open meanwhile.
+RESERVE = 6
+# No wait is longer than this: one that seems to be comes from a clock that was set back.
+LONGEST_PAUSE = timedelta(minutes=20)
+
+
+class Throttle(Base):
+    """One row per portal that was ever asked; without a limit (on-premise) the bucket stays empty."""
+
+    __tablename__ = "pace"
+    __table_args__ = (Index("ix_pace_dial_at", "dial_at"),)
+
+    portal_id: Mapped[int] = mapped_column(ForeignKey("portal.id", ondelete="CASCADE"), primary_key=True)
+    level: Mapped[float] = mapped_column(default=0.0)
+    level_at: Mapped[At]
+    # Before this moment no dial begins: the bucket is full, or the platform has said so.
+    dial_at: Mapped[At | None]
+    # Why it waits when the platform has said so; None for our own counting.
+    paused_for: Mapped[Code | None]
+    # When the platform forgets the working time of the dialling method, as its last good answer said.
+    operating_reset_at: Mapped[At | None]
+    # When a worker last took callbacks of this portal: the portal served longest ago is served first.
+    claimed_at: Mapped[At | None]
+
+    def pour(self, at: datetime, limit: RequestLimit | None, requests: int = 1) -> None:
+        """Count requests that are about to be sent, or were."""
+        if limit is None:
+            return
+        self.level = self._level(at, limit) + requests
+        self.level_at = at
+        excess = self.level + 1 - (limit.size - RESERVE)
+        if excess > 0:
+            self.wait_until(at + timedelta(seconds=excess / limit.rate))
+
+    def _level(self, at: datetime, limit: RequestLimit) -> float:
+        # A clock that was set back drains nothing, and must not fill anything either.
+        passed = max(0.0, (at - self.level_at).total_seconds())
+        return max(0.0, (self.level or 0.0) - passed * limit.rate)
+
+    def room(self, at: datetime, limit: RequestLimit | None) -> float:
+        """How many dials may begin now."""
+        if self.dial_at is not None and at < self.dial_at <= at + LONGEST_PAUSE:
+            return 0
+        return float("inf") if limit is None else limit.size - RESERVE - self._level(at, limit)
+
+    def fill(self, at: datetime, limit: RequestLimit | None) -> None:
+        """The platform says that its bucket is full: ours was wrong."""
+        if limit is not None:
+            self.level, self.level_at = limit.size, at
+            self.pour(at, limit, 0)
+
+    def wait_until(self, at: datetime, reason: str | None = None) -> None:
+        """Let no dial begin before a moment; an earlier one than before changes nothing."""
+        if self.dial_at is None or at > self.dial_at:
+            self.dial_at, self.paused_for = at, reason
+
+    def resume_dialling(self) -> None:
+        """Whatever made dials wait is over."""
+        self.dial_at = self.paused_for = None

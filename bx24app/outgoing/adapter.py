@@ -1,0 +1,107 @@
+"""Connections: which addresses may be reached, and whether a request can have been sent."""
+
+import socket
+from contextlib import suppress
+from typing import Any, ClassVar
+from weakref import WeakSet
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError
+from urllib3.util.connection import create_connection
+
+from bx24app.bitrix24.errors import AddressForbidden, Bitrix24Error, NotSent, NoUsableAnswer
+from bx24app.outgoing.address_policy import AddressPolicy
+
+POOL_SIZE = 64
+
+
+class _ForbiddenAddress(NewConnectionError):
+    """No resolved address is permitted."""
+
+
+class _GuardedConnection(HTTPConnection):
+    """Connects to permitted addresses only, and makes every failure before the request tell itself apart.
+
+    The name is resolved, checked and connected to in one step: an answer of the name server that changes between
+    check and connection finds no gap.
+    """
+
+    policy: ClassVar[AddressPolicy]
+    opened: ClassVar["WeakSet[socket.socket]"]
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise NameResolutionError(self.host, self, socket.gaierror(str(error))) from None
+        permitted = [str(entry[4][0]) for entry in found if self.policy.permits(str(entry[4][0]))]
+        if not permitted:
+            raise _ForbiddenAddress(self, "the address is not permitted")
+        for last, address in zip(reversed(range(len(permitted))), permitted, strict=True):
+            try:
+                return create_connection(
+                    (address, self.port or 0), self.timeout, self.source_address, self.socket_options
+                )
+            except OSError:
+                if not last:
+                    raise
+        raise AssertionError("unreachable")
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except NewConnectionError:
+            raise
+        except (OSError, HTTPError) as error:
+            # A time-out or a failed handshake too: nothing of the request has left us yet.
+            raise NewConnectionError(self, f"not connected: {type(error).__name__}") from None
+        if self.sock is not None:
+            self.opened.add(self.sock)
+
+
+class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
+    """The same over TLS."""
+
+
+class PortalAdapter(HTTPAdapter):
+    """Pooled keep-alive connections under an address policy; never retries."""
+
+    def __init__(self, policy: AddressPolicy, pool_size: int = POOL_SIZE) -> None:
+        self._policy = policy
+        self._opened: WeakSet[socket.socket] = WeakSet()
+        super().__init__(pool_connections=pool_size, pool_maxsize=pool_size, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools use guarded connections."""
+        super().init_poolmanager(*args, **kwargs)
+        ours = {"policy": self._policy, "opened": self._opened}
+        plain = type("Connection", (_GuardedConnection,), dict(ours))
+        secure = type("TLSConnection", (_GuardedTLSConnection,), dict(ours))
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+            "https": type("TLSPool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
+        }
+
+    def abort(self) -> None:
+        """Break every connection, also under whoever waits for an answer that comes byte by byte."""
+        for opened in list(self._opened):
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+
+
+def failure_of(error: requests.RequestException) -> Bitrix24Error:
+    """Tell a request that was never sent from one that may have been executed."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(reason, _ForbiddenAddress):
+        return AddressForbidden("the host has no permitted address")
+    if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
+        return NotSent("no connection")
+    # A body that stops half-way is told by the library as a broken connection.
+    if isinstance(error, requests.Timeout) or (error.args and isinstance(error.args[0], ReadTimeoutError)):
+        return NoUsableAnswer("timeout")
+    if isinstance(error, requests.exceptions.ContentDecodingError):
+        return NoUsableAnswer("unreadable")
+    return NoUsableAnswer("reset")

@@ -1,0 +1,46 @@
+"""Which addresses may be connected to."""
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bx24app.bitrix24.errors import AddressForbidden
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class AddressPolicy:
+    """Which addresses a portal may have: public ones over https, and what the operator adds."""
+
+    private_networks: tuple[IPNetwork, ...] = ()
+    allow_insecure: bool = False
+
+    def permits(self, address: str) -> bool:
+        """Tell whether a resolved address may be connected to."""
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+            ip = ip.ipv4_mapped
+        if self.allow_insecure:
+            return True
+        public = ip.is_global and not ip.is_multicast
+        return public or any(ip in network for network in self.private_networks)
+
+    def check(self, url: str) -> None:
+        """Refuse an address by its looks; a resolved name is checked when connecting. Raises ``AddressForbidden``."""
+        schemes = {"https", "http"} if self.allow_insecure else {"https"}
+        try:
+            parts = urlsplit(url)
+            plain = parts.scheme in schemes and parts.hostname and not parts.username and not parts.password
+        except ValueError:
+            plain = False
+        if not plain or not self._permits_literal(parts.hostname or ""):
+            raise AddressForbidden("not an address of a portal")
+
+    def _permits_literal(self, host: str) -> bool:
+        """A host that is an address already needs no name server to be judged."""
+        try:
+            ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return True
+        return self.permits(host)

@@ -1,0 +1,1 @@
+"""Callbacks as people see them: asking for one, changing one, looking at them."""

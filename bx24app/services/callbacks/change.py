@@ -1,0 +1,115 @@
+"""Deciding about callbacks: cancelling, moving, resolving, retrying."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+
+from bx24app.database import writing
+from bx24app.errors import DuplicateOpenCallback, NotFound, TooLate
+from bx24app.models import RETRIABLE, WAITING, Callback, IllegalTransition, Portal, State, utcnow
+from bx24app.services.callbacks import principal
+from bx24app.services.callbacks.queries import get_callback, with_history
+from bx24app.services.callbacks.request import CallbackRequest, _collided, _due, _holder, _prepare, _store
+from bx24app.services.callbacks.retry_policy import retry_policy_of
+from bx24app.services.runtime import wakeup
+
+OUTCOMES = ("reached", "not_reached", "dial_again")
+
+
+@dataclass(frozen=True)
+class _Change:
+    """One callback, locked for a change, and how long it may wait once it is due."""
+
+    callback: Callback
+    expiry: timedelta
+    now: datetime
+
+
+@contextmanager
+def _changing(portal_id: int, callback_id: UUID) -> Iterator[_Change]:
+    """Lock one callback for a change; an illegal one is ``TooLate``, another portal's id ``NotFound``."""
+    query = with_history().where(Callback.portal_id == portal_id, Callback.id == callback_id)
+    try:
+        with writing() as session:
+            callback = session.scalar(query.with_for_update())
+            if callback is None:
+                raise NotFound
+            policy = retry_policy_of(session, session.get_one(Portal, portal_id), callback)
+            yield _Change(callback, policy.expiry, utcnow())
+    except IllegalTransition:
+        raise TooLate from None
+
+
+def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | None = None) -> Callback:
+    """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled. ``by``: who, if no user of ours."""
+    with _changing(portal_id, callback_id) as change:
+        change.callback.cancel(change.now)
+        change.callback.decide("cancelled", change.now, user=user_id, by=by)
+    return change.callback
+
+
+def reschedule(
+    portal_id: int, callback_id: UUID, user_id: int | None, scheduled_at: datetime, by: str | None = None
+) -> Callback:
+    """Move a waiting callback to another time; a past one means now. Raises ``TooLate``, ``InvalidRequest``."""
+    with _changing(portal_id, callback_id) as change:
+        callback = change.callback
+        if callback.state not in WAITING:
+            raise TooLate
+        due_at = _due(scheduled_at, change.now)
+        callback.reschedule(change.now, due_at, due_at + change.expiry)
+        callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
+    wakeup.wake()
+    return callback
+
+
+def resolve(portal_id: int, callback_id: UUID, user_id: int, outcome: str) -> Callback:
+    """A person says what became of an ``unknown`` callback.
+
+    Raises ``TooLate`` in any other state, ``DuplicateOpenCallback`` when it shall be dialled again while another
+    callback holds its number.
+    """
+    try:
+        with _changing(portal_id, callback_id) as change:
+            callback = change.callback
+            if callback.state != State.UNKNOWN:
+                raise TooLate
+            callback.decide("resolved", change.now, user=user_id, outcome=outcome)
+            if outcome == "reached":
+                callback.complete(change.now, "resolved_reached")
+            elif outcome == "not_reached":
+                callback.miss(change.now, "resolved_not_reached")
+            else:
+                callback.dial_again(change.now, change.now + change.expiry)
+    except IntegrityError:
+        open_id = _holder(portal_id, get_callback(portal_id, callback_id).to_number)
+        raise (DuplicateOpenCallback(open_id) if open_id else TooLate()) from None
+    wakeup.wake()
+    return callback
+
+
+def retry(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
+    """Ask for the same once more: a new callback. Raises ``TooLate`` unless it was missed, failed or expired."""
+    old = get_callback(portal_id, callback_id)
+    if old.state not in RETRIABLE:
+        raise TooLate
+    requested = CallbackRequest(
+        to_number=old.to_number,
+        line_id=old.line_id,
+        voice_id=old.voice_id,
+        text=old.text,
+        crm_entity_type=old.crm_entity_type,
+        crm_entity_id=old.crm_entity_id,
+    )
+    asker = principal.load_employee(portal_id, user_id)
+    callback = _prepare(asker, requested)
+    callback.retry_of = old.id
+    callback.decide("retried", callback.created_at, user=user_id, retry_of=str(old.id))
+    if not _store(callback, asker):
+        return _collided(asker, callback, None, requested).callback
+    wakeup.wake()
+    return callback

@@ -1,0 +1,94 @@
+"""Looking at callbacks: one, until it was dialled, or a filtered list."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, CompoundSelect, Select, select, union
+from sqlalchemy.orm import selectinload
+
+from bx24app.database import reading
+from bx24app.errors import NotFound
+from bx24app.models import Callback, Form, State, first_id
+
+
+def with_history() -> Select[Callback]:
+    """Callbacks with their attempts and decisions."""
+    return select(Callback).options(selectinload(Callback.attempts), selectinload(Callback.decisions))
+
+
+def get_callback(portal_id: int, callback_id: UUID, form_id: int | None = None) -> Callback:
+    """One callback with its attempts and decisions, with ``form_id`` only one of that form; raises ``NotFound``."""
+    with reading() as session:
+        callback = session.scalar(with_history().where(Callback.portal_id == portal_id, Callback.id == callback_id))
+    if callback is None or form_id not in (None, callback.form_id):
+        raise NotFound
+    return callback
+
+
+def wait_until_dialled(portal_id: int, callback_id: UUID, seconds: float) -> Callback:
+    """Look at a callback until it has left the queue and the dial, or ``seconds`` are over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        callback = get_callback(portal_id, callback_id)
+        left = deadline - time.monotonic()
+        if callback.state not in (State.QUEUED, State.DIALLING) or left <= 0:
+            return callback
+        time.sleep(min(0.1, left))
+
+
+@dataclass(frozen=True)
+class CallbackFilter:
+    """Which callbacks to list; ``before`` is the id after which the next page begins."""
+
+    state: str | None = None
+    source: str | None = None
+    form_id: int | None = None
+    digits: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    crm_entity: tuple[str, int] | None = None
+    to_numbers: tuple[str, ...] = ()
+    before: UUID | None = None
+    limit: int = 50
+
+
+def list_callbacks(portal_id: int, wanted: CallbackFilter) -> list[Callback]:
+    """The newest callbacks first, at most ``limit``; ids grow with time, so they are the cursor too."""
+    query = with_history().where(_of(portal_id, wanted.form_id))
+    if wanted.state:
+        query = query.where(Callback.state == wanted.state)
+    if wanted.source:
+        query = query.where(Callback.source == wanted.source)
+    if wanted.digits:
+        query = query.where(Callback.to_number.contains(wanted.digits, autoescape=True))
+    if wanted.since:
+        query = query.where(Callback.id >= first_id(wanted.since), Callback.created_at >= wanted.since)
+    if wanted.until:
+        query = query.where(Callback.created_at < wanted.until)
+    if wanted.crm_entity or wanted.to_numbers:
+        query = query.where(Callback.id.in_(_concerning(portal_id, wanted)))
+    if wanted.before:
+        query = query.where(Callback.id < wanted.before)
+    with reading() as session:
+        return list(session.scalars(query.order_by(Callback.id.desc()).limit(wanted.limit)))
+
+
+def _of(portal_id: int, form_id: int | None) -> ColumnElement[bool]:
+    """Those of a portal, or of one of its forms: by the form alone, which has an index in the order of the list."""
+    if form_id is None:
+        return Callback.portal_id == portal_id
+    own = select(Form.id).where(Form.id == form_id, Form.portal_id == portal_id)
+    return Callback.form_id == own.scalar_subquery()
+
+
+def _concerning(portal_id: int, wanted: CallbackFilter) -> CompoundSelect[UUID]:
+    """A customer's callbacks: those asked for in their card, and those to one of their numbers.
+
+    Apart, so that each is found by an index of its own.
+    """
+    own = select(Callback.id).where(Callback.portal_id == portal_id)
+    entity_type, entity_id = wanted.crm_entity or ("", None)
+    by_card = own.where(Callback.crm_entity_type == entity_type, Callback.crm_entity_id == entity_id)
+    return union(by_card, own.where(Callback.to_number.in_(wanted.to_numbers)))

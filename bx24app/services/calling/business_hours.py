@@ -1,0 +1,117 @@
+"""Working hours: whether a moment lies inside them, and which moments do, over holidays and changes of the clock."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+import holidays
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+MIDNIGHT = "24:00"
+# Whoever opens less often than this is closed.
+FURTHEST_OPENING = timedelta(days=60)
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("not a time zone, such as Europe/Berlin") from None
+    return name
+
+
+def _region(code: str) -> str:
+    country, _, part = code.partition("-")
+    known = holidays.list_supported_countries()
+    if code and (country not in known or (part and part not in known[country])):
+        raise ValueError("no holidays are known for this country or part, such as DE or DE-BY")
+    return code
+
+
+Clock = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
+Region = Annotated[str, Field(max_length=16), AfterValidator(_region)]
+
+
+class Hours(BaseModel):
+    """Opening times of a week in one zone; ``{"zone": "Europe/Berlin", "week": {"mon": [["09:00", "18:00"]]}}``.
+
+    A day that ``week`` leaves out is closed, as are the public holidays of ``holidays`` ("" for none; ISO 3166, with
+    a part of the country after a dash) and the days in ``closed``. ``24:00`` is the end of a day.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    zone: Zone
+    week: dict[Weekday, Annotated[list[tuple[Clock, Clock]], Field(max_length=4)]]
+    holidays: Region = ""
+    closed: Annotated[list[date], Field(max_length=100)] = []
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Hours":
+        for spans in self.week.values():
+            flat = [clock for span in spans for clock in span]
+            if flat != sorted(set(flat)):
+                raise ValueError("times of a day must follow one another")
+        return self
+
+    def is_open(self, at: datetime) -> bool:
+        """Tell whether a moment lies inside."""
+        return any(start <= at < end for start, end in self._spans(at))
+
+    def next_open(self, at: datetime) -> datetime | None:
+        """The first moment inside, at ``at`` or after it (UTC); None when there is none for two months."""
+        return next((max(start, at) for start, end in self._openings(at) if end > at), None)
+
+    def slots(self, after: datetime, count: int, minutes: int = 30) -> list[datetime]:
+        """The next moments to choose from, each on a round ``minutes`` of its opening time (UTC)."""
+        step = timedelta(minutes=minutes)
+        found: list[datetime] = []
+        for start, end in self._openings(after):
+            moment = start
+            while moment < end and len(found) < count:
+                if moment > after:
+                    found.append(moment)
+                moment += step
+            if len(found) == count:
+                break
+        return found
+
+    def _spans(self, at: datetime) -> Iterator[tuple[datetime, datetime]]:
+        day = at.astimezone(ZoneInfo(self.zone)).date()
+        yield from self._day(day)
+
+    def _openings(self, at: datetime) -> Iterator[tuple[datetime, datetime]]:
+        first = at.astimezone(ZoneInfo(self.zone)).date()
+        for number in range(FURTHEST_OPENING.days):
+            yield from self._day(first + timedelta(days=number))
+
+    def _day(self, day: date) -> Iterator[tuple[datetime, datetime]]:
+        if day in self.closed or self._is_holiday(day):
+            return
+        for start, end in self.week.get(DAYS[day.weekday()], ()):
+            yield self._moment(day, start, 0), self._moment(day, end, 1)
+
+    def _moment(self, day: date, clock: str, fold: Literal[0, 1]) -> datetime:
+        """A time of the wall; one that the clock skips comes later by the change, one that it repeats counts whole."""
+        if clock == MIDNIGHT:
+            day, clock = day + timedelta(days=1), "00:00"
+        zone = ZoneInfo(self.zone)
+        moment = datetime.combine(day, time.fromisoformat(clock), zone)
+        skipped = moment.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment.replace(tzinfo=None)
+        return moment.replace(fold=0 if skipped else fold).astimezone(UTC)
+
+    def _is_holiday(self, day: date) -> bool:
+        if not self.holidays:
+            return False
+        return day in _holidays(self.holidays, day.year)
+
+
+@lru_cache(maxsize=256)
+def _holidays(region: str, year: int) -> frozenset[date]:
+    country, _, part = region.partition("-")
+    return frozenset(holidays.country_holidays(country, subdiv=part or None, years=year))

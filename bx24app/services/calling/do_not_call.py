@@ -1,0 +1,170 @@
+"""The do-not-call list of a portal: asking it, adding, removing, taking in and giving out whole lists."""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from sqlalchemy import Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from bx24app.database import reading, writing
+from bx24app.errors import InvalidNumber, InvalidRequest, NotFound
+from bx24app.models import DoNotCall, Portal, utcnow
+from bx24app.services.calling import phone_numbers
+from bx24app.services.calling.phone_numbers import digits
+from bx24app.services.calling.spoken_text import one_line
+from bx24app.services.security import digests
+
+MAX_IMPORT = 5000
+MAX_NOTE = 255
+IMPORT_BATCH = 500
+# A spreadsheet takes a cell that begins like this for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def number_digest(number: str) -> str:
+    """The keyed digest under which a number is listed; call it outside of transactions."""
+    return digests.digest("number", digits(number))
+
+
+def is_listed(session: Session, portal_id: int, number_digest: str) -> bool:
+    """Tell whether a number, given by ``digest_of``, must not be dialled; inside the caller's transaction."""
+    row = select(DoNotCall.id).where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == number_digest)
+    return session.scalar(row) is not None
+
+
+def list_numbers(
+    portal_id: int, before: int | None = None, limit: int = 50, with_digits: str | None = None
+) -> list[DoNotCall]:
+    """The numbers added last come first; ``before`` is the id after which the next page begins."""
+    query = select(DoNotCall).where(DoNotCall.portal_id == portal_id)
+    if before is not None:
+        query = query.where(DoNotCall.id < before)
+    if with_digits:
+        query = query.where(DoNotCall.number.contains(with_digits, autoescape=True))
+    with reading() as session:
+        return list(session.scalars(query.order_by(DoNotCall.id.desc()).limit(limit)))
+
+
+def add_number(portal_id: int, number: str, note: str | None, user_id: int) -> tuple[DoNotCall, bool]:
+    """List a number; returns its row, and whether it is new. Commits. Raises ``InvalidNumber``."""
+    listed = _listed(portal_id, _country(portal_id), number, note)
+    if listed is None:
+        raise InvalidNumber("number")
+    digest = listed.number_digest
+    added = _store(portal_id, [listed], user_id)
+    with reading() as session:
+        query = select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == digest)
+        return session.scalars(query).one(), digest in added
+
+
+def remove_number(portal_id: int, id: int) -> None:
+    """Take a number off the list; commits. Raises ``NotFound``."""
+    with writing() as session:
+        row = session.scalar(select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.id == id))
+        if row is None:
+            raise NotFound
+        session.delete(row)
+
+
+@dataclass(frozen=True)
+class ImportedLine:
+    """What became of one line of a list: ``added``, ``known``, ``refused``, or ``skipped`` (a heading, nothing)."""
+
+    number: int
+    text: str
+    outcome: str
+
+
+def import_list(portal_id: int, text: str, user_id: int) -> list[ImportedLine]:
+    """Add a list, a number a line with a note after a comma, semicolon or tab; commits what can be read.
+
+    Raises ``InvalidRequest`` for one of more than ``MAX_IMPORT`` lines.
+    """
+    country = _country(portal_id)
+    rows = list(_rows(text))
+    if len(rows) > MAX_IMPORT:
+        raise InvalidRequest("lines")
+    read = [(row, _listed(portal_id, country, row[0], row[1]) if row[0] else None) for row in rows]
+    added = _store(portal_id, [listed for _, listed in read if listed], user_id)
+    report = []
+    for place, (row, listed) in enumerate(read, 1):
+        if listed is not None:
+            outcome = "added" if listed.number_digest in added else "known"
+            added.discard(listed.number_digest)
+        else:
+            is_heading = place == 1 and not digits(row[0])
+            outcome = "skipped" if not row[0] or is_heading else "refused"
+        report.append(ImportedLine(place, row[0][: phone_numbers.MAX_NUMBER_LENGTH], outcome))
+    return report
+
+
+def _rows(text: str) -> Iterator[tuple[str, str]]:
+    """Number and note of each line, whatever stands between them; an apostrophe is a spreadsheet's."""
+    for line in text.removeprefix("\ufeff").splitlines():
+        delimiter = next((mark for mark in "\t;," if mark in line), ",")
+        cells = next(csv.reader([line.replace("\0", "")], delimiter=delimiter), [])
+        number, note, *_ = (*cells, "", "")
+        yield number.strip().removeprefix("'").strip(), note.strip().removeprefix("'")
+
+
+def _listed(portal_id: int, country: str | None, text: str, note: str | None) -> DoNotCall | None:
+    e164 = phone_numbers.parse_number(text, country).e164
+    if e164 is None:
+        return None
+    return DoNotCall(
+        portal_id=portal_id,
+        number_digest=number_digest(e164),
+        number=e164,
+        note=one_line(note or "")[:MAX_NOTE] or None,
+    )
+
+
+def _country(portal_id: int) -> str | None:
+    with reading() as session:
+        return session.scalar(select(Portal.default_country).where(Portal.id == portal_id))
+
+
+def _store(portal_id: int, listed: list[DoNotCall], user_id: int) -> set[str]:
+    """Add what is not known yet; returns the digests of what was added."""
+    table, now = cast("Table", DoNotCall.__table__), utcnow()
+    rows = {
+        row.number_digest: {
+            "portal_id": portal_id,
+            "number_digest": row.number_digest,
+            "number": row.number,
+            "note": row.note,
+            "added_by": user_id,
+            "added_at": now,
+        }
+        for row in reversed(listed)
+    }
+    in_order = list(reversed(rows.values()))
+    added: set[str] = set()
+    with writing() as session:
+        connection = session.connection()
+        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+        statement = insert.on_conflict_do_nothing().returning(table.c.number_digest)
+        for begin in range(0, len(in_order), IMPORT_BATCH):
+            added |= set(connection.execute(statement, in_order[begin : begin + IMPORT_BATCH]).scalars())
+    return added
+
+
+def export_list(portal_id: int) -> str:
+    """The list as CSV, safe to open in a spreadsheet and to take in again; erased numbers are not in it."""
+    query = select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.number.is_not(None))
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["number", "note", "added_at"])
+    with reading() as session:
+        for row in session.scalars(query.order_by(DoNotCall.id)).yield_per(IMPORT_BATCH):
+            writer.writerow([safe_cell(cell) for cell in (row.number or "", row.note or "", row.added_at.isoformat())])
+    return out.getvalue()
+
+
+def safe_cell(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,144 @@
+"""Telephone numbers: from what people type to E.164, by Google's rules."""
+
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
+
+from bx24app.errors import InvalidNumber, NumberNotAllowed
+
+MAX_NUMBER_LENGTH = 64
+# Never dialled: they cost the company money or reach nobody who asked.
+REFUSED_TYPES = frozenset(
+    {
+        PhoneNumberType.PREMIUM_RATE,
+        PhoneNumberType.SHARED_COST,
+        PhoneNumberType.UAN,
+        PhoneNumberType.VOICEMAIL,
+    }
+)
+SATELLITE_CODES = frozenset({870, 881, 882, 883})
+_ZONES = {
+    "br": "BR",
+    "de": "DE",
+    "es": "ES",
+    "eu": "",
+    "fr": "FR",
+    "in": "IN",
+    "it": "IT",
+    "jp": "JP",
+    "kz": "KZ",
+}
+_ZONES |= {
+    "by": "BY",
+    "mx": "MX",
+    "pl": "PL",
+    "ru": "RU",
+    "tr": "TR",
+    "ua": "UA",
+    "uk": "GB",
+    "vn": "VN",
+    "id": "ID",
+}
+_LANGUAGES = {"ru": "RU", "de": "DE", "fr": "FR", "it": "IT", "pl": "PL", "ua": "UA", "tr": "TR", "br": "BR"}
+_LANGUAGES |= {"kz": "KZ", "vn": "VN", "ja": "JP", "id": "ID", "th": "TH", "in": "IN"}
+
+
+def guess_country(domain: str, language: str) -> str | None:
+    """The country whose national numbers a portal most likely writes, by its domain's zone or its language."""
+    zone = domain.partition(":")[0].rpartition(".")[2].lower()
+    return _ZONES.get(zone) or _LANGUAGES.get(language.lower())
+
+
+def _parse(text: str, country: str | None) -> PhoneNumber:
+    if len(text) > MAX_NUMBER_LENGTH:
+        raise InvalidNumber("to_number")
+    try:
+        number = phonenumbers.parse(text, country)
+    except NumberParseException:
+        raise InvalidNumber("to_number") from None
+    if not phonenumbers.is_valid_number(number) or number.extension:
+        raise InvalidNumber("to_number")
+    return number
+
+
+def normalize(text: str, country: str | None) -> str:
+    """Turn a typed number into E.164; ``country`` (ISO 3166) reads national forms.
+
+    Raises ``InvalidNumber``, also for one with an extension (the portal cannot dial it), and ``NumberNotAllowed``
+    for premium, shared-cost, voicemail and satellite numbers.
+    """
+    number = _parse(text, country)
+    if phonenumbers.number_type(number) in REFUSED_TYPES or number.country_code in SATELLITE_CODES:
+        raise NumberNotAllowed("to_number")
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+@dataclass(frozen=True)
+class ParsedNumber:
+    """A number as a visitor typed it; ``e164`` None: it cannot be dialled."""
+
+    e164: str | None = None
+    country: str | None = None
+    is_costly: bool = False
+    # Too short for anything but an emergency or service number.
+    is_short: bool = False
+
+
+SHORT_DIGITS = 6
+# What people put between digits, beside white space; a plus sign only begins a number.
+_SEPARATORS = frozenset("().-‐‑‒–—−/（）．－")
+_PLUS = frozenset("+＋")
+
+
+# One request looks at its number more than once.
+@lru_cache(maxsize=64)
+def parse_number(text: str, country: str | None) -> ParsedNumber:
+    """Read what a visitor typed: digits of any script, separators, a plus sign; letters, signs and extensions not."""
+    cleaned = _cleaned(text)
+    if cleaned is None:
+        return ParsedNumber()
+    if len(cleaned.lstrip("+")) <= SHORT_DIGITS:
+        return ParsedNumber(is_short=True)
+    try:
+        number = phonenumbers.parse(cleaned, country)
+    except NumberParseException:
+        return ParsedNumber()
+    if number.country_code in SATELLITE_CODES:
+        return ParsedNumber(phonenumbers.format_number(number, PhoneNumberFormat.E164), None, is_costly=True)
+    region = phonenumbers.region_code_for_number(number)
+    if region is None or not phonenumbers.is_valid_number_for_region(number, region):
+        return ParsedNumber()
+    is_costly = phonenumbers.number_type(number) in REFUSED_TYPES
+    return ParsedNumber(phonenumbers.format_number(number, PhoneNumberFormat.E164), region, is_costly)
+
+
+def _cleaned(text: str) -> str | None:
+    """Plain digits with a plus sign in front; None for anything that is no number."""
+    if len(text) > MAX_NUMBER_LENGTH:
+        return None
+    found = ""
+    for char in text.strip():
+        digit = unicodedata.decimal(char, None)
+        if digit is not None:
+            found += str(digit)
+        elif char in _PLUS and not found:
+            found = "+"
+        elif not (char.isspace() or char in _SEPARATORS or unicodedata.category(char) == "Cf"):
+            return None
+    return found if found.strip("+") else None
+
+
+def display_number(e164: str) -> str:
+    """Write an E.164 number for people: ``+49 30 1234567``."""
+    try:
+        return phonenumbers.format_number(phonenumbers.parse(e164), PhoneNumberFormat.INTERNATIONAL)
+    except NumberParseException:
+        return e164
+
+
+def digits(text: str) -> str:
+    """Only the digits: the portal writes numbers with and without a plus sign."""
+    return "".join(filter(str.isdigit, text))

@@ -1,0 +1,123 @@
+"""What is spoken to the manager: plain texts, and templates with the customer's name, topic, form and page."""
+
+import re
+import unicodedata
+
+from bx24app.errors import TextInvalid, UnknownVariable
+
+# About 15 seconds of speech: the customer waits meanwhile.
+MAX_SPOKEN_LENGTH = 300
+VARIABLES = ("name", "topic", "form", "page")
+# What a template leaves at least for each of its variables.
+ROOM_PER_VARIABLE = 12
+
+_DEFAULTS = {
+    "en": "Callback request. Connecting you with the customer.",
+    "ru": "Заказан обратный звонок. Соединяю с клиентом.",
+}
+_DEFAULT_TEMPLATES = {
+    "en": "Callback request from {name}, form {form}. Connecting you with the customer.",
+    "ru": "Заказан обратный звонок от {name}, форма {form}. Соединяю с клиентом.",
+}
+
+# Only a single pair of braces is ours: {{ }}, {% %} and ${ } belong to other engines and are spoken as they stand.
+_VARIABLE = re.compile(r"(?<![{$])\{([^{}%]*)\}(?!\})")
+# What leads to a variable goes with it when it is empty: a short word, and the quotes or brackets around it.
+_LEADING = "about|at|by|called|for|form|from|in|named|of|on|page|to|topic|with"
+_LEADING += "|в|для|из|имя|к|клиент|на|о|об|от|по|с|со|страница|страницы|тема|теме|форма|формы|форме"
+_EMPTY = r"(?:\b(?:%s)\s+){0,2}[\"'“«„‘(\[]?\x00[\"'”»“’)\]]?"
+_LEFT_EMPTY = re.compile(_EMPTY % _LEADING, re.IGNORECASE)
+# What ends a phrase; only the marks of _WEAK let the sentence go on.
+_MARKS = re.compile(r"([,;.!?…]+(?=\s|$)|\s[—–-]+(?=\s))")
+_WEAK = re.compile(r"[,;—–\s-]*")
+
+
+def check_text(text: str) -> str:
+    """A text fit to be spoken, on one line; raises ``TextInvalid`` for an empty or too long one."""
+    spoken = " ".join(text.split())
+    if not any(map(str.isalnum, spoken)) or len(spoken) > MAX_SPOKEN_LENGTH:
+        raise TextInvalid("text")
+    return spoken
+
+
+def default_text(language: str) -> str:
+    """The sentence for a portal's language, in English where there is none."""
+    return _DEFAULTS.get(language.lower(), _DEFAULTS["en"])
+
+
+def default_template(language: str) -> str:
+    """The template of a form without a text of its own, in English where there is none for the language."""
+    return _DEFAULT_TEMPLATES.get(language.lower(), _DEFAULT_TEMPLATES["en"])
+
+
+def check_template(text: str) -> str:
+    """A template fit to be filled, on one line: ``{name}``, ``{topic}``, ``{form}``, ``{page}`` are its variables.
+
+    Raises ``UnknownVariable`` naming any other, ``TextInvalid`` for one without words of its own, or one that
+    leaves no room for its variables. The syntax of other template engines is text like any other.
+    """
+    template = one_line(text)
+    names = [name.strip() for name in _VARIABLE.findall(template)]
+    for name in names:
+        if name not in VARIABLES:
+            raise UnknownVariable("text", "{" + name + "}")
+    own = _VARIABLE.sub("", template)
+    if not any(map(str.isalnum, own)) or len(own) + ROOM_PER_VARIABLE * len(names) > MAX_SPOKEN_LENGTH:
+        raise TextInvalid("text")
+    return template
+
+
+def fill_template(template: str, **values: str | None) -> str:
+    """Speak a template: at most ``MAX_LENGTH`` characters on one line, whatever the values hold.
+
+    Values are put in once, as text, without control characters, and long ones are shortened. An empty one goes with
+    the words that lead to it ("from", a label, a comma), so that the sentence stays whole.
+    """
+    cleaned = {name: one_line(values.get(name) or "") for name in VARIABLES}
+    whole = _without_empty(one_line(template), cleaned)
+    used = [name.strip() for name in _VARIABLE.findall(whole)]
+    room = MAX_SPOKEN_LENGTH - len(_VARIABLE.sub("", whole))
+    lengths = [len(cleaned.get(name, "")) for name in used]
+    longest = next(
+        cap for cap in range(MAX_SPOKEN_LENGTH, -1, -1) if cap == 0 or sum(min(n, cap) for n in lengths) <= room
+    )
+    spoken = _VARIABLE.sub(lambda found: _shortened(cleaned.get(found[1].strip(), ""), longest), whole)
+    return spoken[:MAX_SPOKEN_LENGTH].strip()
+
+
+def one_line(text: str) -> str:
+    """One line without control, formatting and unassigned characters, which could turn what people read around."""
+    line = " ".join(text.split())
+    if line.isprintable():  # Nearly all are, and looking at each character takes longer.
+        return line
+    return " ".join("".join(char for char in line if unicodedata.category(char)[0] != "C").split())
+
+
+def _without_empty(template: str, values: dict[str, str]) -> str:
+    """Leave out the variables that are empty, with what leads to them."""
+    marked = _VARIABLE.sub(lambda found: found[0] if values.get(found[1].strip()) else "\0", template)
+    if "\0" not in marked:
+        return template
+    kept: list[tuple[str, str]] = []
+    pieces = [*_MARKS.split(marked), ""]
+    for phrase, mark in zip(pieces[::2], pieces[1::2], strict=True):
+        left = " ".join(_LEFT_EMPTY.sub("", phrase).split()).lstrip(": ")
+        if "\0" not in phrase or (any(map(str.isalnum, left)) and not left.endswith(":")):
+            kept.append((left, mark))
+        elif kept and _WEAK.fullmatch(kept[-1][1]):
+            # The phrase goes, the end of its sentence stays.
+            kept[-1] = (kept[-1][0], mark)
+    whole = " ".join(phrase + mark for phrase, mark in kept).rstrip(" ,;—–-")
+    if not any(map(str.isalnum, whole)):
+        return " ".join(marked.replace("\0", "").split())  # It is nothing but a label.
+    return whole[:1].upper() + whole[1:] if marked[:1].isupper() or marked[:1] in "{\0" else whole
+
+
+def _shortened(value: str, length: int) -> str:
+    if len(value) <= length:
+        return value
+    if length < ROOM_PER_VARIABLE:
+        return value[:length]
+    cut = value[: length - 1]
+    at_word, _, rest = cut.rpartition(" ")
+    return (at_word if at_word and len(rest) < ROOM_PER_VARIABLE else cut).rstrip(" ,.;:-") + "…"

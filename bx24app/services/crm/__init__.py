@@ -1,0 +1,1 @@
+"""The customer of a callback in the portal's CRM."""

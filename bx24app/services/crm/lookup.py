@@ -1,0 +1,91 @@
+"""Finding the customer of a website's request in the CRM, or making a card, without ever keeping the call waiting.
+
+Making has no idempotency key, so it is fenced like a dial: marked and committed before the portal is asked. When the
+answer is lost the number and our own mark on the card are looked up again, once the platform must have finished (it
+cuts requests at 60 s); only a look that finds nothing lets it be asked a second and last time.
+"""
+
+import structlog
+from flask import Flask, current_app
+
+from bx24app.bitrix24 import crm
+from bx24app.bitrix24.crm import CrmMatches
+from bx24app.bitrix24.errors import (
+    Bitrix24Error,
+    Refused,
+)
+from bx24app.errors import Refusal
+from bx24app.services.crm.cards import make_card
+from bx24app.services.crm.queue import (
+    GIVE_UP_AFTER,
+    TEMPORARY_ERRORS,
+    CrmLease,
+    lease_crm_request,
+    pause_after,
+    put_off,
+    reason_of,
+    settle,
+)
+from bx24app.services.portals import api as portal_api
+from bx24app.services.runtime.bounded_pool import BoundedPool
+
+log = structlog.get_logger(__name__)
+
+
+CRM_THREADS = 8
+_POOL = "bx24app.crm"
+
+
+def process_crm_request(claim: CrmLease) -> None:
+    """Look the customer up, or make a card; whatever happens is kept with the request."""
+    origin = {"ORIGIN_ID": claim.card.origin}
+    label = portal_api.RequestLabel("batch", {"crm.duplicate.findbycomm": claim.card.number, **origin})
+    try:
+        known = portal_api.call_for_portal(
+            claim.portal_id, label, lambda client: crm.look_up(client, claim.card.number, claim.card.origin)
+        )
+    except (Bitrix24Error, Refusal) as error:
+        _looked_in_vain(claim, error)
+        return
+    _decide(claim, known)
+
+
+def _decide(claim: CrmLease, known: CrmMatches) -> None:
+    if "DEAL" in known.made or "LEAD" in known.made:
+        settle(claim, "created", _ours(known))
+    elif claim.kind == "DEAL" or "CONTACT" in known.made:
+        # The person is made, the deal is not, or not yet.
+        make_card(claim, "DEAL", claim.asked if claim.kind == "DEAL" else 0, known.made.get("CONTACT"))
+    elif known.customer is not None:
+        settle(claim, "found", known.customer)
+    elif known.denied is not None:
+        _looked_in_vain(claim, known.denied)
+    elif claim.creates:
+        make_card(claim, "CONTACT" if known.is_simple else "LEAD", claim.asked)
+    else:
+        settle(claim, "", None)
+
+
+def _ours(known: CrmMatches) -> tuple[str, int]:
+    kind = next(kind for kind in ("CONTACT", "LEAD", "DEAL") if kind in known.made)
+    return kind, known.made[kind]
+
+
+def _looked_in_vain(claim: CrmLease, error: Bitrix24Error | Refusal) -> None:
+    """Looking harms nobody: it is repeated unless the portal said no."""
+    said_no = isinstance(error, Refused) and not isinstance(error, TEMPORARY_ERRORS)
+    if said_no or claim.age > GIVE_UP_AFTER:
+        settle(claim, "failed", None, reason_of(error), getattr(error, "words", None))
+    else:
+        put_off(claim, pause_after(claim))
+
+
+def start_due_crm_requests() -> int:
+    """Start what is due in this process; a chore of the worker."""
+    couriers: BoundedPool[CrmLease] = current_app.extensions[_POOL]
+    return couriers.start_due()
+
+
+def init_app(app: Flask) -> None:
+    """Have couriers ready for a worker."""
+    app.extensions[_POOL] = BoundedPool(app, CRM_THREADS, lease_crm_request, process_crm_request)

@@ -1,0 +1,180 @@
+"""Website requests whose customer is still to be found in the CRM: leasing one, putting it off, settling it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, aliased
+
+from bx24app.bitrix24.crm import NewCard
+from bx24app.bitrix24.errors import (
+    AccessDenied,
+    ApplicationRemoved,
+    Bitrix24Error,
+    CredentialRefused,
+    InsufficientScope,
+    Moved,
+    NotSent,
+    PaymentRequired,
+    Refused,
+    RefusedForNow,
+    TokenExpired,
+)
+from bx24app.database import reading, writing
+from bx24app.errors import Refusal
+from bx24app.models import Callback, Form, Portal, PortalState, WebsiteRequest, utcnow
+
+log = structlog.get_logger(__name__)
+
+
+CRM_LEASE = timedelta(seconds=90)
+
+
+SHORTEST_CRM_WAIT, LONGEST_CRM_WAIT = timedelta(seconds=30), timedelta(hours=1)
+
+
+GIVE_UP_AFTER = timedelta(hours=24)
+# Proven not executed, and worth another try; a portal that is unpaid or gone is not asked meanwhile.
+TEMPORARY_ERRORS = (
+    NotSent,
+    RefusedForNow,
+    TokenExpired,
+    Moved,
+    CredentialRefused,
+    ApplicationRemoved,
+    PaymentRequired,
+    Refusal,
+)
+
+
+@dataclass(frozen=True)
+class CrmLease:
+    """A request whose customer this courier alone looks for; ``asked`` and ``kind``: what was asked for before."""
+
+    request_id: int
+    callback_id: UUID
+    portal_id: int
+    at: datetime
+    age: timedelta
+    creates: bool
+    kind: str
+    asked: int
+    card: NewCard = field(repr=False)
+
+
+def _due(now: datetime) -> Select[WebsiteRequest, Callback, Form]:
+    """The request due longest, of an installed portal for which no other is being looked for."""
+    other, others = aliased(WebsiteRequest), aliased(Callback)
+    # Asked for as a whole: those under way are few, the callbacks of one portal may be many.
+    busy = (
+        select(others.portal_id)
+        .join(other, others.id == other.callback_id)
+        .where(other.crm_due_at.is_not(None), other.crm_leased_until >= now)
+    )
+    return (
+        select(WebsiteRequest, Callback, Form)
+        .join(Callback, Callback.id == WebsiteRequest.callback_id)
+        .join(Form, Form.id == WebsiteRequest.form_id)
+        .join(Portal, Portal.id == Callback.portal_id)
+        .where(WebsiteRequest.crm_due_at <= now, Portal.state == PortalState.INSTALLED)
+        .where(Callback.portal_id.not_in(busy))
+        .order_by(WebsiteRequest.crm_due_at)
+        .limit(1)
+    )
+
+
+def lease_crm_request() -> CrmLease | None:
+    """Take the next due request, or None. Commits; the claim ends with its lease."""
+    with reading() as session:
+        if session.execute(_due(utcnow()).with_only_columns(WebsiteRequest.id)).first() is None:
+            return None
+    with writing() as session:
+        now = utcnow()
+        found = session.execute(_due(now).with_for_update(of=WebsiteRequest, skip_locked=True)).first()
+        if found is None:
+            return None
+        request, callback, form = found
+        request.lease_crm(now, now + CRM_LEASE)
+        return _lease_of(request, callback, form)
+
+
+def _lease_of(request: WebsiteRequest, callback: Callback, form: Form) -> CrmLease:
+    _, kind, asked = request.crm_state.split("_") if request.crm_state.startswith("asking_") else ("", "", "0")
+    assert request.crm_tried_at is not None
+    card = NewCard(
+        origin=str(callback.id),
+        number=callback.to_number,
+        name=request.name,
+        form=form.name,
+        topic=request.topic,
+        page=request.page,
+        marks={str(mark): str(value) for mark, value in request.utm.items()},
+    )
+    return CrmLease(
+        request_id=request.id,
+        callback_id=callback.id,
+        portal_id=callback.portal_id,
+        at=request.crm_tried_at,
+        age=request.crm_tried_at - request.created_at,
+        creates=form.creates_lead,
+        kind=kind.upper(),
+        asked=int(asked),
+        card=card,
+    )
+
+
+def pause_after(claim: CrmLease) -> timedelta:
+    """How long a request waits before it is tried again: longer with its age."""
+    return min(max(SHORTEST_CRM_WAIT, claim.age / 2), LONGEST_CRM_WAIT)
+
+
+def reason_of(error: Bitrix24Error | Refusal) -> str:
+    """The code of the sentence that explains it."""
+    words = str(getattr(error, "words", "") or "").casefold()
+    if isinstance(error, InsufficientScope):
+        return "crm_scope"
+    if isinstance(error, AccessDenied) or words.startswith("access denied"):
+        return "crm_denied"  # The methods of the CRM answer an empty code.
+    return "crm_refused" if isinstance(error, Refused) and not isinstance(error, TEMPORARY_ERRORS) else "crm_silent"
+
+
+def leased_request(session: Session, claim: CrmLease) -> WebsiteRequest | None:
+    """The request, locked, if the claim still stands."""
+    request = session.get(WebsiteRequest, claim.request_id, with_for_update=True)
+    stands = request is not None and request.crm_tried_at == claim.at and request.crm_due_at is not None
+    return request if stands else None
+
+
+def put_off(claim: CrmLease, pause: timedelta) -> None:
+    """Let the request wait; commits."""
+    with writing() as session:
+        request = leased_request(session, claim)
+        if request is not None:
+            request.wait_for_crm(utcnow() + pause)
+
+
+def show_in_card(callback: Callback, kind: str, number: int) -> None:
+    """Show the callback in the card, unless it was asked for in another one."""
+    if callback.crm_entity_id is None:
+        callback.crm_entity_type, callback.crm_entity_id = kind, number
+
+
+def settle(
+    claim: CrmLease, state: str, entity: tuple[str, int] | None, reason: str | None = None, words: str | None = None
+) -> None:
+    """End the search with its state, and show the callback in the found card; commits."""
+    with writing() as session:
+        # The callback first, like everybody who locks one.
+        callback = session.get(Callback, claim.callback_id, with_for_update=True)
+        request = leased_request(session, claim)
+        if callback is None or request is None:
+            return
+        if entity is not None:
+            show_in_card(callback, *entity)
+        request.settle_crm(state, reason, words)
+        if state:
+            kind, number = entity or (None, None)
+            callback.decide(f"crm_{state}", utcnow(), entity=kind, id=number, reason=reason)
+    log.info("crm_settled", callback=str(claim.callback_id), state=state, reason=reason)

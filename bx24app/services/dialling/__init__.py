@@ -1,0 +1,1 @@
+"""Dialling due callbacks and following each call to its end."""

@@ -1,0 +1,147 @@
+"""The tail reader: rows of a portal's call history, read while anything is open, kept as words like events."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import or_, select, update
+
+from bx24app.bitrix24 import telephony
+from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.bitrix24.telephony import HistoryPage, HistoryRow
+from bx24app.database import reading, writing
+from bx24app.errors import Refusal
+from bx24app.models import IS_OPEN, Callback, Portal, PortalState, ReceivedEvent, utcnow
+from bx24app.services.calling.phone_numbers import digits
+from bx24app.services.dialling import reconcile
+from bx24app.services.portals import api as portal_api
+from bx24app.services.security import digests
+
+log = structlog.get_logger(__name__)
+
+HISTORY_EVERY = timedelta(seconds=30)
+# A portal that is silent or refuses is asked more rarely.
+HISTORY_RETRY_AFTER = timedelta(minutes=2)
+# Longer than one reading can take; another process takes over then.
+HISTORY_LEASE = timedelta(minutes=1)
+# Ids are given out in order, but rows may become visible a little out of it.
+OVERLAP = 20
+PAGES_AT_ONCE = 10
+
+
+def read_next_history() -> int:
+    """Read the history of the portal that waits for it longest; returns how many rows were new.
+
+    Only while the portal has a callback whose end is not known. One portal that hangs delays no other: any number
+    of threads and processes may call this.
+    """
+    portal_id = _lease_portal()
+    if portal_id is None:
+        return 0
+    try:
+        found = _read(portal_id)
+    except (Bitrix24Error, Refusal) as error:
+        log.info("history_not_read", portal=portal_id, reason=error.code)
+        _failed(portal_id, error.code)
+        return 0
+    reconcile.reconcile_pending(portal_id)
+    return found
+
+
+def _lease_portal() -> int | None:
+    now = utcnow()
+    is_due = or_(
+        Portal.history_due_at.is_(None), Portal.history_due_at <= now, Portal.history_due_at > now + HISTORY_EVERY * 10
+    )
+    # Asked for as a whole: the callbacks that are open are few, those of one portal may be many.
+    has_open = Portal.id.in_(select(Callback.portal_id).where(Callback.holds_number, IS_OPEN))
+    query = select(Portal.id, Portal.history_due_at).where(Portal.state == PortalState.INSTALLED, is_due, has_open)
+    with reading() as session:
+        turn = session.execute(query.order_by(Portal.history_due_at.asc().nulls_first()).limit(1)).one_or_none()
+    if turn is None:
+        return None
+    unchanged = Portal.history_due_at.is_not_distinct_from(turn.history_due_at)
+    mine = update(Portal).where(Portal.id == turn.id, unchanged).values(history_due_at=now + HISTORY_LEASE)
+    with writing() as session:
+        return turn.id if session.execute(mine.returning(Portal.id)).first() else None
+
+
+def _read(portal_id: int) -> int:
+    """Page through what is new; returns how many rows that was."""
+    with reading() as session:
+        cursor = session.scalars(select(Portal.history_cursor).where(Portal.id == portal_id)).one()
+    after = None if cursor is None else max(0, cursor - OVERLAP)
+    found = 0
+    for _ in range(PAGES_AT_ONCE):
+        page = _read_page(portal_id, after)
+        found += _store_page(portal_id, page)
+        # A portal that lists the same rows again and again is not followed round in circles.
+        if not page.is_full or (after is not None and page.last_id <= after):
+            break
+        after = page.last_id
+    return found
+
+
+def _read_page(portal_id: int, after: int | None) -> HistoryPage:
+    label = portal_api.RequestLabel("voximplant.statistic.get", {"after": "newest" if after is None else after})
+    return portal_api.call_for_portal(portal_id, label, lambda client: telephony.read_history(client, after))
+
+
+def _store_page(portal_id: int, page: HistoryPage) -> int:
+    """Keep the rows that are new and move the cursor on, in one transaction."""
+    with reading() as session:
+        member_id = session.scalars(select(Portal.member_id).where(Portal.id == portal_id)).one()
+    rows = {digests.digest("history", f"{member_id}\0{row.ID}"): row for row in page.rows}
+    numbers = {row.ID: _number_digest(row) for row in page.rows}
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        known = set(session.scalars(select(ReceivedEvent.digest).where(ReceivedEvent.digest.in_(rows))))
+        for digest, row in rows.items():
+            if digest not in known:
+                session.add(_report_row(portal_id, digest, row, numbers[row.ID]))
+        _note_redials(portal, page.rows)
+        now = utcnow()
+        portal.history_cursor = max(portal.history_cursor or 0, page.last_id)
+        portal.history_read_at, portal.history_due_at, portal.history_problem = now, now + HISTORY_EVERY, None
+    return len(rows) - len(known)
+
+
+def _number_digest(row: HistoryRow) -> str | None:
+    number = digits(row.PHONE_NUMBER)
+    return digests.digest("number", number) if number else None
+
+
+def _report_row(portal_id: int, digest: str, row: HistoryRow, number_digest: str | None) -> ReceivedEvent:
+    fields = {
+        "row": row.ID,
+        "user_id": row.PORTAL_USER_ID,
+        "duration": row.CALL_DURATION,
+        "cost": None if row.COST is None else str(row.COST),
+        "currency": row.COST_CURRENCY or None,
+        "code": row.CALL_FAILED_CODE or None,
+        "words": row.CALL_FAILED_REASON or None,
+        "began_at": row.CALL_START_DATE.isoformat() if row.CALL_START_DATE else None,
+    }
+    return ReceivedEvent(
+        portal_id=portal_id,
+        digest=digest,
+        event=reconcile.HISTORY,
+        call_id=row.CALL_ID,
+        call_type=telephony.CALLBACK,
+        line_id=row.PORTAL_NUMBER or None,
+        number_digest=number_digest,
+        fields={name: value for name, value in fields.items() if value is not None},
+    )
+
+
+def _note_redials(portal: Portal, rows: Iterable[HistoryRow]) -> None:
+    now = utcnow()
+    for line_id in {row.PORTAL_NUMBER for row in rows if row.REDIAL_ATTEMPT and row.PORTAL_NUMBER}:
+        if portal.mark_redialling(line_id, now):
+            log.info("line_redials", member_id=portal.member_id, line=line_id)
+
+
+def _failed(portal_id: int, reason: str) -> None:
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        portal.history_due_at, portal.history_problem = utcnow() + HISTORY_RETRY_AFTER, reason

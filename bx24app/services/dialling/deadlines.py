@@ -1,0 +1,84 @@
+"""When the time for evidence is over: the policy decides about unknown outcomes, and calls without an end are closed.
+
+A row of the history appears only after its call has ended, so that absence proves nothing before ring time and a long
+talk have passed.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import Session
+
+from bx24app.database import reading, writing
+from bx24app.models import Callback, Portal, PortalState, State, UnknownPolicy, utcnow
+from bx24app.services.callbacks.retry_policy import dials_left, retry_policy_of
+
+RING_TIME = timedelta(minutes=2)
+LONG_TALK = timedelta(hours=1)
+REPORTS_EXPECTED_WITHIN = RING_TIME + LONG_TALK
+# A call of which a beginning was reported is given up only when nobody can be talking any more.
+CALL_LASTS = timedelta(hours=4)
+DEADLINES_AT_ONCE = 50
+
+
+def apply_deadlines() -> int:
+    """Decide about callbacks whose time for evidence is over; returns how many."""
+    now = utcnow()
+    with reading() as session:
+        ids = session.scalars(select(Callback.id).where(_overdue(now)).limit(DEADLINES_AT_ONCE)).all()
+    return sum(_apply_deadline(callback_id) for callback_id in ids)
+
+
+def _overdue(now: datetime) -> ColumnElement[bool]:
+    """In both states ``updated_at`` is when the outcome was lost or the call was last heard of."""
+    return Callback.holds_number & or_(
+        (Callback.state == State.UNKNOWN) & (Callback.updated_at < now - REPORTS_EXPECTED_WITHIN),
+        Callback.state.in_((State.STARTED, State.ANSWERED)) & (Callback.updated_at < now - CALL_LASTS),
+    )
+
+
+def _apply_deadline(callback_id: UUID) -> bool:
+    with writing() as session:
+        callback = session.get(Callback, callback_id, with_for_update=True)
+        now = utcnow()
+        if callback is None or not callback.holds_number or callback.updated_at > now - REPORTS_EXPECTED_WITHIN:
+            return False
+        if callback.state == State.UNKNOWN:
+            return _decide_unknown(session, callback, now)
+        if callback.state in (State.STARTED, State.ANSWERED):
+            _close(callback, now)
+            return True
+    return False
+
+
+def _decide_unknown(session: Session, callback: Callback, now: datetime) -> bool:
+    portal = session.get_one(Portal, callback.portal_id)
+    lost_at = callback.attempts[-1].started_at
+    read_at = portal.history_read_at
+    # The history must have been looked into after the deadline, unless it cannot be read.
+    is_readable = portal.state == PortalState.INSTALLED and portal.history_problem is None
+    if is_readable and (read_at is None or read_at < lost_at + REPORTS_EXPECTED_WITHIN):
+        return False
+    policy = retry_policy_of(session, portal, callback)
+    inputs = {"history": "read" if is_readable else portal.history_problem or portal.state, "policy": policy.unknown}
+    left = dials_left(policy, callback)
+    if policy.unknown == UnknownPolicy.DIAL_AGAIN and left > 0 and callback.asks_since is None:
+        callback.decide("deadline_dials_again", now, left=left, **inputs)
+        callback.dial_again(now, now + policy.expiry)
+        return True
+    callback.ask_person(now)
+    callback.free_number(now)
+    callback.decide("deadline_asks", now, **inputs)
+    return True
+
+
+def _close(callback: Callback, now: datetime) -> None:
+    """Bitrix24 never said how the call ended: what is known stands, and nothing is dialled again by itself."""
+    attempt, state = callback.attempts[-1], callback.state
+    attempt.give_up(now)
+    if state == State.ANSWERED:
+        callback.complete(now, "end_not_seen")
+    else:
+        callback.miss(now, "end_not_seen")
+    callback.decide("closed_unseen", now, attempt=attempt.number, state=state)

@@ -1,0 +1,263 @@
+"""Dialling a due callback: claim, fence, exactly one request, and the answer sorted into four outcomes.
+
+started      the portal accepted it and named the call (or handed it to another telephony app)
+refused      for good: the portal said no before anything rang
+put back     proven not executed: the callback waits and another attempt follows by itself
+unknown      everything else: nothing is dialled again until somebody or some evidence decides
+"""
+
+import random
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from bx24app.bitrix24 import telephony
+from bx24app.bitrix24.connections import portal_clients
+from bx24app.bitrix24.errors import (
+    ApplicationRemoved,
+    Bitrix24Error,
+    CredentialRefused,
+    Moved,
+    NotSent,
+    NoUsableAnswer,
+    PaymentRequired,
+    Refused,
+    RefusedForNow,
+    TokenExpired,
+)
+from bx24app.bitrix24.telephony import StartedCall
+from bx24app.database import reading, writing
+from bx24app.errors import NotPermitted, Refusal
+from bx24app.log import mask_number
+from bx24app.models import Attempt, Callback, Portal, Source, State, utcnow
+from bx24app.services.callbacks.retry_policy import retry_policy_of
+from bx24app.services.calling import do_not_call
+from bx24app.services.dialling import reconcile
+from bx24app.services.dialling.preflight import PreflightContext, apply_result, run_preflight
+from bx24app.services.dialling.queue import DIAL_LEASE, DialLease, leased_callback
+from bx24app.services.portals import api as portal_api
+from bx24app.services.portals import throttle, token_renewal, tokens
+from bx24app.services.portals.tokens import Access
+
+log = structlog.get_logger(__name__)
+
+DIAL_BACKOFF_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)
+# Together well below what a lease has left after the longest dial.
+RECORD_PAUSES = (0.05, 0.2, 1.0, 3.0, 6.0)
+
+
+@dataclass(frozen=True)
+class FencedAttempt:
+    """A fenced attempt: what to ask the portal, once."""
+
+    callback_id: UUID
+    attempt_id: int
+    parameters: dict[str, str]
+
+
+def dial(claim: DialLease) -> None:
+    """Follow a claim to a recorded outcome. Raises nothing: whatever happens is kept with the callback."""
+    log_here = log.bind(callback=str(claim.callback_id))
+    try:
+        access = _access_for(claim)
+    except (Bitrix24Error, Refusal) as error:
+        _not_dialled(claim, error)
+        return
+    dial = _fence(claim)
+    if dial is None:
+        log_here.info("not_dialled")
+        return
+    exchange = portal_api.LoggedExchange(
+        access.portal_id, access.user_id, portal_api.RequestLabel("voximplant.callback.start", dial.parameters)
+    )
+    outcome = _send_once(access, dial)
+    exchange.end(outcome if isinstance(outcome, Bitrix24Error) else None)
+    # The answer first: no other write may come between it and its record.
+    _record(dial, outcome)
+    exchange.write(counted=True)  # When it was claimed.
+    number = mask_number(dial.parameters["TO_NUMBER"])
+    log_here.info("dialled", outcome=getattr(outcome, "code", "started"), number=number)
+    _follow_up(access, dial, outcome)
+
+
+def _access_for(claim: DialLease) -> Access:
+    """The identity under which the callback was accepted: the person's own, or the portal's."""
+    with reading() as session:
+        callback = session.get_one(Callback, claim.callback_id)
+        portal = session.get_one(Portal, claim.portal_id)
+    if not _is_persons(callback):
+        return token_renewal.service_access(claim.portal_id)
+    tokens.service_credential_id(claim.portal_id)  # A disconnected or unpaid portal dials for nobody.
+    try:
+        return token_renewal.person_access(claim.portal_id, callback.requested_by or 0)
+    except (CredentialRefused, NotPermitted):
+        if not portal.stands_in:
+            raise
+    return token_renewal.service_access(claim.portal_id)
+
+
+def _is_persons(callback: Callback) -> bool:
+    """Tell whether it is dialled under a person's own access, so that the portal enforces their rights."""
+    return callback.source == Source.STAFF and callback.requested_by is not None
+
+
+def _not_dialled(claim: DialLease, error: Bitrix24Error | Refusal) -> None:
+    """There was no way to the portal; no attempt was made."""
+    with writing() as session:
+        callback = leased_callback(session, claim)
+        if callback is None:
+            return
+        now = utcnow()
+        if _is_passing(error):
+            callback.due_at = now + timedelta(seconds=DIAL_BACKOFF_SECONDS[0])
+            callback.leased_until = None
+            # Once: a portal may be silent for an hour, and is asked every two seconds.
+            callback.wait_for(error.code, now)
+        else:
+            callback.fail(now, error.explanation if isinstance(error, Refusal) else _reason(error))
+            callback.decide("not_dialled", now, reason=error.code)
+
+
+def _is_passing(error: Bitrix24Error | Refusal) -> bool:
+    return isinstance(error, NotSent | NoUsableAnswer | RefusedForNow) or error.code == "bitrix24_unavailable"
+
+
+def _fence(claim: DialLease) -> FencedAttempt | None:
+    """Commit that this attempt is about to dial; None when it was taken over, or a look says that it must not."""
+    number_digest = do_not_call.number_digest(_number_of(claim))
+    with writing() as session:
+        callback = leased_callback(session, claim)
+        if callback is None:
+            return None
+        now = utcnow()
+        portal = session.get_one(Portal, claim.portal_id)
+        policy = retry_policy_of(session, portal, callback)
+        scene = PreflightContext(session, portal, callback, policy, number_digest, now)
+        if not apply_result(run_preflight(scene), scene, policy.expiry):
+            return None
+        attempt = callback.fence(now, now + DIAL_LEASE, number_digest, portal.history_cursor)
+        callback.decide("fenced", now, attempt=attempt.number, line=callback.line_id, cursor=portal.history_cursor)
+        session.flush()
+        parameters = telephony.callback_parameters(
+            callback.line_id, callback.to_number, callback.text, callback.voice_id
+        )
+        return FencedAttempt(callback.id, attempt.id, parameters)
+
+
+def _number_of(claim: DialLease) -> str:
+    with reading() as session:
+        return session.scalars(select(Callback.to_number).where(Callback.id == claim.callback_id)).one()
+
+
+def _send_once(access: Access, dial: FencedAttempt) -> StartedCall | Bitrix24Error:
+    """The one request of the attempt, on a fresh connection."""
+    try:
+        with portal_clients.dialler(access.client_endpoint, access.access_token) as client:
+            return telephony.start_callback(client, dial.parameters)
+    except Bitrix24Error as error:
+        return error
+
+
+def _record(dial: FencedAttempt, outcome: StartedCall | Bitrix24Error) -> None:
+    """Write the answer down; a database that fails just now must not make an unknown out of what is known."""
+    for pause in RECORD_PAUSES:
+        try:
+            return _record_once(dial, outcome)
+        except OperationalError as error:
+            log.warning("record_failed", callback=str(dial.callback_id), reason=type(error.orig).__name__)
+            time.sleep(pause)
+    return _record_once(dial, outcome)
+
+
+def _record_once(dial: FencedAttempt, outcome: StartedCall | Bitrix24Error) -> None:
+    """Events of the call that came before its answer are applied with it."""
+    with writing() as session:
+        callback = session.get_one(Callback, dial.callback_id, with_for_update=True)
+        attempt = session.get_one(Attempt, dial.attempt_id)
+        now = utcnow()
+        given_up = callback.state == State.UNKNOWN and isinstance(outcome, StartedCall)
+        if callback.attempts[-1] is not attempt or not (callback.state == State.DIALLING or given_up):
+            return  # Decided about meanwhile.
+        # An acceptance is evidence even after a sweep has given the attempt up.
+        if isinstance(outcome, StartedCall):
+            _accepted(session, callback, attempt, outcome, now)
+            throttle.note_operating_reset(session, callback.portal_id, outcome.operating_reset_at)
+        else:
+            if isinstance(outcome, RefusedForNow):
+                throttle.pause_as_told(session, callback.portal_id, outcome, now)
+            portal = session.get_one(Portal, callback.portal_id)
+            _refused_or_lost(portal, callback, attempt, outcome, now)
+
+
+def _accepted(session: Session, callback: Callback, attempt: Attempt, outcome: StartedCall, now: datetime) -> None:
+    if outcome.call_id is None:
+        callback.hand_over(attempt, now)
+        callback.decide("dialled_started", now, attempt=attempt.number)
+        return
+    callback.start(attempt, outcome.call_id, now)
+    callback.decide("dialled_started", now, attempt=attempt.number, call_id=outcome.call_id)
+    reconcile.reconcile_attempt(session, callback, attempt)
+
+
+def _refused_or_lost(portal: Portal, callback: Callback, attempt: Attempt, error: Bitrix24Error, now: datetime) -> None:
+    # The next administrator takes over, or the portal stands in for the person; else it was for good.
+    taken_over = isinstance(error, CredentialRefused) and (portal.stands_in or not _is_persons(callback))
+    if taken_over or isinstance(error, NotSent | RefusedForNow | TokenExpired | Moved):
+        waits = isinstance(error, NotSent | RefusedForNow) or _repeated(callback, error)
+        due_at = now + timedelta(seconds=_backoff(attempt.number)) if waits else now
+        callback.put_back(attempt, now, due_at, error.code)
+        callback.decide("dialled_not_executed", now, attempt=attempt.number, reason=error.code)
+    elif isinstance(error, Refused):
+        callback.refuse(attempt, now, _reason(error), error.words or error.error or None)
+        callback.decide("dialled_refused", now, attempt=attempt.number, reason=error.code, words=error.words)
+    else:
+        callback.mark_unknown(attempt, now, f"dial_{error.code}")
+        callback.decide("dialled_unknown", now, attempt=attempt.number, reason=error.code)
+
+
+def _repeated(callback: Callback, error: Bitrix24Error) -> bool:
+    """Renewal, move and takeover are tried once without waiting."""
+    return any(attempt.failed_code == error.code for attempt in callback.attempts[:-1])
+
+
+def _backoff(attempt_number: int) -> float:
+    base = DIAL_BACKOFF_SECONDS[min(attempt_number, len(DIAL_BACKOFF_SECONDS)) - 1]
+    return base * random.uniform(0.8, 1.2)  # noqa: S311  Jitter is no secret.
+
+
+def _reason(error: Bitrix24Error) -> str:
+    """The promised reason code for a refusal for good."""
+    if isinstance(error, CredentialRefused):
+        return "not_permitted"
+    return "portal_disconnected" if isinstance(error, ApplicationRemoved) else error.code
+
+
+def _follow_up(access: Access, dial: FencedAttempt, outcome: StartedCall | Bitrix24Error) -> None:
+    """What the answer says about the line, the credential or the address, for the next attempt."""
+    try:
+        if isinstance(outcome, StartedCall):
+            _mark_line(access.portal_id, dial, outcome)
+            reconcile.update_line(dial.attempt_id)
+        elif isinstance(outcome, NoUsableAnswer):
+            reconcile.reconcile_pending(access.portal_id)
+        elif isinstance(outcome, TokenExpired):
+            token_renewal.renew(access.credential_id, access.generation)
+        elif isinstance(outcome, Moved):
+            portal_api.follow_move(access)
+        elif isinstance(outcome, CredentialRefused | ApplicationRemoved | PaymentRequired):
+            tokens.invalidate(access.credential_id, outcome)
+    except (Bitrix24Error, Refusal) as error:
+        log.warning("follow_up_failed", member_id=access.member_id, reason=type(error).__name__)
+
+
+def _mark_line(portal_id: int, dial: FencedAttempt, outcome: StartedCall) -> None:
+    if outcome.call_id is None:
+        with writing() as session:
+            portal = session.get_one(Portal, portal_id, with_for_update=True)
+            portal.mark_foreign(dial.parameters["FROM_LINE"])

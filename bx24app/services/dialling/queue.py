@@ -1,0 +1,214 @@
+"""Who dials next: claiming due callbacks by lease, fairly between portals, and giving up what nobody follows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from bx24app.database import reading, writing
+from bx24app.models import IS_WAITING, Callback, Portal, State, Throttle, utcnow
+from bx24app.models.throttle import LONGEST_PAUSE
+from bx24app.services.portals import throttle
+
+# Longer than connecting (5 s) and reading (65 s) together: a lease ends only when its worker is gone.
+DIAL_LEASE = timedelta(seconds=90)
+# One that seems to last longer, whatever the clocks of several machines say, comes from a clock that was set back:
+# it would keep a dead worker's callback for hours.
+LONGEST_DIAL_LEASE = DIAL_LEASE + timedelta(minutes=2)
+DIALS_PER_PORTAL = 2
+# A portal whose due callbacks all have to wait is not looked at again sooner.
+BUSY_PORTAL_PAUSE = timedelta(seconds=0.2)
+# A call of which nothing was heard for longer does not count against its line any more.
+OPEN_CALL_COUNTS_FOR = timedelta(hours=1)
+MAX_PASSED_OVER = 20
+
+
+@dataclass(frozen=True)
+class DialLease:
+    """A waiting callback that this worker alone may dial, while the lease's number stands."""
+
+    callback_id: UUID
+    portal_id: int
+    lease_fence: int
+
+
+def _is_leased(leased_until: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
+    """A worker has the callback, and its time is not over."""
+    return leased_until.between(now, now + LONGEST_DIAL_LEASE)
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    return or_(Callback.leased_until.is_(None), ~_is_leased(Callback.leased_until, now))
+
+
+def _due(now: datetime) -> Select[Callback]:
+    """Due callbacks that no worker has."""
+    return select(Callback).where(IS_WAITING, Callback.due_at <= now, _is_free(now))
+
+
+def _portals_due(now: datetime, most: int) -> Select[int]:
+    """Portals with something due, a dial to spare and room in their bucket: the one served longest ago first."""
+    other = aliased(Callback)
+    # What a worker has claimed will be dialled in a moment, and counts.
+    in_flight = (
+        select(func.count())
+        .select_from(other)
+        .where(other.portal_id == Callback.portal_id, _is_leased(other.leased_until, now))
+        .correlate(Callback)
+        .scalar_subquery()
+    )
+    may_dial = or_(Throttle.dial_at.is_(None), Throttle.dial_at <= now, Throttle.dial_at > now + LONGEST_PAUSE)
+    return (
+        _due(now)
+        .with_only_columns(Callback.portal_id)
+        .join(Throttle, Throttle.portal_id == Callback.portal_id)
+        .where(may_dial)
+        .group_by(Callback.portal_id, Throttle.claimed_at)
+        .having(in_flight < DIALS_PER_PORTAL)
+        .order_by(Throttle.claimed_at.asc().nulls_first(), func.min(Callback.due_at))
+        .limit(most)
+    )
+
+
+def lease_due(most: int = 1) -> list[DialLease]:
+    """Take due callbacks, ``most`` at the most. Commits; a claim that is not followed up ends with its lease."""
+    with reading() as session:
+        # Looking costs no lock: most of the time there is nothing to claim.
+        portal_ids = session.scalars(_portals_due(utcnow(), most)).all()
+    claims: list[DialLease] = []
+    for portal_id in portal_ids:
+        if len(claims) < most:
+            claims += _lease_for(portal_id, most - len(claims))
+    return claims
+
+
+def _lease_for(portal_id: int, most: int) -> list[DialLease]:
+    try:
+        with writing() as session:
+            # The row orders all claims of a portal: without it two workers could both see one dial in flight.
+            pace = throttle.lock_throttle(session, portal_id)
+            if pace is None:
+                return []
+            return _lease(session, session.get_one(Portal, portal_id), pace, most)
+    except IntegrityError:
+        return []  # A request for the same number was accepted in between: the scheduled one waits for it.
+
+
+def _lease(session: Session, portal: Portal, pace: Throttle, most: int) -> list[DialLease]:
+    now, limit = utcnow(), throttle.limit_of(portal)
+    spare = DIALS_PER_PORTAL - _in_flight(session, portal.id, now)
+    most = int(min(most, spare, pace.room(now, limit)))
+    if most < 1:
+        return []
+    claims = list(_take(session, portal, most, now))
+    if claims:
+        pace.resume_dialling()
+        pace.pour(now, limit, len(claims))
+        pace.claimed_at = now
+    else:
+        pace.wait_until(now + BUSY_PORTAL_PAUSE)
+    return claims
+
+
+def _in_flight(session: Session, portal_id: int, now: datetime) -> int:
+    query = select(func.count()).where(Callback.portal_id == portal_id, _is_leased(Callback.leased_until, now))
+    return session.scalar(query) or 0
+
+
+def _take(session: Session, portal: Portal, most: int, now: datetime) -> Iterator[DialLease]:
+    """Lease the portal's next callbacks, oldest first; those of a full or stopped line are passed over."""
+    room = _room_on_lines(session, portal, now)
+    full = [line_id for line_id, count in room.items() if count <= 0]
+    numbers: set[str] = set()
+    query = _claimable(portal.id, now).where(Callback.line_id.not_in(full))
+    taken = 0
+    for callback in session.scalars(query.limit(most + MAX_PASSED_OVER).with_for_update(skip_locked=True)).all():
+        if taken == most:
+            return
+        if callback.expires_at < now:
+            _expire(callback, now)
+        elif callback.to_number not in numbers and room.get(callback.line_id, 1) > 0:
+            numbers.add(callback.to_number)
+            room[callback.line_id] = room.get(callback.line_id, most) - 1
+            taken += 1
+            if callback.state == State.SCHEDULED:
+                callback.queue(now)
+                session.flush()
+            yield DialLease(callback.id, portal.id, callback.lease(now, now + DIAL_LEASE))
+    if full and taken < most:
+        _note_passed_over(session, portal, full, now)
+
+
+def _claimable(portal_id: int, now: datetime) -> Select[Callback]:
+    holder = aliased(Callback)
+    number_is_held = (
+        select(holder.id)
+        .where(holder.portal_id == Callback.portal_id, holder.to_number == Callback.to_number)
+        .where(holder.holds_number, holder.id != Callback.id)
+        .exists()
+    )
+    return _due(now).where(Callback.portal_id == portal_id, ~number_is_held).order_by(Callback.due_at)
+
+
+def _room_on_lines(session: Session, portal: Portal, now: datetime) -> dict[str, int]:
+    """How many calls more may begin on each line that has any under way, or has no money."""
+    under_way = and_(
+        Callback.state.in_((State.STARTED, State.ANSWERED)), Callback.updated_at > now - OPEN_CALL_COUNTS_FOR
+    )
+    query = (
+        select(Callback.line_id, func.count())
+        .where(Callback.portal_id == portal.id, Callback.holds_number)
+        .where(or_(_is_leased(Callback.leased_until, now), under_way))
+        .group_by(Callback.line_id)
+    )
+    open_calls = dict[str, int](session.execute(query).all())
+    room = {} if portal.line_cap is None else {line: portal.line_cap - count for line, count in open_calls.items()}
+    for line_id in portal.stopped_lines:
+        until = portal.line_stops_until(line_id)
+        # One call tries the line again; the others wait for its end.
+        room[line_id] = 0 if until is None or until > now else 1 - open_calls.get(line_id, 0)
+    return room
+
+
+def _note_passed_over(session: Session, portal: Portal, full: list[str], now: datetime) -> None:
+    """Let the why of a callback say that its line was full, or had no money."""
+    query = _due(now).where(Callback.portal_id == portal.id, Callback.line_id.in_(full))
+    reasons = {line: "line_stopped" if line in portal.stopped_lines else "line_full" for line in full}
+    fresh = or_(Callback.reason.is_(None), Callback.reason.not_in(set(reasons.values())))
+    for callback in session.scalars(query.where(fresh).limit(MAX_PASSED_OVER).with_for_update(skip_locked=True)):
+        callback.wait_for(reasons[callback.line_id], now, line=callback.line_id)
+
+
+def _expire(callback: Callback, now: datetime) -> None:
+    callback.expire(now)
+    callback.decide("expired", now, expires_at=callback.expires_at.isoformat())
+
+
+def leased_callback(session: Session, claim: DialLease) -> Callback | None:
+    """The claimed callback, locked, if the claim still stands."""
+    callback = session.get(Callback, claim.callback_id, with_for_update=True)
+    stands = callback is not None and callback.state == State.QUEUED and callback.lease_fence == claim.lease_fence
+    return callback if stands else None
+
+
+def expire_abandoned() -> int:
+    """Give up attempts whose worker is gone, and waiting callbacks whose time is over; returns how many."""
+    now = utcnow()
+    forsaken = and_(Callback.state == State.DIALLING, ~_is_leased(Callback.leased_until, now))
+    late = and_(IS_WAITING, Callback.expires_at < now, Callback.due_at <= now, _is_free(now))
+    with reading() as session:
+        if session.scalar(select(Callback.id).where(or_(forsaken, late)).limit(1)) is None:
+            return 0
+    with writing() as session:
+        abandoned = session.scalars(select(Callback).where(forsaken).with_for_update(skip_locked=True)).all()
+        for callback in abandoned:
+            callback.mark_unknown(callback.attempts[-1], now, "dial_interrupted")
+            callback.decide("abandoned", now, attempt=callback.attempts[-1].number)
+        overdue = session.scalars(select(Callback).where(late).limit(500).with_for_update(skip_locked=True)).all()
+        for callback in overdue:
+            _expire(callback, now)
+    return len(abandoned) + len(overdue)

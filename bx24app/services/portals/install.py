@@ -1,0 +1,87 @@
+"""Installing the app on a portal."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import select
+
+from bx24app.bitrix24.errors import Bitrix24Error, Refused
+from bx24app.bitrix24.launch import FramePost
+from bx24app.database import writing
+from bx24app.errors import AdministratorNeeded, PortalUnreachable, Refusal, Unverified
+from bx24app.models import Portal, Throttle, User, utcnow
+from bx24app.services.calling.phone_numbers import guess_country
+from bx24app.services.portals import bindings, launch, token_renewal
+from bx24app.services.portals.bindings import BindingProblem
+from bx24app.services.portals.launch import Launch, LaunchPlace, PortalApp, Profile
+from bx24app.services.portals.tokens import store_tokens
+from bx24app.services.security import digests
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A portal that can be used, and what it would not bind."""
+
+    opening: Launch
+    problems: list[BindingProblem]
+
+
+def install(post: FramePost) -> Installation:
+    """Prove, store and bind; a repeated installation brings everything up to date.
+
+    Raises ``Unverified``, ``AdministratorNeeded``, ``PortalUnreachable``.
+    """
+    if not post.AUTH_ID or not post.REFRESH_ID:
+        raise Unverified("no tokens")
+    info = launch.ask_authorization_server(post)
+    place = LaunchPlace(post.PLACEMENT)
+    try:
+        batch = launch.ask_portal(info.install.client_endpoint, post, place)
+        app, profile = launch.read_identity(batch)
+    except Refused as error:
+        raise Unverified(f"the portal refuses the visitor: {error}") from None
+    except Bitrix24Error as error:
+        raise PortalUnreachable(f"portal: {error.code}") from None
+    if not profile.ADMIN:
+        raise AdministratorNeeded("only an administrator installs")
+    if info.user_id != profile.ID:
+        raise Unverified("the portal names another user")
+    portal, user, credential_id = _store(post, info.install.domain, info.install.client_endpoint, app, profile)
+    problems = bindings.reconcile(token_renewal.open_access(credential_id))
+    log.info("installed", member_id=portal.member_id, problems=[problem.what for problem in problems])
+    return Installation(Launch(portal, user, place, batch), problems)
+
+
+def rebind_if_due(opening: Launch) -> None:
+    """Bind what the portal lacks of the present manifest when an administrator opens the app."""
+    if not (opening.user.is_administrator and bindings.is_rebinding_due(opening.portal)):
+        return
+    with suppress(Bitrix24Error, Refusal):  # What keeps us from binding keeps nobody from opening the desk.
+        bindings.reconcile(token_renewal.person_access(opening.portal.id, opening.user.user_id))
+
+
+def _store(
+    post: FramePost, domain: str, client_endpoint: str, app: PortalApp, profile: Profile
+) -> tuple[Portal, User, int]:
+    token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
+    with writing() as session:
+        portal = session.scalar(select(Portal).where(Portal.member_id == post.member_id).with_for_update())
+        if portal is None:
+            portal = Portal(member_id=post.member_id, default_country=guess_country(domain, app.LANGUAGE_ID))
+            session.add(portal)
+        portal.move(domain, client_endpoint)
+        portal.app_code, portal.app_id = app.CODE, str(app.ID)
+        portal.join(utcnow())
+        portal.language, portal.license_family = app.LANGUAGE_ID[:16], app.family
+        # A reinstallation may come with a new token or none: an old one must not stay behind a new one.
+        portal.application_token_digest = token_digest or portal.application_token_digest
+        session.flush()
+        if session.get(Throttle, portal.id) is None:
+            session.add(Throttle(portal_id=portal.id, level_at=utcnow()))
+        tokens = launch.tokens_of(post, portal, profile.ID)
+        credential = store_tokens(session, portal, tokens, administrator=True)
+        user = launch.store_user(session, portal, profile)
+    return portal, user, credential.id

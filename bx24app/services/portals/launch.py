@@ -1,0 +1,288 @@
+"""Who opened a page: proving that a frame post belongs to our application, a portal and a person."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import NoReturn, TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from bx24app.bitrix24.answers import Json
+from bx24app.bitrix24.authorization import AppInfo, Tokens
+from bx24app.bitrix24.client import BatchAnswer
+from bx24app.bitrix24.connections import authorization_server, portal_clients
+from bx24app.bitrix24.crm import ENTITY_TYPES, BatchCommands, commands_for
+from bx24app.bitrix24.errors import (
+    AccessDenied,
+    Bitrix24Error,
+    CredentialRefused,
+    Moved,
+    NotSent,
+    NoUsableAnswer,
+    PaymentRequired,
+    Refused,
+    RefusedForNow,
+)
+from bx24app.bitrix24.launch import FramePost, UserId
+from bx24app.database import reading, writing
+from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Unverified, VisitorRefused
+from bx24app.models import Portal, PortalState, User, utcnow
+from bx24app.services.portals import api as portal_api
+from bx24app.services.portals.manifest import manifest
+from bx24app.services.portals.tokens import store_tokens
+from bx24app.services.security import digests
+from bx24app.settings import settings
+
+log = structlog.get_logger(__name__)
+MAX_ID_DIGITS = 9
+OWN_PAGE = "DEFAULT"
+M = TypeVar("M", bound=BaseModel)
+
+
+class PortalApp(BaseModel):
+    """Our application as this portal's ``app.info`` names it."""
+
+    CODE: str
+    ID: str | int
+    LANGUAGE_ID: str = "en"
+    LICENSE: str = ""
+    LICENSE_FAMILY: str = ""
+
+    @property
+    def family(self) -> str:
+        """The family of the portal's plan, on which its rate limit depends; older portals name only the plan."""
+        return (self.LICENSE_FAMILY or self.LICENSE.partition("_")[2])[:64]
+
+
+class Profile(BaseModel):
+    """The visitor, by ``profile`` (docs: api-reference/common/users/profile.md)."""
+
+    ID: UserId
+    ADMIN: bool = False
+    NAME: str | None = None
+    LAST_NAME: str | None = None
+    TIME_ZONE: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        """Name and surname, or the number of a person without either."""
+        return " ".join(part for part in (self.NAME, self.LAST_NAME) if part) or f"#{self.ID}"
+
+
+@dataclass(frozen=True)
+class LaunchPlace:
+    """Where the page was opened: a placement and, in a CRM card, the entity."""
+
+    placement: str
+    entity_type: str = ""
+    entity_id: int = 0
+    number: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A proven opening of a page; ``batch`` holds what the portal said about the CRM entity."""
+
+    portal: Portal
+    user: User
+    place: LaunchPlace
+    batch: BatchAnswer | None
+
+
+def place_of(post: FramePost) -> LaunchPlace:
+    """Read where a page was opened from the placement's code and options."""
+    options = post.PLACEMENT_OPTIONS
+    if post.PLACEMENT == "CALL_CARD":
+        kind, number = options.get("CRM_ENTITY_TYPE", ""), options.get("PHONE_NUMBER", "")
+        entity_id = _positive(options.get("CRM_ENTITY_ID", ""))
+        known = kind in ENTITY_TYPES and entity_id > 0
+        return LaunchPlace(post.PLACEMENT, kind if known else "", entity_id if known else 0, number[:64])
+    kind = post.PLACEMENT.removeprefix("CRM_").removesuffix("_DETAIL_TAB")
+    entity_id = _positive(options.get("ID", ""))
+    if kind in ENTITY_TYPES and entity_id:
+        return LaunchPlace(post.PLACEMENT, kind, entity_id)
+    return LaunchPlace(post.PLACEMENT)
+
+
+def check_placement(post: FramePost, *, own_page: bool) -> None:
+    """Refuse a placement that the manifest does not bind to this page; raises ``Malformed``."""
+    bound = {placement.code for placement in manifest().placements}
+    if (post.PLACEMENT == OWN_PAGE) != own_page or (not own_page and post.PLACEMENT not in bound):
+        raise Malformed(f"placement {post.PLACEMENT}")
+
+
+def _positive(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS else 0
+
+
+def _questions(place: LaunchPlace) -> BatchCommands:
+    asked: BatchCommands = {"app": ("app.info", {}), "profile": ("profile", {})}
+    return asked | (commands_for(place.entity_type, place.entity_id) if place.entity_id else {})
+
+
+def ask_portal(client_endpoint: str, post: FramePost, place: LaunchPlace) -> BatchAnswer:
+    """Ask the portal, under the visitor's token and in one request, who they are and what the card holds."""
+    return portal_clients.client(client_endpoint, post.AUTH_ID).batch(_questions(place))
+
+
+def _read(model: type[M], value: Json) -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        raise NoUsableAnswer("unreadable") from None
+
+
+def read_identity(batch: BatchAnswer) -> tuple[PortalApp, Profile]:
+    """The application and the visitor from a batch; raises ``Bitrix24Error``.
+
+    The profile of a dismissed person is empty (docs: api-reference/common/users/profile.md).
+    """
+    app, profile = batch.result("app"), batch.result("profile")
+    if profile in ([], {}):
+        raise CredentialRefused("authorization_error")
+    return _read(PortalApp, app), _read(Profile, profile)
+
+
+def ask_authorization_server(post: FramePost) -> AppInfo:
+    """Let the authorization server say whose token it is: ours, of this portal, or raise ``Unverified``."""
+    try:
+        info = authorization_server.app_info(post.AUTH_ID)
+    except RefusedForNow:
+        raise PortalUnreachable("authorization server busy") from None
+    except Refused as error:
+        raise Unverified(f"token refused: {error}") from None
+    except Bitrix24Error as error:
+        raise PortalUnreachable(f"authorization server: {error.code}") from None
+    if info.client_id != settings.client_id:
+        raise Unverified("token of another application")
+    if info.install.member_id != post.member_id:
+        raise Unverified("token of another portal")
+    return info
+
+
+def tokens_of(post: FramePost, portal: Portal, user_id: int) -> Tokens:
+    """The posted tokens, once they are proven."""
+    return Tokens(
+        access_token=post.AUTH_ID,
+        refresh_token=post.REFRESH_ID,
+        expires_at=utcnow() + timedelta(seconds=post.AUTH_EXPIRES),
+        member_id=portal.member_id,
+        client_endpoint=portal.client_endpoint,
+        user_id=user_id,
+    )
+
+
+def verify_launch(post: FramePost) -> Launch:
+    """Prove a frame post and note the visitor.
+
+    Raises ``Unverified`` (another application's token, another portal's, none), ``NotInstalled`` when Bitrix24
+    vouches for a portal that we do not know, ``PortalUnreachable`` when nobody could be asked.
+    """
+    if not post.AUTH_ID:
+        raise Unverified("no access token")
+    portal = _known(post.member_id)
+    if portal is None:
+        ask_authorization_server(post)
+        raise NotInstalled("portal not installed")
+    place = place_of(post)
+    try:
+        with portal_api.logged(
+            portal.id, None, portal_api.RequestLabel("batch", {"cmd": ", ".join(_questions(place))})
+        ):
+            batch = ask_portal(portal.client_endpoint, post, place)
+        app, profile = read_identity(batch)
+        if (app.CODE, str(app.ID)) != (portal.app_code, portal.app_id):
+            _mismatch(post)
+    except Bitrix24Error as error:
+        return _open_vouched(post, portal, place, error)
+    return Launch(*_note(post, portal, profile, app), place, batch)
+
+
+def _known(member_id: str) -> Portal | None:
+    with reading() as session:
+        return session.scalar(
+            select(Portal).where(Portal.member_id == member_id, Portal.state != PortalState.UNINSTALLED)
+        )
+
+
+def _mismatch(post: FramePost) -> NoReturn:
+    """Another application's id: the authorization server decides whether it was reinstalled or is a stranger."""
+    ask_authorization_server(post)
+    raise NotInstalled("the application's id on the portal has changed")
+
+
+def _open_vouched(post: FramePost, portal: Portal, place: LaunchPlace, error: Bitrix24Error) -> Launch:
+    """The portal did not say who it is: the authorization server knows, and knows its present address."""
+    log.info("portal_did_not_vouch", member_id=portal.member_id, reason=error.code)
+    info = ask_authorization_server(post)
+    if info.install.client_endpoint != portal.client_endpoint:
+        try:
+            portal = _move(portal.id, info)
+            batch = ask_portal(portal.client_endpoint, post, place)
+            app, profile = read_identity(batch)
+            return Launch(*_note(post, portal, profile, app), place, batch)
+        except Bitrix24Error:
+            log.info("portal_unreachable_after_move", member_id=portal.member_id)
+    if isinstance(error, AccessDenied):
+        raise VisitorRefused(f"the portal refuses the visitor: {error}", error.code, error.words)
+    if isinstance(error, PaymentRequired):
+        portal = _unpaid(portal.id)
+    elif not isinstance(error, NotSent | NoUsableAnswer | RefusedForNow | Moved):
+        raise Unverified(f"the portal refuses the visitor: {error}")
+    with reading() as session:
+        known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == info.user_id))
+    # Rights are the portal's to grant; while it is silent nobody is an administrator.
+    profile = Profile(ID=info.user_id, NAME=known.name if known else None)
+    return Launch(*_note(post, portal, profile, None), place, None)
+
+
+def _unpaid(portal_id: int) -> Portal:
+    """The desk opens and says so; somebody who pays comes back to their callbacks."""
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        portal.state = PortalState.UNPAID
+    return portal
+
+
+def _move(portal_id: int, info: AppInfo) -> Portal:
+    portal_clients.policy.check(info.install.client_endpoint)
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        portal.move(info.install.domain, info.install.client_endpoint)
+    return portal
+
+
+def _note(post: FramePost, portal: Portal, profile: Profile, app: PortalApp | None) -> tuple[Portal, User]:
+    """Keep the visitor's name, and their tokens for the callbacks that they may start; returns both as they are now.
+
+    ``app`` None: the portal itself did not vouch for the visitor.
+    """
+    token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
+    with writing() as session:
+        row = session.get_one(Portal, portal.id, with_for_update=True)
+        if app is not None:
+            row.license_family = app.family
+            # What a browser posts is its user's to change: only an administrator's word about the token counts.
+            if token_digest and profile.ADMIN:
+                row.application_token_digest = token_digest
+        if post.REFRESH_ID:
+            tokens = tokens_of(post, row, profile.ID)
+            # While the portal is silent nobody knows who is an administrator.
+            store_tokens(session, row, tokens, administrator=profile.ADMIN if app else None)
+            if profile.ADMIN and row.state != PortalState.INSTALLED:
+                # The way back: any administrator whom the portal lets in reconnects it, or has paid.
+                row.state = PortalState.INSTALLED
+        return row, store_user(session, row, profile)
+
+
+def store_user(session: Session, portal: Portal, profile: Profile) -> User:
+    """Keep a visitor's name and role inside the caller's transaction."""
+    user = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == profile.ID).with_for_update())
+    if user is None:
+        user = User(portal_id=portal.id, user_id=profile.ID)
+        session.add(user)
+    user.name, user.is_administrator = profile.full_name[:255], profile.ADMIN
+    user.time_zone, user.seen_at = profile.TIME_ZONE or None, utcnow()
+    return user

@@ -1,0 +1,117 @@
+"""A portal's lines and voices: read with the portal's own credential, kept, refreshed on demand."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bx24app.bitrix24 import telephony
+from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.database import reading, writing
+from bx24app.errors import NotFound, PortalDisconnected, Refusal, UnknownLine, UnknownVoice
+from bx24app.models import Portal, utcnow
+from bx24app.services.portals import api as portal_api
+from bx24app.services.runtime import wakeup
+
+LISTING_FRESH = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Names by id as the portal listed them at ``fetched_at``; ``problem`` says why they are old or missing."""
+
+    names: dict[str, str]
+    fetched_at: datetime | None
+    problem: Bitrix24Error | Refusal | None = None
+
+
+def get_lines(portal_id: int, *, refresh: bool = False) -> Listing:
+    """The lines of a portal; asks the portal when none are kept, they are a day old, or ``refresh``.
+
+    A portal that cannot be asked leaves the kept ones standing, with the problem beside them.
+    """
+    kept = _kept(portal_id)
+    listing = Listing(kept.lines or {}, kept.lines_fetched_at)
+    if not refresh and _is_fresh(listing):
+        return listing
+    try:
+        names = portal_api.call_for_portal(
+            portal_id, portal_api.RequestLabel("voximplant.line.get", {}), telephony.get_lines
+        )
+    except (Bitrix24Error, Refusal) as error:
+        return Listing(listing.names, listing.fetched_at, error)
+    now = utcnow()
+    with writing() as session:
+        session.get_one(Portal, portal_id, with_for_update=True).keep_lines(names, now)
+    return Listing(names, now)
+
+
+def get_voices(portal_id: int, *, refresh: bool = False) -> Listing:
+    """The voices of a portal, kept and refreshed like its lines."""
+    kept = _kept(portal_id)
+    listing = Listing(kept.voices or {}, kept.voices_fetched_at)
+    if not refresh and _is_fresh(listing):
+        return listing
+    try:
+        names = portal_api.call_for_portal(
+            portal_id, portal_api.RequestLabel("voximplant.tts.voices.get", {}), telephony.get_voices
+        )
+    except (Bitrix24Error, Refusal) as error:
+        return Listing(listing.names, listing.fetched_at, error)
+    now = utcnow()
+    with writing() as session:
+        session.get_one(Portal, portal_id, with_for_update=True).keep_voices(names, now)
+    return Listing(names, now)
+
+
+def _kept(portal_id: int) -> Portal:
+    with reading() as session:
+        portal = session.get(Portal, portal_id)
+    if portal is None:
+        raise PortalDisconnected
+    return portal
+
+
+def _is_fresh(listing: Listing) -> bool:
+    # A portal without lines is asked every time: the administrator may be renting one right now.
+    return bool(listing.names) and listing.fetched_at is not None and utcnow() - listing.fetched_at < LISTING_FRESH
+
+
+def cached_line_name(portal: Portal, line_id: str) -> str | None:
+    """The name of a line in a list that is fresh enough to be believed; None: ``require_line`` has to look."""
+    listing = Listing(portal.lines or {}, portal.lines_fetched_at)
+    return listing.names.get(line_id) if _is_fresh(listing) else None
+
+
+def require_line(portal_id: int, line_id: str) -> str:
+    """The name of a line; raises ``UnknownLine``, or what kept the portal from being asked."""
+    listing = get_lines(portal_id)
+    if line_id not in listing.names:
+        listing = get_lines(portal_id, refresh=True)
+    if line_id in listing.names:
+        return listing.names[line_id]
+    raise _unless_silent(listing, UnknownLine("line_id"))
+
+
+def require_voice(portal_id: int, voice_id: str) -> str:
+    """The name of a voice; raises ``UnknownVoice``, or what kept the portal from being asked."""
+    listing = get_voices(portal_id)
+    if voice_id in listing.names:
+        return listing.names[voice_id]
+    raise _unless_silent(listing, UnknownVoice("voice_id"))
+
+
+def _unless_silent(listing: Listing, refusal: Refusal) -> Exception:
+    return refusal if listing.problem is None or listing.names else listing.problem
+
+
+def resume_line(portal_id: int, line_id: str) -> str:
+    """An administrator says that a stopped line has money again; returns its name.
+
+    Raises ``NotFound`` for a line that was not stopped.
+    """
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        if line_id not in portal.stopped_lines:
+            raise NotFound
+        portal.resume_line(line_id)
+    wakeup.wake()
+    return str((portal.lines or {}).get(line_id, line_id))

@@ -1,0 +1,42 @@
+"""What the app declares to a portal: scopes, placements and events, from ``manifest/app.json``."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+PATH = Path(__file__).parent.parent.parent.parent / "manifest" / "app.json"
+
+
+class Placement(BaseModel):
+    """One place of the portal where a page of ours appears."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    path: str
+    title: dict[str, str]
+
+
+class Manifest(BaseModel):
+    """The declared app."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    scopes: tuple[str, ...]
+    urls: dict[str, str]
+    placements: tuple[Placement, ...]
+    events: tuple[str, ...]
+
+
+@cache
+def manifest() -> Manifest:
+    """Read the manifest, once per process."""
+    return Manifest.model_validate_json(PATH.read_bytes())
+
+
+@cache
+def manifest_digest() -> str:
+    """Tells one manifest from another: 64 hex digits."""
+    return hashlib.sha256(PATH.read_bytes()).hexdigest()

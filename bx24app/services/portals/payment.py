@@ -1,0 +1,70 @@
+"""Whether the app on a portal is paid for: hinted by an event, asked of the portal."""
+
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import select
+
+from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.bitrix24.events import Event
+from bx24app.database import reading, writing
+from bx24app.errors import Refusal
+from bx24app.models import Portal, PortalState, utcnow
+from bx24app.services.portals import api as portal_api
+from bx24app.services.portals.uninstall import PORTALS_AT_ONCE
+
+log = structlog.get_logger(__name__)
+
+ASK_PAYMENT_AGAIN = timedelta(minutes=1)
+ASK_UNPAID_AGAIN = timedelta(hours=1)
+
+
+def receive_payment_hint(event: Event) -> None:
+    """``ONAPPPAYMENT`` comes without proof: it only makes us ask the portal, once a minute at most."""
+    with writing() as session:
+        portal = session.scalar(select(Portal).where(Portal.member_id == event.member_id).with_for_update())
+        if portal is not None:
+            portal.payment_hinted_at = utcnow()
+
+
+def check_payments() -> int:
+    """Ask portals for which a payment was hinted, and unpaid ones every hour; returns how many were asked."""
+    now = utcnow()
+    never = Portal.payment_asked_at.is_(None)
+    hinted = Portal.payment_hinted_at.is_not(None) & (never | (Portal.payment_asked_at < now - ASK_PAYMENT_AGAIN))
+    unpaid = (Portal.state == PortalState.UNPAID) & (never | (Portal.payment_asked_at < now - ASK_UNPAID_AGAIN))
+    states = (PortalState.INSTALLED, PortalState.UNPAID)
+    query = select(Portal.id).where(Portal.state.in_(states), hinted | unpaid).limit(PORTALS_AT_ONCE)
+    with reading() as session:
+        due = session.scalars(query).all()
+    for portal_id in due:
+        _ask_payment(portal_id)
+    return len(due)
+
+
+def _ask_payment(portal_id: int) -> None:
+    """What the portal's ``app.info`` says (docs: api-reference/common/system/app-info.md) decides."""
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        portal.payment_asked_at, portal.payment_hinted_at = utcnow(), None
+    try:
+        told = portal_api.call_for_portal(
+            portal_id,
+            portal_api.RequestLabel("app.info", {}),
+            lambda client: client.invoke("app.info"),
+            PortalState.INSTALLED,
+            PortalState.UNPAID,
+        )
+    except (Bitrix24Error, Refusal) as error:
+        # PAYMENT_REQUIRED has put the portal into its state by now.
+        log.info("payment_not_told", reason=error.code)
+        return
+    if not isinstance(told, dict):
+        return
+    expired = told.get("PAYMENT_EXPIRED") == "Y"
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        if portal.state in (PortalState.INSTALLED, PortalState.UNPAID):
+            portal.state = PortalState.UNPAID if expired else PortalState.INSTALLED
+            portal.status = str(told.get("STATUS") or portal.status)[:1]
+    log.info("payment_told", member_id=portal.member_id, state=portal.state)

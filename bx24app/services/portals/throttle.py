@@ -1,0 +1,60 @@
+"""How fast a portal is asked, counted as the platform counts it and shared by all processes (docs: limits.md)."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from bx24app.bitrix24.errors import Overloaded, RefusedForNow
+from bx24app.models import Portal, Throttle
+from bx24app.models.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, STANDARD_LIMIT, RequestLimit
+
+QUERY_LIMIT = "query_limit_exceeded"
+OPERATION_TIME = "operation_time_limit"
+# Working time is counted over 10 minutes; without a word from the platform, part of it is free again sooner.
+OPERATION_TIME_PAUSE = timedelta(minutes=2)
+OVERLOAD_PAUSE = timedelta(minutes=10)
+
+
+def limit_of(portal: Portal) -> RequestLimit | None:
+    """The portal's bucket; None for an on-premise one, which has none by default."""
+    family = (portal.license_family or "").casefold()
+    if family == "selfhosted":
+        return None
+    return ENTERPRISE_LIMIT if family.startswith("ent") else STANDARD_LIMIT
+
+
+def lock_throttle(session: Session, portal_id: int) -> Throttle | None:
+    """The portal's pace for a change; None while another worker is at it."""
+    return session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update(skip_locked=True))
+
+
+def count_request(session: Session, portal_id: int, at: datetime) -> None:
+    """Count a request that was sent, inside the caller's transaction."""
+    pace = session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update())
+    if pace is not None:
+        pace.pour(at, limit_of(session.get_one(Portal, portal_id)))
+
+
+def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: datetime) -> None:
+    """Let the portal's dials wait as long as its refusal asks for, inside the caller's transaction."""
+    pace = session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update())
+    code = error.error.casefold()
+    if pace is None:
+        return
+    if code == QUERY_LIMIT:
+        pace.fill(at, limit_of(session.get_one(Portal, portal_id)))
+    elif code == OPERATION_TIME:
+        told = pace.operating_reset_at
+        known = told is not None and at < told <= at + LONGEST_PAUSE
+        pace.wait_until(told if told and known else at + OPERATION_TIME_PAUSE, code)
+    elif isinstance(error, Overloaded):
+        pace.wait_until(at + OVERLOAD_PAUSE, code)
+
+
+def note_operating_reset(session: Session, portal_id: int, reset_at: datetime | None) -> None:
+    """Keep when the platform will forget the dialling method's working time, as its good answer said."""
+    if reset_at is not None:
+        pace = session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update())
+        if pace is not None:
+            pace.operating_reset_at = reset_at

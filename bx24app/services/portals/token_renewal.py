@@ -1,0 +1,185 @@
+"""Renewing tokens exactly once, however many need it at the same time."""
+
+import time
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import structlog
+from sqlalchemy import select
+
+from bx24app.bitrix24.authorization import Tokens
+from bx24app.bitrix24.connections import authorization_server, portal_clients
+from bx24app.bitrix24.errors import (
+    AddressForbidden,
+    ApplicationRemoved,
+    Bitrix24Error,
+    CredentialRefused,
+    PaymentRequired,
+)
+from bx24app.crypto import keyring
+from bx24app.database import reading, writing
+from bx24app.errors import Bitrix24Unavailable, NotPermitted, PortalDisconnected, Refusal
+from bx24app.models import Credential, CredentialState, Portal, PortalState, utcnow
+from bx24app.services.portals.tokens import (
+    MAX_ADMINISTRATORS,
+    Access,
+    access_of,
+    invalidate_credential,
+    load_alive,
+    lock_credential,
+    service_credential_id,
+)
+
+log = structlog.get_logger(__name__)
+
+# Longer than the authorization server's time-outs together, so that a lease ends only with its holder.
+RENEWAL_LEASE_SECONDS = 25.0
+RENEWAL_WAIT_SECONDS = 15.0
+RENEWAL_POLL_SECONDS = 0.1
+# Well before the 180 days of a refresh token, and rarely: the platform blocks apps that renew for nothing.
+IDLE_TOKENS = timedelta(days=120)
+RENEWED_AT_ONCE = 10
+
+
+def service_access(portal_id: int, *states: PortalState) -> Access:
+    """The portal's own access; the next administrator takes over from one whose tokens are dead.
+
+    Raises ``PortalDisconnected`` when none is left, or what ``access`` raises.
+    """
+    for _ in range(MAX_ADMINISTRATORS):
+        try:
+            return open_access(service_credential_id(portal_id, *states))
+        except CredentialRefused:
+            continue  # Buried by now.
+    raise PortalDisconnected
+
+
+def person_access(portal_id: int, user_id: int) -> Access:
+    """A person's own access; raises ``NotPermitted`` without a live one, or what ``access`` raises.
+
+    One that was moved to a system user is nobody's own any more.
+    """
+    with reading() as session:
+        credential_id = session.scalar(
+            select(Credential.id).where(
+                Credential.portal_id == portal_id,
+                Credential.user_id == user_id,
+                Credential.acting_as == user_id,
+                Credential.state == CredentialState.ALIVE,
+            )
+        )
+    if credential_id is None:
+        raise NotPermitted
+    found = open_access(credential_id)
+    if found.user_id != user_id:
+        raise NotPermitted  # The renewal just now has moved it.
+    return found
+
+
+def open_access(credential_id: int) -> Access:
+    """A credential with a token that is not known to be expired; renews it when needed.
+
+    Raises ``PortalDisconnected`` for a dead one, ``Bitrix24Unavailable`` or a ``Bitrix24Error`` when it cannot be
+    renewed now.
+    """
+    with reading() as session:
+        credential, portal = load_alive(session, credential_id)
+        if not credential.is_expired(utcnow()):
+            return access_of(portal, credential)
+    return renew(credential_id, credential.generation)
+
+
+def renew(credential_id: int, seen: int) -> Access:
+    """Replace the token that the caller saw (generation ``seen``) by a new one, once among all threads and processes.
+
+    Whoever gets the lease asks the authorization server; the others wait for the result and use it.
+    """
+    deadline = time.monotonic() + RENEWAL_WAIT_SECONDS
+    while time.monotonic() < deadline:
+        with writing() as session:
+            session.get(Credential, credential_id, with_for_update=True)
+            credential, portal = load_alive(session, credential_id)
+            if credential.generation > seen:
+                return access_of(portal, credential)
+            lease = credential.take_lease(utcnow(), RENEWAL_LEASE_SECONDS)
+            refresh_token = credential.refresh_token(keyring, portal.member_id)
+        if lease is not None:
+            return _renew_under_lease(credential_id, lease, refresh_token)
+        time.sleep(RENEWAL_POLL_SECONDS)
+    raise Bitrix24Unavailable
+
+
+def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Access:
+    try:
+        tokens = authorization_server.renew(refresh_token)
+    except Bitrix24Error as error:
+        _renewal_failed(credential_id, lease, error)
+        raise
+    with writing() as session:
+        lock_credential(session, credential_id)
+        credential, portal = load_alive(session, credential_id)
+        if credential.fence != lease:
+            # Our lease ended and somebody else renewed or reinstalled: theirs are newer.
+            return access_of(portal, credential)
+        foreign = CredentialRefused("other_portal") if tokens.member_id != portal.member_id else None
+        if foreign:
+            invalidate_credential(session, credential, foreign)
+        else:
+            _keep_renewed(portal, credential, tokens)
+    if foreign:
+        raise foreign  # Only now: what was written must not be rolled back.
+    return access_of(portal, credential)
+
+
+def _keep_renewed(portal: Portal, credential: Credential, tokens: Tokens) -> None:
+    _follow(portal, tokens.client_endpoint)
+    # The platform moves the app of a dismissed person to a system user: another id is no error.
+    credential.acting_as = tokens.user_id or credential.acting_as
+    credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
+
+
+def _follow(portal: Portal, client_endpoint: str) -> None:
+    """A renamed portal's new address comes with the tokens; one that we may not talk to is not taken."""
+    if client_endpoint == portal.client_endpoint:
+        return
+    try:
+        portal_clients.policy.check(client_endpoint)
+    except AddressForbidden:
+        log.warning("address_not_taken", member_id=portal.member_id)
+        return
+    log.info("portal_moved", member_id=portal.member_id)
+    portal.move(urlsplit(client_endpoint).netloc, client_endpoint)
+
+
+def _renewal_failed(credential_id: int, lease: int, error: Bitrix24Error) -> None:
+    """Give the lease back, or bury the credential when the refusal is final."""
+    with writing() as session:
+        credential = lock_credential(session, credential_id)
+        if credential is None or credential.fence != lease:
+            return
+        credential.renewing_until = None
+        if isinstance(error, CredentialRefused | ApplicationRemoved | PaymentRequired):
+            invalidate_credential(session, credential, error)
+
+
+def renew_idle() -> int:
+    """Renew the tokens that nobody has used for months, a few at a time; returns how many were tried."""
+    query = (
+        select(Credential.id, Credential.generation)
+        .join(Portal, Portal.id == Credential.portal_id)
+        .where(
+            Credential.state == CredentialState.ALIVE,
+            Credential.used_at < utcnow() - IDLE_TOKENS,
+            Portal.state == PortalState.INSTALLED,
+        )
+        .order_by(Credential.used_at)
+        .limit(RENEWED_AT_ONCE)
+    )
+    with reading() as session:
+        idle = session.execute(query).all()
+    for credential_id, generation in idle:
+        try:
+            renew(credential_id, generation)
+        except (Bitrix24Error, Refusal) as error:
+            log.warning("idle_not_renewed", credential=credential_id, reason=error.code)
+    return len(idle)

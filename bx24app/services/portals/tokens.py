@@ -1,0 +1,187 @@
+"""Whose token is used, and renewing it exactly once however many need it at the same time."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import Select, delete, select
+from sqlalchemy.orm import Session
+
+from bx24app.bitrix24.authorization import Tokens
+from bx24app.bitrix24.errors import ApplicationRemoved, Bitrix24Error, PaymentRequired
+from bx24app.crypto import keyring
+from bx24app.database import reading, writing
+from bx24app.errors import PortalDisconnected, PortalUnpaid
+from bx24app.models import FINAL, Callback, Credential, CredentialState, Portal, PortalState, utcnow
+
+log = structlog.get_logger(__name__)
+
+
+IDLE_PERSON_KEPT = timedelta(hours=2)
+# One serves the portal, three stand by.
+MAX_ADMINISTRATORS = 4
+
+
+@dataclass(frozen=True)
+class Access:
+    """One person's way to one portal, ready to be used."""
+
+    portal_id: int
+    member_id: str
+    client_endpoint: str
+    credential_id: int
+    user_id: int
+    generation: int
+    access_token: str = field(repr=False)
+
+
+def access_of(portal: Portal, credential: Credential) -> Access:
+    """The access that a stored credential gives."""
+    return Access(
+        portal_id=portal.id,
+        member_id=portal.member_id,
+        client_endpoint=portal.client_endpoint,
+        credential_id=credential.id,
+        user_id=credential.acting_as,
+        generation=credential.generation,
+        access_token=credential.access_token(keyring, portal.member_id),
+    )
+
+
+def store_tokens(session: Session, portal: Portal, tokens: Tokens, *, administrator: bool | None) -> Credential:
+    """Store a person's tokens inside the caller's transaction, which has locked the portal.
+
+    An administrator's also serve the portal, or stand by. ``administrator`` None: not known now, so as before.
+    """
+    query = select(Credential).where(Credential.portal_id == portal.id, Credential.user_id == tokens.user_id)
+    credential = session.scalar(query.with_for_update())
+    if credential is None:
+        credential = Credential(portal_id=portal.id, user_id=tokens.user_id)
+        session.add(credential)
+    credential.acting_as = tokens.user_id
+    credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
+    if administrator is not None:
+        others = session.scalars(_serving(portal.id).where(Credential.user_id != tokens.user_id)).all()
+        if not administrator and others:
+            credential.service_since = None
+        elif administrator and credential.service_since is None and len(others) < MAX_ADMINISTRATORS:
+            credential.service_since = utcnow()
+    return credential
+
+
+def _serving(portal_id: int) -> Select[Credential]:
+    """The live credentials that may serve a portal: the one in use first, then those that stand by."""
+    return (
+        select(Credential)
+        .where(
+            Credential.portal_id == portal_id,
+            Credential.service_since.is_not(None),
+            Credential.state == CredentialState.ALIVE,
+        )
+        .order_by(Credential.service_since, Credential.id)
+    )
+
+
+def serving_administrators(portal_id: int) -> list[int]:
+    """The ids of the people under whose tokens the portal is served: the present one, then the standby ones."""
+    with reading() as session:
+        return list(session.scalars(_serving(portal_id).with_only_columns(Credential.user_id)))
+
+
+def service_credential_id(portal_id: int, *states: PortalState) -> int:
+    """The credential that serves the portal; raises ``PortalDisconnected`` when none is left.
+
+    So does a portal in another state than ``states`` (default: installed).
+    """
+    with reading() as session:
+        state = session.scalar(select(Portal.state).where(Portal.id == portal_id))
+        found = session.scalar(_serving(portal_id).with_only_columns(Credential.id).limit(1))
+    usable = states or (PortalState.INSTALLED,)
+    if state == PortalState.UNPAID and state not in usable:
+        raise PortalUnpaid
+    if found is None or state not in usable:
+        raise PortalDisconnected
+    return found
+
+
+def demote(credential_id: int) -> bool:
+    """Let the other administrators serve the portal first; False when there is no other."""
+    with writing() as session:
+        credential = lock_credential(session, credential_id)
+        if credential is None or credential.service_since is None:
+            return True
+        if not session.scalars(_serving(credential.portal_id).where(Credential.id != credential_id)).first():
+            return False
+        credential.service_since = utcnow()
+        return True
+
+
+def load_alive(session: Session, credential_id: int) -> tuple[Credential, Portal]:
+    """Read a live credential with its portal; raises ``PortalDisconnected``."""
+    row = session.execute(
+        select(Credential, Portal).join(Portal, Portal.id == Credential.portal_id).where(Credential.id == credential_id)
+    ).one_or_none()
+    if row is None or row.Credential.state != CredentialState.ALIVE:
+        raise PortalDisconnected
+    return row.Credential, row.Portal
+
+
+def invalidate(credential_id: int, error: Bitrix24Error) -> None:
+    """Mark a credential whose tokens were refused for good, and the portal's state with it."""
+    with writing() as session:
+        credential = lock_credential(session, credential_id)
+        if credential is not None:
+            invalidate_credential(session, credential, error)
+
+
+def lock_credential(session: Session, credential_id: int) -> Credential | None:
+    """A credential for a change that concerns its portal too; the portal is locked first, as everywhere."""
+    portal_id = session.scalar(select(Credential.portal_id).where(Credential.id == credential_id))
+    if portal_id is None:
+        return None
+    session.get(Portal, portal_id, with_for_update=True)
+    return session.get(Credential, credential_id, with_for_update=True)
+
+
+def invalidate_credential(session: Session, credential: Credential, error: Bitrix24Error) -> None:
+    """Mark a locked credential whose tokens were refused, and the portal's state with it."""
+    served = credential.service_since is not None
+    # An unpaid app works again once it is paid: its tokens are not dead.
+    if not isinstance(error, PaymentRequired):
+        credential.die(error.code)
+    session.flush()
+    portal = session.get_one(Portal, credential.portal_id)
+    if not served:
+        if isinstance(error, PaymentRequired):
+            portal.payment_hinted_at = utcnow()
+        return
+    if isinstance(error, PaymentRequired):
+        portal.state = PortalState.UNPAID
+    elif isinstance(error, ApplicationRemoved):
+        portal.leave(utcnow())
+    elif session.scalar(_serving(portal.id).limit(1)) is None:
+        portal.state = PortalState.DISCONNECTED
+    log.warning("credential_buried", member_id=portal.member_id, state=portal.state, reason=error.code)
+
+
+def purge_idle() -> int:
+    """Delete the credentials of people who neither have the app open, nor a callback under way, nor serve the portal.
+
+    Returns how many.
+    """
+    under_way = select(Callback.requested_by).where(
+        Callback.portal_id == Credential.portal_id,
+        Callback.requested_by == Credential.user_id,
+        Callback.state.not_in(FINAL),
+    )
+    with writing() as session:
+        gone = session.execute(
+            delete(Credential)
+            .where(
+                Credential.service_since.is_(None),
+                Credential.used_at < utcnow() - IDLE_PERSON_KEPT,
+                ~under_way.exists(),
+            )
+            .returning(Credential.id)
+        ).all()
+    return len(gone)

@@ -1,0 +1,134 @@
+"""Removing the app from a portal: told by an event, confirmed by Bitrix24, then purged."""
+
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from bx24app.bitrix24.connections import authorization_server
+from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.bitrix24.events import Event
+from bx24app.database import reading, writing
+from bx24app.errors import Refusal
+from bx24app.models import (
+    ApiKey,
+    Callback,
+    Credential,
+    DecoyRequest,
+    DoNotCall,
+    Form,
+    Portal,
+    PortalState,
+    ReceivedEvent,
+    Rejection,
+    RestCall,
+    Throttle,
+    User,
+    utcnow,
+)
+from bx24app.services.portals import token_renewal
+
+log = structlog.get_logger(__name__)
+
+
+# Settings of an uninstalled portal may stay this long (marketplace rule 3.A; design.md, section 3).
+SETTINGS_KEPT = timedelta(days=30)
+# A removal that was only concluded from refusals may be a mistake, such as a wrong client secret of ours.
+UNCONFIRMED_KEPT = timedelta(days=3)
+PORTALS_AT_ONCE = 10
+
+
+def receive_uninstall(portal: Portal, event: Event) -> None:
+    """``ONAPPUNINSTALL``: note it, to be confirmed soon; one of before the last installation is ignored."""
+    if event.ts < int(portal.installed_at.timestamp()):
+        log.info("late_uninstallation", member_id=portal.member_id)
+        return
+    with writing() as session:
+        row = session.get_one(Portal, portal.id, with_for_update=True)
+        row.removal_told_at, row.removal_keeps_settings = utcnow(), event.fields.get("CLEAN") == "0"
+
+
+def confirm_removals() -> int:
+    """Forget the portals that were told to have removed the app, unless Bitrix24 still vouches for our token there.
+
+    People, tokens, numbers and logs go; with ``CLEAN`` 0 the settings stay for 30 days. Returns how many were told.
+    """
+    with reading() as session:
+        told = session.scalars(select(Portal).where(Portal.removal_told_at.is_not(None)).limit(PORTALS_AT_ONCE)).all()
+    for portal in told:
+        _remove(portal, is_installed=_is_installed(portal))
+    return len(told)
+
+
+def _remove(portal: Portal, *, is_installed: bool) -> None:
+    with writing() as session:
+        row = session.get(Portal, portal.id, with_for_update=True)
+        if row is None or row.removal_told_at is None:
+            return  # Installed again meanwhile, or done by another worker.
+        if is_installed:
+            row.removal_told_at = None
+        elif row.removal_keeps_settings:
+            _forget(session, row)
+            row.leave(utcnow())
+        else:
+            session.delete(row)
+    log.info("removal_told", member_id=portal.member_id, confirmed=not is_installed)
+
+
+def _is_installed(portal: Portal) -> bool:
+    """Tell whether the authorization server still vouches for the portal's own token.
+
+    When it cannot be asked the application token's word stands: the event is never repeated.
+    """
+    try:
+        access = token_renewal.service_access(portal.id)
+        install = authorization_server.app_info(access.access_token).install
+    except (Bitrix24Error, Refusal):
+        return False
+    return install.installed and install.member_id == portal.member_id
+
+
+def _forget(session: Session, portal: Portal) -> None:
+    """Leave nothing of a portal but its settings."""
+    for model in (Callback, Credential, Throttle, ReceivedEvent, RestCall, User):
+        session.execute(delete(model).where(model.portal_id == portal.id))
+    _purge_visitors(session, portal)
+    portal.application_token_digest = portal.lines = portal.voices = None
+    portal.lines_fetched_at = portal.voices_fetched_at = None
+    portal.history_cursor = portal.history_read_at = portal.history_due_at = portal.history_problem = None
+    portal.redialling_lines, portal.stopped_lines = {}, {}
+    portal.bound_manifest = portal.bound_at = None
+
+
+def purge_uninstalled() -> int:
+    """Forget what the rules let us keep only for a while; returns how many portals were concerned.
+
+    Portals whose removal no event told us lose their people, tokens, numbers and logs after three days; the
+    settings of every removed portal go after thirty.
+    """
+    with writing() as session:
+        now = utcnow()
+        held = select(Credential.id).where(Credential.portal_id == Portal.id).exists()
+        removed = select(Portal).where(Portal.state == PortalState.UNINSTALLED).with_for_update(skip_locked=True)
+        doubted = session.scalars(removed.where(Portal.uninstalled_at < now - UNCONFIRMED_KEPT, held)).all()
+        for portal in doubted:
+            _forget(session, portal)
+        session.flush()
+        gone = session.scalars(removed.where(Portal.uninstalled_at < now - SETTINGS_KEPT)).all()
+        for portal in gone:
+            session.delete(portal)
+    return len({portal.id for portal in (*doubted, *gone)})
+
+
+def _purge_visitors(session: Session, portal: Portal) -> None:
+    """Leave of a removed portal's websites only the forms' settings and the digests of numbers not to be called.
+
+    The requests themselves go with their callbacks.
+    """
+    for model in (ApiKey, Rejection):
+        session.execute(delete(model).where(model.portal_id == portal.id))
+    own = select(Form.id).where(Form.portal_id == portal.id)
+    session.execute(delete(DecoyRequest).where(DecoyRequest.form_id.in_(own)))
+    listed = update(DoNotCall).where(DoNotCall.portal_id == portal.id)
+    session.execute(listed.values(number=None, note=None, added_by=None))

@@ -1,0 +1,1 @@
+"""Digests, tickets, signed links and the rotation of keys."""

@@ -1,0 +1,46 @@
+"""Keyed digests of what we must recognise but not keep: application tokens, numbers of strangers."""
+
+import secrets
+
+from flask import current_app
+from sqlalchemy import select
+
+from bx24app.crypto import keyed_digest, keyring, same_secret
+from bx24app.database import reading, writing
+from bx24app.models import DigestKey
+from bx24app.models.digest_key import DIGEST_KEY_PLACE
+
+_CACHE = "bx24app.digest_key"
+
+
+def _stored() -> str | None:
+    with reading() as session:
+        return session.scalar(select(DigestKey.sealed).where(DigestKey.id == 1))
+
+
+def _make() -> str:
+    """Store a random key, unless another process was faster."""
+    with writing() as session:
+        row = session.get(DigestKey, 1, with_for_update=True)
+        if row is None:
+            row = DigestKey(id=1, sealed=keyring.seal(secrets.token_hex(32), DIGEST_KEY_PLACE))
+            session.add(row)
+    return row.sealed
+
+
+def _key() -> bytes:
+    cached: bytes | None = current_app.extensions.get(_CACHE)
+    if cached is None:
+        cached = bytes.fromhex(keyring.open_sealed(_stored() or _make(), DIGEST_KEY_PLACE))
+        current_app.extensions[_CACHE] = cached
+    return cached
+
+
+def digest(purpose: str, value: str) -> str:
+    """The keyed digest of a value; call it outside of transactions, for the first call may write."""
+    return keyed_digest(_key(), purpose, value)
+
+
+def matches(purpose: str, value: str, expected: str | None) -> bool:
+    """Tell in constant time whether a value has the expected digest; no expectation matches nothing."""
+    return bool(value) and expected is not None and same_secret(digest(purpose, value), expected)

@@ -1,0 +1,69 @@
+"""Rotating the encryption keys: what is sealed under an older one is sealed anew under the first."""
+
+import structlog
+from sqlalchemy import not_, or_, select
+
+from bx24app.crypto import SealError, keyring
+from bx24app.database import reading, writing
+from bx24app.models import Credential, DigestKey, Portal, Webhook
+from bx24app.models.digest_key import DIGEST_KEY_PLACE
+
+log = structlog.get_logger(__name__)
+
+
+def rotate_keys() -> int:
+    """Seal anew, a row per transaction so that nobody waits; idempotent, returns how many values were.
+
+    A value whose key is no longer configured is left as it is; ``doctor`` names it.
+    """
+    current = f"{keyring.sealing_id}.%"
+    old = select(Credential.id).where(
+        or_(
+            not_(Credential.access_token_sealed.like(current)),
+            not_(Credential.refresh_token_sealed.like(current)),
+        )
+    )
+    with reading() as session:
+        ids = session.scalars(old).all()
+        former = Webhook.former_secret_sealed
+        old_secret = or_(not_(Webhook.secret_sealed.like(current)), former.is_not(None) & not_(former.like(current)))
+        webhooks = session.scalars(select(Webhook.id).where(old_secret)).all()
+    return sum(map(_rotate_credential, ids)) + sum(map(_rotate_webhook, webhooks)) + _rotate_digest_key()
+
+
+def _rotate_credential(credential_id: int) -> int:
+    with writing() as session:
+        # Locked in the order that everybody keeps: the portal first.
+        portal_id = session.scalar(select(Credential.portal_id).where(Credential.id == credential_id))
+        portal = session.get(Portal, portal_id, with_for_update=True) if portal_id else None
+        credential = session.get(Credential, credential_id, with_for_update=True)
+        if portal is None or credential is None:
+            return 0
+        try:
+            credential.reseal(keyring, portal.member_id)
+        except SealError:
+            log.warning("not_resealed", credential=credential_id)
+            return 0
+    return 2
+
+
+def _rotate_webhook(webhook_id: int) -> int:
+    with writing() as session:
+        webhook = session.get(Webhook, webhook_id, with_for_update=True)
+        if webhook is None:
+            return 0
+        try:
+            webhook.reseal(keyring, session.get_one(Portal, webhook.portal_id).member_id)
+        except SealError:
+            log.warning("not_resealed", webhook=webhook_id)
+            return 0
+    return 1
+
+
+def _rotate_digest_key() -> int:
+    with writing() as session:
+        row = session.get(DigestKey, 1, with_for_update=True)
+        if row is None or row.sealed.startswith(f"{keyring.sealing_id}."):
+            return 0
+        row.sealed = keyring.seal(keyring.open_sealed(row.sealed, DIGEST_KEY_PLACE), DIGEST_KEY_PLACE)
+    return 1

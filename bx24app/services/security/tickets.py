@@ -1,0 +1,62 @@
+"""Tickets: the frame's signed session of one hour, carried in a header and never in a cookie."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import select
+
+from bx24app.database import reading
+from bx24app.errors import TicketExpired
+from bx24app.models import Portal, PortalState, utcnow
+from bx24app.settings import settings
+
+TICKET_LIFETIME = timedelta(hours=1)
+TICKET_SALT = "bx24app.ticket"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Who has which page of the app open; ``entity_id`` is 0 outside a CRM card."""
+
+    portal_id: int
+    user_id: int
+    is_administrator: bool
+    placement: str = "DEFAULT"
+    entity_type: str = ""
+    entity_id: int = 0
+    numbers: tuple[str, ...] = ()
+    """The customer's numbers in E.164: their callbacks are listed wherever they were asked for."""
+
+
+_READER = TypeAdapter(Ticket)
+
+
+def _serializer() -> URLSafeTimedSerializer:
+    # itsdangerous signs with the last key and accepts them all.
+    keys = [key.get_secret_value() for key in (*reversed(settings.secret_key_fallbacks), settings.secret_key)]
+    return URLSafeTimedSerializer(keys, salt=TICKET_SALT)
+
+
+def issue_ticket(ticket: Ticket) -> tuple[str, datetime]:
+    """Sign a ticket; returns it with the time it expires."""
+    return _serializer().dumps(asdict(ticket)), utcnow() + TICKET_LIFETIME
+
+
+def read_ticket(signed: str) -> Ticket:
+    """Read a ticket; raises ``TicketExpired`` when it is missing, altered or older than an hour."""
+    try:
+        return _READER.validate_python(_serializer().loads(signed, max_age=int(TICKET_LIFETIME.total_seconds())))
+    except (BadSignature, ValidationError):
+        raise TicketExpired from None
+
+
+def authenticate_ticket(signed: str) -> Ticket:
+    """Read a ticket whose portal has the app; raises ``TicketExpired`` also once the app was removed from it."""
+    ticket = read_ticket(signed)
+    with reading() as session:
+        state = session.scalar(select(Portal.state).where(Portal.id == ticket.portal_id))
+    if state in (None, PortalState.UNINSTALLED):
+        raise TicketExpired
+    return ticket

@@ -1,0 +1,1 @@
+"""Telling a site's back end about its callbacks."""

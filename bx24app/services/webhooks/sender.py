@@ -1,0 +1,123 @@
+"""A signed letter to a site, posted once: never to a private address, never elsewhere, ten seconds at most."""
+
+import hashlib
+import hmac
+import threading
+import time
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import requests
+
+from bx24app.bitrix24.client import USER_AGENT
+from bx24app.bitrix24.errors import AddressForbidden, NotSent, NoUsableAnswer
+from bx24app.log import mask_numbers
+from bx24app.outgoing.adapter import PortalAdapter, failure_of
+from bx24app.outgoing.address_policy import AddressPolicy
+from bx24app.settings import settings
+
+DELIVERY_TIMEOUT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
+MAX_READ, MAX_KEPT = 1024, 200
+SUCCESS_STATUSES = range(200, 300)
+REDIRECT_STATUSES = range(300, 400)
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """What is sent, where to, and the secrets that sign it."""
+
+    url: str
+    event_id: UUID
+    body: bytes = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class DeliveryResult:
+    """What came of it; ``error`` None: it was taken."""
+
+    status: int | None
+    error: str | None
+
+
+def webhook_policy() -> AddressPolicy:
+    """Sites have public addresses; networks that an operator permits for portals are none of theirs."""
+    return AddressPolicy(allow_insecure=settings.allow_insecure_portals)
+
+
+def signature(secrets: tuple[str, ...], timestamp: int, body: bytes) -> str:
+    """The header that proves a body: one ``v1`` per secret that is valid now (docs/webhooks.md)."""
+    signed = f"{timestamp}.".encode() + body
+    digests = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
+    return ",".join([f"t={timestamp}", *(f"v1={digest}" for digest in digests)])
+
+
+def send_once(letter: SignedRequest) -> DeliveryResult:
+    """Post it once on a fresh connection, in ten seconds at most, without following anybody elsewhere."""
+    adapter = PortalAdapter(webhook_policy(), pool_size=1)
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        adapter.abort()
+
+    # The library's time-out is for each read: a site that answers byte by byte would hold us for ever.
+    watchdog = threading.Timer(DELIVERY_TIMEOUT_SECONDS, give_up)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        receipt = _post(letter, adapter)
+    except (AddressForbidden, NotSent, NoUsableAnswer) as error:
+        receipt = DeliveryResult(None, error.code.removeprefix("bitrix24_"))
+    finally:
+        watchdog.cancel()
+        adapter.close()
+    # Half of an answer may look like a whole one.
+    return DeliveryResult(None, "timeout") if late.is_set() else receipt
+
+
+def _post(letter: SignedRequest, adapter: PortalAdapter) -> DeliveryResult:
+    webhook_policy().check(letter.url)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        headers = {
+            "User-Agent": USER_AGENT,
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "X-Callback-Desk-Event": str(letter.event_id),
+            "X-Callback-Desk-Signature": signature(letter.secrets, int(time.time()), letter.body),
+        }
+        try:
+            with session.post(
+                letter.url,
+                data=letter.body,
+                headers=headers,
+                timeout=(CONNECT_SECONDS, DELIVERY_TIMEOUT_SECONDS),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return _read(response)
+        except requests.RequestException as error:
+            raise failure_of(error) from None
+        except (OSError, ValueError):
+            raise NoUsableAnswer("reset") from None
+
+
+def _read(response: requests.Response) -> DeliveryResult:
+    status = response.status_code
+    if status in SUCCESS_STATUSES:
+        return DeliveryResult(status, None)
+    if status in REDIRECT_STATUSES:
+        return DeliveryResult(status, "redirect")
+    # Half of an explanation explains something too.
+    response.raw.enforce_content_length = False
+    try:
+        words = response.raw.read(MAX_READ, decode_content=False).decode("utf-8", "replace")
+    except Exception:
+        # Broken while it was explaining itself: the status is what counts.
+        words = ""
+    shown = "".join(char for char in mask_numbers(" ".join(words.split())) if char.isprintable())
+    return DeliveryResult(status, f"http_{status} {shown}".strip()[:MAX_KEPT])

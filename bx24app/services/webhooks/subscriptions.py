@@ -1,0 +1,189 @@
+"""What an administrator does with webhooks: adding, changing, testing, rotating secrets, looking at deliveries."""
+
+import ipaddress
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from sqlalchemy import Select, func, insert, select
+from sqlalchemy.orm import Session
+
+from bx24app.bitrix24.errors import AddressForbidden
+from bx24app.crypto import keyring
+from bx24app.database import reading, writing
+from bx24app.errors import AddressRefused, InvalidRequest, NotFound
+from bx24app.models import Form, Portal, Webhook, WebhookDelivery, utcnow
+from bx24app.models.webhook import MAX_URL
+from bx24app.services.webhooks import outbox, sender
+
+# More receivers than this belong behind one of the site's own.
+MAX_PER_FORM = 5
+DELIVERIES_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class ListedWebhook:
+    """A webhook with its form's key, and how much it has not been told yet."""
+
+    webhook: Webhook
+    form_key: str
+    pending: int
+
+
+@dataclass(frozen=True)
+class NewWebhook:
+    """A webhook with its new secret, which is shown this once."""
+
+    listed: ListedWebhook
+    secret: str = field(repr=False)
+
+
+def _listed(portal_id: int) -> Select[Webhook, str, int]:
+    pending = (
+        select(func.count())
+        .where(WebhookDelivery.webhook_id == Webhook.id, WebhookDelivery.done_at.is_(None))
+        .scalar_subquery()
+    )
+    return (
+        select(Webhook, Form.key, pending)
+        .join(Form, Form.id == Webhook.form_id)
+        .where(Webhook.portal_id == portal_id)
+        .order_by(Webhook.id)
+    )
+
+
+def list_webhooks(portal_id: int, form_key: str | None = None) -> list[ListedWebhook]:
+    """All webhooks of a portal, or those of one form."""
+    query = _listed(portal_id)
+    if form_key is not None:
+        query = query.where(Form.key == form_key)
+    with reading() as session:
+        return [ListedWebhook(*row) for row in session.execute(query)]
+
+
+def get_webhook(portal_id: int, webhook_id: int) -> ListedWebhook:
+    """One webhook; raises ``NotFound``."""
+    with reading() as session:
+        found = session.execute(_listed(portal_id).where(Webhook.id == webhook_id)).first()
+    if found is None:
+        raise NotFound
+    return ListedWebhook(*found)
+
+
+def _checked(url: str) -> str:
+    """An address as it may be told; the one it resolves to is checked at each delivery. Raises ``InvalidRequest``."""
+    if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url:
+        raise InvalidRequest("url")
+    try:
+        sender.webhook_policy().check(url)
+        host, _ = urlsplit(url).hostname or "", urlsplit(url).port
+    except ValueError:
+        raise InvalidRequest("url") from None
+    except AddressForbidden:
+        raise AddressRefused("url") from None
+    try:
+        permitted = sender.webhook_policy().permits(str(ipaddress.ip_address(host)))
+    except ValueError:
+        return url.partition("#")[0]  # A name.
+    if not permitted:
+        raise AddressRefused("url")
+    return url.partition("#")[0]
+
+
+def _new_secret() -> str:
+    return f"whsec_{secrets.token_urlsafe(32)}"
+
+
+def add_webhook(portal_id: int, form_key: str, url: str) -> NewWebhook:
+    """Add a webhook to a form; its secret is in the answer and never again.
+
+    Raises ``NotFound`` (form), ``AddressRefused``, ``InvalidRequest`` (url, or too many of one form).
+    """
+    checked, secret = _checked(url), _new_secret()
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id)
+        form = session.scalar(
+            select(Form).where(Form.portal_id == portal_id, Form.key == form_key, Form.removed_at.is_(None))
+        )
+        if form is None:
+            raise NotFound
+        if session.scalars(select(func.count()).where(Webhook.form_id == form.id)).one() >= MAX_PER_FORM:
+            raise InvalidRequest("form_key")
+        webhook = Webhook(portal_id=portal_id, form_id=form.id, url=checked)
+        webhook.keep_secret(keyring, portal.member_id, secret, utcnow())
+        session.add(webhook)
+        session.flush()
+    return NewWebhook(get_webhook(portal_id, webhook.id), secret)
+
+
+@contextmanager
+def _changing(portal_id: int, webhook_id: int) -> Iterator[tuple[Session, Webhook]]:
+    with writing() as session:
+        query = select(Webhook).where(Webhook.portal_id == portal_id, Webhook.id == webhook_id).with_for_update()
+        webhook = session.scalar(query)
+        if webhook is None:
+            raise NotFound
+        yield session, webhook
+
+
+def change_webhook(portal_id: int, webhook_id: int, url: str | None = None, is_on: bool | None = None) -> ListedWebhook:
+    """Change address or switch, None leaves one as it is; what is pending goes to the new address."""
+    checked = None if url is None else _checked(url)
+    with _changing(portal_id, webhook_id) as (_, webhook):
+        if checked is not None and checked != webhook.url:
+            webhook.url = checked
+            webhook.note_success()
+        if is_on is not None and is_on != webhook.is_on:
+            webhook.switch(is_on=is_on)
+    return get_webhook(portal_id, webhook_id)
+
+
+def rotate_secret(portal_id: int, webhook_id: int) -> NewWebhook:
+    """Give it a new secret; the one before goes on signing beside it for 24 hours."""
+    secret = _new_secret()
+    with _changing(portal_id, webhook_id) as (session, webhook):
+        member_id = session.get_one(Portal, portal_id).member_id
+        webhook.keep_secret(keyring, member_id, secret, utcnow())
+    return NewWebhook(get_webhook(portal_id, webhook_id), secret)
+
+
+def remove_webhook(portal_id: int, webhook_id: int) -> None:
+    """Remove it with what it was not told yet; raises ``NotFound``."""
+    with _changing(portal_id, webhook_id) as (session, webhook):
+        session.delete(webhook)
+
+
+def send_test(portal_id: int, webhook_id: int) -> WebhookDelivery:
+    """Let it be told a ``ping``, as soon as a worker can; also what a pause kept back is tried now."""
+    with _changing(portal_id, webhook_id) as (session, webhook):
+        if not webhook.is_on:
+            raise InvalidRequest("is_on")
+        webhook.waits_until = None
+        row = outbox.new_delivery(webhook.id, {"type": outbox.PING, "webhook_id": webhook.id})
+        delivery_id = session.scalars(insert(WebhookDelivery).returning(WebhookDelivery.id), row).one()
+        return session.get_one(WebhookDelivery, delivery_id)
+
+
+def list_deliveries(portal_id: int, webhook_id: int) -> list[WebhookDelivery]:
+    """The last 50 of a webhook, the newest first; raises ``NotFound``."""
+    get_webhook(portal_id, webhook_id)
+    query = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
+    with reading() as session:
+        return list(session.scalars(query.order_by(WebhookDelivery.id.desc()).limit(DELIVERIES_SHOWN)))
+
+
+def redeliver(portal_id: int, delivery_id: int) -> WebhookDelivery:
+    """Tell the same once more, under the same ``event_id``; raises ``NotFound``."""
+    with reading() as session:
+        webhook_id = session.scalar(select(WebhookDelivery.webhook_id).where(WebhookDelivery.id == delivery_id))
+    if webhook_id is None:
+        raise NotFound
+    with _changing(portal_id, webhook_id) as (session, webhook):
+        delivery = session.get(WebhookDelivery, delivery_id)
+        if delivery is None:
+            raise NotFound
+        webhook.waits_until = None
+        delivery.repeat(utcnow())
+        return delivery

@@ -1,0 +1,92 @@
+"""API keys: made for one form, shown once, recognised by their digest, revoked."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select, update
+
+from bx24app.database import reading, writing
+from bx24app.errors import KeyRefused, NotFound, RateLimited
+from bx24app.models import ApiKey, Form, utcnow
+from bx24app.services.runtime import rate_limit
+from bx24app.services.runtime.rate_limit import RateLimit
+from bx24app.services.security import digests
+from bx24app.services.websites import forms
+
+# Every key begins like this, so that people and secret scanners recognise it.
+KEY_PREFIX = "cbk_"
+SECRET_BYTES = 32
+SHOWN_CHARACTERS = 10
+USE_NOTED_EVERY = timedelta(minutes=1)
+REQUESTS_PER_MINUTE = 120
+
+
+@dataclass(frozen=True)
+class NewApiKey:
+    """A new key; ``secret`` is known only now."""
+
+    key: ApiKey
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Made(prefix={self.key.prefix!r})"
+
+
+def create_key(portal_id: int, form_key: str, name: str, user_id: int) -> NewApiKey:
+    """Make a key for a form; commits. Raises ``NotFound``."""
+    form = forms.get_form(portal_id, form_key)
+    secret = KEY_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+    key = ApiKey(
+        portal_id=portal_id,
+        form_id=form.id,
+        prefix=secret[:SHOWN_CHARACTERS],
+        digest=digests.digest("api_key", secret),
+        name=name,
+        created_by=user_id,
+        created_at=utcnow(),
+    )
+    with writing() as session:
+        session.add(key)
+    return NewApiKey(key, secret)
+
+
+def list_keys(portal_id: int) -> list[tuple[ApiKey, Form]]:
+    """The keys of a portal with their forms, newest first; revoked ones too."""
+    query = select(ApiKey, Form).join(Form, Form.id == ApiKey.form_id).where(ApiKey.portal_id == portal_id)
+    with reading() as session:
+        return [(key, form) for key, form in session.execute(query.order_by(ApiKey.id.desc()))]
+
+
+def revoke_key(portal_id: int, key_id: int) -> None:
+    """Take a key back at once; doing so again changes nothing. Raises ``NotFound``."""
+    with writing() as session:
+        query = select(ApiKey).where(ApiKey.portal_id == portal_id, ApiKey.id == key_id)
+        key = session.scalar(query.with_for_update())
+        if key is None:
+            raise NotFound
+        key.revoke(utcnow())
+
+
+def authenticate(secret: str) -> ApiKey:
+    """The key behind a secret, its use noted; commits.
+
+    Raises ``KeyRefused`` for an unknown or revoked one, also of a removed form, and ``RateLimited``.
+    """
+    query = select(ApiKey).join(Form, Form.id == ApiKey.form_id)
+    query = query.where(ApiKey.digest == digests.digest("api_key", secret))
+    bucket_digest = digests.digest("rate", f"key {secret}")
+    with reading() as session:
+        key = session.scalar(query.where(ApiKey.revoked_at.is_(None), Form.removed_at.is_(None)))
+    if key is None:
+        raise KeyRefused
+    now = utcnow()
+    with writing() as session:
+        bucket = RateLimit("key_minute", bucket_digest, REQUESTS_PER_MINUTE, 60.0)
+        if rate_limit.take_tokens(session, [bucket], now.timestamp()) is not None:
+            refusal = RateLimited(bucket.name)
+            refusal.retry_after = 1
+            raise refusal
+        if key.last_used_at is None or now - key.last_used_at > USE_NOTED_EVERY:
+            session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
+    return key

@@ -1,0 +1,138 @@
+"""What a form's calls may come to in one day: their number exactly, their money with a reserve for open ones."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Table, and_, delete, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from bx24app.database import writing
+from bx24app.models import WAITING, Attempt, BudgetDay, Callback, Form, Outcome, utcnow
+
+# As many of the portal's last calls tell what one may cost.
+LAST_CALLS = 100
+COST_PERCENTILE = 0.9
+# The reserve while no cost is known at all, as a part of the budget.
+UNKNOWN_PART = Decimal("0.05")
+BUDGET_DAYS_KEPT = timedelta(days=400)
+# These may have cost something, though nobody has told us yet.
+_MAY_COST = (
+    Outcome.DIALLING,
+    Outcome.UNKNOWN,
+    Outcome.STARTED,
+    Outcome.ANSWERED,
+    Outcome.COMPLETED,
+    Outcome.MISSED,
+)
+
+
+@dataclass(frozen=True)
+class LocalDay:
+    """One day of a form, in the zone of its hours."""
+
+    day: date
+    begins_at: datetime
+    ends_at: datetime
+
+
+def local_day(now: datetime, zone: str) -> LocalDay:
+    """The day in which a moment lies."""
+    local = ZoneInfo(zone)
+    day = now.astimezone(local).date()
+    begins, ends = (datetime.combine(day + timedelta(days=n), time(), local).astimezone(UTC) for n in (0, 1))
+    return LocalDay(day, begins, ends)
+
+
+def take_call(session: Session, form: Form, day: LocalDay) -> bool:
+    """Count one more call; False when the day's are used up. Others of this form wait until the transaction ends."""
+    if form.budget_calls is None and form.budget_money is None:
+        return True
+    allowed = form.budget_calls
+    if allowed is not None and allowed < 1:
+        return False
+    connection = session.connection()
+    table = cast("Table", BudgetDay.__table__)
+    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    statement = insert.values(form_id=form.id, day=day.day, calls=1).on_conflict_do_update(
+        index_elements=[table.c.form_id, table.c.day],
+        set_={"calls": table.c.calls + 1},
+        where=None if allowed is None else table.c.calls < allowed,
+    )
+    return connection.execute(statement.returning(table.c.calls)).scalar_one_or_none() is not None
+
+
+def calls_taken(session: Session, form: Form, day: LocalDay) -> int:
+    """How many requests have counted on that day."""
+    query = select(BudgetDay.calls).where(BudgetDay.form_id == form.id, BudgetDay.day == day.day)
+    return session.scalar(query) or 0
+
+
+@dataclass(frozen=True)
+class SpentMoney:
+    """What a day's calls have come to, and what one more would make of it."""
+
+    known: Decimal
+    open_calls: int
+    reserve: Decimal
+    currency: str | None
+
+    @property
+    def with_one_more(self) -> Decimal:
+        """Known cost, with the reserve of every open call and of the next one."""
+        return self.known + self.reserve * (self.open_calls + 1)
+
+    def inputs(self) -> dict[str, Any]:
+        """For the portal to read."""
+        return {
+            "known": str(self.known),
+            "open_calls": self.open_calls,
+            "reserve": str(self.reserve),
+            "currency": self.currency,
+        }
+
+
+def spent_money(session: Session, form: Form, day: LocalDay) -> SpentMoney:
+    """What a form's day has cost so far, inside the caller's transaction."""
+    currency = form.budget_currency or _last_currency(session, form.portal_id)
+    own = select(Attempt).join(Callback, Callback.id == Attempt.callback_id).where(Callback.form_id == form.id)
+    today = and_(Attempt.started_at >= day.begins_at, Attempt.started_at < day.ends_at)
+    is_known = and_(Attempt.cost.is_not(None), Attempt.cost_currency == currency)
+    known = session.scalar(own.where(today, is_known).with_only_columns(func.sum(Attempt.cost)))
+    not_told = or_(Attempt.cost.is_(None), Attempt.cost_currency.is_distinct_from(currency))
+    untold = own.where(today, not_told, Attempt.outcome.in_(_MAY_COST)).with_only_columns(func.count(Attempt.id))
+    waiting = select(func.count(Callback.id)).where(
+        Callback.form_id == form.id, Callback.state.in_(WAITING), Callback.due_at < day.ends_at
+    )
+    return SpentMoney(
+        known=Decimal(known or 0),
+        open_calls=(session.scalar(untold) or 0) + (session.scalar(waiting) or 0),
+        reserve=_reserve(session, form, currency),
+        currency=currency,
+    )
+
+
+def _last_currency(session: Session, portal_id: int) -> str | None:
+    query = select(Attempt.cost_currency).where(Attempt.portal_id == portal_id, Attempt.cost_currency.is_not(None))
+    return session.scalar(query.order_by(Attempt.id.desc()).limit(1))
+
+
+def _reserve(session: Session, form: Form, currency: str | None) -> Decimal:
+    """What nine of ten of the portal's last calls did not exceed."""
+    query = select(Attempt.cost).where(Attempt.portal_id == form.portal_id, Attempt.cost_currency == currency)
+    costs = session.scalars(query.where(Attempt.cost.is_not(None)).order_by(Attempt.id.desc()).limit(LAST_CALLS))
+    in_order = sorted(cost for cost in costs if cost is not None)
+    if not in_order:
+        return (form.budget_money or Decimal(0)) * UNKNOWN_PART
+    return in_order[math.ceil(COST_PERCENTILE * len(in_order)) - 1]
+
+
+def purge_budget_days() -> int:
+    """Delete the counts of days long past; returns how many."""
+    with writing() as session:
+        limit = (utcnow() - BUDGET_DAYS_KEPT).date()
+        return len(session.execute(delete(BudgetDay).where(BudgetDay.day < limit).returning(BudgetDay.id)).all())

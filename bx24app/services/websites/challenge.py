@@ -1,0 +1,118 @@
+"""What a visitor's browser has to bring: a proof of work, or without JavaScript a timed token.
+
+The proof is ALTCHA's (version 2): PBKDF2/SHA-256 is repeated with a growing counter until the derived key begins as
+the signed challenge says. The counter was chosen here, so that checking costs two HMACs and no derivation.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import altcha
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from bx24app.models import utcnow
+from bx24app.settings import settings
+
+ALGORITHM = "PBKDF2/SHA-256"
+# Iterations of one derivation, and how many derivations a browser needs: half a second on a usual one.
+PROOF_COST = 1000
+PROOF_COUNTER = (200, 600)
+PROOF_LIFETIME = timedelta(minutes=20)
+TOKEN_LIFETIME = timedelta(hours=2)
+# Nobody fills in a form faster.
+MINIMAL_FILL_TIME = timedelta(seconds=2)
+MAX_PROOF_LENGTH = 4000
+FORM_SALT = "bx24app.form"
+
+
+@dataclass(frozen=True)
+class FormProof:
+    """What a proof or a token proves: the form was asked for at ``issued_at``; used once, it is spent."""
+
+    digest: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class _Keys:
+    challenge: bytes
+    solution: bytes
+
+
+def _keys() -> Iterator[_Keys]:
+    """The keys of the present secret, then those of older ones that are still accepted."""
+    for secret in (settings.secret_key, *settings.secret_key_fallbacks):
+        key = secret.get_secret_value().encode()
+        yield _Keys(*(hmac.digest(key, f"bx24app.altcha.{use}".encode(), "sha256") for use in ("challenge", "key")))
+
+
+def new_challenge(form_key: str) -> dict[str, Any]:
+    """A challenge for one form, to be solved by the browser within ``PROOF_LIFETIME``."""
+    keys, now = next(_keys()), utcnow()
+    low, high = PROOF_COUNTER
+    made = altcha.create_challenge(
+        ALGORITHM,
+        PROOF_COST,
+        counter=low + secrets.randbelow(high - low),
+        expires_at=now + PROOF_LIFETIME,
+        data={"form": form_key, "at": int(now.timestamp())},
+        hmac_secret=keys.challenge,
+        hmac_key_secret=keys.solution,
+    )
+    shown: dict[str, Any] = made.to_dict()
+    return shown
+
+
+def read_proof(payload: str, form_key: str) -> FormProof | None:
+    """What a solved challenge proves; None for one that is forged, too old, of another form, or not solved."""
+    if len(payload) > MAX_PROOF_LENGTH:
+        return None
+    try:
+        solved = altcha.Payload.from_base64(payload)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    # A signature that is no ASCII text, or a counter that is no number, is the checker's business.
+    if not any(_is_solved(solved, keys) for keys in _keys()):
+        return None
+    data, expires_at = solved.challenge.parameters.data, solved.challenge.parameters.expires_at
+    if not data or data.get("form") != form_key or not expires_at:
+        return None
+    digest = hashlib.sha256(str(solved.challenge.signature).encode()).hexdigest()
+    return FormProof(digest, datetime.fromtimestamp(data["at"], UTC), datetime.fromtimestamp(expires_at, UTC))
+
+
+def _is_solved(solved: altcha.Payload, keys: _Keys) -> bool:
+    result = altcha.verify_solution(solved, keys.challenge, hmac_key_secret=keys.solution)
+    return result.verified is True
+
+
+def _serializer() -> URLSafeTimedSerializer:
+    # itsdangerous signs with the last key and accepts them all.
+    keys = [key.get_secret_value() for key in (*reversed(settings.secret_key_fallbacks), settings.secret_key)]
+    return URLSafeTimedSerializer(keys, salt=FORM_SALT)
+
+
+def new_token(form_key: str) -> str:
+    """A timed token for the hosted form: it tells when the page was asked for."""
+    return str(_serializer().dumps([form_key, secrets.token_hex(8)]))
+
+
+def read_token(signed: str, form_key: str) -> FormProof | None:
+    """What a timed token proves; None for one that is forged, too old, or of another form."""
+    if len(signed) > MAX_PROOF_LENGTH:
+        return None
+    seconds = int(TOKEN_LIFETIME.total_seconds())
+    try:
+        content, issued_at = _serializer().loads(signed, max_age=seconds, return_timestamp=True)
+    except BadSignature:
+        return None
+    if not isinstance(content, list) or content[:1] != [form_key]:
+        return None
+    digest = hashlib.sha256(signed.encode()).hexdigest()
+    return FormProof(digest, issued_at, issued_at + TOKEN_LIFETIME)

@@ -1,0 +1,282 @@
+"""Website forms: making, changing and removing them, and what to paste into a site."""
+
+import re
+import secrets
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import phonenumbers
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from sqlalchemy import Select, bindparam, select
+from sqlalchemy.orm import Session
+
+from bx24app.database import reading, writing
+from bx24app.database.compiled import CompiledStatement, compiled_reading
+from bx24app.errors import NotFound
+from bx24app.models import Form, Portal, UnknownPolicy, utcnow
+from bx24app.services.calling import spoken_text
+from bx24app.services.calling.business_hours import Hours
+from bx24app.services.portals import lines
+from bx24app.services.runtime import row_cache
+from bx24app.settings import settings
+
+KEY_BYTES = 8
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def _readable(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("control characters are not allowed")
+    if not text.strip():
+        raise ValueError("nothing to read in it")
+    return text.strip()
+
+
+def _origin(text: str) -> str:
+    """Scheme and host as a browser names them in ``Origin``: lower case, punycode, no default port."""
+    try:
+        url = urlsplit(text.strip().lower())
+        host, port = (url.hostname or "").encode("idna").decode(), url.port
+    except ValueError:
+        raise ValueError("an address such as https://example.com") from None
+    schemes = ("https", "http") if settings.allow_insecure_portals else ("https",)
+    tail = "" if port is None or (url.scheme, port) in (("https", 443), ("http", 80)) else f":{port}"
+    origin = f"{url.scheme}://{host}{tail}"
+    if url.scheme not in schemes or not _ORIGIN.fullmatch(origin) or url.path.strip("/") or url.query or url.username:
+        raise ValueError("an address such as https://example.com, without a path")
+    return origin
+
+
+def _country(code: str) -> str:
+    if code not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError("a country such as DE")
+    return code
+
+
+def _once(values: list[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+Readable = Annotated[str, Field(max_length=255), AfterValidator(_readable)]
+LongReadable = Annotated[str, Field(max_length=4000), AfterValidator(_readable)]
+Country = Annotated[str, AfterValidator(_country)]
+Prefix = Annotated[str, Field(pattern=r"^\+[1-9]\d{0,13}$")]
+Origin = Annotated[str, Field(max_length=255), AfterValidator(_origin)]
+FieldRequirement = Literal["off", "optional", "required"]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class AskedFields(BaseModel):
+    """What a form asks beside the number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: FieldRequirement = "optional"
+    topic: FieldRequirement = "off"
+
+
+class FormLimits(BaseModel):
+    """Requests that are taken at most: of one address an hour, for one number a day, of the form an hour and a day."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    address_hour: Count = 5
+    number_day: Count = 3
+    form_hour: Count = 60
+    form_day: Count = 300
+
+
+class FormSettings(BaseModel):
+    """A form's settings as an administrator writes them; a field left out stays as it is, or has its default."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: Readable = ""
+    is_on: bool = True
+    line_id: Readable | None = None
+    voice_id: Readable | None = None
+    text: LongReadable | None = None
+    default_country: Country | None = None
+    allowed_countries: Annotated[list[Country], Field(max_length=250), AfterValidator(_once)] = []
+    blocked_prefixes: Annotated[list[Prefix], Field(max_length=200), AfterValidator(_once)] = []
+    allowed_prefixes: Annotated[list[Prefix], Field(max_length=200), AfterValidator(_once)] = []
+    allowed_origins: Annotated[list[Origin], Field(max_length=50), AfterValidator(_once)] = []
+    hours: Hours | None = None
+    fields: AskedFields = AskedFields()
+    topics: Annotated[list[Readable], Field(max_length=50), AfterValidator(_once)] = []
+    consent_text: LongReadable | None = None
+    languages: Annotated[list[Literal["en", "ru"]], Field(min_length=1, max_length=2)] = ["en", "ru"]
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    retry_minutes: Annotated[int, Field(ge=1, le=1440)] = 10
+    unknown_policy: Annotated[UnknownPolicy, Field(strict=False)] = UnknownPolicy.ASK
+    expiry_minutes: Annotated[int, Field(ge=2, le=1440)] = 60
+    limits: FormLimits = FormLimits()
+    budget_calls: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    budget_money: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=4)] | None = None
+    budget_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+    colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#0075ff"
+    creates_lead: bool = False
+
+    def changes(self) -> dict[str, Any]:
+        """The columns that were named, as they are stored."""
+        named = {name: getattr(self, name) for name in self.model_fields_set}
+        return {
+            name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+            for name, value in named.items()
+        }
+
+
+def create_form(portal_id: int, wanted: FormSettings) -> Form:
+    """Make a form; everything but its name has a safe default. Commits.
+
+    Raises ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``UnknownVariable``.
+    """
+    changes = _checked(portal_id, wanted)
+    form = Form(portal_id=portal_id, key=secrets.token_hex(KEY_BYTES), **changes)
+    form.consent_version = 1 if form.consent_text else 0
+    with writing() as session:
+        session.add(form)
+    return form
+
+
+def change_form(portal_id: int, key: str, wanted: FormSettings) -> Form:
+    """Change a form, all fields or none; raises as ``create`` does, and ``NotFound``. Commits."""
+    changes = _checked(portal_id, wanted)
+    with writing() as session:
+        form = _locked(session, portal_id, key)
+        if changes.get("consent_text", form.consent_text) != form.consent_text:
+            form.consent_version += 1
+        for name, value in changes.items():
+            setattr(form, name, value)
+        form.updated_at = utcnow()
+    return form
+
+
+def _checked(portal_id: int, wanted: FormSettings) -> dict[str, Any]:
+    if wanted.line_id:
+        lines.require_line(portal_id, wanted.line_id)
+    if wanted.voice_id:
+        lines.require_voice(portal_id, wanted.voice_id)
+    changes = wanted.changes()
+    if wanted.text:
+        changes["text"] = spoken_text.check_template(wanted.text)
+    return changes
+
+
+def remove_form(portal_id: int, key: str) -> None:
+    """Take a form away; its callbacks stay and are dialled. Raises ``NotFound``."""
+    with writing() as session:
+        form = _locked(session, portal_id, key)
+        form.removed_at, form.is_on = utcnow(), False
+
+
+def _locked(session: Session, portal_id: int, key: str) -> Form:
+    query = select(Form).where(Form.portal_id == portal_id, Form.key == key, Form.removed_at.is_(None))
+    form = session.scalar(query.with_for_update())
+    if form is None:
+        raise NotFound
+    return form
+
+
+def get_form(portal_id: int, key: str) -> Form:
+    """One form of a portal; raises ``NotFound``, also for a removed one."""
+    query = select(Form).where(Form.portal_id == portal_id, Form.key == key, Form.removed_at.is_(None))
+    with reading() as session:
+        form = session.scalar(query)
+    if form is None:
+        raise NotFound
+    return form
+
+
+def list_forms(portal_id: int) -> list[Form]:
+    """The forms of a portal, oldest first."""
+    query = select(Form).where(Form.portal_id == portal_id, Form.removed_at.is_(None)).order_by(Form.id)
+    with reading() as session:
+        return list(session.scalars(query))
+
+
+@dataclass(frozen=True)
+class OpenForm:
+    """A form as the public meets it, with its portal."""
+
+    form: Form
+    portal: Portal
+
+
+def open_form(key: str) -> OpenForm:
+    """The form of a public address, whatever its state; raises ``NotFound``."""
+    return _open(_BY_KEY, key)
+
+
+def open_form_by_id(form_id: int) -> OpenForm:
+    """The same for a form whose key or trial names it; raises ``NotFound``."""
+    return _open(_BY_ID, form_id)
+
+
+_OPENED = select(Form, Portal).join(Portal, Portal.id == Form.portal_id).where(Form.removed_at.is_(None))
+_BY_KEY = _OPENED.where(Form.key == bindparam("named"))
+_BY_ID = _OPENED.where(Form.id == bindparam("named"))
+
+
+def _revisions(query: Select[Form, Portal]) -> CompiledStatement:
+    return CompiledStatement(lambda: query.with_only_columns(Form.key, Form.revision, Portal.revision))
+
+
+_REVISIONS = {query: _revisions(query) for query in (_BY_KEY, _BY_ID)}
+
+
+def _open(query: Select[Form, Portal], named: str | int) -> OpenForm:
+    with compiled_reading() as run:
+        known = run(_REVISIONS[query], {"named": named}).fetchone()
+    if known is None:
+        raise NotFound
+    key, *revisions = known
+    opened: OpenForm | None = row_cache.get_cached(("form", key), tuple(revisions))
+    if opened is not None:
+        return opened
+    with reading() as session:
+        row = session.execute(query, {"named": named}).one_or_none()
+    if row is None:
+        raise NotFound
+    opened = OpenForm(row[0], row[1])
+    row_cache.put_cached(("form", key), (opened.form.revision, opened.portal.revision), opened)
+    return opened
+
+
+def form_hours(form: Form, portal: Portal) -> Hours | None:
+    """The hours of a form: its own, else the portal's; None: always open."""
+    stored = form.hours or portal.hours
+    return Hours.model_validate(stored) if stored else None
+
+
+def form_line(form: Form, portal: Portal) -> tuple[str, str] | None:
+    """The line that a form's callbacks ring, with its name, from the kept list; None when there is none to ring."""
+    line_id = form.line_id or portal.default_line_id
+    known = portal.lines or {}
+    if line_id is None or line_id not in known or line_id in (portal.foreign_lines or []):
+        return None
+    return line_id, str(known[line_id])
+
+
+def form_url(form: Form) -> str:
+    """The address of the hosted form."""
+    return f"{settings.public_origin}/w/{form.key}"
+
+
+def form_snippet(form: Form) -> str:
+    """What a site pastes into its page to have the button and the form."""
+    return f'<script src="{form_url(form)}/widget.js" async></script>'
+
+
+def form_problems(form: Form, portal: Portal) -> list[str]:
+    """Why a form takes no requests now, as names of rules; none when it does, but for budgets."""
+    reasons = {
+        "portal_ready": portal.state == "installed",
+        "websites_on": not portal.websites_off,
+        "form_on": form.is_on,
+        "line": form_line(form, portal) is not None,
+    }
+    return [name for name, holds in reasons.items() if not holds]

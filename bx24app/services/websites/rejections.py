@@ -1,0 +1,71 @@
+"""What was not taken, and why: for the portal's eyes, bounded in a flood, forgotten after a month."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from bx24app.database import reading, writing
+from bx24app.errors import RuleRefused
+from bx24app.models import Rejection, utcnow
+from bx24app.services.runtime import rate_limit
+from bx24app.services.runtime.rate_limit import HOUR, RateLimit
+from bx24app.services.security import digests
+from bx24app.services.websites.submission import Submission
+
+log = structlog.get_logger(__name__)
+
+REJECTIONS_KEPT = timedelta(days=30)
+# Rows of one rule and form an hour; more are only counted.
+ROWS_AN_HOUR = 100
+
+
+def record(case: Submission, refusal: RuleRefused) -> None:
+    """Keep the rule that decided, with what it looked at; commits."""
+    inputs = {name: value for name, value in refusal.inputs.items() if value is not None}
+    if case.typed.e164:
+        inputs["number_digest"] = case.number.digest
+    if case.address:
+        inputs["network"] = case.network
+    digest = digests.digest("rate", f"{case.form.id} refusal {refusal.rule}")
+    bucket = RateLimit("refusal", digest, ROWS_AN_HOUR, HOUR)
+    row = Rejection(portal_id=case.portal.id, form_id=case.form.id, rule=refusal.rule, inputs=inputs)
+    row.made_at = utcnow()
+    with writing() as session:
+        if rate_limit.take_tokens(session, [bucket], row.made_at.timestamp()) is None:
+            session.add(row)
+        else:
+            _count(session, row)
+    log.info("request_refused", form=case.form.key, rule=refusal.rule)
+
+
+def _count(session: Session, row: Rejection) -> None:
+    last = select(func.max(Rejection.id)).where(Rejection.form_id == row.form_id, Rejection.rule == row.rule)
+    session.execute(update(Rejection).where(Rejection.id == last.scalar_subquery()).values(count=Rejection.count + 1))
+
+
+@dataclass(frozen=True)
+class RejectionSummary:
+    """The latest refusals of a form, and how many there were by rule."""
+
+    latest: list[Rejection]
+    counts: dict[str, int]
+
+
+def summarize_rejections(form_id: int, since: datetime, limit: int) -> RejectionSummary:
+    """Refusals of one form, newest first."""
+    query = select(Rejection).where(Rejection.form_id == form_id, Rejection.made_at >= since)
+    counted = query.with_only_columns(Rejection.rule, func.sum(Rejection.count)).group_by(Rejection.rule)
+    with reading() as session:
+        latest = list(session.scalars(query.order_by(Rejection.id.desc()).limit(limit)))
+        counts = {rule: int(count) for rule, count in session.execute(counted)}
+    return RejectionSummary(latest, counts)
+
+
+def purge_rejections() -> int:
+    """Delete refusals older than a month; returns how many."""
+    with writing() as session:
+        query = delete(Rejection).where(Rejection.made_at < utcnow() - REJECTIONS_KEPT).returning(Rejection.id)
+        return len(session.execute(query).all())

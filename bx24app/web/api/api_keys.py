@@ -1,0 +1,89 @@
+"""``/api/v1/api-keys``: keys of sites' back ends, for administrators."""
+
+from datetime import datetime
+
+from flask import Blueprint, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from bx24app.errors import NotFound
+from bx24app.models import ApiKey, Form
+from bx24app.services.security.tickets import Ticket
+from bx24app.services.websites import api_keys, forms
+from bx24app.services.websites.forms import Readable
+from bx24app.web.addresses import FormKey
+from bx24app.web.api.openapi import operation
+from bx24app.web.api.schemas import json_response
+from bx24app.web.guards import administrator_required, read_body
+
+blueprint = Blueprint("api_keys", __name__, url_prefix="/api/v1/api-keys")
+
+
+class KeyBody(BaseModel):
+    """What ``POST /api-keys`` takes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    form_key: FormKey
+    name: Readable
+
+
+class KeySchema(BaseModel):
+    """A key: its beginning, never the rest."""
+
+    id: int
+    form_key: str
+    form_name: str
+    name: str
+    prefix: str
+    created_at: datetime
+    created_by: int | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class NewKey(KeySchema):
+    """A key with its secret, which is told this once."""
+
+    secret: str = Field(repr=False)
+
+
+class KeysSchema(BaseModel):
+    """The keys of a portal, newest first."""
+
+    api_keys: list[KeySchema]
+
+
+def key_schema(key: ApiKey, form: Form) -> KeySchema:
+    """A key with its form."""
+    names = KeySchema.model_fields.keys() - {"form_key", "form_name"}
+    return KeySchema(**{name: getattr(key, name) for name in names}, form_key=form.key, form_name=form.name)
+
+
+@blueprint.get("")
+@operation({200: KeysSchema})
+@administrator_required
+def show_all(ticket: Ticket) -> Response:
+    """All keys of the portal, newest first."""
+    return json_response(
+        KeysSchema(api_keys=[key_schema(key, form) for key, form in api_keys.list_keys(ticket.portal_id)])
+    )
+
+
+@blueprint.post("")
+@operation({201: NewKey}, body=KeyBody, refuses=(NotFound,))
+@administrator_required
+def create(ticket: Ticket) -> Response:
+    """Make a key; ``secret`` is told this once."""
+    body = read_body(KeyBody)
+    form = forms.get_form(ticket.portal_id, body.form_key)
+    made = api_keys.create_key(ticket.portal_id, body.form_key, body.name, ticket.user_id)
+    return json_response(NewKey(**dict(key_schema(made.key, form)), secret=made.secret), 201)
+
+
+@blueprint.delete("/<id:key_id>")
+@operation({204: None})
+@administrator_required
+def revoke(ticket: Ticket, key_id: int) -> tuple[str, int]:
+    """Take a key back at once."""
+    api_keys.revoke_key(ticket.portal_id, key_id)
+    return "", 204

@@ -1,0 +1,272 @@
+"""``/api/v1/callbacks``: starting callbacks and deciding about them."""
+
+import re
+from typing import Annotated, Literal
+from uuid import UUID
+
+from flask import Blueprint, Response
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.errors import (
+    Bitrix24Unavailable,
+    DuplicateOpenCallback,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    PortalDisconnected,
+    RuleRefused,
+    TooLate,
+)
+from bx24app.models import ApiKey, Callback, Source, State
+from bx24app.services.callbacks import change
+from bx24app.services.callbacks import queries as callback_queries
+from bx24app.services.callbacks import request as callback_request
+from bx24app.services.callbacks.principal import Employee
+from bx24app.services.callbacks.queries import CallbackFilter
+from bx24app.services.callbacks.request import AcceptedCallback, CallbackRequest
+from bx24app.services.calling import phone_numbers
+from bx24app.services.security.tickets import Ticket
+from bx24app.services.websites import api_submit
+from bx24app.services.websites.api_submit import ApiPost
+from bx24app.web.api.openapi import operation
+from bx24app.web.api.schemas import (
+    CallbackPage,
+    CallbackSchema,
+    ExplainedCallback,
+    callback_schema,
+    explained_callback_schema,
+    json_response,
+)
+from bx24app.web.guards import (
+    Requester,
+    asker_required,
+    read_body,
+    read_headers,
+    read_query,
+    requester_required,
+    ticket_required,
+)
+from bx24app.web.moments import UtcMoment
+
+blueprint = Blueprint("callbacks", __name__, url_prefix="/api/v1/callbacks")
+
+MAX_WAIT_SECONDS = 10
+MAX_LIMIT = 200
+# Everything that is written down is free of control characters; a text may have lines.
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+# What asking the portal, or being accepted under its access, may meet.
+PORTAL_REFUSALS = (PortalDisconnected, Bitrix24Unavailable, Bitrix24Error)
+
+
+class CrmEntityBody(BaseModel):
+    """A card of the CRM."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    type: Literal["LEAD", "DEAL", "CONTACT", "COMPANY"]
+    id: Annotated[int, Field(gt=0, lt=2**31)]
+
+
+class CallbackBody(BaseModel):
+    """What ``POST /callbacks`` takes with a ticket."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    to_number: Annotated[Text, Field(max_length=255)]
+    line_id: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
+    voice_id: Annotated[Text, Field(max_length=255)] | None = None
+    text: Annotated[Text, Field(max_length=4000)] | None = None
+    scheduled_at: UtcMoment | None = None
+    crm_entity: CrmEntityBody | None = None
+
+    def requested(self) -> CallbackRequest:
+        """The request for the use case."""
+        entity = self.crm_entity
+        return CallbackRequest(
+            to_number=self.to_number,
+            line_id=self.line_id,
+            voice_id=self.voice_id,
+            text=self.text,
+            scheduled_at=self.scheduled_at,
+            crm_entity_type=entity.type if entity else None,
+            crm_entity_id=entity.id if entity else None,
+        )
+
+
+class KeyedBody(BaseModel):
+    """What ``POST /callbacks`` takes under an API key."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    to_number: Annotated[Text, Field(max_length=255)]
+    line_id: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
+    voice_id: Annotated[Text, Field(max_length=255)] | None = None
+    text: Annotated[Text, Field(max_length=4000)] | None = None
+    scheduled_at: UtcMoment | None = None
+    name: Annotated[Text, Field(max_length=255)] = ""
+    topic: Annotated[Text, Field(max_length=255)] = ""
+    page: Annotated[Text, Field(max_length=2000)] = ""
+    # The customer has agreed to the form's text on the site's own page.
+    consent: bool = False
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")] = "en"
+
+    def asked(self) -> ApiPost:
+        """The request for the use case."""
+        given = self.model_dump(exclude={"consent"})
+        return ApiPost(**given, consents=self.consent)
+
+
+class StartBody(RootModel[CallbackBody | KeyedBody]):
+    """What ``POST /callbacks`` takes: the first with a ticket, the second under an API key."""
+
+
+class ScheduleBody(BaseModel):
+    """What ``PATCH /callbacks/<id>`` takes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    scheduled_at: UtcMoment
+
+
+class OutcomeBody(BaseModel):
+    """What ``POST /callbacks/<id>/resolve`` takes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    outcome: Literal["reached", "not_reached", "dial_again"]
+
+
+class CallbackQuery(BaseModel):
+    """What ``GET /callbacks`` takes."""
+
+    # A misspelt filter must not look like one that everything passes.
+    model_config = ConfigDict(extra="forbid")
+
+    state: State | None = None
+    source: Source | None = None
+    q: Annotated[str, Field(max_length=64)] | None = None
+    since: Annotated[UtcMoment | None, Field(alias="from")] = None
+    until: Annotated[UtcMoment | None, Field(alias="to")] = None
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
+    cursor: UUID | None = None
+
+
+class StartHeaders(BaseModel):
+    """The headers of ``POST /callbacks``."""
+
+    key: Annotated[str | None, Field(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{1,255}$")] = None
+    prefer: Annotated[str, Field(alias="Prefer")] = ""
+
+
+def _wait_seconds(prefer: str) -> float:
+    """``Prefer: wait=N`` (RFC 7240); anything else asks for no waiting."""
+    match = re.search(r"\bwait\s*=\s*\"?(\d{1,4})\"?", prefer)
+    return min(int(match[1]), MAX_WAIT_SECONDS) if match else 0
+
+
+@blueprint.post("")
+@operation(
+    {201: CallbackSchema, 200: CallbackSchema},
+    body=StartBody,
+    headers=StartHeaders,
+    refuses=(InvalidRequest, DuplicateOpenCallback, IdempotencyKeyReused, RuleRefused, *PORTAL_REFUSALS),
+)
+@asker_required
+def start(asker: Employee | ApiKey) -> Response:
+    """Accept a callback; 201 once it is committed, 200 for the same request under the same key."""
+    headers = read_headers(StartHeaders)
+    accepted = _accept(asker, headers.key)
+    callback, seconds = accepted.callback, _wait_seconds(headers.prefer)
+    if seconds:
+        callback = callback_queries.wait_until_dialled(callback.portal_id, callback.id, seconds)
+    if accepted.replayed:
+        return json_response(callback_schema(callback), 200, **{"Idempotent-Replayed": "true"})
+    return json_response(callback_schema(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")
+
+
+def _accept(asker: Employee | ApiKey, key: str | None) -> AcceptedCallback:
+    if isinstance(asker, ApiKey):
+        return api_submit.submit_with_key(asker.form_id, read_body(KeyedBody).asked(), key)
+    return callback_request.request_callback(asker, read_body(CallbackBody).requested(), key)
+
+
+@blueprint.get("")
+@operation({200: CallbackPage}, query=CallbackQuery)
+@requester_required
+def show_all(requester: Requester) -> Response:
+    """List callbacks, newest first."""
+    query = read_query(CallbackQuery)
+    digits = phone_numbers.digits(query.q) if query.q else None
+    if query.q and not digits:
+        return json_response(CallbackPage(callbacks=[], next_cursor=None))
+    found = callback_queries.list_callbacks(
+        requester.portal_id,
+        CallbackFilter(
+            state=query.state,
+            source=query.source,
+            form_id=requester.form_id,
+            digits=digits,
+            since=query.since,
+            until=query.until,
+            before=query.cursor,
+            limit=query.limit + 1,
+        ),
+    )
+    page = found[: query.limit]
+    next_cursor = page[-1].id if len(found) > query.limit else None
+    return json_response(
+        CallbackPage(callbacks=[callback_schema(callback) for callback in page], next_cursor=next_cursor)
+    )
+
+
+def _get(requester: Requester, callback_id: UUID) -> Callback:
+    return callback_queries.get_callback(requester.portal_id, callback_id, requester.form_id)
+
+
+def _by(requester: Requester) -> str | None:
+    return "api" if requester.form_id else None
+
+
+@blueprint.get("/<uuid:callback_id>")
+@operation({200: ExplainedCallback})
+@requester_required
+def show(requester: Requester, callback_id: UUID) -> Response:
+    """One callback with its attempts and its why."""
+    return json_response(explained_callback_schema(_get(requester, callback_id)))
+
+
+@blueprint.patch("/<uuid:callback_id>")
+@operation({200: CallbackSchema}, body=ScheduleBody, refuses=(TooLate,))
+@requester_required
+def reschedule(requester: Requester, callback_id: UUID) -> Response:
+    """Move a waiting callback to another time."""
+    at, id = read_body(ScheduleBody).scheduled_at, _get(requester, callback_id).id
+    changed = change.reschedule(requester.portal_id, id, requester.user_id, at, _by(requester))
+    return json_response(callback_schema(changed))
+
+
+@blueprint.post("/<uuid:callback_id>/cancel")
+@operation({200: CallbackSchema}, refuses=(TooLate,))
+@requester_required
+def cancel(requester: Requester, callback_id: UUID) -> Response:
+    """Withdraw a waiting callback; 409 once it is being dialled."""
+    id = _get(requester, callback_id).id
+    return json_response(callback_schema(change.cancel(requester.portal_id, id, requester.user_id, _by(requester))))
+
+
+@blueprint.post("/<uuid:callback_id>/resolve")
+@operation({200: CallbackSchema}, body=OutcomeBody, refuses=(TooLate,))
+@ticket_required
+def resolve(ticket: Ticket, callback_id: UUID) -> Response:
+    """Say what became of an unknown callback."""
+    outcome = read_body(OutcomeBody).outcome
+    return json_response(callback_schema(change.resolve(ticket.portal_id, callback_id, ticket.user_id, outcome)))
+
+
+@blueprint.post("/<uuid:callback_id>/retry")
+@operation({201: CallbackSchema}, refuses=(TooLate, DuplicateOpenCallback, InvalidRequest, *PORTAL_REFUSALS))
+@ticket_required
+def retry(ticket: Ticket, callback_id: UUID) -> Response:
+    """Ask for the same once more: a new callback."""
+    callback = change.retry(ticket.portal_id, callback_id, ticket.user_id)
+    return json_response(callback_schema(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")

@@ -1,0 +1,136 @@
+"""``/api/v1/do-not-call``: numbers that are never dialled, for administrators."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from flask import Blueprint, Response, make_response, request
+from pydantic import BaseModel, ConfigDict, Field
+
+from bx24app.errors import InvalidNumber, InvalidRequest
+from bx24app.models import DoNotCall
+from bx24app.services.calling import do_not_call
+from bx24app.services.security.tickets import Ticket
+from bx24app.web.addresses import MAX_ID
+from bx24app.web.api.openapi import operation
+from bx24app.web.api.schemas import json_response
+from bx24app.web.guards import administrator_required, read_body, read_query
+
+blueprint = Blueprint("do_not_call", __name__, url_prefix="/api/v1/do-not-call")
+
+MAX_LIST_BYTES = 1024 * 1024
+
+
+class NumberBody(BaseModel):
+    """What ``POST /do-not-call`` takes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    number: Annotated[str, Field(max_length=255)]
+    note: Annotated[str, Field(max_length=255)] | None = None
+
+
+class DoNotCallQuery(BaseModel):
+    """What ``GET /do-not-call`` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Annotated[int, Field(ge=1, le=MAX_ID)] | None = None
+
+
+class NumberSchema(BaseModel):
+    """A listed number; ``number`` is null once it was erased."""
+
+    id: int
+    number: str | None
+    note: str | None
+    added_by: int | None
+    added_at: datetime
+
+
+class NumbersPage(BaseModel):
+    """Numbers, newest first; ``next_cursor`` is null on the last page."""
+
+    numbers: list[NumberSchema]
+    next_cursor: int | None
+
+
+class ImportedLineSchema(BaseModel):
+    """What became of one line of a list."""
+
+    line: int
+    text: str
+    outcome: Literal["added", "known", "refused", "skipped"]
+
+
+class ImportReport(BaseModel):
+    """What became of a list: how many lines of each outcome, and every line."""
+
+    added: int
+    known: int
+    refused: int
+    skipped: int
+    lines: list[ImportedLineSchema]
+
+
+def _schema(row: DoNotCall) -> NumberSchema:
+    return NumberSchema.model_validate(row, from_attributes=True)
+
+
+@blueprint.get("")
+@operation({200: NumbersPage}, query=DoNotCallQuery)
+@administrator_required
+def show_all(ticket: Ticket) -> Response:
+    """The list, newest first."""
+    query = read_query(DoNotCallQuery)
+    found = do_not_call.list_numbers(ticket.portal_id, query.cursor, query.limit + 1)
+    page = found[: query.limit]
+    next_cursor = page[-1].id if len(found) > query.limit else None
+    return json_response(NumbersPage(numbers=[_schema(row) for row in page], next_cursor=next_cursor))
+
+
+@blueprint.post("")
+@operation({201: NumberSchema, 200: NumberSchema}, body=NumberBody, refuses=(InvalidNumber,))
+@administrator_required
+def add(ticket: Ticket) -> Response:
+    """List a number: 201, or 200 when it was listed before."""
+    body = read_body(NumberBody)
+    row, is_new = do_not_call.add_number(ticket.portal_id, body.number, body.note, ticket.user_id)
+    return json_response(_schema(row), 201 if is_new else 200)
+
+
+@blueprint.delete("/<id:number_id>")
+@operation({204: None})
+@administrator_required
+def remove(ticket: Ticket, number_id: int) -> tuple[str, int]:
+    """Take a number off the list."""
+    do_not_call.remove_number(ticket.portal_id, number_id)
+    return "", 204
+
+
+@blueprint.post("/import")
+@operation({200: ImportReport}, body="text/plain")
+@administrator_required
+def import_numbers(ticket: Ticket) -> Response:
+    """Add a list (CSV or plain text, 5,000 lines at most) and report on every line."""
+    request.max_content_length = MAX_LIST_BYTES
+    try:
+        text = request.get_data().decode()
+    except UnicodeDecodeError:
+        raise InvalidRequest("lines") from None
+    lines = do_not_call.import_list(ticket.portal_id, text, ticket.user_id)
+    outcomes = [line.outcome for line in lines]
+    counts = {name: outcomes.count(name) for name in ("added", "known", "refused", "skipped")}
+    shown = [{"line": line.number, "text": line.text, "outcome": line.outcome} for line in lines]
+    return json_response(ImportReport.model_validate({**counts, "lines": shown}))
+
+
+@blueprint.get("/export")
+@operation({200: "text/csv"})
+@administrator_required
+def export_numbers(ticket: Ticket) -> Response:
+    """The list as a CSV file that spreadsheets open safely."""
+    response = make_response(do_not_call.export_list(ticket.portal_id))
+    response.headers["Content-Type"] = "text/csv; charset=utf-8"
+    response.headers["Content-Disposition"] = 'attachment; filename="do-not-call.csv"'
+    return response

@@ -1,0 +1,124 @@
+"""``/api/v1/forms``: the website forms of a portal, for administrators."""
+
+from datetime import datetime
+
+from flask import Blueprint, Response
+from pydantic import BaseModel
+
+from bx24app.errors import InvalidRequest, NotFound
+from bx24app.models import Form, Portal, UnknownPolicy
+from bx24app.services.calling.business_hours import Hours
+from bx24app.services.portals import settings as portal_settings
+from bx24app.services.security.tickets import Ticket
+from bx24app.services.websites import forms, quotas
+from bx24app.services.websites.forms import AskedFields, FormLimits, FormSettings
+from bx24app.web.api.callbacks import PORTAL_REFUSALS
+from bx24app.web.api.openapi import operation
+from bx24app.web.api.schemas import json_response
+from bx24app.web.guards import InvalidBody, administrator_required, read_body
+
+blueprint = Blueprint("forms", __name__, url_prefix="/api/v1/forms")
+
+
+class FormSchema(BaseModel):
+    """A form; ``problems`` names the rules that keep it from taking requests."""
+
+    key: str
+    name: str
+    is_on: bool
+    line_id: str | None
+    voice_id: str | None
+    text: str | None
+    default_country: str | None
+    allowed_countries: list[str]
+    blocked_prefixes: list[str]
+    allowed_prefixes: list[str]
+    allowed_origins: list[str]
+    hours: Hours | None
+    fields: AskedFields
+    topics: list[str]
+    consent_text: str | None
+    consent_version: int
+    languages: list[str]
+    retries: int
+    retry_minutes: int
+    unknown_policy: UnknownPolicy
+    expiry_minutes: int
+    limits: FormLimits
+    budget_calls: int | None
+    budget_money: str | None
+    budget_currency: str | None
+    colour: str
+    creates_lead: bool
+    created_at: datetime
+    updated_at: datetime
+    url: str
+    snippet: str
+    problems: list[str]
+
+
+class FormsSchema(BaseModel):
+    """The forms of a portal, oldest first."""
+
+    forms: list[FormSchema]
+
+
+def form_schema(form: Form, portal: Portal) -> FormSchema:
+    """A form as an administrator sees it."""
+    made = {
+        "budget_money": None if form.budget_money is None else f"{form.budget_money.normalize():f}",
+        "url": forms.form_url(form),
+        "snippet": forms.form_snippet(form),
+        "problems": [*forms.form_problems(form, portal), *quotas.exhausted_budgets(form, portal)],
+    }
+    stored = {name: getattr(form, name) for name in FormSchema.model_fields.keys() - made.keys()}
+    return FormSchema.model_validate({**stored, **made})
+
+
+@blueprint.get("")
+@operation({200: FormsSchema}, refuses=(NotFound,))
+@administrator_required
+def show_all(ticket: Ticket) -> Response:
+    """All forms of the portal, oldest first."""
+    portal = portal_settings.portal_of(ticket)
+    return json_response(FormsSchema(forms=[form_schema(form, portal) for form in forms.list_forms(portal.id)]))
+
+
+@blueprint.post("")
+@operation({201: FormSchema}, body=FormSettings, refuses=(InvalidRequest, NotFound, *PORTAL_REFUSALS))
+@administrator_required
+def create(ticket: Ticket) -> Response:
+    """Make a form; everything but the name has a default."""
+    wanted = read_body(FormSettings)
+    if not wanted.name:
+        raise InvalidBody([("name", "a name is needed")])
+    form = forms.create_form(ticket.portal_id, wanted)
+    return json_response(
+        form_schema(form, portal_settings.portal_of(ticket)), 201, Location=f"/api/v1/forms/{form.key}"
+    )
+
+
+@blueprint.get("/<key:form_key>")
+@operation({200: FormSchema})
+@administrator_required
+def show(ticket: Ticket, form_key: str) -> Response:
+    """One form with its settings, its address and its snippet."""
+    return json_response(form_schema(forms.get_form(ticket.portal_id, form_key), portal_settings.portal_of(ticket)))
+
+
+@blueprint.patch("/<key:form_key>")
+@operation({200: FormSchema}, body=FormSettings, refuses=(InvalidRequest, *PORTAL_REFUSALS))
+@administrator_required
+def change(ticket: Ticket, form_key: str) -> Response:
+    """Change a form, all fields or none; a field left out stays as it is."""
+    form = forms.change_form(ticket.portal_id, form_key, read_body(FormSettings))
+    return json_response(form_schema(form, portal_settings.portal_of(ticket)))
+
+
+@blueprint.delete("/<key:form_key>")
+@operation({204: None})
+@administrator_required
+def remove(ticket: Ticket, form_key: str) -> tuple[str, int]:
+    """Take a form away; what it has taken is dialled all the same."""
+    forms.remove_form(ticket.portal_id, form_key)
+    return "", 204

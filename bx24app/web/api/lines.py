@@ -1,0 +1,62 @@
+"""``/api/v1/lines``, ``/voices`` and ``/settings``: what the form offers, and the portal's defaults."""
+
+from typing import Literal
+
+from flask import Blueprint, Response
+from pydantic import BaseModel, ConfigDict
+
+from bx24app.services.portals import lines
+from bx24app.services.portals.lines import Listing
+from bx24app.services.security.tickets import Ticket
+from bx24app.web.api.callbacks import PORTAL_REFUSALS
+from bx24app.web.api.openapi import operation
+from bx24app.web.api.schemas import LineSchema, LinesSchema, VoicesSchema, json_response, lines_schema, voices_schema
+from bx24app.web.guards import administrator_required, read_query, ticket_required
+
+blueprint = Blueprint("lines", __name__, url_prefix="/api/v1")
+
+
+class ListQuery(BaseModel):
+    """What ``GET /lines`` and ``GET /voices`` take."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    refresh: Literal["", "0", "1", "false", "true"] = ""
+
+    @property
+    def asks_now(self) -> bool:
+        """Whether the portal is to be asked now."""
+        return self.refresh in ("1", "true")
+
+
+def _checked(found: Listing, query: ListQuery) -> Listing:
+    """The list; with nothing to show, the problem that kept it from being read."""
+    if found.problem is not None and (not found.names or query.asks_now):
+        raise found.problem
+    return found
+
+
+@blueprint.get("/lines")
+@operation({200: LinesSchema}, query=ListQuery, refuses=PORTAL_REFUSALS)
+@ticket_required
+def show_lines(ticket: Ticket) -> Response:
+    """The portal's lines, kept for a day; ``refresh=1`` asks the portal now."""
+    query = read_query(ListQuery)
+    return json_response(lines_schema(_checked(lines.get_lines(ticket.portal_id, refresh=query.asks_now), query)))
+
+
+@blueprint.get("/voices")
+@operation({200: VoicesSchema}, query=ListQuery, refuses=PORTAL_REFUSALS)
+@ticket_required
+def show_voices(ticket: Ticket) -> Response:
+    """The portal's voices, kept for a day; ``refresh=1`` asks the portal now."""
+    query = read_query(ListQuery)
+    return json_response(voices_schema(_checked(lines.get_voices(ticket.portal_id, refresh=query.asks_now), query)))
+
+
+@blueprint.post("/lines/<path:line_id>/resume")
+@operation({200: LineSchema})
+@administrator_required
+def resume(ticket: Ticket, line_id: str) -> Response:
+    """Dial again on a line that was stopped for lack of money."""
+    return json_response(LineSchema(id=line_id, name=lines.resume_line(ticket.portal_id, line_id)))

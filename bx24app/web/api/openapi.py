@@ -1,0 +1,235 @@
+"""What ``/api/v1`` promises to programs: OpenAPI 3.1, made of the models that the views read and answer with.
+
+A view says so once, above its guard::
+
+    @blueprint.post("")
+    @operation({201: CallbackSchema}, body=CallbackBody, refuses=(DuplicateOpenCallback,))
+    @ticket_required
+    def start(ticket: Ticket) -> Response:
+
+Who may call it comes from the guard, its path parameters from the rule, its summary from the docstring.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask import Blueprint, Flask, Response, current_app, jsonify
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from werkzeug.routing import Rule
+
+from bx24app.errors import InvalidRequest, NotFound, NotPermitted, RateLimited, TicketExpired
+from bx24app.web.addresses import PLACEHOLDER, SCHEMAS
+from bx24app.web.api.schemas import Problem
+from bx24app.web.errors import code_of, status_of
+from bx24app.web.guards import Caller, caller_of
+
+blueprint = Blueprint("openapi", __name__, url_prefix="/api/v1")
+
+PREFIX = "/api/v1"
+CACHE = "bx24app.openapi"
+REFERENCE = "#/components/schemas/{model}"
+PROBLEM_TYPE = "application/problem+json"
+SCHEMES = {
+    "ticket": {"type": "http", "scheme": "bearer", "description": "The ticket of an open page; it lasts an hour."},
+    "key": {"type": "http", "scheme": "bearer", "description": "The API key of a form; it reaches what came by it."},
+}
+SECURITY: Mapping[Caller, list[dict[str, list[str]]]] = {
+    Caller.ANYBODY: [],
+    Caller.TICKET: [{"ticket": []}],
+    Caller.REQUESTER: [{"ticket": []}, {"key": []}],
+    Caller.ADMINISTRATOR: [{"ticket": []}],
+}
+
+Json = dict[str, Any]
+Model = type[BaseModel]
+# A shape, the media type of an answer that is not JSON, or None for one without content.
+Answers = Mapping[int, Model | str | None]
+View = TypeVar("View", bound=Callable[..., object])
+Schemas = Mapping[Model, Json]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What one view promises beyond its rule and its guard."""
+
+    answers: Answers
+    body: Model | str | None = None
+    query: Model | None = None
+    headers: Model | None = None
+    refuses: tuple[type[Exception], ...] = ()
+
+    def taken(self) -> Iterator[Model]:
+        """The models that it reads."""
+        yield from (model for model in (self.body, self.query, self.headers) if isinstance(model, type))
+
+    def given(self) -> Iterator[Model]:
+        """The models that it answers with."""
+        yield from (shape for shape in self.answers.values() if isinstance(shape, type))
+
+
+def operation(
+    answers: Answers,
+    *,
+    body: Model | str | None = None,
+    query: Model | None = None,
+    headers: Model | None = None,
+    refuses: tuple[type[Exception], ...] = (),
+) -> Callable[[View], View]:
+    """Describe a view: its answers by status, what it reads, and its refusals (each with its subclasses).
+
+    ``body`` is a model, or the media type of plain text. Missing tickets, roles, ids and malformed input need no
+    mention.
+    """
+
+    def describe(view: View) -> View:
+        view.__dict__["operation"] = Operation(answers, body, query, headers, refuses)
+        return view
+
+    return describe
+
+
+def _described(app: Flask) -> Iterator[tuple[Rule, str, Callable[..., object], Operation]]:
+    """Every described view with its rule and method."""
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        described = view.__dict__.get("operation")
+        if rule.rule.startswith(PREFIX) and isinstance(described, Operation):
+            for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+                yield rule, method.lower(), view, described
+
+
+def _path_of(rule: Rule) -> str:
+    """``/callbacks/{callback_id}``: the rule as OpenAPI writes it."""
+    return PLACEHOLDER.sub(r"{\g<name>}", rule.rule)
+
+
+def _parameters(rule: Rule, described: Operation, schemas: Schemas) -> list[Json]:
+    found: list[Json] = [
+        {"name": match["name"], "in": "path", "required": True, "schema": SCHEMAS[match["kind"]]}
+        for match in PLACEHOLDER.finditer(rule.rule)
+    ]
+    for place, model in (("query", described.query), ("header", described.headers)):
+        if model:
+            schema = schemas[model]
+            required = schema.get("required", [])
+            found += [
+                {"name": name, "in": place, "required": name in required, "schema": _as_text(properties)}
+                for name, properties in schema["properties"].items()
+            ]
+    return found
+
+
+def _as_text(schema: Json) -> Json:
+    """A field as a parameter, which is there or not but never null."""
+    kept: list[Json] = [one for one in schema.get("anyOf", []) if one.get("type") != "null"]
+    if len(kept) != 1:
+        return schema
+    return {name: value for name, value in schema.items() if name not in ("anyOf", "default")} | kept[0]
+
+
+def _with_subclasses(kinds: Iterable[type[Exception]]) -> Iterator[type[Exception]]:
+    for kind in kinds:
+        yield kind
+        yield from _with_subclasses(kind.__subclasses__())
+
+
+def _refusals(rule: Rule, caller: Caller, described: Operation) -> dict[int, set[str]]:
+    """The codes of every refusal by status."""
+    kinds = set(_with_subclasses(described.refuses))
+    if caller is not Caller.ANYBODY:
+        kinds.add(TicketExpired)
+    if caller is Caller.REQUESTER:
+        kinds.add(RateLimited)
+    if caller is Caller.ADMINISTRATOR:
+        kinds.add(NotPermitted)
+    if rule.arguments:
+        kinds.add(NotFound)
+    if described.body or any(described.taken()):
+        kinds.add(InvalidRequest)
+    codes: dict[int, set[str]] = {}
+    for kind in kinds:
+        codes.setdefault(status_of(kind), set()).add(code_of(kind))
+    if described.body:
+        codes[HTTPStatus.REQUEST_ENTITY_TOO_LARGE] = {InvalidRequest.code}
+    return codes
+
+
+def _content(shape: Model | str | None, schemas: Schemas) -> Json:
+    if shape is None:
+        return {}
+    return {"content": {shape: {}} if isinstance(shape, str) else {"application/json": {"schema": schemas[shape]}}}
+
+
+def _responses(described: Operation, refusals: Mapping[int, set[str]], schemas: Schemas) -> Json:
+    responses: Json = {}
+    for status, shape in described.answers.items():
+        responses[str(status)] = {"description": HTTPStatus(status).phrase, **_content(shape, schemas)}
+    for status, codes in sorted(refusals.items()):
+        one_of = {"type": "object", "properties": {"code": {"enum": sorted(codes)}}}
+        schema = {"allOf": [schemas[Problem], one_of]}
+        responses[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "content": {PROBLEM_TYPE: {"schema": schema}},
+        }
+    return responses
+
+
+def _operation(rule: Rule, view: Callable[..., object], described: Operation, taken: Schemas, given: Schemas) -> Json:
+    caller = caller_of(view)
+    shown: Json = {
+        "operationId": rule.endpoint,
+        "summary": (view.__doc__ or "").partition("\n")[0],
+        "tags": [rule.endpoint.partition(".")[0]],
+        "security": SECURITY[caller],
+        "parameters": _parameters(rule, described, taken),
+        "responses": _responses(described, _refusals(rule, caller, described), given),
+    }
+    if described.body:
+        shown["requestBody"] = {"required": True, "content": _body(described.body, taken)}
+    return shown
+
+
+def _body(body: Model | str, taken: Schemas) -> Json:
+    if isinstance(body, str):
+        return {body: {"schema": {"type": "string"}}}
+    return {"application/json": {"schema": taken[body]}}
+
+
+def document(app: Flask) -> Json:
+    """The whole description, from the rules that exist."""
+    found = list(_described(app))
+    taken = {model for *_, described in found for model in described.taken()}
+    given = {Problem} | {model for *_, described in found for model in described.given()}
+    # Parameters have no models of their own in OpenAPI: theirs are taken apart.
+    apart = {model for *_, described in found for model in (described.query, described.headers) if model}
+    references, definitions = models_json_schema(
+        [(model, "validation") for model in sorted(taken - apart, key=str)]
+        + [(model, "serialization") for model in sorted(given, key=str)],
+        ref_template=REFERENCE,
+    )
+    inputs = {model: references[model, "validation"] for model in taken - apart}
+    inputs |= {model: model.model_json_schema(ref_template=REFERENCE) for model in apart}
+    outputs = {model: references[model, "serialization"] for model in given}
+    schemas = {name: schema for model in apart for name, schema in inputs[model].get("$defs", {}).items()}
+    paths: Json = {}
+    for rule, method, view, described in found:
+        paths.setdefault(_path_of(rule), {})[method] = _operation(rule, view, described, inputs, outputs)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Callback Desk", "version": "1", "description": "Callbacks for Bitrix24."},
+        "paths": dict(sorted(paths.items())),
+        "components": {"schemas": schemas | definitions.get("$defs", {}), "securitySchemes": SCHEMES},
+    }
+
+
+@blueprint.get("/openapi.json")
+@operation({200: "application/json"})
+def show() -> Response:
+    """This description."""
+    made = current_app.extensions
+    if CACHE not in made:
+        made[CACHE] = document(current_app)
+    return jsonify(made[CACHE])

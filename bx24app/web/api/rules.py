@@ -1,0 +1,125 @@
+"""``/api/v1/rules/test`` and the refusals of a form: which rule decides, and why, for administrators."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from flask import Blueprint, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from bx24app.errors import InvalidRequest, NotFound
+from bx24app.messages.rules import rule_words
+from bx24app.models import Rejection, utcnow
+from bx24app.services.security.tickets import Ticket
+from bx24app.services.websites import forms, rejections, rule_tester
+from bx24app.services.websites.rule_tester import RuleVerdict
+from bx24app.web.addresses import FormKey
+from bx24app.web.api.openapi import operation
+from bx24app.web.api.schemas import json_response
+from bx24app.web.guards import administrator_required, read_body, read_query
+from bx24app.web.moments import UtcMoment
+
+blueprint = Blueprint("rules", __name__, url_prefix="/api/v1")
+
+FURTHEST_TEST = timedelta(days=366)
+MAX_REJECTIONS = 200
+
+
+class RuleTestBody(BaseModel):
+    """What ``POST /rules/test`` takes; ``origin`` null is our own hosted form, ``at`` null is now."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    form_key: FormKey
+    number: Annotated[str, Field(max_length=255)]
+    origin: Annotated[str, Field(max_length=255)] | None = None
+    at: UtcMoment | None = None
+
+
+class RejectionQuery(BaseModel):
+    """What ``GET /forms/<form_key>/refusals`` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=MAX_REJECTIONS)] = 50
+
+
+class VerdictSchema(BaseModel):
+    """What one rule says; ``is_tried`` is false for what only a real visitor can show."""
+
+    rule: str
+    verdict: Literal["passed", "decides", "not_reached"]
+    is_tried: bool
+    code: str | None
+    reason: str
+    inputs: dict[str, Any]
+
+
+class TrialSchema(BaseModel):
+    """Every rule in order; ``decides`` is the one that refuses, or null."""
+
+    decides: str | None
+    rules: list[VerdictSchema]
+
+
+class RefusalSchema(BaseModel):
+    """A request that was not taken; ``count`` is more than one in a flood."""
+
+    made_at: datetime
+    rule: str
+    reason: str
+    inputs: dict[str, Any]
+    count: int
+
+
+class RefusalsSchema(BaseModel):
+    """What a form has not taken: how many by rule, and the latest."""
+
+    counts: dict[str, int]
+    refusals: list[RefusalSchema]
+
+
+def _verdict(verdict: RuleVerdict) -> VerdictSchema:
+    shown = {
+        "rule": verdict.rule,
+        "verdict": verdict.verdict,
+        "is_tried": verdict.is_tried,
+        "code": verdict.refusal.code if verdict.refusal else None,
+        "reason": rule_words(verdict.rule, verdict.inputs, is_tried=verdict.is_tried),
+        "inputs": verdict.inputs,
+    }
+    return VerdictSchema.model_validate(shown)
+
+
+@blueprint.post("/rules/test")
+@operation({200: TrialSchema}, body=RuleTestBody, refuses=(NotFound,))
+@administrator_required
+def test_rules(ticket: Ticket) -> Response:
+    """Say of every rule whether it passes, decides or is not reached; nothing is taken or kept."""
+    body = read_body(RuleTestBody)
+    now = utcnow()
+    if body.at is not None and not now - FURTHEST_TEST < body.at < now + FURTHEST_TEST:
+        raise InvalidRequest("at")
+    verdicts = rule_tester.test_rules(ticket.portal_id, body.form_key, body.number, body.origin, body.at)
+    deciding = next((verdict.rule for verdict in verdicts if verdict.verdict == rule_tester.DECIDES), None)
+    return json_response(TrialSchema(decides=deciding, rules=[_verdict(verdict) for verdict in verdicts]))
+
+
+def _refusal(row: Rejection) -> RefusalSchema:
+    return RefusalSchema(
+        made_at=row.made_at,
+        rule=row.rule,
+        reason=rule_words(row.rule, row.inputs, is_tried=True),
+        inputs={name: value for name, value in row.inputs.items() if name != "number_digest"},
+        count=row.count,
+    )
+
+
+@blueprint.get("/forms/<key:form_key>/refusals")
+@operation({200: RefusalsSchema}, query=RejectionQuery)
+@administrator_required
+def show_rejections(ticket: Ticket, form_key: str) -> Response:
+    """What a form has not taken in the last month: the latest, and how many by rule."""
+    limit = read_query(RejectionQuery).limit
+    form = forms.get_form(ticket.portal_id, form_key)
+    found = rejections.summarize_rejections(form.id, utcnow() - rejections.REJECTIONS_KEPT, limit)
+    return json_response(RefusalsSchema(counts=found.counts, refusals=[_refusal(row) for row in found.latest]))

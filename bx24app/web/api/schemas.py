@@ -1,0 +1,195 @@
+"""What ``/api/v1`` answers with: one model for each shape (interfaces.md, section 2), made from model objects."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from flask import Response
+from pydantic import BaseModel
+
+from bx24app.models import Attempt, Callback, Outcome, Portal, Source, State
+from bx24app.services.calling.business_hours import Hours
+from bx24app.services.portals.lines import Listing
+from bx24app.web.presenters import callbacks as callback_presenter
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """Why a request was refused (RFC 9457); ``detail`` is a sentence that a user can act on."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldError]
+    id: UUID | None = None
+    slots: list[datetime] | None = None
+
+
+class CrmCard(BaseModel):
+    """The card of the CRM that a callback belongs to."""
+
+    type: str
+    id: int
+
+
+class AttemptSchema(BaseModel):
+    """One dial."""
+
+    number: int
+    started_at: datetime
+    call_id: str | None
+    outcome: Outcome
+    failed_code: str | None
+    duration_seconds: int | None
+    cost: float | None
+    cost_currency: str | None
+
+
+class CallbackSchema(BaseModel):
+    """A callback; ``detail`` is its reason as a sentence."""
+
+    id: UUID
+    state: State
+    reason: str | None
+    detail: str | None
+    retry_of: UUID | None
+    to_number: str
+    line_id: str
+    voice_id: str | None
+    text: str
+    source: Source
+    scheduled_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    crm_entity: CrmCard | None
+    attempts: list[AttemptSchema]
+
+
+class DecisionSchema(BaseModel):
+    """One line of the why."""
+
+    made_at: datetime
+    rule: str
+    inputs: dict[str, str]
+    words: str
+
+
+class ExplainedCallback(CallbackSchema):
+    """A callback with its why."""
+
+    decisions: list[DecisionSchema]
+
+
+class CallbackPage(BaseModel):
+    """Callbacks, newest first; ``next_cursor`` is None on the last page."""
+
+    callbacks: list[CallbackSchema]
+    next_cursor: UUID | None
+
+
+class Choice(BaseModel):
+    """A line or a voice."""
+
+    id: str
+    name: str
+
+
+class LineSchema(Choice):
+    """One line."""
+
+
+class ListingSchema(BaseModel):
+    """``problem`` says why the list is older than asked for."""
+
+    fetched_at: datetime | None
+    problem: str | None
+
+
+class LinesSchema(ListingSchema):
+    """The portal's lines."""
+
+    lines: list[Choice]
+
+
+class VoicesSchema(ListingSchema):
+    """The portal's voices."""
+
+    voices: list[Choice]
+
+
+class SettingsSchema(BaseModel):
+    """The portal's defaults; empty where none is set."""
+
+    default_line_id: str
+    default_voice_id: str
+    default_text: str
+    default_country: str
+    stands_in: bool
+    retries: int
+    retry_minutes: int
+    line_cap: int | Literal[""]
+    hours: Hours | Literal[""]
+    websites_off: bool
+
+
+def json_response(shape: BaseModel, status: int = 200, **headers: str) -> Response:
+    """A shape as JSON."""
+    return Response(shape.model_dump_json(), status, {**headers, "Content-Type": "application/json"})
+
+
+def _callback_fields(callback: Callback) -> dict[str, Any]:
+    entity = {"type": callback.crm_entity_type, "id": callback.crm_entity_id} if callback.crm_entity_type else None
+    names = CallbackSchema.model_fields.keys() - {"detail", "scheduled_at", "crm_entity", "attempts"}
+    return {
+        **{name: getattr(callback, name) for name in names},
+        "detail": callback_presenter.detail_of(callback),
+        "scheduled_at": callback_presenter.planned_for(callback),
+        "crm_entity": entity,
+        "attempts": [_attempt(attempt) for attempt in callback.attempts],
+    }
+
+
+def _attempt(attempt: Attempt) -> AttemptSchema:
+    return AttemptSchema.model_validate(attempt, from_attributes=True)
+
+
+def callback_schema(callback: Callback) -> CallbackSchema:
+    """A callback with its attempts."""
+    return CallbackSchema.model_validate(_callback_fields(callback))
+
+
+def explained_callback_schema(callback: Callback) -> ExplainedCallback:
+    """A callback with its attempts and its why."""
+    told = zip(callback.why, callback_presenter.decisions(callback), strict=True)
+    decisions = [{"made_at": d.made_at, "rule": d.rule, "inputs": d.inputs, "words": row.words} for d, row in told]
+    return ExplainedCallback.model_validate({**_callback_fields(callback), "decisions": decisions})
+
+
+def _listed(listing: Listing) -> tuple[list[Choice], dict[str, Any]]:
+    choices = [Choice(id=id, name=name) for id, name in listing.names.items()]
+    return choices, {"fetched_at": listing.fetched_at, "problem": callback_presenter.words_of(listing.problem)}
+
+
+def lines_schema(listing: Listing) -> LinesSchema:
+    """The lines as they were listed."""
+    lines, more = _listed(listing)
+    return LinesSchema(lines=lines, **more)
+
+
+def voices_schema(listing: Listing) -> VoicesSchema:
+    """The voices as they were listed."""
+    voices, more = _listed(listing)
+    return VoicesSchema(voices=voices, **more)
+
+
+def settings_schema(portal: Portal) -> SettingsSchema:
+    """The portal's settings as an administrator sees them."""
+    return SettingsSchema.model_validate(callback_presenter.settings_of(portal))

@@ -1,0 +1,55 @@
+"""``/api/v1/settings``: the portal's defaults, for administrators."""
+
+from typing import Annotated, Literal
+
+from flask import Blueprint, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from bx24app.errors import InvalidRequest, NotFound
+from bx24app.services.calling.business_hours import Hours
+from bx24app.services.portals import settings as portal_settings
+from bx24app.services.security.tickets import Ticket
+from bx24app.web.api.callbacks import PORTAL_REFUSALS, Text
+from bx24app.web.api.openapi import operation
+from bx24app.web.api.schemas import (
+    SettingsSchema,
+    json_response,
+    settings_schema,
+)
+from bx24app.web.guards import administrator_required, read_body
+
+blueprint = Blueprint("settings", __name__, url_prefix="/api/v1/settings")
+
+
+class DefaultsBody(BaseModel):
+    """What ``PATCH /settings`` takes; a field left out stays as it is, an empty one is cleared."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    default_line_id: Annotated[Text, Field(max_length=255)] | None = None
+    default_voice_id: Annotated[Text, Field(max_length=255)] | None = None
+    default_text: Annotated[Text, Field(max_length=4000)] | None = None
+    default_country: Annotated[str, Field(pattern=r"^([A-Z]{2})?$")] | None = None
+    stands_in: bool | None = None
+    retries: Annotated[int, Field(ge=0, le=5)] | None = None
+    retry_minutes: Annotated[int, Field(ge=1, le=1440)] | None = None
+    line_cap: Annotated[int, Field(ge=1, le=500)] | Literal[""] | None = None
+    hours: Hours | Literal[""] | None = None
+    websites_off: bool | None = None
+
+
+@blueprint.get("")
+@operation({200: SettingsSchema}, refuses=(NotFound,))
+@administrator_required
+def show_settings(ticket: Ticket) -> Response:
+    """The portal's defaults."""
+    return json_response(settings_schema(portal_settings.portal_of(ticket)))
+
+
+@blueprint.patch("")
+@operation({200: SettingsSchema}, body=DefaultsBody, refuses=(InvalidRequest, NotFound, *PORTAL_REFUSALS))
+@administrator_required
+def change_settings(ticket: Ticket) -> Response:
+    """Change the portal's defaults, all or none."""
+    wanted = portal_settings.PortalDefaults(**read_body(DefaultsBody).model_dump(mode="json"))
+    return json_response(settings_schema(portal_settings.change_settings(ticket.portal_id, wanted)))

@@ -1,0 +1,214 @@
+"""``/api/v1/webhooks``: whom a form tells of its callbacks (docs/webhooks.md)."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from flask import Blueprint, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from bx24app.errors import InvalidRequest, NotFound
+from bx24app.models import WebhookDelivery, utcnow
+from bx24app.services.security.tickets import Ticket
+from bx24app.services.webhooks import subscriptions
+from bx24app.services.webhooks.subscriptions import ListedWebhook, NewWebhook
+from bx24app.web.addresses import FormKey
+from bx24app.web.api.callbacks import Text
+from bx24app.web.api.openapi import operation
+from bx24app.web.api.schemas import json_response
+from bx24app.web.guards import administrator_required, read_body, read_query
+
+blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
+
+Url = Annotated[Text, Field(min_length=1, max_length=2000)]
+
+
+class WebhookBody(BaseModel):
+    """What ``POST /webhooks`` takes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    form_key: FormKey
+    url: Url
+
+
+class ChangeBody(BaseModel):
+    """What ``PATCH /webhooks/<id>`` takes; a field left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: Url | None = None
+    is_on: bool | None = None
+
+
+class WebhookQuery(BaseModel):
+    """What ``GET /webhooks`` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    form_key: FormKey | None = None
+
+
+class WebhookSchema(BaseModel):
+    """A webhook, never with its secret; ``pending`` is how much it has not been told yet."""
+
+    id: int
+    form_key: str
+    url: str
+    is_on: bool
+    off_reason: str | None
+    created_at: datetime
+    last_ok_at: datetime | None
+    failing_since: datetime | None
+    former_secret_until: datetime | None
+    pending: int
+
+
+class NewSecret(WebhookSchema):
+    """A webhook with its new secret, which is shown this once."""
+
+    secret: str = Field(repr=False)
+
+
+class WebhooksSchema(BaseModel):
+    """The webhooks of a portal, oldest first."""
+
+    webhooks: list[WebhookSchema]
+
+
+DeliveryState = Literal["pending", "waiting", "delivered", "given_up"]
+
+
+class DeliverySchema(BaseModel):
+    """Something told to a webhook; a ping has no callback."""
+
+    id: int
+    event_id: UUID
+    type: str
+    callback_id: UUID | None
+    callback_state: str | None
+    state: DeliveryState
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    made_at: datetime
+    next_attempt_at: datetime | None
+    done_at: datetime | None
+
+
+class DeliveriesSchema(BaseModel):
+    """Deliveries, the newest first."""
+
+    deliveries: list[DeliverySchema]
+
+
+def _schema(listed: ListedWebhook) -> WebhookSchema:
+    webhook = listed.webhook
+    own = WebhookSchema.model_fields.keys() - {"form_key", "former_secret_until", "pending"}
+    former = webhook.former_until if webhook.former_until and webhook.former_until > utcnow() else None
+    return WebhookSchema(
+        **{name: getattr(webhook, name) for name in own},
+        form_key=listed.form_key,
+        former_secret_until=former,
+        pending=listed.pending,
+    )
+
+
+def _made(made: NewWebhook, status: int) -> Response:
+    return json_response(NewSecret(**dict(_schema(made.listed)), secret=made.secret), status)
+
+
+def _state(delivery: WebhookDelivery) -> DeliveryState:
+    if delivery.done_at is None:
+        return "waiting" if delivery.attempts else "pending"
+    return "given_up" if delivery.last_error else "delivered"
+
+
+def _told(delivery: WebhookDelivery) -> DeliverySchema:
+    callback = delivery.payload.get("callback") or {}
+    told = {
+        "type": delivery.payload["type"],
+        "callback_id": callback.get("id"),
+        "callback_state": callback.get("state"),
+        "state": _state(delivery),
+        "next_attempt_at": None if delivery.done_at else delivery.due_at,
+    }
+    own = {name: getattr(delivery, name) for name in DeliverySchema.model_fields.keys() - told.keys()}
+    return DeliverySchema.model_validate({**own, **told})
+
+
+@blueprint.get("")
+@operation({200: WebhooksSchema}, query=WebhookQuery)
+@administrator_required
+def show_all(ticket: Ticket) -> Response:
+    """The portal's webhooks; ``form_key=`` shows those of one form."""
+    found = subscriptions.list_webhooks(ticket.portal_id, read_query(WebhookQuery).form_key)
+    return json_response(WebhooksSchema(webhooks=[_schema(listed) for listed in found]))
+
+
+@blueprint.post("")
+@operation({201: NewSecret}, body=WebhookBody, refuses=(InvalidRequest, NotFound))
+@administrator_required
+def add(ticket: Ticket) -> Response:
+    """Add one to a form: 201 with the secret, which is shown this once."""
+    body = read_body(WebhookBody)
+    return _made(subscriptions.add_webhook(ticket.portal_id, body.form_key, body.url), 201)
+
+
+@blueprint.get("/<id:webhook_id>")
+@operation({200: WebhookSchema})
+@administrator_required
+def show(ticket: Ticket, webhook_id: int) -> Response:
+    """One webhook."""
+    return json_response(_schema(subscriptions.get_webhook(ticket.portal_id, webhook_id)))
+
+
+@blueprint.patch("/<id:webhook_id>")
+@operation({200: WebhookSchema}, body=ChangeBody, refuses=(InvalidRequest,))
+@administrator_required
+def change(ticket: Ticket, webhook_id: int) -> Response:
+    """Change its address, or switch it on or off."""
+    body = read_body(ChangeBody)
+    return json_response(_schema(subscriptions.change_webhook(ticket.portal_id, webhook_id, body.url, body.is_on)))
+
+
+@blueprint.delete("/<id:webhook_id>")
+@operation({204: None})
+@administrator_required
+def remove(ticket: Ticket, webhook_id: int) -> tuple[str, int]:
+    """Remove it."""
+    subscriptions.remove_webhook(ticket.portal_id, webhook_id)
+    return "", 204
+
+
+@blueprint.post("/<id:webhook_id>/rotate")
+@operation({200: NewSecret})
+@administrator_required
+def rotate(ticket: Ticket, webhook_id: int) -> Response:
+    """Make a new secret, shown this once; the old one signs too for 24 hours."""
+    return _made(subscriptions.rotate_secret(ticket.portal_id, webhook_id), 200)
+
+
+@blueprint.post("/<id:webhook_id>/test")
+@operation({202: DeliverySchema}, refuses=(InvalidRequest,))
+@administrator_required
+def test(ticket: Ticket, webhook_id: int) -> Response:
+    """Send a ping: 202, and its fate among the deliveries a moment later."""
+    return json_response(_told(subscriptions.send_test(ticket.portal_id, webhook_id)), 202)
+
+
+@blueprint.get("/<id:webhook_id>/deliveries")
+@operation({200: DeliveriesSchema})
+@administrator_required
+def deliveries(ticket: Ticket, webhook_id: int) -> Response:
+    """The last 50, the newest first."""
+    found = subscriptions.list_deliveries(ticket.portal_id, webhook_id)
+    return json_response(DeliveriesSchema(deliveries=[_told(delivery) for delivery in found]))
+
+
+@blueprint.post("/deliveries/<id:delivery_id>/redeliver")
+@operation({202: DeliverySchema})
+@administrator_required
+def redeliver(ticket: Ticket, delivery_id: int) -> Response:
+    """Tell the same once more: 202."""
+    return json_response(_told(subscriptions.redeliver(ticket.portal_id, delivery_id)), 202)

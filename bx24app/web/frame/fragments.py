@@ -1,0 +1,84 @@
+"""Fragments that keep an open desk up to date, rendered by the same templates as the page."""
+
+import hashlib
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Annotated, Literal
+from uuid import UUID
+
+from flask import Blueprint, Response, make_response, render_template, request
+from pydantic import BaseModel, Field
+
+from bx24app.i18n import LANGUAGES
+from bx24app.messages.diagnostics import describe
+from bx24app.models import utcnow
+from bx24app.services import diagnostics
+from bx24app.services.callbacks import desk
+from bx24app.services.callbacks import queries as callback_queries
+from bx24app.services.portals import request_log
+from bx24app.services.security.tickets import Ticket
+from bx24app.web.guards import administrator_required, read_query, ticket_required
+from bx24app.web.presenters import callbacks as callback_presenter
+
+blueprint = Blueprint("fragments", __name__, url_prefix="/desk")
+
+
+@blueprint.get("/callbacks")
+@ticket_required
+def rows(ticket: Ticket) -> Response:
+    """The rows of the page's list; 304 when nothing changed since the given ``ETag``."""
+    found = desk.callbacks_of(ticket)
+    language = request.accept_languages.best_match(LANGUAGES, "en")
+    seen = "".join(f"{callback.id}{callback.version}" for callback in found)
+    response = make_response()
+    response.set_etag(hashlib.sha256(f"{language}{seen}".encode()).hexdigest()[:32])
+    if response.make_conditional(request).status_code == HTTPStatus.NOT_MODIFIED:
+        return response
+    response.set_data(
+        render_template("callbacks/rows.html", callbacks=callback_presenter.callback_rows(ticket.portal_id, found))
+    )
+    return response
+
+
+@blueprint.get("/callbacks/<uuid:callback_id>")
+@ticket_required
+def detail(ticket: Ticket, callback_id: UUID) -> str:
+    """One callback's attempts and why."""
+    callback = callback_queries.get_callback(ticket.portal_id, callback_id)
+    return render_template(
+        "callbacks/detail.html",
+        callback=callback_presenter.callback_rows(ticket.portal_id, [callback])[0],
+        attempts=callback.attempts,
+        decisions=callback_presenter.decisions(callback),
+    )
+
+
+@blueprint.get("/check")
+@administrator_required
+def check(ticket: Ticket) -> str:
+    """The preflight: what is missing on this portal, and how to mend it."""
+    return render_template("desk/check.html", findings=describe(diagnostics.examine_portal(ticket.portal_id)))
+
+
+class LogQuery(BaseModel):
+    """The filters of the log of requests; ``before`` is the id of the last row shown."""
+
+    method: Annotated[str, Field(max_length=255)] = ""
+    outcome: Literal["", "answered", "refused"] = ""
+    hours: Literal["", "1", "24", "72"] = ""
+    before: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+@blueprint.get("/requests")
+@administrator_required
+def requests_made(ticket: Ticket) -> str:
+    """The REST log of this portal, newest first."""
+    query = read_query(LogQuery)
+    wanted = request_log.LogFilter(
+        method=query.method or None,
+        refused={"answered": False, "refused": True}.get(query.outcome),
+        since=utcnow() - timedelta(hours=int(query.hours)) if query.hours else None,
+        before=query.before or None,
+    )
+    page = request_log.list_requests(ticket.portal_id, wanted)
+    return render_template("desk/requests.html", page=page, names=desk.names_of(ticket.portal_id, page.user_ids))

@@ -1,0 +1,170 @@
+"""From model objects to what templates and JSON show; the only place that chooses words and forms for them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask_babel import gettext as _
+
+from bx24app.bitrix24.errors import Bitrix24Error, Refused
+from bx24app.errors import Refusal
+from bx24app.messages.decisions import decision_words
+from bx24app.messages.reasons import reason_sentence
+from bx24app.messages.states import state_label
+from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, State
+from bx24app.services.callbacks import desk
+from bx24app.services.calling import phone_numbers, spoken_text
+
+
+@dataclass(frozen=True)
+class CallbackRow:
+    """One callback in a list."""
+
+    id: str
+    state: str
+    label: str
+    reason: str | None
+    detail: str | None
+    to_number: str
+    display_number: str
+    line_name: str
+    source: str
+    requested_by: str | None
+    created_at: datetime
+    updated_at: datetime
+    scheduled_at: datetime | None
+    ended_at: datetime | None
+    answered_by: str | None
+    duration_seconds: int | None
+    cost: str | None
+    cost_currency: str | None
+    version: int
+    can_cancel: bool
+    can_retry: bool
+    can_resolve: bool
+    may_have_rung: bool
+    is_final: bool
+    crm_entity_type: str | None
+    crm_entity_id: int | None
+
+
+@dataclass(frozen=True)
+class DecisionRow:
+    """One line of the why."""
+
+    made_at: datetime
+    rule: str
+    words: str
+
+
+def detail_of(callback: Callback) -> str | None:
+    """The reason of a callback as a sentence with the portal's own words, or None."""
+    sentence = reason_sentence(callback.reason, callback.words) if callback.reason else None
+    if callback.asks_since is None:
+        return sentence
+    asks = _("Bitrix24 will not tell any more: please say what became of it.")
+    return f"{sentence} {asks}" if sentence else str(asks)
+
+
+def _name(names: dict[int, str], user_id: int | None) -> str | None:
+    if user_id is None:
+        return None
+    return names.get(user_id) or _("employee #%(id)s", id=user_id)
+
+
+def callback_row(callback: Callback, names: dict[int, str]) -> CallbackRow:
+    """A callback for the list; ``names`` are those of the people who appear in it."""
+    last = callback.attempts[-1] if callback.attempts else None
+    answered_by = _name(names, last.answered_by) if last else None
+    duration = last.duration_seconds if last else None
+    return CallbackRow(
+        id=str(callback.id),
+        state=callback.state,
+        label=state_label(
+            callback.state, line_name=callback.line_name, answered_by=answered_by, duration_seconds=duration
+        ),
+        reason=callback.reason,
+        detail=detail_of(callback),
+        to_number=callback.to_number,
+        display_number=phone_numbers.display_number(callback.to_number),
+        line_name=callback.line_name,
+        source=callback.source,
+        requested_by=_name(names, callback.requested_by),
+        created_at=callback.created_at,
+        updated_at=callback.updated_at,
+        scheduled_at=planned_for(callback),
+        ended_at=callback.ended_at,
+        answered_by=answered_by,
+        duration_seconds=duration,
+        cost=_money(last),
+        cost_currency=last.cost_currency if last else None,
+        version=callback.version,
+        can_cancel=callback.state in WAITING,
+        can_retry=callback.state in RETRIABLE,
+        can_resolve=callback.state == State.UNKNOWN,
+        may_have_rung=any(a.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED) for a in callback.attempts),
+        is_final=callback.state in FINAL,
+        crm_entity_type=callback.crm_entity_type,
+        crm_entity_id=callback.crm_entity_id,
+    )
+
+
+def planned_for(callback: Callback) -> datetime | None:
+    """When a waiting callback is dialled next, else when it was asked to be."""
+    return callback.due_at if callback.state == State.SCHEDULED else callback.scheduled_at
+
+
+def _money(attempt: Attempt | None) -> str | None:
+    return f"{attempt.cost:.2f}" if attempt is not None and attempt.cost else None
+
+
+def callback_rows(portal_id: int, callbacks: Iterable[Callback]) -> list[CallbackRow]:
+    """The list of a page."""
+    found = list(callbacks)
+    people = {user_id for callback in found for user_id in _people(callback)}
+    names = desk.names_of(portal_id, people)
+    return [callback_row(callback, names) for callback in found]
+
+
+def _people(callback: Callback) -> list[int | None]:
+    return [callback.requested_by, *(attempt.answered_by for attempt in callback.attempts)]
+
+
+def decisions(callback: Callback) -> list[DecisionRow]:
+    """The why of a callback, oldest first, with the names of those who decided."""
+    deciders = [int(decision.inputs["user"]) for decision in callback.why if "user" in decision.inputs]
+    names = desk.names_of(callback.portal_id, deciders)
+    return [
+        DecisionRow(decision.made_at, decision.rule, decision_words(decision.rule, _named(decision.inputs, names)))
+        for decision in callback.why
+    ]
+
+
+def _named(inputs: dict[str, str], names: dict[int, str]) -> dict[str, str]:
+    name = _name(names, int(inputs["user"])) if "user" in inputs else None
+    return {**inputs, "user": name} if name else inputs
+
+
+def words_of(problem: Bitrix24Error | Refusal | None) -> str | None:
+    """What kept something from being read, as a sentence."""
+    if problem is None:
+        return None
+    words = problem.words if isinstance(problem, Refused) else None
+    return reason_sentence(problem.explanation if isinstance(problem, Refusal) else problem.code, words)
+
+
+def settings_of(portal: Portal) -> dict[str, Any]:
+    """The portal's settings as an administrator sees them; empty where none is set."""
+    return {
+        "default_line_id": portal.default_line_id or "",
+        "default_voice_id": portal.default_voice_id or "",
+        "default_text": portal.default_text or spoken_text.default_text(portal.language),
+        "default_country": portal.default_country or "",
+        "stands_in": portal.stands_in,
+        "retries": portal.retries,
+        "retry_minutes": portal.retry_minutes,
+        "line_cap": "" if portal.line_cap is None else portal.line_cap,
+        "hours": portal.hours or "",
+        "websites_off": portal.websites_off,
+    }

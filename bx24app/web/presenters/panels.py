@@ -1,0 +1,214 @@
+"""What the administrator's panels show: words and choices for the models behind them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import holidays
+from babel import Locale
+from babel.dates import get_day_names
+from flask_babel import get_locale
+from flask_babel import gettext as _
+
+from bx24app.i18n import LANGUAGES
+from bx24app.messages.rules import rule_words
+from bx24app.models import DoNotCall, Form, Portal, Rejection, UnknownPolicy, User, utcnow
+from bx24app.services.callbacks import desk
+from bx24app.services.calling import phone_numbers, spoken_text
+from bx24app.services.calling.business_hours import DAYS
+from bx24app.services.websites import availability, forms
+from bx24app.services.websites.rejections import RejectionSummary
+from bx24app.web.moments import iso
+from bx24app.web.presenters.desk import countries
+
+Pairs = list[tuple[str, str]]
+
+
+def administration(portal: Portal, user: User) -> dict[str, Any]:
+    """What the desk shows administrators beside everybody's part: what to see at once, and the panels' names."""
+    return {
+        "standing": desk.administrator_access(portal.id, user.user_id),
+        "alerts": _alerts(portal),
+        "panels": _panels(),
+    }
+
+
+def _alerts(portal: Portal) -> list[str]:
+    if portal.websites_off:
+        return [_("All website forms are stopped. Let them go on under “Website forms”.")]
+    words = {
+        "budget_calls": _("The form “%(name)s” has used up today's calls and takes no requests until midnight."),
+        "budget_money": _("The form “%(name)s” has used up today's money and takes no requests until midnight."),
+    }
+    return [words[stop.rule] % {"name": stop.form_name} for stop in availability.forms_out_of_budget(portal, utcnow())]
+
+
+def _panels() -> Pairs:
+    """The panels that are fetched when they are opened, in the order of the page."""
+    return [
+        ("forms", _("Website forms")),
+        ("keys", _("API keys")),
+        ("webhooks", _("Webhooks")),
+        ("do_not_call", _("Do-not-call list")),
+        ("tester", _("Rule tester")),
+        ("refusals", _("Refused requests")),
+        ("requests", _("Requests to Bitrix24")),
+        ("settings", _("Settings for everybody")),
+    ]
+
+
+@dataclass(frozen=True)
+class FormRow:
+    """A website form in the list."""
+
+    key: str
+    name: str
+    is_on: bool
+    line_name: str
+    origins: list[str]
+    problems: list[str]
+    url: str
+    snippet: str
+
+
+def form_row(form: Form, portal: Portal) -> FormRow:
+    """A form for the list, with why it takes no requests."""
+    line = forms.form_line(form, portal)
+    words = form_problems()
+    return FormRow(
+        key=form.key,
+        name=form.name,
+        is_on=form.is_on,
+        line_name=line[1] if line else "",
+        origins=form.allowed_origins,
+        problems=[words[name] for name in forms.form_problems(form, portal)],
+        url=forms.form_url(form),
+        snippet=forms.form_snippet(form),
+    )
+
+
+def form_problems() -> dict[str, str]:
+    """Why a form takes no requests, by the name of the rule."""
+    return {
+        "portal_ready": _("The app is not connected with this Bitrix24 now. See the check of the setup."),
+        "websites_on": _("All website forms are stopped."),
+        "form_on": _("The form is turned off."),
+        "line": _("The form has no line that can ring. Choose one in its settings."),
+    }
+
+
+def own_lines(portal: Portal) -> Pairs:
+    """The lines that can ring, in the order of the portal."""
+    foreign = portal.foreign_lines or []
+    return [(id, str(name)) for id, name in (portal.lines or {}).items() if id not in foreign]
+
+
+def form_options(form: Form, portal: Portal) -> dict[str, Any]:
+    """What the settings of a form offer to choose from."""
+    voices = [(id, str(name)) for id, name in (portal.voices or {}).items()]
+    named = dict(countries())
+    usual = named.get(portal.default_country or "")
+    return {
+        "lines": [("", _("The portal's default line")), *own_lines(portal)],
+        "voices": [("", _("Usual voice of this Bitrix24")), *voices],
+        "usual_text": spoken_text.default_text(portal.language),
+        "asked": [
+            ("off", _("not asked")),
+            ("optional", _("asked, may stay empty")),
+            ("required", _("asked, required")),
+        ],
+        "languages": [(code, _language_name(code)) for code in LANGUAGES],
+        "days": _days(),
+        "holidays": holiday_countries(),
+        "portal_has_hours": portal.hours is not None,
+        "policies": [
+            (UnknownPolicy.ASK, _("Ask a person")),
+            (UnknownPolicy.DIAL_AGAIN, _("Dial once more")),
+        ],
+        "default_countries": [("", _("The portal's: %(country)s", country=usual or _("none"))), *named.items()],
+        "countries": list(named.items()),
+        "budget_money": None if form.budget_money is None else f"{form.budget_money.normalize():f}",
+    }
+
+
+def setting_options(portal: Portal) -> dict[str, Any]:
+    """What the settings for everybody offer to choose from."""
+    voices = [(id, str(name)) for id, name in (portal.voices or {}).items()]
+    return {
+        "lines": [("", _("None: everybody chooses")), *own_lines(portal)],
+        "voices": [("", _("Usual voice of this Bitrix24")), *voices],
+        "countries": [("", _("None: always with a country code")), *countries()],
+        "text_max": spoken_text.MAX_SPOKEN_LENGTH,
+        "days": _days(),
+        "holidays": holiday_countries(),
+    }
+
+
+def _language_name(code: str) -> str:
+    return (Locale(code).get_display_name(code) or code).capitalize()
+
+
+def _days() -> Pairs:
+    # Babel counts from Monday, as we do.
+    names = get_day_names("wide", context="stand-alone", locale=get_locale())
+    return [(code, names[number].capitalize()) for number, code in enumerate(DAYS)]
+
+
+def holiday_countries() -> Pairs:
+    """The countries whose public holidays are known, by name in the reader's language."""
+    locale = get_locale()
+    territories = locale.territories if locale else {}
+    named = [(code, str(territories[code])) for code in holidays.list_supported_countries() if code in territories]
+    return sorted(named, key=lambda pair: pair[1])
+
+
+@dataclass(frozen=True)
+class NumberRow:
+    """A number of the do-not-call list."""
+
+    id: int
+    number: str
+    note: str
+    added_at: str
+    added_by: str
+
+
+def number_row(row: DoNotCall, names: dict[int, str]) -> NumberRow:
+    """A listed number with the name of whoever listed it; an erased one has none."""
+    return NumberRow(
+        id=row.id,
+        number=phone_numbers.display_number(row.number) if row.number else "",
+        note=row.note or "",
+        added_at=iso(row.added_at),
+        added_by=names.get(row.added_by or 0, ""),
+    )
+
+
+@dataclass(frozen=True)
+class RejectedForm:
+    """What one form has not taken: how many by rule, the most first, and the latest with their time and inputs."""
+
+    name: str
+    total: int
+    counts: list[tuple[str, int]]
+    latest: list[tuple[str, str, str]]
+
+
+def rejected_form(name: str, found: RejectionSummary) -> RejectedForm:
+    """The refusals of one form in words."""
+    counts = sorted(found.counts.items(), key=lambda pair: -pair[1])
+    return RejectedForm(
+        name=name,
+        total=sum(found.counts.values()),
+        counts=[(_why(rule), count) for rule, count in counts],
+        latest=[(iso(row.made_at), _why(row.rule), _looked_at(row)) for row in found.latest],
+    )
+
+
+def _why(rule: str) -> str:
+    return rule_words(rule, {"rule": rule}, is_tried=True)
+
+
+def _looked_at(row: Rejection) -> str:
+    shown = {name: value for name, value in row.inputs.items() if name != "number_digest"}
+    times = {"count": row.count} if row.count > 1 else {}
+    return ", ".join(f"{name}: {value}" for name, value in {**shown, **times}.items())

@@ -1,0 +1,164 @@
+"""What a website's visitors read: times and states in plain words, without anything internal."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+from babel.dates import format_skeleton, format_time, get_timezone_name
+from flask_babel import get_locale, ngettext
+from flask_babel import gettext as _
+from phonenumbers import PhoneNumberFormat
+
+from bx24app.models import FINAL, State
+from bx24app.services.websites import rules, wait_estimate
+from bx24app.services.websites.status_page import RequestStatus
+from bx24app.services.websites.submission import Submission
+from bx24app.web.moments import iso
+
+# Two or three days of usual hours.
+OFFERED = 48
+# A time so near is as soon as possible.
+SOONEST = timedelta(minutes=20)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A time to choose: ``value`` is sent, ``label`` is read: a closed list shows it without its day above it."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True)
+class SlotDay:
+    """The times of one day."""
+
+    label: str
+    slots: list[Slot]
+
+
+@dataclass(frozen=True)
+class ShownZone:
+    """The zone in which the server writes times; a script writes them anew in the visitor's."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class HostedForm:
+    """What the hosted form shows beside the form's own settings."""
+
+    is_open: bool
+    waiting: str
+    example: str
+    days: list[SlotDay]
+    zone: ShownZone
+
+
+def hosted_form(case: Submission) -> HostedForm:
+    """The hosted form as it is now: when a call would come, and which times can be chosen."""
+    zone = case.hours.zone
+    is_open = case.hours.is_open(case.now)
+    return HostedForm(
+        is_open=is_open,
+        waiting=_waiting(wait_estimate.expected_minutes(case.form, case.now)) if is_open else _closed(),
+        example=_example(case.country),
+        days=days(rules.free_slots(case, case.now + SOONEST, OFFERED), zone),
+        zone=zone_of(zone),
+    )
+
+
+def _example(country: str | None) -> str:
+    """How a number is written, where the form's callers live."""
+    number = phonenumbers.example_number(country) if country else None
+    return phonenumbers.format_number(number, PhoneNumberFormat.INTERNATIONAL) if number else "+49 30 901820"
+
+
+def _waiting(minutes: int) -> str:
+    return str(
+        ngettext(
+            "You will be called within about %(num)s minute.",
+            "You will be called within about %(num)s minutes.",
+            minutes,
+        )
+    )
+
+
+def _closed() -> str:
+    return str(_("Nobody is there now. Choose when we should call you."))
+
+
+# How a state looks: the colour of its dot.
+_LOOKS = {
+    "scheduled": "waiting",
+    "queued": "ringing",
+    "dialling": "ringing",
+    "started": "ringing",
+    "answered": "ringing",
+    "completed": "done",
+    "cancelled": "",
+}
+
+
+@dataclass(frozen=True)
+class FollowedRequest:
+    """A request's status as its customer reads it; ``at`` None: no time is awaited."""
+
+    label: str
+    look: str
+    at: str | None
+    at_words: str
+    chosen: str
+    days: list[SlotDay]
+    zone: ShownZone
+    is_waiting: bool
+    is_over: bool
+
+
+def follow_request(status: RequestStatus, label: str, zone: str) -> FollowedRequest:
+    """A status for the customer's page; ``label`` is its state in words."""
+    at = status.expected_at if status.state == State.SCHEDULED else None
+    return FollowedRequest(
+        label=label,
+        look=_LOOKS.get(status.state, "bad"),
+        at=iso(at) if at else None,
+        at_words=written(at, zone) if at else "",
+        chosen=iso(status.scheduled_at) if status.scheduled_at else "",
+        days=days(status.slots, zone),
+        zone=zone_of(zone),
+        is_waiting=status.is_waiting,
+        is_over=status.state in FINAL,
+    )
+
+
+def zone_of(name: str) -> ShownZone:
+    """A zone by its name, in words."""
+    return ShownZone(name, name if name == "UTC" else get_timezone_name(name, locale=get_locale()))
+
+
+def days(slots: Iterable[datetime], zone: str) -> list[SlotDay]:
+    """Times to choose, under their days in the company's zone."""
+    found = [at.astimezone(ZoneInfo(zone)) for at in slots]
+    return [SlotDay(_day(day[0]), [Slot(iso(at), written(at, zone)) for at in day]) for day in _by_day(found)]
+
+
+def written(at: datetime, zone: str) -> str:
+    """A moment in the company's zone, in words."""
+    local = at.astimezone(ZoneInfo(zone))
+    return f"{_day(local)}, {_clock(local)}"
+
+
+def _by_day(found: list[datetime]) -> list[list[datetime]]:
+    return [list(times) for _day, times in groupby(found, key=datetime.date)]
+
+
+def _day(at: datetime) -> str:
+    return str(format_skeleton("MMMEd", at, locale=get_locale()))
+
+
+def _clock(at: datetime) -> str:
+    return str(format_time(at, "short", tzinfo=at.tzinfo, locale=get_locale()))

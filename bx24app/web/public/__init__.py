@@ -1,0 +1,1 @@
+"""Pages and answers for the public: website forms, the customer's page, legal pages."""

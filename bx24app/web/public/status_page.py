@@ -1,0 +1,95 @@
+"""``/c/<signed>``: the customer's page, from the confirmation of their request."""
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, make_response, render_template, request
+
+from bx24app.errors import InvalidRequest, Refusal
+from bx24app.messages.reasons import reason_sentence
+from bx24app.messages.states import customer_state_label
+from bx24app.services.websites import status_page
+from bx24app.services.websites.status_page import RequestStatus
+from bx24app.web.errors import prefers_page, status_of
+from bx24app.web.headers import frame_only_in
+from bx24app.web.languages import speak_one_of
+from bx24app.web.moments import iso
+from bx24app.web.presenters import visitors as visitor_presenter
+from bx24app.web.public import submissions
+
+blueprint = Blueprint("status_page", __name__, url_prefix="/c")
+
+
+def status_json(status: RequestStatus) -> dict[str, Any]:
+    """Where a request stands, for a script."""
+    return {
+        "state": status.state,
+        "label": customer_state_label(status.state),
+        "expected_at": iso(status.expected_at) if status.expected_at else None,
+        "scheduled_at": iso(status.scheduled_at) if status.scheduled_at else None,
+        "can_cancel": status.is_waiting,
+        "can_reschedule": status.is_waiting,
+        "slots": [iso(moment) for moment in status.slots],
+    }
+
+
+def _look(signed: str) -> RequestStatus:
+    request.max_content_length = submissions.MAX_BODY_BYTES
+    status = status_page.get_status(signed)
+    speak_one_of(status.opened.form.languages)
+    frame_only_in(" ".join(["'self'", *status.opened.form.allowed_origins]))
+    return status
+
+
+def _shown(signed: str, status: RequestStatus, refusal: Refusal | None = None) -> Response:
+    if not prefers_page():
+        return jsonify(status_json(status))
+    zone = status_page.zone_of(status)
+    text = render_template(
+        "c/page.html",
+        signed=signed,
+        form=status.opened.form,
+        status=visitor_presenter.follow_request(status, customer_state_label(status.state), zone),
+        framed=False,
+        problem=reason_sentence(refusal.explanation) if refusal else "",
+    )
+    return make_response(text, status_of(type(refusal)) if refusal else 200)
+
+
+@blueprint.get("/<signed>")
+def show(signed: str) -> Response:
+    """Where the request stands: a page, or JSON for whom asks for it."""
+    return _shown(signed, _look(signed))
+
+
+@blueprint.post("/<signed>/cancel")
+def cancel(signed: str) -> Response:
+    """Withdraw the request; 409 once it is being dialled."""
+    _look(signed)
+    try:
+        status = status_page.cancel_request(signed)
+    except Refusal as refusal:
+        return _refused(signed, refusal)
+    return _shown(signed, status)
+
+
+@blueprint.post("/<signed>/reschedule")
+def reschedule(signed: str) -> Response:
+    """Move the request to another time."""
+    _look(signed)
+    try:
+        sent = submissions.fields_sent().get("scheduled_at")
+    except submissions.UnreadableBody:
+        raise InvalidRequest("scheduled_at") from None
+    moment, unreadable = submissions.read_moment(sent if isinstance(sent, str) else None)
+    try:
+        status = status_page.reschedule_request(signed, moment, unreadable)
+    except Refusal as refusal:
+        return _refused(signed, refusal)
+    return _shown(signed, status)
+
+
+def _refused(signed: str, refusal: Refusal) -> Response:
+    """The page again, with the reason; a script gets the problem document."""
+    if not prefers_page():
+        raise refusal
+    return _shown(signed, _look(signed), refusal)

@@ -1,0 +1,239 @@
+"""The administrator's panels in the desk: forms, keys, the do-not-call list, trials, refusals, webhooks, the stop."""
+
+import re
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from playwright.sync_api import FrameLocator, Page, expect
+
+from tests.browser.test_appearance import shoot
+from tests.browser.test_journey import frame, no_scroll_bar
+from tests.fake_bitrix24 import FakePortal
+from tests.support.actors import Actor, json_of
+from tests.support.axe import problems
+from tests.support.visitors import Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
+BOTH = pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)
+SITE = "https://example.com"
+PANELS = ("forms", "keys", "webhooks", "do_not_call", "tester", "refusals", "requests", "settings")
+
+
+def opens(page: Page, portal: FakePortal, administrator: Actor, panel: str) -> FrameLocator:
+    page.goto(f"{portal.url}/marketplace/app/{administrator.application.client_id}/?user=1")
+    tab = frame(page)
+    tab.locator(f"#{panel} > summary").click()
+    return tab
+
+
+def makes_form(administrator: Actor, **more: Any) -> dict[str, Any]:
+    administrator.opens()
+    wanted = {"name": "Main site", "line_id": "reg150907", "default_country": "DE", "allowed_origins": [SITE], **more}
+    return json_of(administrator.asks("POST", "/forms", wanted))
+
+
+def reads(administrator: Actor, key: str) -> dict[str, Any]:
+    administrator.opens()
+    return json_of(administrator.asks("GET", f"/forms/{key}"))
+
+
+@BOTH
+def test_a_form_is_made_with_one_press_and_changed(
+    page: Page, portal: FakePortal, manager: Actor, administrator: Actor, client: FlaskClient
+) -> None:
+    tab = opens(page, portal, administrator, "forms")
+    expect(tab.get_by_text("No form yet.")).to_be_visible()
+    tab.get_by_role("button", name="Create a form").click()
+    snippet = tab.get_by_label("Paste this line into your website")
+    expect(snippet).to_be_visible()
+    tab.get_by_role("button", name="Copy").first.click()
+    expect(tab.get_by_role("button", name="Copied")).to_be_visible()
+    # The copied line is on the clipboard: pasted elsewhere it is the whole snippet.
+    address = tab.get_by_label("Address of your website (may follow later)")
+    address.press("ControlOrMeta+v")
+    assert address.input_value() == snippet.input_value()
+    assert snippet.input_value().startswith("<script src=")
+    shoot(page, "forms-created")
+    key = tab.locator(".item").get_attribute("data-key") or ""
+    assert client.get(f"/w/{key}/widget.js").status_code == 200
+
+    tab.get_by_role("button", name="Settings", exact=True).click()
+    tab.get_by_label("Name, for you only").fill("Shop")
+    tab.get_by_label("Websites that show the form").fill("https://Example.com/\nhttps://www.example.com")
+    for section in ("What the form asks", "When callbacks are dialled", "Numbers that may be called"):
+        tab.locator("summary", has_text=section).click()
+    tab.get_by_label("Topic", exact=True).select_option("asked, required")
+    tab.get_by_label("Topics to choose from").fill("Prices\nDelivery")
+    tab.get_by_label("Hours of its own").check()
+    tab.get_by_label("Saturday").get_by_role("checkbox").check()
+    monday = tab.get_by_role("group", name="Monday")
+    monday.get_by_role("button", name="Break").click()
+    monday.get_by_label("Closes").first.fill("12:00")
+    monday.get_by_label("Opens again").fill("13:00")
+    monday.get_by_label("Closes").last.fill("00:00")
+    tab.get_by_label("Time zone").fill("Europe/Berlin")
+    tab.get_by_label("Closed on the public holidays of").select_option("Germany")
+    tab.get_by_label("Countries that may be called").select_option("Austria")
+    tab.get_by_label("Countries that may be called").select_option("Germany")
+    no_scroll_bar(page)
+    shoot(page, "forms-settings")
+    tab.get_by_role("button", name="Save").click()
+    expect(tab.get_by_text("Saved.")).to_be_visible()
+    form = reads(administrator, key)
+    assert (form["name"], form["allowed_origins"]) == ("Shop", ["https://example.com", "https://www.example.com"])
+    assert (form["fields"]["topic"], form["topics"]) == ("required", ["Prices", "Delivery"])
+    assert form["allowed_countries"] == ["AT", "DE"]
+    week = form["hours"]["week"]
+    assert (week["mon"], week["sat"]) == ([["09:00", "12:00"], ["13:00", "24:00"]], [["09:00", "18:00"]])
+    assert (form["hours"]["zone"], form["hours"]["holidays"], "sun" in week) == ("Europe/Berlin", "DE", False)
+
+
+def test_what_is_wrong_in_a_form_is_said_at_its_field(
+    page: Page, portal: FakePortal, manager: Actor, administrator: Actor
+) -> None:
+    form = makes_form(administrator)
+    tab = opens(page, portal, administrator, "forms")
+    tab.get_by_role("button", name="Settings", exact=True).click()
+    # Its section is closed when the mistake is found, and opens by itself.
+    tab.locator("summary", has_text="Numbers that may be called").click()
+    blocked = tab.get_by_label("Never call numbers that begin with")
+    blocked.fill("0900")
+    tab.locator("summary", has_text="Numbers that may be called").click()
+    tab.get_by_role("button", name="Save").click()
+    expect(blocked).to_be_focused()
+    assert blocked.get_attribute("aria-invalid") == "true"
+    assert reads(administrator, form["key"])["blocked_prefixes"] == []
+
+
+def test_a_form_is_switched_off_and_removed_and_all_can_be_stopped(
+    page: Page, portal: FakePortal, manager: Actor, administrator: Actor, client: FlaskClient
+) -> None:
+    form = makes_form(administrator)
+    tab = opens(page, portal, administrator, "forms")
+    tab.get_by_role("button", name="Turn off").click()
+    expect(tab.get_by_text("The form is turned off.")).to_be_visible()
+    tab.get_by_role("button", name="Turn on").click()
+    expect(tab.get_by_role("button", name="Turn off")).to_be_visible()
+    tab.get_by_role("button", name="Stop all forms at once").click()
+    tab.get_by_role("button", name="Stop all forms", exact=True).click()
+    expect(tab.get_by_text("All forms are stopped: none takes a request.")).to_be_visible()
+    assert "cannot call you back now" in client.get(f"/w/{form['key']}").text
+    tab = opens(page, portal, administrator, "forms")
+    expect(tab.get_by_text("All website forms are stopped. Let them go on under “Website forms”.")).to_be_visible()
+    tab.get_by_role("button", name="Let them go on").click()
+    expect(tab.get_by_role("button", name="Stop all forms at once")).to_be_visible()
+    tab.get_by_role("button", name="Remove", exact=True).click()
+    expect(tab.get_by_role("button", name="Remove the form")).to_be_focused()
+    tab.get_by_role("button", name="Keep").first.click()
+    tab.get_by_role("button", name="Remove", exact=True).click()
+    tab.get_by_role("button", name="Remove the form").click()
+    expect(tab.get_by_text("No form yet.")).to_be_visible()
+    assert client.get(f"/w/{form['key']}").status_code == 404
+
+
+def test_a_key_is_shown_once_and_revoked(page: Page, portal: FakePortal, manager: Actor, administrator: Actor) -> None:
+    makes_form(administrator)
+    tab = opens(page, portal, administrator, "keys")
+    tab.get_by_label("What uses the key").fill("Online shop")
+    tab.get_by_role("button", name="Make a key").click()
+    shown = tab.get_by_label("New key")
+    expect(shown).to_have_value(re.compile("^cbk_"))
+    secret = shown.input_value()
+    tab = opens(page, portal, administrator, "keys")
+    expect(tab.get_by_text("Online shop")).to_be_visible()
+    assert secret not in tab.locator("body").inner_html()
+    tab.get_by_role("button", name="Revoke", exact=True).click()
+    tab.get_by_role("button", name="Revoke the key").click()
+    expect(tab.get_by_text("No key yet.")).to_be_visible()
+
+
+def test_the_do_not_call_list_takes_in_finds_and_gives_out(
+    page: Page, portal: FakePortal, manager: Actor, administrator: Actor
+) -> None:
+    tab = opens(page, portal, administrator, "do_not_call")
+    tab.get_by_label("Phone number", exact=True).last.fill("no number")
+    tab.get_by_role("button", name="Add", exact=True).click()
+    expect(tab.locator("#dnc-number-problem")).to_be_visible()
+    tab.get_by_label("Phone number", exact=True).last.fill("+49 30 901820")
+    tab.get_by_label("Note").fill("by letter")
+    tab.get_by_role("button", name="Add", exact=True).click()
+    expect(tab.get_by_text("+49 30 901820")).to_be_visible()
+    tab.locator("summary", has_text="Import and export").click()
+    tab.get_by_label("Numbers, one a line").fill("+49 30 901821; rude\n+49 30 901820\nnonsense")
+    tab.get_by_role("button", name="Import", exact=True).click()
+    expect(tab.get_by_text("Added: 1, On the list before: 1, Not a number, left in the field: 1")).to_be_visible()
+    expect(tab.get_by_label("Numbers, one a line")).to_have_value("nonsense")
+    with page.expect_download() as got:
+        tab.get_by_role("button", name="Download the list").click()
+    assert "901821" in got.value.path().read_text()
+    tab.get_by_label("Search by digits").fill("901821")
+    tab.get_by_role("button", name="Search").click()
+    expect(tab.get_by_text("+49 30 901820")).to_be_hidden()
+    tab.get_by_role("button", name="Remove", exact=True).click()
+    tab.get_by_role("button", name="Remove the number").click()
+    expect(tab.locator(".item", has_text="+49 30 901820")).to_be_visible()
+    expect(tab.locator(".item", has_text="+49 30 901821")).to_be_hidden()
+
+
+def test_a_trial_marks_the_rule_that_decides(
+    page: Page, portal: FakePortal, manager: Actor, administrator: Actor
+) -> None:
+    makes_form(administrator)
+    tab = opens(page, portal, administrator, "tester")
+    tab.locator("#test-number").fill("+33 1 42 68 53 00")
+    tab.get_by_role("button", name="Test", exact=True).click()
+    deciding = tab.locator("tr.deciding")
+    expect(deciding).to_contain_text("Its country is not among the allowed ones.")
+    expect(deciding).to_contain_text("country: FR")
+    tab.locator("#test-number").fill("030 901820")
+    tab.get_by_label("Address of the website").fill("https://evil.example")
+    tab.get_by_role("button", name="Test", exact=True).click()
+    expect(deciding).to_contain_text("It comes from a page that is not in the list of sites.")
+    tab.get_by_label("Address of the website").fill(SITE)
+    tab.get_by_role("button", name="Test", exact=True).click()
+    expect(tab.get_by_text("The request would be taken and dialled.")).to_be_visible()
+    expect(deciding).to_have_count(0)
+
+
+def test_refusals_are_counted_and_a_used_up_budget_is_told_at_once(
+    page: Page, portal: FakePortal, manager: Actor, administrator: Actor, client: FlaskClient
+) -> None:
+    form = makes_form(administrator, budget_calls=0)
+    visitor = Visitor(client, form["key"], origin=SITE)
+    for number in ("abc", "030 901820", "0900"):
+        visitor.asks(number)
+    tab = opens(page, portal, administrator, "refusals")
+    expect(tab.get_by_text("The form “Main site” has used up today's calls")).to_be_visible()
+    expect(tab.get_by_role("heading", name="Main site: 3 refused requests")).to_be_visible()
+    expect(tab.get_by_role("row", name="The number of calls for today is used up. 1")).to_be_visible()
+
+
+@BOTH
+def test_every_panel_fits_and_keeps_nobody_out(
+    page: Page, portal: FakePortal, manager: Actor, administrator: Actor, client: FlaskClient
+) -> None:
+    form = makes_form(administrator, consent_text="I agree.", hours={"zone": "Europe/Berlin", "week": {}})
+    administrator.asks("POST", "/do-not-call", {"number": "+4930901829", "note": "asked by letter"})
+    administrator.asks("POST", "/api-keys", {"form_key": form["key"], "name": "Shop"})
+    administrator.asks("POST", "/webhooks", {"form_key": form["key"], "url": "https://93.184.216.34/hook"})
+    Visitor(client, form["key"], origin=SITE).asks("abc")
+    page.goto(f"{portal.url}/marketplace/app/{administrator.application.client_id}/?user=1")
+    tab = frame(page)
+    for name in PANELS:
+        tab.locator(f"#{name} > summary").click()
+        expect(tab.locator(f"#{name}")).to_have_attribute("data-loaded", "1")
+    tab.get_by_role("button", name="Settings", exact=True).click()
+    tab.get_by_role("button", name="Put it on a website").click()
+    tab.get_by_role("button", name="Deliveries").click()
+    tab.locator("#test-number").fill("030 901820")
+    tab.get_by_role("button", name="Test", exact=True).click()
+    expect(tab.locator("tr.deciding")).to_have_count(1)
+    for summary in tab.locator("details:not([open]) > summary").all():
+        if summary.is_visible():
+            summary.click()
+    no_scroll_bar(page)
+    shoot(page, "panels")
+    assert problems(page.frames[-1], ".administration") == []
+    ids = tab.locator("[id]").evaluate_all("found => found.map(e => e.id)")
+    assert sorted(ids) == sorted(set(ids))

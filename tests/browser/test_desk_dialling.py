@@ -1,0 +1,112 @@
+"""In a real browser: what the desk shows of plans, lines without money, repetitions and outcomes that nobody knows."""
+
+import pytest
+from flask import Flask
+from playwright.sync_api import FrameLocator, Page, expect
+
+from bx24app.models import Source, State, utcnow
+from bx24app.services.dialling import deadlines
+from bx24app.worker.worker import Worker
+from tests.browser.test_journey import frame, no_scroll_bar, opens_card, state
+from tests.fake_bitrix24 import FakePortal
+from tests.support.actors import Actor
+from tests.support.browser import screenshot
+from tests.support.waiting import accept, change_portal, pass_time, seen, work
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def lead(portal: FakePortal, manager: Actor) -> int:
+    return portal.crm.add_lead("Lead", "Clara", ["+49 30 901820"])
+
+
+def plans_and_presses_call(page: Page, portal: FakePortal, lead: int) -> FrameLocator:
+    tab = opens_card(page, portal, "lead", lead)
+    tab.get_by_role("button", name="Call later").click()
+    tab.get_by_label("When").fill(f"{utcnow().year + 1}-01-15T10:00")
+    tab.get_by_role("button", name="Plan the callback").click()
+    expect(state(tab)).to_have_text("Planned")
+    tab.get_by_role("button", name="Call", exact=True).click()
+    expect(tab.get_by_text("is planned for")).to_be_visible()
+    return tab
+
+
+def test_pressing_call_while_one_is_planned_offers_to_call_now_instead(
+    page: Page, portal: FakePortal, lead: int, worker: Worker
+) -> None:
+    tab = plans_and_presses_call(page, portal, lead)
+    screenshot(page, "planned-choice-1280")
+    expect(tab.get_by_role("group").get_by_role("button", name="Call now instead")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(state(tab)).to_have_text("Ringing Sales line: your team's phones")
+    expect(tab.locator(".callback")).to_have_count(1)
+    assert len(portal.telephony.dials) == 1
+
+
+def test_or_to_call_now_and_keep_the_plan(page: Page, portal: FakePortal, lead: int, worker: Worker) -> None:
+    tab = plans_and_presses_call(page, portal, lead)
+    tab.get_by_role("button", name="Call now and keep the plan").click()
+    expect(tab.locator(".callback")).to_have_count(2)
+    expect(state(tab)).to_have_text("Ringing Sales line: your team's phones")
+
+
+@pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)
+def test_an_administrator_sees_lines_in_trouble_and_lets_one_go_on(
+    app: Flask, administrator: Actor, manager: Actor, portal: FakePortal, page: Page
+) -> None:
+    change_portal(
+        app,
+        retries=1,
+        stopped_lines={"reg150907": utcnow().isoformat()},
+        redialling_lines={"sip7": utcnow().isoformat()},
+    )
+    page.goto(f"{portal.url}/?user={portal.administrator.id}")
+    page.get_by_role("link", name="Callback Desk").click()
+    expect(frame(page).get_by_text("nothing is dialled on it")).to_be_visible()
+    expect(frame(page).get_by_text("redial missed callbacks by themselves: Office PBX 1")).to_be_visible()
+    frame(page).get_by_text("Settings for everybody").click()
+    screenshot(page, f"lines-in-trouble-{page.viewport_size['width']}")  # type: ignore[index]  # It has a size.
+    no_scroll_bar(page)
+    frame(page).get_by_label("Further attempts of the app").fill("2")
+    frame(page).get_by_label("Calls at once on one line").fill("")
+    frame(page).get_by_role("button", name="Save").click()
+    expect(frame(page).get_by_text("Saved.")).to_be_visible()
+    frame(page).get_by_role("button", name="There is money again").click()
+    expect(frame(page).get_by_text("nothing is dialled on it")).to_be_hidden()
+    settings = administrator.asks("GET", "/settings") if administrator.opens() else None
+    assert settings is not None
+    assert (settings.json["retries"], settings.json["line_cap"]) == (2, "")  # type: ignore[index]
+
+
+@pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)
+def test_repetitions_and_outcomes_that_only_a_person_knows_are_told(
+    app: Flask, manager: Actor, portal: FakePortal, page: Page
+) -> None:
+    change_portal(app, retries=1)
+    repeated = accept(app, source=Source.STAFF, requested_by=portal.manager.id)
+    work(app)
+    portal.telephony.end(portal.telephony.calls[0], "486", "Busy")
+    portal.events.wait_until_idle()
+    assert seen(app, repeated).state == State.SCHEDULED
+    portal.faults.add("drop_before", "voximplant.callback.start")
+    lost = accept(app, to_number="+4930901821", source=Source.STAFF, requested_by=portal.manager.id)
+    work(app)
+    pass_time(app, deadlines.REPORTS_EXPECTED_WITHIN)
+    change_portal(app, history_problem="bitrix24_access_denied")
+    with app.app_context():
+        assert deadlines.apply_deadlines() == 1
+    page.goto(f"{portal.url}/?user={portal.manager.id}")
+    page.get_by_role("link", name="Callback Desk").click()
+    desk = frame(page)
+    expect(desk.get_by_text("The number was busy. It will be dialled again by itself.")).to_be_visible()
+    row = desk.locator(f"#callback-{lost}")
+    expect(row.get_by_text("please say what became of it")).to_be_visible()
+    row.get_by_role("button", name="Details").click()
+    expect(row.get_by_text("only a person can tell")).to_be_visible()
+    desk.locator(f"#callback-{repeated}").get_by_role("button", name="Details").click()
+    expect(desk.get_by_text("after which it is dialled again; further attempts: 1")).to_be_visible()
+    screenshot(page, f"repetitions-{page.viewport_size['width']}")  # type: ignore[index]  # It has a size.
+    no_scroll_bar(page)
+    row.get_by_role("button", name="The customer was reached").click()
+    expect(row.get_by_text("A colleague says that the customer was reached.")).to_be_visible()

@@ -1,0 +1,121 @@
+"""How the databases find what they are asked for: by an index, however many callbacks are stored."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, insert, text
+
+from bx24app.database import db, is_postgresql, reading, writing
+from bx24app.models import Callback, Form, State, utcnow
+from bx24app.services.callbacks.queries import CallbackFilter, list_callbacks
+from bx24app.services.crm import queue as crm_queue
+from bx24app.services.dialling import call_history, deadlines, queue
+from bx24app.services.websites import forms, quotas, wait_estimate
+from bx24app.services.websites.submission import Submission, read_number
+from tests.support.visitors import Visitor
+
+MANY = 3000
+
+
+@pytest.fixture
+def crowded(app: Flask, visitor: Visitor) -> Form:
+    """A form whose portal has thousands of callbacks that have ended."""
+    now = utcnow()
+    with app.app_context():
+        with reading() as session:
+            form = session.query(Form).one()
+        rows = [
+            {
+                "portal_id": form.portal_id,
+                "form_id": form.id,
+                "state": State.COMPLETED,
+                "to_number": f"+4940{number:07}",
+                "line_id": "reg150907",
+                "line_name": "Sales line",
+                "text": "Callback request.",
+                "source": "website",
+                "idempotency_key": f"k{number}",
+                "due_at": now,
+                "expires_at": now,
+                "version": 1,
+                "ended_at": now,
+            }
+            for number in range(MANY)
+        ]
+        with writing() as session:
+            session.execute(insert(Callback), rows)
+        if is_postgresql():
+            with db.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
+    return form
+
+
+@contextmanager
+def plans(found: list[str]) -> Iterator[None]:
+    """Collect the plans of the statements that are run meanwhile."""
+    explain = "EXPLAIN " if is_postgresql() else "EXPLAIN QUERY PLAN "
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+            raw = connection.connection.cursor()
+            raw.execute(explain + statement, parameters)
+            found.append("\n".join(str(row[-1]) for row in raw.fetchall()))
+            raw.close()
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
+
+
+# Wherever all callbacks, or all of a portal or form, would be looked through. Of those with a lease there are few.
+SQLITE_WALKS = re.compile(
+    r"SCAN callback|SEARCH callback\w* USING (COVERING )?INDEX (?!ix_callback_leased)\w+ \((portal_id|form_id)=\?\)"
+)
+POSTGRESQL_WALKS = re.compile(r"Seq Scan on callback")
+# The newest callbacks of a portal or form are read from this end of it, and no more of them than are shown.
+IN_ORDER = {
+    "list": "USING INDEX ix_callback_portal_id_id (portal_id=?)",
+    "form": "USING INDEX ix_callback_form_id_id (form_id=?)",
+}
+
+
+def look_around(form: Form) -> None:
+    opened = forms.open_form_by_id(form.id)
+    case = Submission(opened.form, opened.portal, utcnow(), number=read_number("030 901820", opened), key="k")
+    with reading() as session:
+        quotas._check_conditions(session, case)
+
+
+ASKED: dict[str, Callable[[Form], object]] = {
+    "around": look_around,
+    "claim": lambda _: queue.lease_due(4),
+    "sweep": lambda _: queue.expire_abandoned(),
+    "settle": lambda _: deadlines.apply_deadlines(),
+    "history": lambda _: call_history._lease_portal(),
+    "crm": lambda _: crm_queue.lease_crm_request(),
+    "waiting": lambda form: wait_estimate.expected_minutes(form, utcnow()),
+    "list": lambda form: list_callbacks(form.portal_id, CallbackFilter()),
+    "form": lambda form: list_callbacks(form.portal_id, CallbackFilter(form_id=form.id)),
+    "since": lambda form: list_callbacks(form.portal_id, CallbackFilter(since=utcnow() + timedelta(minutes=1))),
+    "card": lambda form: list_callbacks(
+        form.portal_id, CallbackFilter(crm_entity=("DEAL", 7), to_numbers=("+4930901820",))
+    ),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_nobody_looks_through_all_callbacks(app: Flask, crowded: Form, asked: str) -> None:
+    found: list[str] = []
+    with app.app_context(), plans(found):
+        ASKED[asked](crowded)
+    assert found
+    walks = POSTGRESQL_WALKS if is_postgresql() else SQLITE_WALKS
+    for plan in found:
+        assert not walks.search(plan.replace(IN_ORDER.get(asked, "-"), "")), plan

@@ -1,0 +1,227 @@
+"""Limits and budgets of website forms: how they fill again, whom they count together, and what money they keep back."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import select, update
+
+from bx24app.database import reading, writing
+from bx24app.models import Attempt, Callback, Rejection, State, TokenBucket, WebsiteRequest, utcnow
+from bx24app.services import retention
+from bx24app.services.runtime import rate_limit
+from bx24app.services.runtime.rate_limit import RateLimit
+from bx24app.services.websites import budgets, submission
+from tests.conftest import OtherApp
+from tests.support.actors import Actor, json_of
+from tests.support.visitors import Visitor
+from tests.support.websites import MakeVisitor
+
+PLENTY = {"address_hour": 1000, "number_day": 1000, "form_hour": 1000, "form_day": 1000}
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC).timestamp()
+
+
+def take(app: Flask, *buckets: RateLimit, at: float = NOON) -> str | None:
+    """What one transaction finds; nothing is taken when one bucket is empty."""
+    with app.app_context():
+        try:
+            with writing() as session:
+                empty = rate_limit.take_tokens(session, buckets, at)
+                if empty is not None:
+                    raise LookupError(empty.name)
+        except LookupError as error:
+            return str(error)
+    return None
+
+
+def test_a_bucket_empties_and_fills_again(app: Flask) -> None:
+    bucket = RateLimit("few", "a" * 64, 3, 3600)
+    assert [take(app, bucket) for _ in range(5)] == [None, None, None, "few", "few"]
+    assert take(app, bucket, at=NOON + 1199) == "few"
+    assert [take(app, bucket, at=NOON + 1201) for _ in range(2)] == [None, "few"]
+    assert [take(app, bucket, at=NOON + 9999) for _ in range(4)] == [None, None, None, "few"]
+
+
+def test_nothing_is_taken_from_the_others_when_one_bucket_is_empty(app: Flask) -> None:
+    small, large = RateLimit("small", "a" * 64, 1, 3600), RateLimit("large", "b" * 64, 2, 3600)
+    assert [take(app, small, large) for _ in range(4)] == [None, "small", "small", "small"]
+    assert [take(app, large) for _ in range(2)] == [None, "large"]
+
+
+def test_a_clock_that_is_set_back_fills_nothing(app: Flask) -> None:
+    bucket = RateLimit("few", "a" * 64, 2, 3600)
+    assert [take(app, bucket, at=NOON + shift) for shift in (0, -3600, -7200, 0, 1)] == [
+        None,
+        None,
+        "few",
+        "few",
+        "few",
+    ]
+
+
+def test_a_smaller_limit_counts_at_once(app: Flask) -> None:
+    assert take(app, RateLimit("few", "a" * 64, 100, 3600)) is None
+    assert [take(app, RateLimit("few", "a" * 64, 2, 3600)) for _ in range(3)] == [None, None, "few"]
+
+
+def test_twenty_threads_take_no_more_than_there_is(app: Flask) -> None:
+    buckets = [RateLimit(f"b{place}", str(place) * 64, 7, 3600) for place in range(4)]
+    with ThreadPoolExecutor(20) as pool:
+        taken = list(pool.map(lambda turn: take(app, *(buckets if turn % 2 else buckets[::-1])), range(40)))
+    assert taken.count(None) == 7
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::9", "2001:db8:1:3::/64"),
+        ("unknown", "unknown"),
+        ("", ""),
+    ],
+)
+def test_an_ipv6_household_counts_as_one(address: str, network: str) -> None:
+    assert submission.network_of(address) == network
+
+
+def test_one_address_and_one_number_have_their_own_limits(app: Flask, visitor_of: MakeVisitor) -> None:
+    visitor = visitor_of(limits=PLENTY | {"address_hour": 2, "number_day": 1})
+    visitor.address = "2001:db8::1"
+    assert visitor.asks("+4930901001").status_code == 202
+    visitor.address = "2001:db8::2"
+    same_number = visitor.asks("+4930901001")
+    assert (same_number.status_code, int(same_number.headers["Retry-After"]) > 0) == (429, True)
+    assert visitor.asks("+4930901002").status_code == 202
+    assert visitor.asks("+4930901003").status_code == 429
+    visitor.address = "2001:db8:0:1::1"
+    assert visitor.asks("+4930901003").status_code == 202
+    with app.app_context(), reading() as session:
+        assert list(session.scalars(select(Rejection.rule).order_by(Rejection.id))) == ["number_day", "address_hour"]
+
+
+def test_the_budget_of_calls_ends_with_the_day_of_the_forms_zone(desk: Actor, visitor_of: MakeVisitor) -> None:
+    week = {day: [["00:00", "24:00"]] for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")}
+    visitor = visitor_of(budget_calls=1, hours={"zone": "Asia/Tokyo", "week": week})
+    with time_machine.travel(datetime(2026, 11, 24, 14, 50, tzinfo=UTC)):
+        assert visitor.asks("+4930901001").status_code == 202
+        refused = visitor.asks("+4930901002")
+        assert (refused.status_code, json_of(refused)["code"]) == (429, "budget_exhausted")
+        assert 500 < int(refused.headers["Retry-After"]) <= 600
+    with time_machine.travel(datetime(2026, 11, 24, 15, 10, tzinfo=UTC)):
+        assert visitor.asks("+4930901002").status_code == 202
+
+
+def test_an_administrator_sees_that_a_budget_is_used_up(desk: Actor, visitor_of: MakeVisitor) -> None:
+    visitor = visitor_of(budget_calls=1)
+    assert json_of(desk.asks("GET", f"/forms/{visitor.form_key}"))["problems"] == []
+    visitor.asks()
+    assert json_of(desk.asks("GET", f"/forms/{visitor.form_key}"))["problems"] == ["budget_calls"]
+    trial = {"form_key": visitor.form_key, "number": "+4930901002"}
+    assert json_of(desk.asks("POST", "/rules/test", trial))["decides"] == "budget_calls"
+    desk.asks("PATCH", f"/forms/{visitor.form_key}", {"budget_calls": None})
+    assert json_of(desk.asks("POST", "/rules/test", trial))["decides"] is None
+
+
+def let_calls_cost(app: Flask, manager: Actor, costs: list[str]) -> None:
+    """Calls of staff in the last days, whose costs have come by now."""
+    with app.app_context():
+        for place, cost in enumerate(costs):
+            created = json_of(manager.requests_callback(f"+4989901{place:03}"))
+            with writing() as session:
+                query = (
+                    update(Callback).where(Callback.id == _id(created)).values(state="completed", holds_number=False)
+                )
+                session.execute(query)
+                session.add(attempt(_id(created), cost, utcnow() - timedelta(days=2)))
+
+
+def _id(created: dict[str, Any]) -> UUID:
+    return UUID(created["id"])
+
+
+def attempt(callback_id: UUID, cost: str, at: datetime) -> Attempt:
+    return Attempt(
+        portal_id=1,
+        callback_id=callback_id,
+        number=1,
+        line_id="reg1",
+        to_number="+4930",
+        outcome="completed",
+        cost=Decimal(cost),
+        cost_currency="EUR",
+        started_at=at,
+        ended_at=at,
+    )
+
+
+def test_the_budget_of_money_keeps_a_reserve_for_every_open_call(
+    app: Flask, manager: Actor, visitor_of: MakeVisitor, other_app: OtherApp
+) -> None:
+    let_calls_cost(app, manager, [f"0.{tenth}0" for tenth in range(1, 10)] + ["1.00"])
+    visitor = visitor_of(limits=PLENTY, budget_money="3.00", budget_currency="EUR")
+    clients = [app.test_client(), other_app().test_client()]
+
+    def ask(place: int) -> int:
+        one = Visitor(clients[place % 2], visitor.form_key, origin=visitor.origin)
+        return one.asks(f"+4930901{place:03}").status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(8)))
+    # Nine of ten calls cost at most 0.90: three of them fit, four would not.
+    assert sorted(answers) == [202] * 3 + [429] * 5
+    end_calls(app, "0.10")
+    # The real cost is known now: 0.30, and three more reserves make exactly 3.00.
+    assert [ask(place) for place in range(10, 15)] == [202, 202, 202, 429, 429]
+    with app.app_context(), reading() as session:
+        refusal = session.scalars(select(Rejection).order_by(Rejection.id.desc())).first()
+    assert refusal is not None
+    assert (refusal.rule, refusal.inputs["reserve"], refusal.inputs["open_calls"]) == ("budget_money", "0.9000", 3)
+
+
+def end_calls(app: Flask, cost: str) -> None:
+    """Every open call of a form has ended, and its cost has come."""
+    with app.app_context(), writing() as session:
+        waiting = session.scalars(select(Callback).where(Callback.form_id.is_not(None), Callback.state == State.QUEUED))
+        for callback in waiting.all():
+            session.add(attempt(callback.id, cost, utcnow()))
+            callback.state, callback.holds_number = State.COMPLETED, False
+
+
+def test_a_budget_without_any_known_cost_keeps_a_twentieth_for_each_call(visitor_of: MakeVisitor) -> None:
+    visitor = visitor_of(limits=PLENTY, budget_money="10")
+    answers = [visitor.asks(f"+4930901{place:03}").status_code for place in range(22)]
+    assert answers == [202] * 20 + [429] * 2
+
+
+def test_days_begin_and_end_where_the_clock_changes() -> None:
+    day = budgets.local_day(datetime(2027, 3, 28, 12, 0, tzinfo=UTC), "Europe/Berlin")
+    assert day.ends_at - day.begins_at == timedelta(hours=23)
+
+
+def test_what_is_not_needed_any_more_is_forgotten(app: Flask, visitor: Visitor) -> None:
+    assert visitor.asks().status_code == 202
+    assert visitor.asks("12345").status_code == 422
+    with app.app_context():
+        assert retention.purge_public() == 0
+        with time_machine.travel(utcnow() + timedelta(days=2)):
+            retention.purge_public()
+        with reading() as session:
+            assert session.scalars(select(TokenBucket)).all() == []
+            assert session.scalars(select(Rejection.rule)).all() == ["number_short"]
+            assert session.scalars(select(WebsiteRequest.address)).all() == ["203.0.113.7"]
+        with time_machine.travel(utcnow() + timedelta(days=31)):
+            retention.purge_public()
+        with reading() as session:
+            assert session.scalars(select(Rejection)).all() == []
+        with time_machine.travel(utcnow() + timedelta(days=366)):
+            retention.purge_public()
+        with reading() as session:
+            assert session.scalars(select(WebsiteRequest.address)).all() == [None]

@@ -1,0 +1,113 @@
+"""The customer's page: what a link shows, to the one who asked and to a stranger; cancelling, another time."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import select, update
+
+from bx24app.database import reading, writing
+from bx24app.models import Callback, WebsiteRequest
+from bx24app.services.security import signing
+from bx24app.worker.worker import Worker
+from tests.conftest import Eventually, OtherApp
+from tests.fake_bitrix24 import FakePortal
+from tests.support.actors import Actor, json_of
+from tests.support.visitors import Visitor
+
+
+def rows(app: Flask, model: type[Any]) -> list[Any]:
+    with app.app_context(), reading() as session:
+        return list(session.scalars(select(model)))
+
+
+def test_somebody_else_with_the_same_number_learns_nothing_and_dials_nothing(
+    app: Flask, visitor: Visitor, portal: FakePortal, worker: Worker, eventually: Eventually
+) -> None:
+    worker.stop()
+    first = json_of(visitor.asks(name="Anna", idempotency_key="hers"))
+    stranger = Visitor(visitor.client, visitor.form_key, origin=visitor.origin, address="198.51.100.1")
+    response = stranger.asks(name="Eve", idempotency_key="hers-not")
+    second = json_of(response)
+    assert (response.status_code, set(second), second["state"]) == (202, set(first), first["state"])
+    assert second["reference"] != first["reference"]
+    assert len(second["reference"]) == len(first["reference"])
+    assert len(second["status_url"]) == len(first["status_url"])
+    shown, real = (json_of(visitor.looks(answer["status_url"])) for answer in (second, first))
+    assert {name: shown[name] for name in shown if name != "expected_at"} == {
+        name: real[name] for name in real if name != "expected_at"
+    }
+    pages = [visitor.looks(answer["status_url"], Accept="text/html").text for answer in (second, first)]
+    assert "Anna" not in "".join(pages)
+    assert len(rows(app, Callback)) == 1
+    assert json_of(stranger.asks(name="Eve", idempotency_key="hers-not"))["reference"] == second["reference"]
+
+
+def test_a_ghost_can_be_moved_and_cancelled_like_a_request_and_moves_nothing(app: Flask, visitor: Visitor) -> None:
+    real = json_of(visitor.asks())
+    ghost = json_of(visitor.asks())
+    path = "/c/" + ghost["status_url"].rpartition("/c/")[2]
+    later = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
+    moved = visitor.client.post(f"{path}/reschedule", json={"scheduled_at": later})
+    assert (moved.status_code, json_of(moved)["state"]) == (200, "scheduled")
+    cancelled = visitor.client.post(f"{path}/cancel")
+    assert (cancelled.status_code, json_of(cancelled)["state"]) == (200, "cancelled")
+    assert visitor.client.post(f"{path}/cancel").status_code == 409
+    assert json_of(visitor.looks(ghost["status_url"]))["state"] == "cancelled"
+    assert json_of(visitor.looks(real["status_url"]))["state"] == "queued"
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=2)):
+        assert json_of(visitor.looks(json_of(visitor.asks())["status_url"]))["state"] == "queued"
+
+
+def test_a_customer_cancels_and_moves_their_request(app: Flask, visitor: Visitor, desk: Actor) -> None:
+    answer = json_of(visitor.asks())
+    path = "/c/" + answer["status_url"].rpartition("/c/")[2]
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=3)
+    moved = json_of(visitor.client.post(f"{path}/reschedule", json={"scheduled_at": later.isoformat()}))
+    assert (moved["state"], moved["scheduled_at"]) == ("scheduled", later.isoformat().replace("+00:00", "Z"))
+    [callback] = rows(app, Callback)
+    assert callback.expires_at - callback.due_at == timedelta(minutes=60)
+    assert json_of(visitor.client.post(f"{path}/cancel"))["state"] == "cancelled"
+    assert visitor.client.post(f"{path}/reschedule", json={"scheduled_at": later.isoformat()}).status_code == 409
+    words = [decision["words"] for decision in desk.sees(answer["reference"])["decisions"]]
+    assert words[1:] == ["Moved to another time (the customer)", "Cancelled (the customer)"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({}, 400), ({"scheduled_at": "soon"}, 400), ({"scheduled_at": "2020-01-01T00:00:00Z"}, 400), ([], 400)],
+)
+def test_a_customer_cannot_choose_a_time_that_is_none(visitor: Visitor, body: object, status: int) -> None:
+    path = "/c/" + json_of(visitor.asks())["status_url"].rpartition("/c/")[2]
+    assert visitor.client.post(f"{path}/reschedule", json=body).status_code == status
+
+
+def test_a_guessed_link_is_no_link(app: Flask, visitor: Visitor) -> None:
+    real = json_of(visitor.asks())["status_url"].rpartition("/c/")[2]
+    with app.app_context():
+        nobody = signing.sign_link(rows(app, WebsiteRequest)[0].callback_id.__class__(int=1))
+    id, signature = real.split(".")
+    # Not the last character: its last bits say nothing.
+    forged = f"{id}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
+    for guess in ("x", forged, real[1:], nobody, "%00", "ä" * 40):
+        assert visitor.client.get(f"/c/{guess}").status_code == 404
+        assert visitor.client.post(f"/c/{guess}/cancel").status_code == 404
+
+
+def test_links_survive_a_change_of_the_secret_key(
+    visitor: Visitor, environ: dict[str, str], other_app: OtherApp
+) -> None:
+    url = json_of(visitor.asks())["status_url"]
+    newer = other_app(SECRET_KEY="n" * 40, SECRET_KEY_FALLBACKS=environ["BX24APP_SECRET_KEY"])
+    assert newer.test_client().get("/c/" + url.rpartition("/c/")[2]).status_code == 200
+
+
+def test_a_request_that_came_to_nothing_asks_for_a_new_one(app: Flask, visitor: Visitor) -> None:
+    url = json_of(visitor.asks())["status_url"]
+    with app.app_context(), writing() as session:
+        session.execute(update(Callback).values(state="missed", holds_number=False))
+    status = json_of(visitor.looks(url))
+    assert (status["can_cancel"], status["slots"], status["expected_at"]) == (False, [], None)
+    assert "send a new request" in status["label"]

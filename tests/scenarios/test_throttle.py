@@ -1,0 +1,157 @@
+"""Asking a portal as fast as it allows: our bucket, what its refusals say, and fairness between portals."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+
+from bx24app.models import Portal, State, Throttle, utcnow
+from bx24app.models.throttle import ENTERPRISE_LIMIT, RESERVE, STANDARD_LIMIT, RequestLimit
+from bx24app.services.dialling import queue
+from bx24app.services.portals import throttle
+from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+from tests.support.actors import Actor
+from tests.support.waiting import accept, change_portal, pace_of, pass_time, seen, work
+
+START = "voximplant.callback.start"
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+def a_pace() -> Throttle:
+    return Throttle(portal_id=1, level=0.0, level_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("family", "limit"),
+    [
+        ("pro", STANDARD_LIMIT),
+        ("", STANDARD_LIMIT),
+        (None, STANDARD_LIMIT),
+        ("ent", ENTERPRISE_LIMIT),
+        ("ent250", ENTERPRISE_LIMIT),
+        ("selfhosted", None),
+    ],
+)
+def test_the_plan_decides_about_the_bucket(family: str | None, limit: RequestLimit | None) -> None:
+    assert throttle.limit_of(Portal(license_family=family)) == limit
+
+
+def test_after_the_burst_dials_go_at_the_rate() -> None:
+    pace, sent, at = a_pace(), 0, NOW
+    while at < NOW + timedelta(seconds=60):
+        if pace.room(at, STANDARD_LIMIT) >= 1:
+            pace.pour(at, STANDARD_LIMIT)
+            sent += 1
+        at += timedelta(milliseconds=10)
+    burst = STANDARD_LIMIT.size - RESERVE
+    assert burst + 60 * STANDARD_LIMIT.rate - 1 <= sent <= burst + 60 * STANDARD_LIMIT.rate + 1
+
+
+def test_the_platforms_bucket_never_overflows_while_requests_are_late_by_a_second() -> None:
+    """Ours counts when a request is sent, theirs when it arrives: the reserve covers the difference."""
+    ours, level, at, theirs_at = a_pace(), 0.0, NOW, NOW
+    arrivals: list[datetime] = []
+    while at < NOW + timedelta(seconds=120):
+        if ours.room(at, STANDARD_LIMIT) >= 1:
+            ours.pour(at, STANDARD_LIMIT)
+            arrivals.append(at + timedelta(seconds=len(arrivals) % 2))
+        at += timedelta(milliseconds=20)
+    for arrival in sorted(arrivals):
+        level = max(0.0, level - (arrival - theirs_at).total_seconds() * STANDARD_LIMIT.rate) + 1
+        theirs_at = arrival
+        assert level <= STANDARD_LIMIT.size
+
+
+def test_an_on_premise_portal_has_no_bucket() -> None:
+    pace = a_pace()
+    for _ in range(500):
+        pace.pour(NOW, None)
+    assert pace.room(NOW, None) == float("inf")
+
+
+def test_a_clock_that_jumps_neither_stops_dials_for_long_nor_frees_the_bucket() -> None:
+    pace = a_pace()
+    for _ in range(int(STANDARD_LIMIT.size)):
+        pace.pour(NOW, STANDARD_LIMIT)
+    assert pace.room(NOW, STANDARD_LIMIT) < 1
+    back = NOW - timedelta(hours=3)
+    assert pace.room(back, STANDARD_LIMIT) < 1
+    pace.pour(back, STANDARD_LIMIT)
+    assert pace.room(back + timedelta(seconds=60), STANDARD_LIMIT) >= 1
+    pace.pour(NOW + timedelta(days=1), STANDARD_LIMIT)
+    assert pace.room(NOW + timedelta(days=1), STANDARD_LIMIT) == STANDARD_LIMIT.size - RESERVE - 1
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "seconds"),
+    [("QUERY_LIMIT_EXCEEDED", 503, 3.5), ("OPERATION_TIME_LIMIT", 429, 120), ("OVERLOAD_LIMIT", 503, 600)],
+)
+def test_a_refusal_for_now_lets_all_dials_of_the_portal_wait(
+    app: Flask, manager: Actor, portal: FakePortal, code: str, status: int, seconds: float
+) -> None:
+    portal.faults.add("error", START, code=code, status=status)
+    first = accept(app)
+    assert work(app) == 1
+    assert seen(app, first).state == State.SCHEDULED
+    accept(app, to_number="+4930901821")
+    dial_at = pace_of(app).dial_at
+    assert dial_at is not None
+    assert seconds - 2 < (dial_at - seen(app, first).updated_at).total_seconds() < seconds + 1
+    assert work(app) == 0
+    pass_time(app, timedelta(seconds=seconds + 5))
+    assert work(app) == 2
+    assert len(portal.telephony.dials) == 2
+    assert [a.outcome for a in seen(app, first).attempts] == ["not_executed", "started"]
+
+
+def test_the_wait_for_working_time_ends_when_the_last_good_answer_said(
+    app: Flask, manager: Actor, portal: FakePortal
+) -> None:
+    accept(app)
+    assert work(app) == 1
+    told = pace_of(app).operating_reset_at
+    assert told is not None
+    portal.faults.add("error", START, code="OPERATION_TIME_LIMIT", status=429)
+    accept(app, to_number="+4930901821")
+    assert work(app) == 1
+    pace = pace_of(app)
+    assert (pace.dial_at, pace.paused_for) == (told, "operation_time_limit")
+
+
+def test_pages_and_lists_count_too(app: Flask, manager: Actor) -> None:
+    before = pace_of(app).level
+    for _ in range(3):
+        manager.opens()
+    assert pace_of(app).level > before + 2
+
+
+def test_a_line_carries_no_more_calls_at_once_than_allowed(app: Flask, manager: Actor, portal: FakePortal) -> None:
+    change_portal(app, line_cap=2)
+    ids = [accept(app, to_number=f"+493090182{number}") for number in range(4)]
+    other = accept(app, to_number="+4930901829", line_id="sip7")
+    assert work(app) == 3
+    assert seen(app, other).state == State.STARTED
+    waiting = [id for id in ids if seen(app, id).state == State.QUEUED]
+    assert {seen(app, id).reason for id in waiting} == {"line_full"}
+    assert [d.rule for d in seen(app, waiting[0]).decisions].count("waits") == 1
+    next(call for call in portal.telephony.calls if call.line == "reg150907").hang_up()
+    portal.events.wait_until_idle()
+    pass_time(app, timedelta(seconds=1))
+    assert work(app) == 1
+
+
+def test_the_portal_that_was_served_longest_ago_is_served_first(
+    app: Flask, manager: Actor, fake: FakeBitrix24, application: FakeApp
+) -> None:
+    """However long, and however old, the other's queue is."""
+    neighbour = Actor(manager.client, other := fake.add_portal("beta"), application, other.administrator)
+    neighbour.installs()
+    earlier = utcnow() - timedelta(minutes=1)
+    for number in range(6):
+        accept(app, to_number=f"+4930901{number:03}", due_at=earlier)
+    with app.app_context():
+        assert [claim.portal_id for claim in queue.lease_due(1)] == [1]
+    accept(app, portal_id=2)
+    with app.app_context():
+        assert [claim.portal_id for claim in queue.lease_due(4)] == [2, 1]
+        assert queue.lease_due(4) == []

@@ -1,0 +1,76 @@
+"""People and machines who use the app in tests, with verbs."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.fake_bitrix24 import FakeApp, FakePortal, FakeUser, LaunchPost
+from tests.support.remembered import remember
+
+CUSTOMER = "+4930901820"
+
+
+def post_frame(client: FlaskClient, path: str, post: LaunchPost, **form: str) -> TestResponse:
+    """Send what the portal's frame posts."""
+    return client.post(path, query_string=post.query, data={**post.form, **form})
+
+
+def json_of(response: TestResponse) -> dict[str, Any]:
+    """The JSON object of an answer."""
+    body = response.json
+    assert isinstance(body, dict), response.text
+    return body
+
+
+@dataclass
+class Actor:
+    """A user of a portal with the app open; ``ticket`` is that of the page opened last."""
+
+    client: FlaskClient
+    portal: FakePortal
+    application: FakeApp
+    user: FakeUser
+    ticket: str = field(default="", repr=False)
+
+    def launches(self, placement: str = "DEFAULT", **options: str) -> LaunchPost:
+        return self.portal.launch(self.application, self.user, placement, options or None)
+
+    def installs(self) -> TestResponse:
+        post = self.portal.install(self.application, by=self.user)
+        response = post_frame(self.client, "/install", post)
+        if response.status_code == 200:
+            self._keep_ticket(response)
+            self.portal.finish_installation(self.application)
+        return response
+
+    def opens(self, placement: str = "DEFAULT", **options: str) -> TestResponse:
+        path = "/" if placement == "DEFAULT" else "/placement"
+        response = post_frame(self.client, path, self.launches(placement, **options))
+        self._keep_ticket(response)
+        return response
+
+    def _keep_ticket(self, response: TestResponse) -> None:
+        found = re.search(r'name="bx24app-ticket" content="([^"]+)"', response.text)
+        self.ticket = remember(found[1]) if found else ""
+
+    def asks(self, method: str, path: str, json: object = None, **headers: str) -> TestResponse:
+        sent = {"Authorization": f"Bearer {self.ticket}"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        return self.client.open("/api/v1" + path, method=method, json=json, headers=sent)
+
+    def requests_callback(
+        self, number: str = CUSTOMER, *, key: str | None = None, wait: int = 0, **body: Any
+    ) -> TestResponse:
+        headers = {"Idempotency_Key": key or str(uuid4())} | ({"Prefer": f"wait={wait}"} if wait else {})
+        line_id = next(iter(self.portal.lines))
+        return self.asks("POST", "/callbacks", {"to_number": number, "line_id": line_id, **body}, **headers)
+
+    def sees(self, callback_id: str) -> dict[str, Any]:
+        response = self.asks("GET", f"/callbacks/{callback_id}")
+        assert response.status_code == 200, response.text
+        return json_of(response)

@@ -1,0 +1,71 @@
+"""A real browser: Debian's Chromium, watched for console errors and violations of the content policy."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
+
+SCREENSHOTS = Path(__file__).parent.parent.parent / "artifacts" / "screenshots"
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 360, "height": 740}
+PATIENCE_MS = 10_000
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start Chromium; without one the tests fail and say what to run."""
+    path = shutil.which(os.environ.get("CHROMIUM", "chromium"))
+    if path is None:
+        raise AssertionError("Chromium is missing: run 'sudo apt-get install --yes chromium'")
+    with sync_playwright() as playwright:
+        # Root may not use Chromium's sandbox; the pages are our own.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+REFUSALS = (400, 403, 409, 422, 429)
+
+
+def _is_complaint(message: ConsoleMessage, refusals: tuple[int, ...]) -> bool:
+    # Chromium notes every refusal as a resource that failed: that is its answer, no mistake.
+    refused = any(f"status of {status}" in message.text for status in refusals)
+    # So it notes a connection that a test has cut.
+    cut = "net::ERR_CONNECTION_RESET" in message.text
+    return message.type in ("error", "warning") and not (refused or cut)
+
+
+@contextmanager
+def watched_page(
+    browser: Browser, viewport: ViewportSize, refusals: tuple[int, ...] = REFUSALS, *, javascript: bool = True
+) -> Iterator[Page]:
+    """A page in a fresh profile; any console error or page error fails the test at the end."""
+    context = browser.new_context(
+        viewport=viewport, locale="en-GB", timezone_id="Europe/Berlin", java_script_enabled=javascript
+    )
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    complaints: list[str] = []
+    page.on("console", lambda m: complaints.append(m.text) if _is_complaint(m, refusals) else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    if complaints:
+        raise AssertionError(f"the browser complained: {complaints}")
+
+
+def screenshot(page: Page, name: str) -> None:
+    """Keep what a person would see as a test artefact."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    before = page.viewport_size
+    height = page.evaluate("document.documentElement.scrollHeight")
+    # Chromium paints a frame only where it can be seen: the window is made as high as the page.
+    if before is not None:
+        page.set_viewport_size({"width": before["width"], "height": height})
+        page.wait_for_timeout(100)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+    if before is not None:
+        page.set_viewport_size(before)

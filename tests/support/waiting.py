@@ -1,0 +1,101 @@
+"""Callbacks put straight into the database, as if they had been accepted some time ago, and one worker's steps."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from flask import Flask
+from sqlalchemy import update
+
+from bx24app.database import reading, writing
+from bx24app.models import Callback, Form, Portal, Source, Throttle, utcnow
+from bx24app.services.callbacks import queries as callback_queries
+from bx24app.services.callbacks.retry_policy import EXPIRY_BY_SOURCE
+from bx24app.services.dialling import dial, queue
+
+NUMBER = "+4930901820"
+
+
+def accept(app: Flask, portal_id: int = 1, **fields: Any) -> UUID:
+    """A callback of a website, due now unless said otherwise."""
+    now = utcnow()
+    source = fields.get("source", Source.WEBSITE)
+    due_at = fields.pop("due_at", now)
+    values: dict[str, Any] = {
+        "to_number": NUMBER,
+        "line_id": "reg150907",
+        "line_name": "Sales line",
+        "text": "Callback request.",
+        "source": source,
+        "due_at": due_at,
+        "expires_at": due_at + EXPIRY_BY_SOURCE[source],
+        "created_at": now,
+        "updated_at": now,
+        "attempts": [],
+        "decisions": [],
+    }
+    callback = Callback(portal_id=portal_id, **(values | fields))
+    with app.app_context(), writing() as session:
+        callback.accept(now)
+        session.add(callback)
+    return callback.id
+
+
+def add_form(app: Flask, portal_id: int = 1, **fields: Any) -> int:
+    """A form with the given policy."""
+    with app.app_context(), writing() as session:
+        form = Form(portal_id=portal_id, key=f"form{utcnow().timestamp()}", name="Site", **fields)
+        session.add(form)
+        session.flush()
+        return form.id
+
+
+def change_portal(app: Flask, **fields: Any) -> None:
+    """Settings of every portal."""
+    with app.app_context(), writing() as session:
+        session.execute(update(Portal).values(**fields))
+
+
+def seen(app: Flask, callback_id: UUID, portal_id: int = 1) -> Callback:
+    """A callback with its attempts and decisions."""
+    with app.app_context():
+        return callback_queries.get_callback(portal_id, callback_id)
+
+
+def rules(app: Flask, callback_id: UUID) -> list[str]:
+    """The rules of its decisions, in order."""
+    return [decision.rule for decision in seen(app, callback_id).why]
+
+
+def work(app: Flask) -> int:
+    """Dial everything that may be dialled now; returns how many were."""
+    dialled = 0
+    with app.app_context():
+        while claims := queue.lease_due(4):
+            for claim in claims:
+                dial.dial(claim)
+            dialled += len(claims)
+    return dialled
+
+
+def pass_time(app: Flask, by: timedelta) -> None:
+    """Let everything that is noted in the database have happened earlier."""
+    with app.app_context(), writing() as session:
+        for callback in session.query(Callback):
+            moments = ("due_at", "expires_at", "created_at", "updated_at", "leased_until", "ended_at", "asks_since")
+            for name in moments:
+                if (moment := getattr(callback, name)) is not None:
+                    setattr(callback, name, moment - by)
+            for attempt in callback.attempts:
+                attempt.started_at -= by
+        for pace in session.query(Throttle):
+            pace.level_at -= by
+            pace.dial_at = pace.dial_at and pace.dial_at - by
+        for portal in session.query(Portal):
+            portal.history_due_at = portal.history_due_at and portal.history_due_at - by
+            portal.history_read_at = portal.history_read_at and portal.history_read_at - by
+
+
+def pace_of(app: Flask, portal_id: int = 1) -> Throttle:
+    with app.app_context(), reading() as session:
+        return session.get_one(Throttle, portal_id)

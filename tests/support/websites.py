@@ -1,0 +1,39 @@
+"""Forms of a portal and the people who use them, ready for tests."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.support.actors import Actor, json_of
+from tests.support.visitors import Visitor
+
+MakeVisitor = Callable[..., Visitor]
+
+
+@pytest.fixture
+def desk(manager: Actor, administrator: Actor) -> Actor:
+    """The administrator with the desk open; lines and voices are known."""
+    administrator.opens()
+    return administrator
+
+
+@pytest.fixture
+def visitor_of(app: Flask, environ: dict[str, str], desk: Actor) -> MakeVisitor:
+    """Make a form with some settings, and a visitor with it open."""
+
+    def make(**settings: Any) -> Visitor:
+        line_id = next(iter(desk.portal.lines))
+        body = {"name": "Main site", "line_id": line_id, "default_country": "DE", **settings}
+        response = desk.asks("POST", "/forms", body)
+        assert response.status_code == 201, response.text
+        return Visitor(app.test_client(), json_of(response)["key"], origin=environ["BX24APP_PUBLIC_URL"])
+
+    return make
+
+
+@pytest.fixture
+def visitor(visitor_of: MakeVisitor) -> Visitor:
+    """A visitor of a form with nothing but a name and a line."""
+    return visitor_of()

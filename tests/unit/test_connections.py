@@ -1,0 +1,247 @@
+"""Connections: which addresses may be reached, and what is proven about a request that failed."""
+
+import contextlib
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from bx24app.bitrix24.authorization import AuthorizationServer
+from bx24app.bitrix24.client import PortalClients
+from bx24app.bitrix24.errors import AddressForbidden, Bitrix24Error, NotSent, NoUsableAnswer
+from bx24app.outgoing.address_policy import AddressPolicy
+from tests.support.canary import canary
+
+PUBLIC = AddressPolicy()
+INSECURE = AddressPolicy(allow_insecure=True)
+
+
+class Listener:
+    """A bare socket that counts connections and does what a test says with each."""
+
+    def __init__(self, answer: bytes | None = None) -> None:
+        self.connections = 0
+        self._answer = answer
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            # The client may hang up while it is being answered.
+            with connection, contextlib.suppress(OSError):
+                if self._answer is not None:
+                    connection.recv(65536)
+                    connection.sendall(self._answer)
+                    # What the client has still to say is heard: unheard, it would reset the connection.
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.settimeout(2)
+                    while connection.recv(65536):
+                        pass
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    opened = Listener()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(autouse=True)
+def plain_http_in_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1%eth0",
+        "fc00::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+    ],
+)
+def test_private_and_local_addresses_are_not_permitted(address: str) -> None:
+    assert not PUBLIC.permits(address)
+    assert INSECURE.permits(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+def test_public_addresses_are_permitted(address: str) -> None:
+    assert PUBLIC.permits(address)
+
+
+def test_the_operator_may_permit_networks_of_portals() -> None:
+    policy = AddressPolicy((ipaddress.ip_network("10.20.0.0/16"),))
+    assert policy.permits("10.20.3.4")
+    assert not policy.permits("10.21.3.4")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://portal.bitrix24.com/rest/",
+        "ftp://portal.bitrix24.com/rest/",
+        "https:///rest/",
+        "https://user@portal.bitrix24.com/rest/",
+        "https://user:pass@portal.bitrix24.com/rest/",
+        "file:///etc/passwd",
+        "",
+    ],
+)
+def test_addresses_that_are_no_portals_are_refused_by_their_looks(url: str) -> None:
+    with pytest.raises(AddressForbidden):
+        PortalClients(PUBLIC).client(url, "t")
+
+
+def test_a_name_that_resolves_to_a_private_address_is_never_connected_to(
+    monkeypatch: pytest.MonkeyPatch, listener: Listener
+) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", listener.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(AddressForbidden):
+        PortalClients(PUBLIC).client(f"https://rebinding.example.com:{listener.port}/rest/", "t").invoke("profile")
+    assert listener.connections == 0
+
+
+def test_the_name_is_resolved_once_for_check_and_connection(
+    monkeypatch: pytest.MonkeyPatch, listener: Listener
+) -> None:
+    """Answers that change between check and connection: the second one would be private."""
+    answers = iter(["127.0.0.1", "10.0.0.1"])
+    asked: list[str] = []
+    genuine = socket.getaddrinfo
+
+    def resolve(host: str, port: int, *_: int, **__: int) -> list[object]:
+        if host != "x.example.com":
+            return list(genuine(host, port))  # The checked address itself.
+        address = next(answers)
+        asked.append(address)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    only_loopback = AddressPolicy((ipaddress.ip_network("127.0.0.0/8"),))
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(Bitrix24Error):
+        PortalClients(only_loopback).client(f"https://x.example.com:{listener.port}/", "t").invoke("profile")
+    assert asked == ["127.0.0.1"]
+    assert listener.connections == 1
+
+
+def test_a_refused_connection_was_not_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(NotSent):
+        PortalClients(INSECURE).client(f"http://127.0.0.1:{port}/rest/", "t").invoke("profile")
+
+
+def test_an_unknown_name_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(NotSent):
+        PortalClients(INSECURE).client("http://nowhere.example.com/rest/", "t").invoke("profile")
+
+
+def test_a_failed_handshake_was_not_sent(listener: Listener) -> None:
+    with pytest.raises(NotSent):
+        PortalClients(INSECURE).client(f"https://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+
+
+def test_a_connection_that_breaks_after_sending_may_have_been_executed(listener: Listener) -> None:
+    with pytest.raises(NoUsableAnswer) as caught:
+        PortalClients(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+    assert caught.value.code == "reset"
+    assert listener.connections == 1
+
+
+def test_an_answer_that_falls_silent_half_way_is_a_time_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as open_ones:
+
+        def answer_half() -> None:
+            connection = open_ones.enter_context(server.accept()[0])
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+
+        threading.Thread(target=answer_half, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/rest/"
+        with PortalClients(INSECURE, (1.0, 0.2)).dialler(url, "t") as client, pytest.raises(NoUsableAnswer) as caught:
+            client.invoke("profile")
+    assert caught.value.code == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "reset"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "unreadable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "unreadable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "unreadable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", "unreadable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xfe{}", "unreadable"),
+        (b"not http at all\r\n\r\n", "reset"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000, "unreadable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"9" * 5000, "unreadable"),
+    ],
+)
+def test_an_answer_that_says_nothing_is_told_apart(answer: bytes, code: str) -> None:
+    listener = Listener(answer)
+    with pytest.raises(NoUsableAnswer) as caught:
+        PortalClients(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+    listener.close()
+    assert caught.value.code == code
+
+
+def test_what_no_database_keeps_is_taken_out_of_an_answer() -> None:
+    body = rb'{"result": {"a\u0000": ["b\ud800", {"c": "\u0000\ud83d\ude00"}]}}'
+    listener = Listener(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    result = PortalClients(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+    listener.close()
+    assert result == {"a": ["b", {"c": "\N{GRINNING FACE}"}]}
+
+
+def test_an_endless_answer_is_cut_off() -> None:
+    body = b'{"result": "' + b"x" * 20_000_000 + b'"}'
+    listener = Listener(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    with pytest.raises(NoUsableAnswer):
+        PortalClients(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+    listener.close()
+
+
+def test_a_proxy_of_the_environment_hears_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"result": {"a":1}}'
+    listener = Listener(answer)
+    with canary() as proxy:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+            monkeypatch.setenv(name.upper(), proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        url = f"http://127.0.0.1:{listener.port}"
+        assert PortalClients(INSECURE).client(f"{url}/rest/", "t").invoke("profile") == {"a": 1}
+        for ask in (AuthorizationServer(url, "app.1", "s").app_info, AuthorizationServer(url, "app.1", "s").renew):
+            with pytest.raises(NoUsableAnswer):
+                ask("t")
+    assert listener.connections == 3
+    listener.close()

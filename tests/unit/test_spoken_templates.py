@@ -1,0 +1,118 @@
+"""What a form says to the manager: checked when it is saved, filled with whatever a visitor typed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bx24app.errors import TextInvalid, UnknownVariable
+from bx24app.services.calling.spoken_text import (
+    MAX_SPOKEN_LENGTH,
+    VARIABLES,
+    check_template,
+    default_template,
+    fill_template,
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "named"),
+    [
+        ("Call from {nmae}", "{nmae}"),
+        ("Call from { Name }", "{Name}"),
+        ("Call from {}", "{}"),
+        ("Call from {0}", "{0}"),
+        ("Call from {name.__class__}", "{name.__class__}"),
+        ("Call from {name!r:>9999}", "{name!r:>9999}"),
+        ("{name} and {number}", "{number}"),
+    ],
+)
+def test_an_unknown_variable_is_refused_and_named(template: str, named: str) -> None:
+    with pytest.raises(UnknownVariable) as caught:
+        check_template(template)
+    assert (caught.value.code, caught.value.field, caught.value.words) == ("text_invalid", "text", named)
+
+
+@pytest.mark.parametrize("template", ["", " \n ", "{name}", "…!", "{name}, {topic}", "a" * 301, "a" * 290 + "{name}"])
+def test_a_template_without_words_or_without_room_is_refused(template: str) -> None:
+    with pytest.raises(TextInvalid):
+        check_template(template)
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["Call {{ name }}", "Call {% if name %}", "Call ${name}", "Call <b>now</b> & <script>", "Call {{7*7}} %s %(name)s"],
+)
+def test_the_syntax_of_other_engines_is_text(template: str) -> None:
+    assert check_template(template) == template
+    assert fill_template(template, name="Anna") == template
+
+
+def test_values_are_put_in_once_and_as_they_are() -> None:
+    told = fill_template("Call {name} about {topic}", name="{topic} {{7*7}} <b>", topic="{name} \\g<0> $1")
+    assert told == "Call {topic} {{7*7}} <b> about {name} \\g<0> $1"
+
+
+def test_control_and_invisible_characters_are_left_out() -> None:
+    assert fill_template("Call {name}", name="An\x00na\r\n\tB\u202e\u200b\ud800\x1b[31m\u2028C") == "Call Anna B[31m C"
+
+
+EN, RU = default_template("en"), default_template("ru")
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "spoken"),
+    [
+        (EN, {}, "Callback request. Connecting you with the customer."),
+        (EN, {"name": "Anna"}, "Callback request from Anna. Connecting you with the customer."),
+        (EN, {"form": "Shop"}, "Callback request, form Shop. Connecting you with the customer."),
+        (
+            EN,
+            {"name": "Anna", "form": "Shop"},
+            "Callback request from Anna, form Shop. Connecting you with the customer.",
+        ),
+        (RU, {}, "Заказан обратный звонок. Соединяю с клиентом."),
+        (RU, {"form": "Сайт"}, "Заказан обратный звонок, форма Сайт. Соединяю с клиентом."),
+        ("Topic: {topic}. Call {name}, please!", {}, "Call, please!"),
+        ("Topic: {topic}. Call {name}, please!", {"topic": "Sofa"}, "Topic: Sofa. Call, please!"),
+        ("Request ({topic}) from “{name}”", {}, "Request"),
+        ("Request ({topic}) from “{name}”", {"name": "Anna"}, "Request from “Anna”"),
+        ("Hello — {topic} — {name}. Bye", {"name": "Anna"}, "Hello — Anna. Bye"),
+        ("{name} asks for a call about {topic}", {}, "Asks for a call"),
+        ("{name}, {topic}: call", {}, "Call"),
+        ("Wait... {name}. Go", {}, "Wait... Go"),
+        ("Callback; {name}; {topic}.", {}, "Callback."),
+        ("Topic: {topic}", {}, "Topic:"),
+        ("Call at 10:30, {name}", {"name": " \t"}, "Call at 10:30"),
+    ],
+)
+def test_what_is_empty_leaves_a_whole_sentence(template: str, values: dict[str, str], spoken: str) -> None:
+    assert fill_template(check_template(template), **values) == spoken
+
+
+def test_long_values_are_shortened_at_a_word_and_short_ones_kept() -> None:
+    spoken = fill_template("Call {name} about {topic}", name="Anna", topic="furniture " * 100)
+    assert spoken.startswith("Call Anna about furniture furniture")
+    assert spoken.endswith("furniture…")
+    assert MAX_SPOKEN_LENGTH - 12 < len(spoken) <= MAX_SPOKEN_LENGTH
+
+
+@given(
+    template=st.text(alphabet="ab {}%$.,:—(name)topic", min_size=1, max_size=MAX_SPOKEN_LENGTH + 20),
+    values=st.fixed_dictionaries({name: st.one_of(st.none(), st.text(max_size=2000)) for name in VARIABLES}),
+)
+def test_whatever_the_values_hold_the_text_is_short_plain_and_not_empty(
+    template: str, values: dict[str, str | None]
+) -> None:
+    try:
+        checked = check_template(template)
+    except TextInvalid:
+        return
+    spoken = fill_template(checked, **values)
+    assert 0 < len(spoken) <= MAX_SPOKEN_LENGTH
+    assert spoken.isprintable()
+
+
+@given(st.fixed_dictionaries({name: st.text(max_size=2000) for name in VARIABLES}))
+def test_the_default_templates_hold_any_values(values: dict[str, str]) -> None:
+    for template in (EN, RU):
+        assert 0 < len(fill_template(check_template(template), **values)) <= MAX_SPOKEN_LENGTH
