@@ -20,7 +20,7 @@ Bitrix24Error
       +-- MethodUnknown       not on this portal
       +-- MethodRefused       the method's own words (ERROR_CORE and every code we do not list)
 
-Sources: docs error-codes.md, the statuses and codes seen in the official SDK.
+Sources: docs/bitrix24.md; the statuses and codes seen in the official SDK.
 """
 
 

@@ -25,7 +25,7 @@ from bx24app.models.columns import At, Code, Digest, Key, Name, utcnow
 
 
 class State(StrEnum):
-    """Where a callback stands (interfaces.md, section 2)."""
+    """Where a callback stands (docs/calls.md)."""
 
     SCHEDULED = "scheduled"
     QUEUED = "queued"

@@ -16,7 +16,7 @@ MAX_BODY_BYTES = 256 * 1024
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Add every route of interfaces.md, section 1, that exists so far."""
+    """Add every route (docs/api.md)."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

@@ -33,7 +33,7 @@ CLOSED = "The app is not open to you"
 CONFIRM = "has to confirm that the app may do this"
 GONE = "The app is not connected with this Bitrix24 any more"
 UNSURE = "A phone may have rung"
-# bitrix24.md, section 5, row by row.
+# The errors of docs/bitrix24.md, row by row.
 TABLE = {
     "expired_token": RowOfTable(401, "queued", "retry_expired_token", WAITS),
     "NO_AUTH_FOUND": RowOfTable(401, "failed", "not_permitted", DEAD),

@@ -18,14 +18,14 @@ ROOT = Path(__file__).parent.parent.parent
 CATALOGUE = ROOT / "bx24app" / "translations" / "ru" / "LC_MESSAGES" / "messages.po"
 METHODS = [("bx24app/**.py", "python"), ("templates/**.html", "jinja2")]
 
-# interfaces.md, section 2.
+# The codes of docs/api.md, and the reasons.
 CODES = """
 invalid_request invalid_number number_not_allowed unknown_line unknown_voice text_invalid duplicate_open_callback
 idempotency_key_reused outside_hours do_not_call rate_limited budget_exhausted not_permitted bitrix24_access_denied
 bitrix24_insufficient_scope bitrix24_unavailable portal_refused portal_disconnected handed_over already_served
 not_found ticket_expired too_late
 """
-# bitrix24.md, section 6.
+# The codes of docs/calls.md.
 FAILED_CODES = "304 603 603-S 403 404 486 484 503 480 402 402-B24 423 OTHER"
 
 

@@ -5,7 +5,7 @@ import pytest
 from bx24app.bitrix24 import errors
 from bx24app.bitrix24.errors import error_for
 
-# bitrix24.md, section 5, and the codes of the token endpoint (section 4).
+# The errors of docs/bitrix24.md, with the codes of the token endpoint.
 TABLE: dict[type[errors.Bitrix24Error], str] = {
     errors.TokenExpired: "expired_token",
     errors.CredentialRefused: "NO_AUTH_FOUND invalid_token authorization_error invalid_grant",

@@ -9,7 +9,7 @@ from bx24app.bitrix24.launch import read_frame_post
 from bx24app.errors import Malformed
 
 MEMBER = "a223c6b3710f85df22e9377d6c4f7553"
-# Samples of docs: api-reference/widgets/index.md and bitrix24.md, section 2.
+# Samples of docs: api-reference/widgets/index.md; see docs/bitrix24.md.
 QUERY = {
     "DOMAIN": "portal.bitrix24.com",
     "PROTOCOL": "1",

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.models import Attempt, Callback, Form, Outcome, Portal, Source, UnknownPolicy
 
-# Due but not dialled in time (design.md, section 2): people have moved on by then.
+# Due but not dialled in time (docs/calls.md): people have moved on by then.
 EXPIRY_BY_SOURCE: dict[str, timedelta] = {
     Source.STAFF: timedelta(minutes=2),
     Source.WEBSITE: timedelta(minutes=60),

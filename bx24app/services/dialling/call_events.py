@@ -16,7 +16,7 @@ from bx24app.services.dialling.reconcile import END, INIT, START
 from bx24app.services.security import digests
 
 TELEPHONY = frozenset({INIT, START, END})
-# Calls that are not ours keep a digest of the number for a day, no more (design.md, section 4).
+# Calls that are not ours keep a digest of the number for a day, no more (docs/operating.md).
 UNMATCHED_KEPT = timedelta(hours=24)
 # And not more of them than this at once, whatever a portal sends.
 MAX_UNMATCHED = 5_000

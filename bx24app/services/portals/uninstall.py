@@ -32,7 +32,8 @@ from bx24app.services.portals import token_renewal
 log = structlog.get_logger(__name__)
 
 
-# Settings of an uninstalled portal may stay this long (marketplace rule 3.A; design.md, section 3).
+# Settings of an uninstalled portal stay this long, nothing else does (docs/websites.md; what must go:
+# docs: market/preparing-to-publish/publication-requirements.md, 3.A).
 SETTINGS_KEPT = timedelta(days=30)
 # A removal that was only concluded from refusals may be a mistake, such as a wrong client secret of ours.
 UNCONFIRMED_KEPT = timedelta(days=3)

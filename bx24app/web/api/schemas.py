@@ -1,4 +1,4 @@
-"""What ``/api/v1`` answers with: one model for each shape (interfaces.md, section 2), made from model objects."""
+"""What ``/api/v1`` answers with: one model for each shape (docs/api.md), made from model objects."""
 
 from datetime import datetime
 from typing import Any, Literal

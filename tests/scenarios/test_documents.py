@@ -1,21 +1,39 @@
-"""Documents: their links lead somewhere, and docs/api.md is complete."""
+"""Documents: whatever names one names a file of the repository, links lead somewhere, and docs/api.md is complete."""
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import pytest
 from flask import Flask
 
 from bx24app.settings import PREFIX, Settings
-from tests.database import ROOT
+from tests.support.database import ROOT
 
+FOLDERS = ("bx24app", "tests", "templates", "migrations", "benchmarks", "docs")
+KINDS = frozenset({".py", ".html", ".js", ".css", ".md", ".mako"})
+# A name or a path that ends in the suffix of Markdown.
+NAMED = re.compile(r"(?<![\w./-])[\w./-]*\w\.md\b")
+# `docs: a.md, b.md` names pages of the platform's documentation, which is another repository.
+PLATFORM = re.compile(r"\b[Dd]ocs:\s+`?[\w./-]+`?(?:,\s+`?[\w./-]+\.md\b`?)*")
 LINK = re.compile(r"\[[^\]]*\]\((?P<file>[^)#\s]*)(?:#(?P<heading>[^)\s]+))?\)")
 BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 # What belongs to the app's own pages is not promised.
 UNPROMISED = ("/desk/", "/static/")
+# Apart, so that the names made up here are not taken for documents.
+SUFFIX = ".md"
 
 
-def pages() -> list[Path]:
-    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+def texts() -> Iterator[Path]:
+    for folder in FOLDERS:
+        yield from (path for path in sorted((ROOT / folder).rglob("*")) if path.suffix in KINDS)
+    yield from (*sorted(ROOT.glob("*.md")), ROOT / "Makefile", ROOT / "pyproject.toml")
+
+
+def missing_documents(text: str, place: Path) -> list[str]:
+    """Names of documents that exist neither from the root, nor in ``docs``, nor beside the file."""
+    named = NAMED.findall(PLATFORM.sub("", text))
+    return [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "docs", place.parent))]
 
 
 def anchors(page: Path) -> set[str]:
@@ -35,13 +53,38 @@ def broken_links(text: str, place: Path) -> list[str]:
     return broken
 
 
+def problems(find: Callable[[str, Path], list[str]], files: Iterable[Path]) -> dict[str, list[str]]:
+    found = {str(path.relative_to(ROOT)): find(path.read_text(encoding="utf-8"), path) for path in files}
+    return {name: wrong for name, wrong in found.items() if wrong}
+
+
+def test_every_document_that_a_file_names_exists() -> None:
+    assert problems(missing_documents, texts()) == {}
+
+
 def test_every_relative_link_leads_somewhere() -> None:
-    assert [link for page in pages() for link in broken_links(page.read_text(encoding="utf-8"), page)] == []
+    assert problems(broken_links, (path for path in texts() if path.suffix == ".md")) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("# Why, says docs/nowhere{}.", ["docs/nowhere"]),
+        ("# nowhere{}, section 4", ["nowhere"]),
+        ("docs: a/page{0} and docs/nowhere{0}", ["docs/nowhere"]),
+        ("docs: page{0}; nowhere{0}", ["nowhere"]),
+        ("(docs: a/page{0}, b/nowhere{0})", []),
+        ("see docs/calls{0}, calls{0} and SECURITY{0}", []),
+    ],
+)
+def test_a_name_of_a_missing_document_is_found(text: str, missing: list[str]) -> None:
+    found = missing_documents(text.format(SUFFIX), ROOT / "bx24app" / "cli.py")
+    assert found == [name + SUFFIX for name in missing]
 
 
 def test_a_link_that_leads_nowhere_is_found() -> None:
-    good = ["[a](calls.md)", "[b](calls.md#how-fast)", "[c](https://x.example/no)"]
-    bad = ["[d](no.md)", "[e](calls.md#no)"]
+    good = [f"[a](calls{SUFFIX})", f"[b](calls{SUFFIX}#how-fast)", "[c](https://x.example/no)"]
+    bad = [f"[d](no{SUFFIX})", f"[e](calls{SUFFIX}#no)"]
     assert broken_links(" ".join(good + bad), ROOT / "docs" / "api.md") == bad
 
 
