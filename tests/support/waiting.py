@@ -10,7 +10,7 @@ from sqlalchemy import update
 from bx24app.database import reading, writing
 from bx24app.models import Callback, Form, Portal, Source, Throttle, utcnow
 from bx24app.services.callbacks import queries as callback_queries
-from bx24app.services.callbacks.retry_policy import EXPIRY_BY_SOURCE
+from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.dialling import dial, queue
 
 NUMBER = "+4930901820"
@@ -28,7 +28,7 @@ def accept(app: Flask, portal_id: int = 1, **fields: Any) -> UUID:
         "text": "Callback request.",
         "source": source,
         "due_at": due_at,
-        "expires_at": due_at + EXPIRY_BY_SOURCE[source],
+        "expires_at": due_at + expiry_of(source),
         "created_at": now,
         "updated_at": now,
         "attempts": [],

@@ -29,7 +29,7 @@ from bx24app.models import (
 )
 from bx24app.services.callbacks.principal import Employee
 from bx24app.services.callbacks.queries import with_history
-from bx24app.services.callbacks.retry_policy import EXPIRY_BY_SOURCE
+from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.calling import phone_numbers, spoken_text
 from bx24app.services.portals import lines
 from bx24app.services.runtime import wakeup
@@ -125,7 +125,7 @@ def _prepare(asker: Employee, requested: CallbackRequest) -> Callback:
         crm_entity_id=requested.crm_entity_id,
         scheduled_at=requested.scheduled_at,
         due_at=due_at,
-        expires_at=due_at + EXPIRY_BY_SOURCE[Source.STAFF],
+        expires_at=due_at + expiry_of(Source.STAFF),
         created_at=now,
         updated_at=now,
         attempts=[],

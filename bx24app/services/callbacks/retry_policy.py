@@ -9,13 +9,18 @@ from sqlalchemy.orm import Session
 
 from bx24app.models import Attempt, Callback, Form, Outcome, Portal, Source, UnknownPolicy
 
-# Due but not dialled in time (docs/calls.md): people have moved on by then.
-EXPIRY_BY_SOURCE: dict[str, timedelta] = {
+# Without a form (docs/calls.md): people have moved on by then.
+_EXPIRY_BY_SOURCE: dict[str, timedelta] = {
     Source.STAFF: timedelta(minutes=2),
     Source.WEBSITE: timedelta(minutes=60),
     Source.API: timedelta(minutes=60),
     Source.ROBOT: timedelta(hours=24),
 }
+
+
+def expiry_of(source: str, form: Form | None = None) -> timedelta:
+    """Tell how long a callback may wait once it is due: as its form says, else as is usual for its source."""
+    return timedelta(minutes=form.expiry_minutes) if form is not None else _EXPIRY_BY_SOURCE[source]
 
 
 class NextStep(StrEnum):
@@ -72,14 +77,14 @@ def retry_policy_of(session: Session, portal: Portal, callback: Callback) -> Ret
             retries=form.retries,
             retry_after=timedelta(minutes=form.retry_minutes),
             unknown=form.unknown_policy,
-            expiry=timedelta(minutes=form.expiry_minutes),
+            expiry=expiry_of(callback.source, form),
             hours=form.hours or portal.hours,
         )
     return RetryPolicy(
         retries=portal.retries,
         retry_after=timedelta(minutes=portal.retry_minutes),
         unknown=UnknownPolicy.ASK,
-        expiry=EXPIRY_BY_SOURCE[callback.source],
+        expiry=expiry_of(callback.source),
         hours=portal.hours,
     )
 

@@ -3,12 +3,12 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 from uuid6 import uuid7
 
 from bx24app.models import Callback, DecoyRequest, WebsiteRequest
+from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.calling import spoken_text
 from bx24app.services.websites import forms
 from bx24app.services.websites.submission import Submission
@@ -62,7 +62,7 @@ def decoy_of(request: PreparedSubmission) -> DecoyRequest:
         request_digest=request.digest,
         scheduled_at=case.scheduled_at,
         due_at=case.due_at,
-        expires_at=case.due_at + timedelta(minutes=case.form.expiry_minutes),
+        expires_at=case.due_at + expiry_of(case.source, case.form),
         created_at=case.now,
     )
 
@@ -85,7 +85,7 @@ def callback_of(request: PreparedSubmission) -> Callback:
         request_digest=request.digest,
         scheduled_at=case.scheduled_at,
         due_at=case.due_at,
-        expires_at=case.due_at + timedelta(minutes=case.form.expiry_minutes),
+        expires_at=case.due_at + expiry_of(case.source, case.form),
         created_at=case.now,
         updated_at=case.now,
         attempts=[],

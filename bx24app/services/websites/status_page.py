@@ -11,6 +11,7 @@ from bx24app.database import reading, writing
 from bx24app.errors import NotFound, TooLate
 from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, utcnow
 from bx24app.services.callbacks import change
+from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.security import signing
 from bx24app.services.websites import rules
 from bx24app.services.websites.forms import OpenForm
@@ -70,7 +71,7 @@ def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: s
         return _status(opened, changed)
     with writing() as session:
         ghost = _waiting(session, found.id)
-        ghost.reschedule(case.due_at, case.due_at + timedelta(minutes=opened.form.expiry_minutes))
+        ghost.reschedule(case.due_at, case.due_at + expiry_of(case.source, opened.form))
     return _status(opened, ghost)
 
 
