@@ -1,6 +1,8 @@
 """Rotating the encryption keys while the app runs."""
 
 import threading
+from contextlib import suppress
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -8,12 +10,15 @@ from sqlalchemy import select
 
 from bx24app.crypto import SealError
 from bx24app.database import reading
+from bx24app.errors import NotFound, TicketExpired
 from bx24app.models import Credential, DigestKey
 from bx24app.services.portals import token_renewal
-from bx24app.services.security import key_rotation
+from bx24app.services.security import key_rotation, signing, tickets
+from bx24app.services.websites import challenge
 from tests.conftest import OtherApp, encryption_key
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
+from tests.support.visitors import solved
 
 
 def sealed(app: Flask) -> list[str]:
@@ -79,3 +84,30 @@ def test_it_runs_beside_processes_with_both_keys(
     only_new = other_app(ENCRYPTION_KEYS=new)
     with only_new.app_context():
         assert token_renewal.service_access(1).access_token
+
+
+def test_what_an_older_secret_key_signed_is_read_and_nothing_more_is_signed_with_it(
+    app: Flask, other_app: OtherApp, environ: dict[str, str]
+) -> None:
+    """Tickets, timed tokens, proofs of work and links alike."""
+    ticket, id = tickets.Ticket(portal_id=1, user_id=2, is_administrator=False), UUID(int=7)
+
+    def opens(signed: tuple[str, ...]) -> list[bool]:
+        found: list[object] = [challenge.read_token(signed[1], "key"), challenge.read_proof(signed[2], "key")]
+        for read, text in ((tickets.read_ticket, signed[0]), (signing.read_link, signed[3])):
+            with suppress(TicketExpired, NotFound):
+                found.append(read(text))
+        return [bool(one) for one in found]
+
+    def sign() -> tuple[str, ...]:
+        proof = solved(challenge.new_challenge("key"))
+        return tickets.issue_ticket(ticket)[0], challenge.new_token("key"), proof, signing.sign_link(id)
+
+    newer = other_app(SECRET_KEY="n" * 40, SECRET_KEY_FALLBACKS=environ["BX24APP_SECRET_KEY"])
+    with app.app_context():
+        before = sign()
+    with newer.app_context():
+        assert opens(before) == [True] * 4
+        after = sign()
+    with app.app_context():
+        assert opens(after) == [False] * 2

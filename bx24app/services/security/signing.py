@@ -1,8 +1,13 @@
-"""Customer links: a signed id that opens one request's page, and says nothing by itself."""
+"""Everything that we sign: one place for the keys, and the customers' links.
 
+Whatever an operator has put behind ``SECRET_KEY`` as an older key still opens what it signed; nothing new is signed
+with it. A salt keeps what is signed for one use from being taken for another.
+"""
+
+import hmac
 from uuid import UUID
 
-from itsdangerous import BadSignature, Signer
+from itsdangerous import BadSignature, Signer, URLSafeTimedSerializer
 from itsdangerous.encoding import base64_decode, base64_encode
 
 from bx24app.errors import NotFound
@@ -11,21 +16,40 @@ from bx24app.settings import settings
 LINK_SALT = "bx24app.link"
 
 
-def _signer() -> Signer:
+def _secrets() -> list[str]:
+    """The present secret, then the older ones that are still accepted."""
+    return [key.get_secret_value() for key in (settings.secret_key, *settings.secret_key_fallbacks)]
+
+
+def serializer(salt: str) -> URLSafeTimedSerializer:
+    """Sign and read values for one use, with the time at which they were signed."""
+    return URLSafeTimedSerializer(_keys(), salt=salt)
+
+
+def signer(salt: str) -> Signer:
+    """Sign and read plain texts for one use."""
+    return Signer(_keys(), salt=salt)
+
+
+def _keys() -> list[str]:
     # itsdangerous signs with the last key and accepts them all.
-    keys = [key.get_secret_value() for key in (*reversed(settings.secret_key_fallbacks), settings.secret_key)]
-    return Signer(keys, salt=LINK_SALT)
+    return _secrets()[::-1]
+
+
+def derived_keys(purpose: str) -> list[bytes]:
+    """Keys of 32 bytes for something that itsdangerous does not sign: the present one, then the older ones."""
+    return [hmac.digest(secret.encode(), purpose.encode(), "sha256") for secret in _secrets()]
 
 
 def sign_link(id: UUID) -> str:
-    """The end of a customer's link, for a callback or a ghost: both look alike."""
-    return _signer().sign(base64_encode(id.bytes)).decode()
+    """The end of a customer's link, for a callback or a decoy: both look alike."""
+    return signer(LINK_SALT).sign(base64_encode(id.bytes)).decode()
 
 
 def read_link(signed: str) -> UUID:
     """The id behind a link; it does not expire, but its row must exist. Raises ``NotFound`` for any other text."""
     try:
-        return UUID(bytes=base64_decode(_signer().unsign(signed.encode())))
+        return UUID(bytes=base64_decode(signer(LINK_SALT).unsign(signed.encode())))
     except (BadSignature, ValueError):
         raise NotFound from None
 

@@ -3,14 +3,14 @@
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from itsdangerous import BadSignature, URLSafeTimedSerializer
+from itsdangerous import BadSignature
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 
 from bx24app.database import reading
 from bx24app.errors import TicketExpired
 from bx24app.models import Portal, PortalState, utcnow
-from bx24app.settings import settings
+from bx24app.services.security import signing
 
 TICKET_LIFETIME = timedelta(hours=1)
 TICKET_SALT = "bx24app.ticket"
@@ -33,21 +33,17 @@ class Ticket:
 _READER = TypeAdapter(Ticket)
 
 
-def _serializer() -> URLSafeTimedSerializer:
-    # itsdangerous signs with the last key and accepts them all.
-    keys = [key.get_secret_value() for key in (*reversed(settings.secret_key_fallbacks), settings.secret_key)]
-    return URLSafeTimedSerializer(keys, salt=TICKET_SALT)
-
-
 def issue_ticket(ticket: Ticket) -> tuple[str, datetime]:
     """Sign a ticket; returns it with the time it expires."""
-    return _serializer().dumps(asdict(ticket)), utcnow() + TICKET_LIFETIME
+    return signing.serializer(TICKET_SALT).dumps(asdict(ticket)), utcnow() + TICKET_LIFETIME
 
 
 def read_ticket(signed: str) -> Ticket:
     """Read a ticket; raises ``TicketExpired`` when it is missing, altered or older than an hour."""
     try:
-        return _READER.validate_python(_serializer().loads(signed, max_age=int(TICKET_LIFETIME.total_seconds())))
+        return _READER.validate_python(
+            signing.serializer(TICKET_SALT).loads(signed, max_age=int(TICKET_LIFETIME.total_seconds()))
+        )
     except (BadSignature, ValidationError):
         raise TicketExpired from None
 

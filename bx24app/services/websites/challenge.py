@@ -5,18 +5,16 @@ the signed challenge says. The counter was chosen here, so that checking costs t
 """
 
 import hashlib
-import hmac
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import altcha
-from itsdangerous import BadSignature, URLSafeTimedSerializer
+from itsdangerous import BadSignature
 
 from bx24app.models import utcnow
-from bx24app.settings import settings
+from bx24app.services.security import signing
 
 ALGORITHM = "PBKDF2/SHA-256"
 # Iterations of one derivation, and how many derivations a browser needs: half a second on a usual one.
@@ -40,21 +38,22 @@ class FormProof:
 
 
 @dataclass(frozen=True)
-class _Keys:
+class _ChallengeKeys:
     challenge: bytes
     solution: bytes
 
 
-def _keys() -> Iterator[_Keys]:
-    """The keys of the present secret, then those of older ones that are still accepted."""
-    for secret in (settings.secret_key, *settings.secret_key_fallbacks):
-        key = secret.get_secret_value().encode()
-        yield _Keys(*(hmac.digest(key, f"bx24app.altcha.{use}".encode(), "sha256") for use in ("challenge", "key")))
+def _keys() -> list[_ChallengeKeys]:
+    """The present keys first: a challenge is signed with them, a proof may be of any."""
+    pairs = zip(
+        signing.derived_keys("bx24app.altcha.challenge"), signing.derived_keys("bx24app.altcha.key"), strict=True
+    )
+    return [_ChallengeKeys(*pair) for pair in pairs]
 
 
 def new_challenge(form_key: str) -> dict[str, Any]:
     """A challenge for one form, to be solved by the browser within ``PROOF_LIFETIME``."""
-    keys, now = next(_keys()), utcnow()
+    keys, now = _keys()[0], utcnow()
     low, high = PROOF_COUNTER
     made = altcha.create_challenge(
         ALGORITHM,
@@ -87,20 +86,14 @@ def read_proof(payload: str, form_key: str) -> FormProof | None:
     return FormProof(digest, datetime.fromtimestamp(data["at"], UTC), datetime.fromtimestamp(expires_at, UTC))
 
 
-def _is_solved(solved: altcha.Payload, keys: _Keys) -> bool:
+def _is_solved(solved: altcha.Payload, keys: _ChallengeKeys) -> bool:
     result = altcha.verify_solution(solved, keys.challenge, hmac_key_secret=keys.solution)
     return result.verified is True
 
 
-def _serializer() -> URLSafeTimedSerializer:
-    # itsdangerous signs with the last key and accepts them all.
-    keys = [key.get_secret_value() for key in (*reversed(settings.secret_key_fallbacks), settings.secret_key)]
-    return URLSafeTimedSerializer(keys, salt=FORM_SALT)
-
-
 def new_token(form_key: str) -> str:
     """A timed token for the hosted form: it tells when the page was asked for."""
-    return str(_serializer().dumps([form_key, secrets.token_hex(8)]))
+    return str(signing.serializer(FORM_SALT).dumps([form_key, secrets.token_hex(8)]))
 
 
 def read_token(signed: str, form_key: str) -> FormProof | None:
@@ -109,7 +102,7 @@ def read_token(signed: str, form_key: str) -> FormProof | None:
         return None
     seconds = int(TOKEN_LIFETIME.total_seconds())
     try:
-        content, issued_at = _serializer().loads(signed, max_age=seconds, return_timestamp=True)
+        content, issued_at = signing.serializer(FORM_SALT).loads(signed, max_age=seconds, return_timestamp=True)
     except BadSignature:
         return None
     if not isinstance(content, list) or content[:1] != [form_key]:
