@@ -141,7 +141,7 @@ def test_an_accepted_request_is_on_disk_when_the_answer_is_given(
     environ: dict[str, str], app: Flask, manager: Actor
 ) -> None:
     created = json_of(manager.requests_callback())
-    script = "from app import app; from bx24app.extensions import reading; from bx24app.models import Callback\n"
+    script = "from app import app; from bx24app.database import reading; from bx24app.models import Callback\n"
     script += "with app.app_context(), reading() as s: print(s.query(Callback).one().id)"
     found = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env={**os.environ, **environ}, capture_output=True, check=True

@@ -19,7 +19,7 @@ from tests.support.remembered import MADE
 PLANTED = """
 import logging, pathlib, sys
 from tests.support.leaks import *
-from tests.remembered import remember
+from tests.support.remembered import remember
 SECRET = remember("canary-" + "x" * 40)
 
 def test_a_leak():

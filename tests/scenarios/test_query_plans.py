@@ -115,7 +115,7 @@ def test_nobody_looks_through_all_callbacks(app: Flask, crowded: Form, asked: st
     found: list[str] = []
     with app.app_context(), plans(found):
         ASKED[asked](crowded)
+        walks = POSTGRESQL_WALKS if is_postgresql() else SQLITE_WALKS
     assert found
-    walks = POSTGRESQL_WALKS if is_postgresql() else SQLITE_WALKS
     for plan in found:
         assert not walks.search(plan.replace(IN_ORDER.get(asked, "-"), "")), plan

@@ -26,7 +26,7 @@ BODIES: dict[tuple[str, str], object] = {
 # What stands in addresses: ids of a portal's things, each to be tried with another portal's; or what the public has.
 OF_A_PORTAL = {"callback_id", "form_key", "key_id", "number_id", "webhook_id", "delivery_id", "line_id"}
 OF_NOBODY = {("static", "version"), ("static", "filename")}
-OF_THE_PUBLIC = {("intake", "form_key"), ("widget", "form_key"), ("customers", "signed")}
+OF_THE_PUBLIC = {("website_form", "form_key"), ("widget", "form_key"), ("status_page", "signed")}
 # Ids in bodies and queries, and what is asked with them.
 IN_BODIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("form_key", "POST", "/api-keys", {"name": "Server"}),
