@@ -1,7 +1,7 @@
 """Calling REST methods of one portal under one person's token."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
@@ -21,6 +21,8 @@ READ_TIMEOUT = (5.0, 15.0)
 DIAL_TIMEOUT = (5.0, 65.0)
 MAX_BATCH = 50
 LAST_SECOND = 2**33
+# Entered around every request that a client sends.
+Watch = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,13 @@ class PortalClients:
         self._dial_timeout = dial_timeout
         self._adapter = PortalAdapter(policy)
 
-    def client(self, client_endpoint: str, access_token: str) -> "PortalClient":
+    def client(self, client_endpoint: str, access_token: str, watch: Watch = nullcontext) -> "PortalClient":
         """A client for a confirmed address; raises ``AddressForbidden``."""
         self.policy.check(client_endpoint)
-        return PortalClient(client_endpoint, access_token, self._adapter, READ_TIMEOUT)
+        return PortalClient(client_endpoint, access_token, self._adapter, READ_TIMEOUT, watch)
 
     @contextmanager
-    def dialler(self, client_endpoint: str, access_token: str) -> Iterator["PortalClient"]:
+    def dialler(self, client_endpoint: str, access_token: str, watch: Watch = nullcontext) -> Iterator["PortalClient"]:
         """A client for one request on a fresh connection.
 
         A pooled connection can be reset under us and make an unknown outcome out of nothing.
@@ -61,7 +63,7 @@ class PortalClients:
         self.policy.check(client_endpoint)
         adapter = PortalAdapter(self.policy, pool_size=1)
         try:
-            yield PortalClient(client_endpoint, access_token, adapter, self._dial_timeout)
+            yield PortalClient(client_endpoint, access_token, adapter, self._dial_timeout, watch)
         finally:
             adapter.close()
 
@@ -75,9 +77,11 @@ class PortalClient:
         access_token: str,
         adapter: PortalAdapter,
         timeout: tuple[float, float],
+        watch: Watch = nullcontext,
     ) -> None:
         self._endpoint = client_endpoint.rstrip("/") + "/"
         self._timeout = timeout
+        self._watch = watch
         token = {"access_token": access_token, "token_type": "Bearer"}
         self._session = bitrix24_compliance_fix(OAuth2Session(token=token))
         self._session.trust_env = False
@@ -88,6 +92,12 @@ class PortalClient:
 
     def invoke(self, method: str, parameters: Mapping[str, Json] | None = None) -> Json:
         """Call a REST method and return its ``result``; raises ``Bitrix24Error``."""
+        with self._watch():
+            answer = self._post(method, parameters)
+        self.operating_reset_at = _reset_at(answer.get("time"))
+        return answer["result"]
+
+    def _post(self, method: str, parameters: Mapping[str, Json] | None) -> dict[str, Json]:
         try:
             response = self._session.post(
                 self._endpoint + method,
@@ -102,8 +112,7 @@ class PortalClient:
         answer = read_answer(response)
         if "result" not in answer:
             raise NoUsableAnswer("unreadable")
-        self.operating_reset_at = _reset_at(answer.get("time"))
-        return answer["result"]
+        return answer
 
     def batch(self, commands: Mapping[str, tuple[str, Mapping[str, str | int]]]) -> BatchAnswer:
         """Call up to 50 methods in one request; a part may refer to an earlier one by ``$result[name][KEY]``."""

@@ -79,6 +79,7 @@ class FakePortal:
         self.telephony = Telephony(cloud.clock, self._announce)
         self.handed_over: list[dict[str, str]] = []
         self.missing_methods: set[str] = set()
+        self.redirects = 0
         self.sends_application_token = True
         self.local_ids: dict[str, int] = {}
         self.faults = Faults()
@@ -102,6 +103,7 @@ class FakePortal:
     def _redirect_from_an_old_address(self) -> Response | None:
         if request.environ["SERVER_PORT"] == str(self.server.port):
             return None
+        self.redirects += 1
         return Response("", 302, headers={"Location": self.url + request.full_path})
 
     @property

@@ -396,10 +396,10 @@ def test_a_log_that_cannot_be_written_costs_no_answer(
         claim = next(iter(queue.lease_due()), None)
         assert claim is not None
 
-        def failing(_: portal_api.LoggedExchange, *, counted: bool) -> None:
+        def failing(*_: object, counted: bool) -> None:
             raise OperationalError("", {}, Exception("disk full"))
 
-        monkeypatch.setattr(portal_api.LoggedExchange, "write", failing)
+        monkeypatch.setattr(portal_api.LoggedRequests, "write", failing)
         with pytest.raises(OperationalError):
             dialling.dial(claim)
     assert manager.sees(id)["state"] == "started"

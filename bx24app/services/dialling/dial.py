@@ -73,14 +73,11 @@ def dial(claim: DialLease) -> None:
     if dial is None:
         log_here.info("not_dialled")
         return
-    exchange = portal_api.LoggedExchange(
-        access.portal_id, access.user_id, portal_api.RequestLabel("voximplant.callback.start", dial.parameters)
-    )
-    outcome = _send_once(access, dial)
-    exchange.end(outcome if isinstance(outcome, Bitrix24Error) else None)
+    requests = portal_api.LoggedRequests(portal_api.RequestLabel("voximplant.callback.start", dial.parameters))
+    outcome = _send_once(access, dial, requests)
     # The answer first: no other write may come between it and its record.
     _record(dial, outcome)
-    exchange.write(counted=True)  # When it was claimed.
+    requests.write(access.portal_id, access.user_id, counted=True)  # When it was leased.
     number = mask_number(dial.parameters["TO_NUMBER"])
     log_here.info("dialled", outcome=getattr(outcome, "code", "started"), number=number)
     _follow_up(access, dial, outcome)
@@ -155,12 +152,13 @@ def _number_of(claim: DialLease) -> str:
         return session.scalars(select(Callback.to_number).where(Callback.id == claim.callback_id)).one()
 
 
-def _send_once(access: Access, dial: FencedAttempt) -> StartedCall | Bitrix24Error:
+def _send_once(access: Access, dial: FencedAttempt, requests: portal_api.LoggedRequests) -> StartedCall | Bitrix24Error:
     """The one request of the attempt, on a fresh connection."""
     try:
-        with portal_clients.dialler(access.client_endpoint, access.access_token) as client:
+        with portal_clients.dialler(access.client_endpoint, access.access_token, requests.watch) as client:
             return telephony.start_callback(client, dial.parameters)
     except Bitrix24Error as error:
+        requests.fail(error)
         return error
 
 

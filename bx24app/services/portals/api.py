@@ -1,4 +1,8 @@
-"""Asking a portal: renewing on expiry, following a confirmed move, and keeping the masked REST log."""
+"""Asking a portal: renewing on expiry, following a confirmed move, and keeping the masked REST log.
+
+Every request to a portal is sent by a client that ``LoggedRequests.watch`` watches, so none is missing in the REST log
+or in the portal's pace.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +13,7 @@ from typing import TypeVar
 
 import structlog
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.client import PortalClient
 from bx24app.bitrix24.connections import authorization_server, portal_clients
@@ -52,42 +57,84 @@ def _mask(parameters: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-class LoggedExchange:
-    """One request and its answer, for the REST log; begins when made."""
+class LoggedRequests:
+    """The requests that one piece of work sends to a portal, for the REST log and the portal's pace: each once.
 
-    def __init__(self, portal_id: int, user_id: int | None, label: RequestLabel) -> None:
-        self._row = RestCall(
-            portal_id=portal_id, user_id=user_id, method=label.method, parameters=_mask(label.parameters)
-        )
-        self._began = time.monotonic()
+    Kept in memory until ``write``, because a portal that is being installed has no row yet.
+    """
 
-    def end(self, error: Bitrix24Error | None) -> None:
-        """Note how it went; ``error`` None: answered."""
-        self._row.status = getattr(error, "status", None) or (200 if error is None else None)
-        self._row.error = None if error is None else getattr(error, "error", "") or error.code
-        self._row.words = mask_numbers(getattr(error, "words", ""))[:MAX_LOGGED_WORDS] or None
-        self._row.duration_ms = round((time.monotonic() - self._began) * 1000)
+    def __init__(self, label: RequestLabel) -> None:
+        self._label = label
+        self._rows: list[RestCall] = []
+        self._sent = 0
 
-    def write(self, *, counted: bool = False) -> None:
-        """Keep it, and count it against the portal's limit unless that was done before; commits."""
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Note one request and its answer; every client of a portal is given this."""
+        row, began = self._add_row(), time.monotonic()
+        self._sent += 1
+        try:
+            yield
+        except Bitrix24Error as error:
+            _note_error(row, error)
+            raise
+        else:
+            row.status = 200
+        finally:
+            row.duration_ms = round((time.monotonic() - began) * 1000)
+
+    def fail(self, error: Bitrix24Error) -> None:
+        """Note that the work failed: its last answer could not be used, or nothing could be sent at all."""
+        row = self._rows[-1] if self._rows else self._add_row()
+        if row.error is None:
+            _note_error(row, error)
+
+    def write(self, portal_id: int, user_id: int | None, *, counted: bool = False) -> None:
+        """Keep the requests, and count them against the portal's limit unless that was done before; commits."""
+        if not self._rows:
+            return
         with writing() as session:
-            if not counted:
-                throttle.count_request(session, self._row.portal_id, utcnow())
-            session.add(self._row)
+            self.add_to(session, portal_id, user_id, counted=counted)
+
+    def write_for(self, member_id: str) -> None:
+        """Keep and count them for a portal whose row may not exist, or not any more: then nothing is kept; commits."""
+        installed = Portal.state != PortalState.UNINSTALLED
+        with writing() as session:
+            portal_id = session.scalar(select(Portal.id).where(Portal.member_id == member_id, installed))
+            if portal_id is not None:
+                self.add_to(session, portal_id, None)
+
+    def add_to(self, session: Session, portal_id: int, user_id: int | None, *, counted: bool = False) -> None:
+        """The same inside the caller's transaction; ``user_id`` None: not known yet."""
+        for row in self._rows:
+            row.portal_id, row.user_id = portal_id, user_id
+        if self._sent and not counted:
+            throttle.count_requests(session, portal_id, utcnow(), self._sent)
+        session.add_all(self._rows)
+
+    def _add_row(self) -> RestCall:
+        method, parameters = self._label.method, _mask(self._label.parameters)
+        self._rows.append(RestCall(method=method, parameters=parameters, made_at=utcnow(), duration_ms=0))
+        return self._rows[-1]
+
+
+def _note_error(row: RestCall, error: Bitrix24Error) -> None:
+    row.status = getattr(error, "status", None)
+    row.error = getattr(error, "error", "") or error.code
+    row.words = mask_numbers(getattr(error, "words", ""))[:MAX_LOGGED_WORDS] or None
 
 
 @contextmanager
-def logged(portal_id: int, user_id: int | None, label: RequestLabel) -> Iterator[None]:
-    """Write one row of the REST log about what happens inside; ``user_id`` None: not known yet."""
-    exchange = LoggedExchange(portal_id, user_id, label)
+def logged(portal_id: int, user_id: int | None, label: RequestLabel) -> Iterator[LoggedRequests]:
+    """Log and count the requests that are sent inside; ``user_id`` None: not known yet. Commits at the end."""
+    requests = LoggedRequests(label)
     try:
-        yield
+        yield requests
     except Bitrix24Error as error:
-        exchange.end(error)
-        exchange.write()
+        requests.fail(error)
         raise
-    exchange.end(None)
-    exchange.write()
+    finally:
+        requests.write(portal_id, user_id)
 
 
 def call(access: Access, label: RequestLabel, work: Callable[[PortalClient], T]) -> T:
@@ -135,8 +182,8 @@ def call_for_portal(portal_id: int, label: RequestLabel, work: Callable[[PortalC
 
 
 def _call(access: Access, label: RequestLabel, work: Callable[[PortalClient], T]) -> T:
-    with logged(access.portal_id, access.user_id, label):
-        return work(portal_clients.client(access.client_endpoint, access.access_token))
+    with logged(access.portal_id, access.user_id, label) as requests:
+        return work(portal_clients.client(access.client_endpoint, access.access_token, requests.watch))
 
 
 def follow_move(access: Access) -> Access:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import select
 
+from bx24app.bitrix24.authorization import AppInfo
+from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.bitrix24.launch import FramePost
 from bx24app.database import writing
 from bx24app.errors import AdministratorNeeded, PortalUnreachable, Refusal, Unverified
 from bx24app.models import Portal, Throttle, User, utcnow
 from bx24app.services.calling.phone_numbers import guess_country
+from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, launch, token_renewal
 from bx24app.services.portals.bindings import BindingProblem
 from bx24app.services.portals.launch import Launch, LaunchPlace, PortalApp, Profile
@@ -38,8 +41,24 @@ def install(post: FramePost) -> Installation:
         raise Unverified("no tokens")
     info = launch.ask_authorization_server(post)
     place = LaunchPlace(post.PLACEMENT)
+    requests = portal_api.LoggedRequests(launch.request_label(place))
     try:
-        batch = launch.ask_portal(info.install.client_endpoint, post, place)
+        batch, app, profile = _ask_administrator(post, info, place, requests)
+        portal, user, credential_id = _store(post, info.install.domain, info.install.client_endpoint, app, profile)
+    finally:
+        # Only now: a portal that installs for the first time has just got its row.
+        requests.write_for(post.member_id)
+    problems = bindings.reconcile(token_renewal.open_access(credential_id))
+    log.info("installed", member_id=portal.member_id, problems=[problem.what for problem in problems])
+    return Installation(Launch(portal, user, place, batch), problems)
+
+
+def _ask_administrator(
+    post: FramePost, info: AppInfo, place: LaunchPlace, requests: portal_api.LoggedRequests
+) -> tuple[BatchAnswer, PortalApp, Profile]:
+    """Let the portal say who installs: an administrator, the one of the token."""
+    try:
+        batch = launch.ask_portal(info.install.client_endpoint, post, place, requests)
         app, profile = launch.read_identity(batch)
     except Refused as error:
         raise Unverified(f"the portal refuses the visitor: {error}") from None
@@ -49,10 +68,7 @@ def install(post: FramePost) -> Installation:
         raise AdministratorNeeded("only an administrator installs")
     if info.user_id != profile.ID:
         raise Unverified("the portal names another user")
-    portal, user, credential_id = _store(post, info.install.domain, info.install.client_endpoint, app, profile)
-    problems = bindings.reconcile(token_renewal.open_access(credential_id))
-    log.info("installed", member_id=portal.member_id, problems=[problem.what for problem in problems])
-    return Installation(Launch(portal, user, place, batch), problems)
+    return batch, app, profile
 
 
 def rebind_if_due(opening: Launch) -> None:

@@ -122,9 +122,21 @@ def _questions(place: LaunchPlace) -> BatchCommands:
     return asked | (commands_for(place.entity_type, place.entity_id) if place.entity_id else {})
 
 
-def ask_portal(client_endpoint: str, post: FramePost, place: LaunchPlace) -> BatchAnswer:
+def request_label(place: LaunchPlace) -> portal_api.RequestLabel:
+    """What the request of ``ask_portal`` is called in the REST log."""
+    return portal_api.RequestLabel("batch", {"cmd": ", ".join(_questions(place))})
+
+
+def ask_portal(
+    client_endpoint: str, post: FramePost, place: LaunchPlace, requests: portal_api.LoggedRequests
+) -> BatchAnswer:
     """Ask the portal, under the visitor's token and in one request, who they are and what the card holds."""
-    return portal_clients.client(client_endpoint, post.AUTH_ID).batch(_questions(place))
+    return portal_clients.client(client_endpoint, post.AUTH_ID, requests.watch).batch(_questions(place))
+
+
+def _ask_known(portal: Portal, post: FramePost, place: LaunchPlace) -> BatchAnswer:
+    with portal_api.logged(portal.id, None, request_label(place)) as requests:
+        return ask_portal(portal.client_endpoint, post, place, requests)
 
 
 def _read(model: type[M], value: Json) -> M:
@@ -188,10 +200,7 @@ def verify_launch(post: FramePost) -> Launch:
         raise NotInstalled("portal not installed")
     place = place_of(post)
     try:
-        with portal_api.logged(
-            portal.id, None, portal_api.RequestLabel("batch", {"cmd": ", ".join(_questions(place))})
-        ):
-            batch = ask_portal(portal.client_endpoint, post, place)
+        batch = _ask_known(portal, post, place)
         app, profile = read_identity(batch)
         if (app.CODE, str(app.ID)) != (portal.app_code, portal.app_id):
             _mismatch(post)
@@ -220,7 +229,7 @@ def _open_vouched(post: FramePost, portal: Portal, place: LaunchPlace, error: Bi
     if info.install.client_endpoint != portal.client_endpoint:
         try:
             portal = _move(portal.id, info)
-            batch = ask_portal(portal.client_endpoint, post, place)
+            batch = _ask_known(portal, post, place)
             app, profile = read_identity(batch)
             return Launch(*_note(post, portal, profile, app), place, batch)
         except Bitrix24Error:

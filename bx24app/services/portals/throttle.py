@@ -29,11 +29,11 @@ def lock_throttle(session: Session, portal_id: int) -> Throttle | None:
     return session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update(skip_locked=True))
 
 
-def count_request(session: Session, portal_id: int, at: datetime) -> None:
-    """Count a request that was sent, inside the caller's transaction."""
+def count_requests(session: Session, portal_id: int, at: datetime, requests: int) -> None:
+    """Count requests that were sent, inside the caller's transaction."""
     pace = session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update())
     if pace is not None:
-        pace.pour(at, limit_of(session.get_one(Portal, portal_id)))
+        pace.pour(at, limit_of(session.get_one(Portal, portal_id)), requests)
 
 
 def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: datetime) -> None:
