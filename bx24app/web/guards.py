@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -11,11 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from bx24app.bitrix24.launch import FramePost, read_frame_post
 from bx24app.errors import InvalidRequest, NotPermitted
-from bx24app.models import ApiKey
 from bx24app.services.callbacks import principal
-from bx24app.services.callbacks.principal import Employee
-from bx24app.services.security import tickets
-from bx24app.services.security.tickets import Ticket
+from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.websites import api_keys
 from bx24app.web.languages import speak
 
@@ -24,23 +20,18 @@ R = TypeVar("R")
 B = TypeVar("B", bound=BaseModel)
 
 
-class Caller(StrEnum):
-    """Whom a guard lets in."""
+@dataclass(frozen=True)
+class Guard:
+    """Whom a view lets in: whoever has the role, and with ``lets_keys_in`` API keys too."""
 
-    ANYBODY = "anybody"
-    TICKET = "ticket"
-    REQUESTER = "requester"
-    ADMINISTRATOR = "administrator"
-
-
-def caller_of(view: Callable[..., object]) -> Caller:
-    """Whom the view's guard lets in; without a guard, anybody."""
-    return Caller(view.__dict__.get("caller", Caller.ANYBODY))
+    role: Role
+    lets_keys_in: bool = False
 
 
-def _lets_in(caller: Caller, guarded: Callable[P, R]) -> Callable[P, R]:
-    guarded.__dict__["caller"] = caller
-    return guarded
+def guard_of(view: Callable[..., object]) -> Guard | None:
+    """Whom a view lets in; None without a guard: anybody."""
+    guard: Guard | None = view.__dict__.get("guard")
+    return guard
 
 
 class InvalidBody(InvalidRequest):
@@ -62,67 +53,29 @@ def frame_post_required(view: Callable[Concatenate[FramePost, P], R]) -> Callabl
     return guarded
 
 
-def ticket_required(view: Callable[Concatenate[Ticket, P], R]) -> Callable[P, R]:
-    """Pass the ticket of the ``Authorization: Bearer`` header; raises ``TicketExpired`` without a good one."""
+def principal_required(
+    role: Role, *, lets_keys_in: bool = False
+) -> Callable[[Callable[Concatenate[Principal, P], R]], Callable[P, R]]:
+    """Pass who sends the ticket, or where keys are let in the API key, of ``Authorization: Bearer``.
 
-    @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        return view(tickets.authenticate_ticket(_bearer()), *args, **kwargs)
-
-    return _lets_in(Caller.TICKET, guarded)
-
-
-def administrator_required(view: Callable[Concatenate[Ticket, P], R]) -> Callable[P, R]:
-    """Like ``ticket_required``, for administrators of the portal only; raises ``NotPermitted``."""
-
-    @wraps(view)
-    def guarded(ticket: Ticket, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if not ticket.is_administrator:
-            raise NotPermitted
-        return view(ticket, *args, **kwargs)
-
-    return _lets_in(Caller.ADMINISTRATOR, ticket_required(guarded))
-
-
-@dataclass(frozen=True)
-class Requester:
-    """Who asks for callbacks: a person with a ticket, or a site's back end, whose key reaches one form only."""
-
-    portal_id: int
-    user_id: int | None
-    form_id: int | None = None
-
-
-def requester_required(view: Callable[Concatenate[Requester, P], R]) -> Callable[P, R]:
-    """Pass who sends the ticket or the API key of ``Authorization: Bearer``.
-
-    Raises ``TicketExpired``, for a key ``KeyRefused`` or ``RateLimited``.
+    Raises ``TicketExpired``, ``NotPermitted`` for a smaller role, for a key ``KeyRefused`` or ``RateLimited``.
     """
 
-    @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        secret = _bearer()
-        if secret.startswith(api_keys.KEY_PREFIX):
-            key = api_keys.authenticate(secret)
-            return view(Requester(key.portal_id, None, key.form_id), *args, **kwargs)
-        ticket = tickets.authenticate_ticket(secret)
-        return view(Requester(ticket.portal_id, ticket.user_id), *args, **kwargs)
+    def guarding(view: Callable[Concatenate[Principal, P], R]) -> Callable[P, R]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            secret = _bearer()
+            if lets_keys_in and secret.startswith(api_keys.KEY_PREFIX):
+                return view(api_keys.authenticate(secret), *args, **kwargs)
+            employee = principal.authenticate(secret)
+            if employee.role < role:
+                raise NotPermitted
+            return view(employee, *args, **kwargs)
 
-    return _lets_in(Caller.REQUESTER, guarded)
+        guarded.__dict__["guard"] = Guard(role, lets_keys_in)
+        return guarded
 
-
-def asker_required(view: Callable[Concatenate[Employee | ApiKey, P], R]) -> Callable[P, R]:
-    """Like ``requester_required``, for a new request: pass all that is known of who asks, read in one go."""
-
-    @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        secret = _bearer()
-        if secret.startswith(api_keys.KEY_PREFIX):
-            return view(api_keys.authenticate(secret), *args, **kwargs)
-        ticket = tickets.read_ticket(secret)
-        return view(principal.load_employee(ticket.portal_id, ticket.user_id), *args, **kwargs)
-
-    return _lets_in(Caller.REQUESTER, guarded)
+    return guarding
 
 
 def _bearer() -> str:

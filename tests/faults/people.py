@@ -122,5 +122,8 @@ class People(Stage):
         row = self._any(rng, "missed", "failed", "expired")
         if row is None:
             return
-        if made := self._guarded(lambda: change.retry(self.world.portal_id, row.id, self.world.user_id)):
+        made = self._guarded(
+            lambda: change.retry(principal.load_employee(self.world.portal_id, self.world.user_id), row.id)
+        )
+        if made is not None:
             self._accepted(made.id, self.plan.portal_retries)

@@ -127,7 +127,7 @@ class Play(People, Workers, Calls):
         for row in self._seen.callbacks.values():
             if row.state == "unknown":
                 with world.app.app_context():
-                    ticket, _ = tickets.issue_ticket(Ticket(world.portal_id, world.user_id, is_administrator=False))
+                    ticket, _ = tickets.issue_ticket(Ticket(world.portal_id, world.user_id))
                 shown = world.client.get(f"/api/v1/callbacks/{row.id}", headers={"Authorization": f"Bearer {ticket}"})
                 body = shown.json or {}
                 if body.get("state") != "unknown" or "may have rung" not in str(body.get("detail")):

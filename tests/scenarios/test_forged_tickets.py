@@ -145,7 +145,7 @@ class TestTickets:
         assert manager.asks("GET", "/lines").status_code == 200
 
     def test_one_signed_by_somebody_else(self, manager: Actor, ticket: tickets.Ticket) -> None:
-        forged = replace(ticket, is_administrator=True)
+        forged = replace(ticket, user_id=manager.portal.administrator.id)
         manager.ticket = URLSafeTimedSerializer("y" * 40, salt=tickets.TICKET_SALT).dumps(asdict(forged))
         assert manager.asks("GET", "/settings").status_code == 401
 

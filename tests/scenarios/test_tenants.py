@@ -10,7 +10,7 @@ from werkzeug.routing import Rule
 
 from bx24app.database import writing
 from bx24app.models import Portal, utcnow
-from bx24app.web.guards import Caller, caller_of
+from bx24app.web.guards import guard_of
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24
 from tests.support.actors import Actor, json_of
 
@@ -154,7 +154,8 @@ def test_a_key_reaches_nothing_of_another_portal_or_another_form(
         for method, rule in routes_with_ids(app):
             path = filled(rule, things)
             answer = client.open(path, method=method, json=body_for(method, path), headers=sent)
-            is_for_keys = caller_of(app.view_functions[rule.endpoint]) is Caller.REQUESTER
+            guard = guard_of(app.view_functions[rule.endpoint])
+            is_for_keys = guard is not None and guard.lets_keys_in
             assert answer.status_code == (404 if is_for_keys else 401), (method, path, answer.text)
         assert id not in client.get("/api/v1/callbacks?limit=200", headers=sent).text
 
@@ -198,7 +199,7 @@ def test_the_ticket_of_a_portal_without_the_app_opens_nothing(app: Flask, admini
             portal.leave(utcnow())
     headers = {"Authorization": f"Bearer {administrator.ticket}"}
     for rule in app.url_map.iter_rules():
-        if caller_of(app.view_functions[rule.endpoint]) is not Caller.ANYBODY:
+        if guard_of(app.view_functions[rule.endpoint]) is not None:
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
                 answer = administrator.client.open(filled(rule, things), method=method, json={}, headers=headers)
                 assert answer.status_code == 401, (method, rule.rule, answer.text)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from bx24app.database import writing
 from bx24app.errors import DuplicateOpenCallback, NotFound, TooLate
 from bx24app.models import RETRIABLE, WAITING, Callback, IllegalTransition, Portal, State, utcnow
-from bx24app.services.callbacks import principal
+from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import get_callback, with_history
 from bx24app.services.callbacks.request import CallbackRequest, _collided, _due, _holder, _prepare, _store
 from bx24app.services.callbacks.retry_policy import retry_policy_of
@@ -67,7 +67,7 @@ def reschedule(
     return callback
 
 
-def resolve(portal_id: int, callback_id: UUID, user_id: int, outcome: str) -> Callback:
+def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str) -> Callback:
     """A person says what became of an ``unknown`` callback.
 
     Raises ``TooLate`` in any other state, ``DuplicateOpenCallback`` when it shall be dialled again while another
@@ -92,9 +92,9 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int, outcome: str) -> Ca
     return callback
 
 
-def retry(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
+def retry(asker: Principal, callback_id: UUID) -> Callback:
     """Ask for the same once more: a new callback. Raises ``TooLate`` unless it was missed, failed or expired."""
-    old = get_callback(portal_id, callback_id)
+    old = get_callback(asker.portal.id, callback_id)
     if old.state not in RETRIABLE:
         raise TooLate
     requested = CallbackRequest(
@@ -105,10 +105,9 @@ def retry(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
         crm_entity_type=old.crm_entity_type,
         crm_entity_id=old.crm_entity_id,
     )
-    asker = principal.load_employee(portal_id, user_id)
     callback = _prepare(asker, requested)
     callback.retry_of = old.id
-    callback.decide("retried", callback.created_at, user=user_id, retry_of=str(old.id))
+    callback.decide("retried", callback.created_at, user=asker.user_id, retry_of=str(old.id))
     if not _store(callback, asker):
         return _collided(asker, callback, None, requested).callback
     wakeup.wake()

@@ -78,26 +78,24 @@ def _offer(phones: Iterable[tuple[str, str]], country: str | None) -> tuple[Offe
 
 
 def ticket_for(opening: Launch, customer: Customer | None) -> Ticket:
-    """The ticket of a page: who, with which role, and where."""
+    """The ticket of a page: who has it open, and for whom it was opened."""
     return Ticket(
         portal_id=opening.portal.id,
         user_id=opening.user.user_id,
-        is_administrator=opening.user.is_administrator,
-        placement=opening.place.placement,
         entity_type=opening.place.entity_type,
         entity_id=opening.place.entity_id,
         numbers=tuple(number.e164 for number in customer.numbers) if customer else (),
     )
 
 
-def callbacks_of(ticket: Ticket) -> list[Callback]:
+def callbacks_of(portal_id: int, ticket: Ticket | None) -> list[Callback]:
     """The callbacks that a page lists: the customer's, or outside of a card those of the last 24 hours."""
-    if ticket.entity_id or ticket.numbers:
+    if ticket and (ticket.entity_id or ticket.numbers):
         entity = (ticket.entity_type, ticket.entity_id) if ticket.entity_id else None
         wanted = CallbackFilter(crm_entity=entity, to_numbers=ticket.numbers, limit=MAX_LISTED)
     else:
         wanted = CallbackFilter(since=utcnow() - RECENT, limit=MAX_LISTED)
-    return list_callbacks(ticket.portal_id, wanted)
+    return list_callbacks(portal_id, wanted)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""Who asks for a callback in the portal."""
+"""Who asks, and what they may do: an employee of a portal, or the API key of one of its forms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 
 from sqlalchemy import Select, and_, bindparam, select
 
@@ -9,47 +10,86 @@ from bx24app.database.compiled import CompiledStatement, compiled_reading
 from bx24app.errors import TicketExpired
 from bx24app.models import Portal, PortalState, User
 from bx24app.services.runtime import row_cache
+from bx24app.services.security import tickets
+from bx24app.services.security.tickets import Ticket
+
+
+class Role(IntEnum):
+    """What an employee may do in the app; a greater role may do everything that a smaller one may."""
+
+    NONE = 0
+    VIEWER = 1
+    OPERATOR = 2
+    ADMINISTRATOR = 3
+
+
+# The smallest role that anybody with a ticket has: until roles can be assigned, everybody may start callbacks.
+LEAST_ROLE = Role.OPERATOR
 
 
 @dataclass(frozen=True)
-class Employee:
-    """A member of staff (``user_id`` is the portal's number) with their portal, and what they chose last.
+class Principal:
+    """Who asks, with their portal.
 
-    ``id`` is that of our row, None for somebody who never opened the app.
+    An employee has a ``user_id`` (the portal's number), a role and, on a page, the ``ticket`` of that page; ``row_id``
+    is that of our row, None for somebody who never opened the app, and ``line_id`` and ``voice_id`` are what they chose
+    last. An API key has a ``form_id`` and no role: it reaches the callbacks of that form.
     """
 
     portal: Portal
-    user_id: int
-    id: int | None
-    line_id: str | None
-    voice_id: str | None
+    role: Role = Role.NONE
+    user_id: int | None = None
+    row_id: int | None = None
+    line_id: str | None = None
+    voice_id: str | None = None
+    ticket: Ticket | None = None
+    form_id: int | None = None
 
 
-def _look() -> Select[int, int, str | None, str | None]:
+def role_of(*, is_administrator: bool) -> Role:
+    """The role of an employee: the only place that knows how roles are given."""
+    return Role.ADMINISTRATOR if is_administrator else LEAST_ROLE
+
+
+def _look() -> Select[int, bool, int, str | None, str | None]:
     user = and_(User.portal_id == Portal.id, User.user_id == bindparam("user_id"))
-    found = select(Portal.revision, User.id, User.last_line_id, User.last_voice_id).outerjoin_from(Portal, User, user)
+    chosen = (User.id, User.last_line_id, User.last_voice_id)
+    found = select(Portal.revision, User.is_administrator, *chosen).outerjoin_from(Portal, User, user)
     return found.where(Portal.id == bindparam("portal_id"))
 
 
 _LOOK = CompiledStatement(_look)
 
 
-def load_employee(portal_id: int, user_id: int) -> Employee:
-    """Read them; raises ``TicketExpired`` when the portal does not have the app any more."""
+def authenticate(signed_ticket: str) -> Principal:
+    """The employee who has a page of the app open.
+
+    Their role is read with each request. Raises ``TicketExpired`` when the ticket is missing, altered or older than an
+    hour, and when the portal does not have the app any more.
+    """
+    ticket = tickets.read_ticket(signed_ticket)
+    return replace(load_employee(ticket.portal_id, ticket.user_id), ticket=ticket)
+
+
+def load_employee(portal_id: int, user_id: int) -> Principal:
+    """An employee as they are known now; raises ``TicketExpired`` when the portal does not have the app any more."""
     with compiled_reading() as run:
         known = run(_LOOK, {"portal_id": portal_id, "user_id": user_id}).fetchone()
     if known is None:
         raise TicketExpired
-    portal = _portal(portal_id, known[0])
-    if portal.state == PortalState.UNINSTALLED:
+    revision, is_administrator, *chosen = known
+    portal = load_portal(portal_id, revision)
+    if portal is None or portal.state == PortalState.UNINSTALLED:
         raise TicketExpired
-    return Employee(portal, user_id, *known[1:])
+    return Principal(portal, role_of(is_administrator=bool(is_administrator)), user_id, *chosen)
 
 
-def _portal(portal_id: int, revision: int) -> Portal:
+def load_portal(portal_id: int, revision: int) -> Portal | None:
+    """A portal that had this revision a moment ago, from memory where it is still the same; None once it is gone."""
     portal: Portal | None = row_cache.get_cached(("portal", portal_id), (revision,))
     if portal is None:
         with reading() as session:
-            portal = session.get_one(Portal, portal_id)
-        row_cache.put_cached(("portal", portal_id), (portal.revision,), portal)
+            portal = session.get(Portal, portal_id)
+        if portal is not None:
+            row_cache.put_cached(("portal", portal_id), (portal.revision,), portal)
     return portal

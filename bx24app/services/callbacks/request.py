@@ -27,7 +27,7 @@ from bx24app.models import (
     User,
     utcnow,
 )
-from bx24app.services.callbacks.principal import Employee
+from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import with_history
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.calling import phone_numbers, spoken_text
@@ -63,7 +63,7 @@ class AcceptedCallback:
 
 
 def request_callback(
-    asker: Employee, requested: CallbackRequest, idempotency_key: str | None = None
+    asker: Principal, requested: CallbackRequest, idempotency_key: str | None = None
 ) -> AcceptedCallback:
     """Accept a request of a member of staff; it is committed when this returns, and a worker is woken.
 
@@ -99,7 +99,7 @@ def _earlier(portal_id: int, key: str | None, requested: CallbackRequest) -> Cal
     return callback
 
 
-def _prepare(asker: Employee, requested: CallbackRequest) -> Callback:
+def _prepare(asker: Principal, requested: CallbackRequest) -> Callback:
     portal = asker.portal
     if portal.state != PortalState.INSTALLED:
         raise PortalUnpaid if portal.state == PortalState.UNPAID else PortalDisconnected
@@ -160,14 +160,14 @@ def prepare_insert(callback: Callback) -> Callback:
     return callback
 
 
-def _store(callback: Callback, asker: Employee) -> bool:
+def _store(callback: Callback, asker: Principal) -> bool:
     """Insert a request of a member of staff, and remember what they chose; commits.
 
     False: its number or its key is taken, and nothing was done.
     """
     prepare_insert(callback)
     chosen = callback.line_id, callback.voice_id or ""
-    is_new = asker.id is not None and chosen != (asker.line_id, asker.voice_id)
+    is_new = asker.row_id is not None and chosen != (asker.line_id, asker.voice_id)
     with writing(single_statement=not callback.decisions and not is_new) as session:
         if not insert_or_ignore(session, callback):
             return False
@@ -175,12 +175,12 @@ def _store(callback: Callback, asker: Employee) -> bool:
         if is_new:
             line_id, voice_id = chosen
             session.execute(
-                update(User).where(User.id == asker.id).values(last_line_id=line_id, last_voice_id=voice_id)
+                update(User).where(User.id == asker.row_id).values(last_line_id=line_id, last_voice_id=voice_id)
             )
     return True
 
 
-def _collided(asker: Employee, callback: Callback, key: str | None, requested: CallbackRequest) -> AcceptedCallback:
+def _collided(asker: Principal, callback: Callback, key: str | None, requested: CallbackRequest) -> AcceptedCallback:
     """Another request was faster: the same one under its key, or one for the same number."""
     earlier = _earlier(asker.portal.id, key, requested)
     if earlier is not None:

@@ -49,7 +49,7 @@ def list_numbers(
         return list(session.scalars(query.order_by(DoNotCall.id.desc()).limit(limit)))
 
 
-def add_number(portal_id: int, number: str, note: str | None, user_id: int) -> tuple[DoNotCall, bool]:
+def add_number(portal_id: int, number: str, note: str | None, user_id: int | None) -> tuple[DoNotCall, bool]:
     """List a number; returns its row, and whether it is new. Commits. Raises ``InvalidNumber``."""
     listed = _listed(portal_id, _country(portal_id), number, note)
     if listed is None:
@@ -79,7 +79,7 @@ class ImportedLine:
     outcome: str
 
 
-def import_list(portal_id: int, text: str, user_id: int) -> list[ImportedLine]:
+def import_list(portal_id: int, text: str, user_id: int | None) -> list[ImportedLine]:
     """Add a list, a number a line with a note after a comma, semicolon or tab; commits what can be read.
 
     Raises ``InvalidRequest`` for one of more than ``MAX_IMPORT`` lines.
@@ -128,7 +128,7 @@ def _country(portal_id: int) -> str | None:
         return session.scalar(select(Portal.default_country).where(Portal.id == portal_id))
 
 
-def _store(portal_id: int, listed: list[DoNotCall], user_id: int) -> set[str]:
+def _store(portal_id: int, listed: list[DoNotCall], user_id: int | None) -> set[str]:
     """Add what is not known yet; returns the digests of what was added."""
     table, now = cast("Table", DoNotCall.__table__), utcnow()
     rows = {

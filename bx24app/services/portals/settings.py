@@ -10,7 +10,6 @@ from bx24app.errors import InvalidRequest, NotFound
 from bx24app.models import Portal
 from bx24app.services.calling import spoken_text
 from bx24app.services.portals import lines
-from bx24app.services.security.tickets import Ticket
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,10 @@ class PortalDefaults:
     websites_off: bool | None = None
 
 
-def portal_of(ticket: Ticket) -> Portal:
-    """The ticket's portal; raises ``NotFound`` once it is gone."""
+def get_portal(portal_id: int) -> Portal:
+    """A portal as it is now; raises ``NotFound`` once it is gone."""
     with reading() as session:
-        portal = session.get(Portal, ticket.portal_id)
+        portal = session.get(Portal, portal_id)
     if portal is None:
         raise NotFound
     return portal

@@ -5,11 +5,9 @@ from datetime import datetime, timedelta
 
 from itsdangerous import BadSignature
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import select
 
-from bx24app.database import reading
 from bx24app.errors import TicketExpired
-from bx24app.models import Portal, PortalState, utcnow
+from bx24app.models import utcnow
 from bx24app.services.security import signing
 
 TICKET_LIFETIME = timedelta(hours=1)
@@ -18,12 +16,10 @@ TICKET_SALT = "bx24app.ticket"
 
 @dataclass(frozen=True)
 class Ticket:
-    """Who has which page of the app open; ``entity_id`` is 0 outside a CRM card."""
+    """Who has a page of the app open, and for whom it was opened; ``entity_id`` is 0 outside a CRM card."""
 
     portal_id: int
     user_id: int
-    is_administrator: bool
-    placement: str = "DEFAULT"
     entity_type: str = ""
     entity_id: int = 0
     numbers: tuple[str, ...] = ()
@@ -46,13 +42,3 @@ def read_ticket(signed: str) -> Ticket:
         )
     except (BadSignature, ValidationError):
         raise TicketExpired from None
-
-
-def authenticate_ticket(signed: str) -> Ticket:
-    """Read a ticket whose portal has the app; raises ``TicketExpired`` also once the app was removed from it."""
-    ticket = read_ticket(signed)
-    with reading() as session:
-        state = session.scalar(select(Portal.state).where(Portal.id == ticket.portal_id))
-    if state in (None, PortalState.UNINSTALLED):
-        raise TicketExpired
-    return ticket

@@ -8,7 +8,8 @@ from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
 from bx24app.errors import KeyRefused, NotFound, RateLimited
-from bx24app.models import ApiKey, Form, utcnow
+from bx24app.models import ApiKey, Form, Portal, utcnow
+from bx24app.services.callbacks.principal import Principal, load_portal
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import RateLimit
 from bx24app.services.security import digests
@@ -30,10 +31,10 @@ class NewApiKey:
     secret: str
 
     def __repr__(self) -> str:
-        return f"Made(prefix={self.key.prefix!r})"
+        return f"NewApiKey(prefix={self.key.prefix!r})"
 
 
-def create_key(portal_id: int, form_key: str, name: str, user_id: int) -> NewApiKey:
+def create_key(portal_id: int, form_key: str, name: str, user_id: int | None) -> NewApiKey:
     """Make a key for a form; commits. Raises ``NotFound``."""
     form = forms.get_form(portal_id, form_key)
     secret = KEY_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
@@ -68,18 +69,19 @@ def revoke_key(portal_id: int, key_id: int) -> None:
         key.revoke(utcnow())
 
 
-def authenticate(secret: str) -> ApiKey:
-    """The key behind a secret, its use noted; commits.
+def authenticate(secret: str) -> Principal:
+    """The principal of a key, whose use is noted; commits.
 
     Raises ``KeyRefused`` for an unknown or revoked one, also of a removed form, and ``RateLimited``.
     """
-    query = select(ApiKey).join(Form, Form.id == ApiKey.form_id)
-    query = query.where(ApiKey.digest == digests.digest("api_key", secret))
+    query = select(ApiKey, Portal.revision).join(Form, Form.id == ApiKey.form_id)
+    query = query.join(Portal, Portal.id == ApiKey.portal_id).where(ApiKey.digest == digests.digest("api_key", secret))
     bucket_digest = digests.digest("rate", f"key {secret}")
     with reading() as session:
-        key = session.scalar(query.where(ApiKey.revoked_at.is_(None), Form.removed_at.is_(None)))
-    if key is None:
+        found = session.execute(query.where(ApiKey.revoked_at.is_(None), Form.removed_at.is_(None))).one_or_none()
+    if found is None:
         raise KeyRefused
+    key, revision = found
     now = utcnow()
     with writing() as session:
         bucket = RateLimit("key_minute", bucket_digest, REQUESTS_PER_MINUTE, 60.0)
@@ -89,4 +91,7 @@ def authenticate(secret: str) -> ApiKey:
             raise refusal
         if key.last_used_at is None or now - key.last_used_at > USE_NOTED_EVERY:
             session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
-    return key
+    portal = load_portal(key.portal_id, revision)
+    if portal is None:
+        raise KeyRefused
+    return Principal(portal, form_id=key.form_id)

@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import NotFound
 from bx24app.models import ApiKey, Form
-from bx24app.services.security.tickets import Ticket
+from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.websites import api_keys, forms
 from bx24app.services.websites.forms import Readable
 from bx24app.web.addresses import FormKey
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
-from bx24app.web.guards import administrator_required, read_body
+from bx24app.web.guards import principal_required, read_body
 
 blueprint = Blueprint("api_keys", __name__, url_prefix="/api/v1/api-keys")
 
@@ -61,29 +61,29 @@ def key_schema(key: ApiKey, form: Form) -> KeySchema:
 
 @blueprint.get("")
 @operation({200: KeysSchema})
-@administrator_required
-def show_all(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def show_all(principal: Principal) -> Response:
     """All keys of the portal, newest first."""
     return json_response(
-        KeysSchema(api_keys=[key_schema(key, form) for key, form in api_keys.list_keys(ticket.portal_id)])
+        KeysSchema(api_keys=[key_schema(key, form) for key, form in api_keys.list_keys(principal.portal.id)])
     )
 
 
 @blueprint.post("")
 @operation({201: NewKey}, body=KeyBody, refuses=(NotFound,))
-@administrator_required
-def create(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def create(principal: Principal) -> Response:
     """Make a key; ``secret`` is told this once."""
     body = read_body(KeyBody)
-    form = forms.get_form(ticket.portal_id, body.form_key)
-    made = api_keys.create_key(ticket.portal_id, body.form_key, body.name, ticket.user_id)
+    form = forms.get_form(principal.portal.id, body.form_key)
+    made = api_keys.create_key(principal.portal.id, body.form_key, body.name, principal.user_id)
     return json_response(NewKey(**dict(key_schema(made.key, form)), secret=made.secret), 201)
 
 
 @blueprint.delete("/<id:key_id>")
 @operation({204: None})
-@administrator_required
-def revoke(ticket: Ticket, key_id: int) -> tuple[str, int]:
+@principal_required(Role.ADMINISTRATOR)
+def revoke(principal: Principal, key_id: int) -> tuple[str, int]:
     """Take a key back at once."""
-    api_keys.revoke_key(ticket.portal_id, key_id)
+    api_keys.revoke_key(principal.portal.id, key_id)
     return "", 204

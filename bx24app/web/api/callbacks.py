@@ -17,15 +17,14 @@ from bx24app.errors import (
     RuleRefused,
     TooLate,
 )
-from bx24app.models import ApiKey, Callback, Source, State
+from bx24app.models import Callback, Source, State
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks import queries as callback_queries
 from bx24app.services.callbacks import request as callback_request
-from bx24app.services.callbacks.principal import Employee
+from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.callbacks.queries import CallbackFilter
 from bx24app.services.callbacks.request import AcceptedCallback, CallbackRequest
 from bx24app.services.calling import phone_numbers
-from bx24app.services.security.tickets import Ticket
 from bx24app.services.websites import api_submit
 from bx24app.services.websites.api_submit import ApiPost
 from bx24app.web.api.openapi import operation
@@ -37,15 +36,7 @@ from bx24app.web.api.schemas import (
     explained_callback_schema,
     json_response,
 )
-from bx24app.web.guards import (
-    Requester,
-    asker_required,
-    read_body,
-    read_headers,
-    read_query,
-    requester_required,
-    ticket_required,
-)
+from bx24app.web.guards import principal_required, read_body, read_headers, read_query
 from bx24app.web.moments import UtcMoment
 
 blueprint = Blueprint("callbacks", __name__, url_prefix="/api/v1/callbacks")
@@ -171,11 +162,11 @@ def _wait_seconds(prefer: str) -> float:
     headers=StartHeaders,
     refuses=(InvalidRequest, DuplicateOpenCallback, IdempotencyKeyReused, RuleRefused, *PORTAL_REFUSALS),
 )
-@asker_required
-def start(asker: Employee | ApiKey) -> Response:
+@principal_required(Role.OPERATOR, lets_keys_in=True)
+def start(principal: Principal) -> Response:
     """Accept a callback; 201 once it is committed, 200 for the same request under the same key."""
     headers = read_headers(StartHeaders)
-    accepted = _accept(asker, headers.key)
+    accepted = _accept(principal, headers.key)
     callback, seconds = accepted.callback, _wait_seconds(headers.prefer)
     if seconds:
         callback = callback_queries.wait_until_dialled(callback.portal_id, callback.id, seconds)
@@ -184,27 +175,27 @@ def start(asker: Employee | ApiKey) -> Response:
     return json_response(callback_schema(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")
 
 
-def _accept(asker: Employee | ApiKey, key: str | None) -> AcceptedCallback:
-    if isinstance(asker, ApiKey):
-        return api_submit.submit_with_key(asker.form_id, read_body(KeyedBody).asked(), key)
-    return callback_request.request_callback(asker, read_body(CallbackBody).requested(), key)
+def _accept(principal: Principal, key: str | None) -> AcceptedCallback:
+    if principal.form_id is not None:
+        return api_submit.submit_with_key(principal.form_id, read_body(KeyedBody).asked(), key)
+    return callback_request.request_callback(principal, read_body(CallbackBody).requested(), key)
 
 
 @blueprint.get("")
 @operation({200: CallbackPage}, query=CallbackQuery)
-@requester_required
-def show_all(requester: Requester) -> Response:
+@principal_required(Role.VIEWER, lets_keys_in=True)
+def show_all(principal: Principal) -> Response:
     """List callbacks, newest first."""
     query = read_query(CallbackQuery)
     digits = phone_numbers.digits(query.q) if query.q else None
     if query.q and not digits:
         return json_response(CallbackPage(callbacks=[], next_cursor=None))
     found = callback_queries.list_callbacks(
-        requester.portal_id,
+        principal.portal.id,
         CallbackFilter(
             state=query.state,
             source=query.source,
-            form_id=requester.form_id,
+            form_id=principal.form_id,
             digits=digits,
             since=query.since,
             until=query.until,
@@ -219,54 +210,54 @@ def show_all(requester: Requester) -> Response:
     )
 
 
-def _get(requester: Requester, callback_id: UUID) -> Callback:
-    return callback_queries.get_callback(requester.portal_id, callback_id, requester.form_id)
+def _get(principal: Principal, callback_id: UUID) -> Callback:
+    return callback_queries.get_callback(principal.portal.id, callback_id, principal.form_id)
 
 
-def _by(requester: Requester) -> str | None:
-    return "api" if requester.form_id else None
+def _by(principal: Principal) -> str | None:
+    return "api" if principal.form_id else None
 
 
 @blueprint.get("/<uuid:callback_id>")
 @operation({200: ExplainedCallback})
-@requester_required
-def show(requester: Requester, callback_id: UUID) -> Response:
+@principal_required(Role.VIEWER, lets_keys_in=True)
+def show(principal: Principal, callback_id: UUID) -> Response:
     """One callback with its attempts and its why."""
-    return json_response(explained_callback_schema(_get(requester, callback_id)))
+    return json_response(explained_callback_schema(_get(principal, callback_id)))
 
 
 @blueprint.patch("/<uuid:callback_id>")
 @operation({200: CallbackSchema}, body=ScheduleBody, refuses=(TooLate,))
-@requester_required
-def reschedule(requester: Requester, callback_id: UUID) -> Response:
+@principal_required(Role.OPERATOR, lets_keys_in=True)
+def reschedule(principal: Principal, callback_id: UUID) -> Response:
     """Move a waiting callback to another time."""
-    at, id = read_body(ScheduleBody).scheduled_at, _get(requester, callback_id).id
-    changed = change.reschedule(requester.portal_id, id, requester.user_id, at, _by(requester))
+    at, id = read_body(ScheduleBody).scheduled_at, _get(principal, callback_id).id
+    changed = change.reschedule(principal.portal.id, id, principal.user_id, at, _by(principal))
     return json_response(callback_schema(changed))
 
 
 @blueprint.post("/<uuid:callback_id>/cancel")
 @operation({200: CallbackSchema}, refuses=(TooLate,))
-@requester_required
-def cancel(requester: Requester, callback_id: UUID) -> Response:
+@principal_required(Role.OPERATOR, lets_keys_in=True)
+def cancel(principal: Principal, callback_id: UUID) -> Response:
     """Withdraw a waiting callback; 409 once it is being dialled."""
-    id = _get(requester, callback_id).id
-    return json_response(callback_schema(change.cancel(requester.portal_id, id, requester.user_id, _by(requester))))
+    id = _get(principal, callback_id).id
+    return json_response(callback_schema(change.cancel(principal.portal.id, id, principal.user_id, _by(principal))))
 
 
 @blueprint.post("/<uuid:callback_id>/resolve")
 @operation({200: CallbackSchema}, body=OutcomeBody, refuses=(TooLate,))
-@ticket_required
-def resolve(ticket: Ticket, callback_id: UUID) -> Response:
+@principal_required(Role.OPERATOR)
+def resolve(principal: Principal, callback_id: UUID) -> Response:
     """Say what became of an unknown callback."""
     outcome = read_body(OutcomeBody).outcome
-    return json_response(callback_schema(change.resolve(ticket.portal_id, callback_id, ticket.user_id, outcome)))
+    return json_response(callback_schema(change.resolve(principal.portal.id, callback_id, principal.user_id, outcome)))
 
 
 @blueprint.post("/<uuid:callback_id>/retry")
 @operation({201: CallbackSchema}, refuses=(TooLate, DuplicateOpenCallback, InvalidRequest, *PORTAL_REFUSALS))
-@ticket_required
-def retry(ticket: Ticket, callback_id: UUID) -> Response:
+@principal_required(Role.OPERATOR)
+def retry(principal: Principal, callback_id: UUID) -> Response:
     """Ask for the same once more: a new callback."""
-    callback = change.retry(ticket.portal_id, callback_id, ticket.user_id)
+    callback = change.retry(principal, callback_id)
     return json_response(callback_schema(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")

@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidNumber, InvalidRequest
 from bx24app.models import DoNotCall
+from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.calling import do_not_call
-from bx24app.services.security.tickets import Ticket
 from bx24app.web.addresses import MAX_ID
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
-from bx24app.web.guards import administrator_required, read_body, read_query
+from bx24app.web.guards import principal_required, read_body, read_query
 
 blueprint = Blueprint("do_not_call", __name__, url_prefix="/api/v1/do-not-call")
 
@@ -79,11 +79,11 @@ def _schema(row: DoNotCall) -> NumberSchema:
 
 @blueprint.get("")
 @operation({200: NumbersPage}, query=DoNotCallQuery)
-@administrator_required
-def show_all(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def show_all(principal: Principal) -> Response:
     """The list, newest first."""
     query = read_query(DoNotCallQuery)
-    found = do_not_call.list_numbers(ticket.portal_id, query.cursor, query.limit + 1)
+    found = do_not_call.list_numbers(principal.portal.id, query.cursor, query.limit + 1)
     page = found[: query.limit]
     next_cursor = page[-1].id if len(found) > query.limit else None
     return json_response(NumbersPage(numbers=[_schema(row) for row in page], next_cursor=next_cursor))
@@ -91,34 +91,34 @@ def show_all(ticket: Ticket) -> Response:
 
 @blueprint.post("")
 @operation({201: NumberSchema, 200: NumberSchema}, body=NumberBody, refuses=(InvalidNumber,))
-@administrator_required
-def add(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def add(principal: Principal) -> Response:
     """List a number: 201, or 200 when it was listed before."""
     body = read_body(NumberBody)
-    row, is_new = do_not_call.add_number(ticket.portal_id, body.number, body.note, ticket.user_id)
+    row, is_new = do_not_call.add_number(principal.portal.id, body.number, body.note, principal.user_id)
     return json_response(_schema(row), 201 if is_new else 200)
 
 
 @blueprint.delete("/<id:number_id>")
 @operation({204: None})
-@administrator_required
-def remove(ticket: Ticket, number_id: int) -> tuple[str, int]:
+@principal_required(Role.ADMINISTRATOR)
+def remove(principal: Principal, number_id: int) -> tuple[str, int]:
     """Take a number off the list."""
-    do_not_call.remove_number(ticket.portal_id, number_id)
+    do_not_call.remove_number(principal.portal.id, number_id)
     return "", 204
 
 
 @blueprint.post("/import")
 @operation({200: ImportReport}, body="text/plain")
-@administrator_required
-def import_numbers(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def import_numbers(principal: Principal) -> Response:
     """Add a list (CSV or plain text, 5,000 lines at most) and report on every line."""
     request.max_content_length = MAX_LIST_BYTES
     try:
         text = request.get_data().decode()
     except UnicodeDecodeError:
         raise InvalidRequest("lines") from None
-    lines = do_not_call.import_list(ticket.portal_id, text, ticket.user_id)
+    lines = do_not_call.import_list(principal.portal.id, text, principal.user_id)
     outcomes = [line.outcome for line in lines]
     counts = {name: outcomes.count(name) for name in ("added", "known", "refused", "skipped")}
     shown = [{"line": line.number, "text": line.text, "outcome": line.outcome} for line in lines]
@@ -127,10 +127,10 @@ def import_numbers(ticket: Ticket) -> Response:
 
 @blueprint.get("/export")
 @operation({200: "text/csv"})
-@administrator_required
-def export_numbers(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def export_numbers(principal: Principal) -> Response:
     """The list as a CSV file that spreadsheets open safely."""
-    response = make_response(do_not_call.export_list(ticket.portal_id))
+    response = make_response(do_not_call.export_list(principal.portal.id))
     response.headers["Content-Type"] = "text/csv; charset=utf-8"
     response.headers["Content-Disposition"] = 'attachment; filename="do-not-call.csv"'
     return response

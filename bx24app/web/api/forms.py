@@ -7,15 +7,15 @@ from pydantic import BaseModel
 
 from bx24app.errors import InvalidRequest, NotFound
 from bx24app.models import Form, Portal, UnknownPolicy
+from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals import settings as portal_settings
-from bx24app.services.security.tickets import Ticket
 from bx24app.services.websites import forms, quotas
 from bx24app.services.websites.forms import AskedFields, FormLimits, FormSettings
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
-from bx24app.web.guards import InvalidBody, administrator_required, read_body
+from bx24app.web.guards import InvalidBody, principal_required, read_body
 
 blueprint = Blueprint("forms", __name__, url_prefix="/api/v1/forms")
 
@@ -77,48 +77,48 @@ def form_schema(form: Form, portal: Portal) -> FormSchema:
 
 @blueprint.get("")
 @operation({200: FormsSchema}, refuses=(NotFound,))
-@administrator_required
-def show_all(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def show_all(principal: Principal) -> Response:
     """All forms of the portal, oldest first."""
-    portal = portal_settings.portal_of(ticket)
+    portal = principal.portal
     return json_response(FormsSchema(forms=[form_schema(form, portal) for form in forms.list_forms(portal.id)]))
 
 
 @blueprint.post("")
 @operation({201: FormSchema}, body=FormSettings, refuses=(InvalidRequest, NotFound, *PORTAL_REFUSALS))
-@administrator_required
-def create(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def create(principal: Principal) -> Response:
     """Make a form; everything but the name has a default."""
     wanted = read_body(FormSettings)
     if not wanted.name:
         raise InvalidBody([("name", "a name is needed")])
-    form = forms.create_form(ticket.portal_id, wanted)
+    form = forms.create_form(principal.portal.id, wanted)
     return json_response(
-        form_schema(form, portal_settings.portal_of(ticket)), 201, Location=f"/api/v1/forms/{form.key}"
+        form_schema(form, portal_settings.get_portal(form.portal_id)), 201, Location=f"/api/v1/forms/{form.key}"
     )
 
 
 @blueprint.get("/<key:form_key>")
 @operation({200: FormSchema})
-@administrator_required
-def show(ticket: Ticket, form_key: str) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def show(principal: Principal, form_key: str) -> Response:
     """One form with its settings, its address and its snippet."""
-    return json_response(form_schema(forms.get_form(ticket.portal_id, form_key), portal_settings.portal_of(ticket)))
+    return json_response(form_schema(forms.get_form(principal.portal.id, form_key), principal.portal))
 
 
 @blueprint.patch("/<key:form_key>")
 @operation({200: FormSchema}, body=FormSettings, refuses=(InvalidRequest, *PORTAL_REFUSALS))
-@administrator_required
-def change(ticket: Ticket, form_key: str) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def change(principal: Principal, form_key: str) -> Response:
     """Change a form, all fields or none; a field left out stays as it is."""
-    form = forms.change_form(ticket.portal_id, form_key, read_body(FormSettings))
-    return json_response(form_schema(form, portal_settings.portal_of(ticket)))
+    form = forms.change_form(principal.portal.id, form_key, read_body(FormSettings))
+    return json_response(form_schema(form, portal_settings.get_portal(form.portal_id)))
 
 
 @blueprint.delete("/<key:form_key>")
 @operation({204: None})
-@administrator_required
-def remove(ticket: Ticket, form_key: str) -> tuple[str, int]:
+@principal_required(Role.ADMINISTRATOR)
+def remove(principal: Principal, form_key: str) -> tuple[str, int]:
     """Take a form away; what it has taken is dialled all the same."""
-    forms.remove_form(ticket.portal_id, form_key)
+    forms.remove_form(principal.portal.id, form_key)
     return "", 204

@@ -5,13 +5,13 @@ from typing import Literal
 from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict
 
+from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.portals import lines
 from bx24app.services.portals.lines import Listing
-from bx24app.services.security.tickets import Ticket
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import LineSchema, LinesSchema, VoicesSchema, json_response, lines_schema, voices_schema
-from bx24app.web.guards import administrator_required, read_query, ticket_required
+from bx24app.web.guards import principal_required, read_query
 
 blueprint = Blueprint("lines", __name__, url_prefix="/api/v1")
 
@@ -38,25 +38,25 @@ def _checked(found: Listing, query: ListQuery) -> Listing:
 
 @blueprint.get("/lines")
 @operation({200: LinesSchema}, query=ListQuery, refuses=PORTAL_REFUSALS)
-@ticket_required
-def show_lines(ticket: Ticket) -> Response:
+@principal_required(Role.VIEWER)
+def show_lines(principal: Principal) -> Response:
     """The portal's lines, kept for a day; ``refresh=1`` asks the portal now."""
     query = read_query(ListQuery)
-    return json_response(lines_schema(_checked(lines.get_lines(ticket.portal_id, refresh=query.asks_now), query)))
+    return json_response(lines_schema(_checked(lines.get_lines(principal.portal.id, refresh=query.asks_now), query)))
 
 
 @blueprint.get("/voices")
 @operation({200: VoicesSchema}, query=ListQuery, refuses=PORTAL_REFUSALS)
-@ticket_required
-def show_voices(ticket: Ticket) -> Response:
+@principal_required(Role.VIEWER)
+def show_voices(principal: Principal) -> Response:
     """The portal's voices, kept for a day; ``refresh=1`` asks the portal now."""
     query = read_query(ListQuery)
-    return json_response(voices_schema(_checked(lines.get_voices(ticket.portal_id, refresh=query.asks_now), query)))
+    return json_response(voices_schema(_checked(lines.get_voices(principal.portal.id, refresh=query.asks_now), query)))
 
 
 @blueprint.post("/lines/<path:line_id>/resume")
 @operation({200: LineSchema})
-@administrator_required
-def resume(ticket: Ticket, line_id: str) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def resume(principal: Principal, line_id: str) -> Response:
     """Dial again on a line that was stopped for lack of money."""
-    return json_response(LineSchema(id=line_id, name=lines.resume_line(ticket.portal_id, line_id)))
+    return json_response(LineSchema(id=line_id, name=lines.resume_line(principal.portal.id, line_id)))

@@ -4,8 +4,8 @@ A view says so once, above its guard::
 
     @blueprint.post("")
     @operation({201: CallbackSchema}, body=CallbackBody, refuses=(DuplicateOpenCallback,))
-    @ticket_required
-    def start(ticket: Ticket) -> Response:
+    @principal_required(Role.OPERATOR)
+    def start(principal: Principal) -> Response:
 
 Who may call it comes from the guard, its path parameters from the rule, its summary from the docstring.
 """
@@ -21,10 +21,11 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from bx24app.errors import InvalidRequest, NotFound, NotPermitted, RateLimited, TicketExpired
+from bx24app.services.callbacks.principal import LEAST_ROLE
 from bx24app.web.addresses import PLACEHOLDER, SCHEMAS
 from bx24app.web.api.schemas import Problem
 from bx24app.web.errors import code_of, status_of
-from bx24app.web.guards import Caller, caller_of
+from bx24app.web.guards import Guard, guard_of
 
 blueprint = Blueprint("openapi", __name__, url_prefix="/api/v1")
 
@@ -36,13 +37,6 @@ SCHEMES = {
     "ticket": {"type": "http", "scheme": "bearer", "description": "The ticket of an open page; it lasts an hour."},
     "key": {"type": "http", "scheme": "bearer", "description": "The API key of a form; it reaches what came by it."},
 }
-SECURITY: Mapping[Caller, list[dict[str, list[str]]]] = {
-    Caller.ANYBODY: [],
-    Caller.TICKET: [{"ticket": []}],
-    Caller.REQUESTER: [{"ticket": []}, {"key": []}],
-    Caller.ADMINISTRATOR: [{"ticket": []}],
-}
-
 Json = dict[str, Any]
 Model = type[BaseModel]
 # A shape, the media type of an answer that is not JSON, or None for one without content.
@@ -136,14 +130,20 @@ def _with_subclasses(kinds: Iterable[type[Exception]]) -> Iterator[type[Exceptio
         yield from _with_subclasses(kind.__subclasses__())
 
 
-def _refusals(rule: Rule, caller: Caller, described: Operation) -> dict[int, set[str]]:
+def _security(guard: Guard | None) -> list[Json]:
+    if guard is None:
+        return []
+    return [{"ticket": []}, {"key": []}] if guard.lets_keys_in else [{"ticket": []}]
+
+
+def _refusals(rule: Rule, guard: Guard | None, described: Operation) -> dict[int, set[str]]:
     """The codes of every refusal by status."""
     kinds = set(_with_subclasses(described.refuses))
-    if caller is not Caller.ANYBODY:
+    if guard:
         kinds.add(TicketExpired)
-    if caller is Caller.REQUESTER:
+    if guard and guard.lets_keys_in:
         kinds.add(RateLimited)
-    if caller is Caller.ADMINISTRATOR:
+    if guard and guard.role > LEAST_ROLE:
         kinds.add(NotPermitted)
     if rule.arguments:
         kinds.add(NotFound)
@@ -178,14 +178,14 @@ def _responses(described: Operation, refusals: Mapping[int, set[str]], schemas: 
 
 
 def _operation(rule: Rule, view: Callable[..., object], described: Operation, taken: Schemas, given: Schemas) -> Json:
-    caller = caller_of(view)
+    guard = guard_of(view)
     shown: Json = {
         "operationId": rule.endpoint,
         "summary": (view.__doc__ or "").partition("\n")[0],
         "tags": [rule.endpoint.partition(".")[0]],
-        "security": SECURITY[caller],
+        "security": _security(guard),
         "parameters": _parameters(rule, described, taken),
-        "responses": _responses(described, _refusals(rule, caller, described), given),
+        "responses": _responses(described, _refusals(rule, guard, described), given),
     }
     if described.body:
         shown["requestBody"] = {"required": True, "content": _body(described.body, taken)}

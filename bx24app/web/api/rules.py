@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from bx24app.errors import InvalidRequest, NotFound
 from bx24app.messages.rules import rule_words
 from bx24app.models import Rejection, utcnow
-from bx24app.services.security.tickets import Ticket
+from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.websites import forms, rejections, rule_tester
 from bx24app.services.websites.rule_tester import RuleVerdict
 from bx24app.web.addresses import FormKey
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
-from bx24app.web.guards import administrator_required, read_body, read_query
+from bx24app.web.guards import principal_required, read_body, read_query
 from bx24app.web.moments import UtcMoment
 
 blueprint = Blueprint("rules", __name__, url_prefix="/api/v1")
@@ -92,14 +92,14 @@ def _verdict(verdict: RuleVerdict) -> VerdictSchema:
 
 @blueprint.post("/rules/test")
 @operation({200: TrialSchema}, body=RuleTestBody, refuses=(NotFound,))
-@administrator_required
-def test_rules(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def test_rules(principal: Principal) -> Response:
     """Say of every rule whether it passes, decides or is not reached; nothing is taken or kept."""
     body = read_body(RuleTestBody)
     now = utcnow()
     if body.at is not None and not now - FURTHEST_TEST < body.at < now + FURTHEST_TEST:
         raise InvalidRequest("at")
-    verdicts = rule_tester.test_rules(ticket.portal_id, body.form_key, body.number, body.origin, body.at)
+    verdicts = rule_tester.test_rules(principal.portal.id, body.form_key, body.number, body.origin, body.at)
     deciding = next((verdict.rule for verdict in verdicts if verdict.verdict == rule_tester.DECIDES), None)
     return json_response(TrialSchema(decides=deciding, rules=[_verdict(verdict) for verdict in verdicts]))
 
@@ -116,10 +116,10 @@ def _refusal(row: Rejection) -> RefusalSchema:
 
 @blueprint.get("/forms/<key:form_key>/refusals")
 @operation({200: RefusalsSchema}, query=RejectionQuery)
-@administrator_required
-def show_rejections(ticket: Ticket, form_key: str) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def show_rejections(principal: Principal, form_key: str) -> Response:
     """What a form has not taken in the last month: the latest, and how many by rule."""
     limit = read_query(RejectionQuery).limit
-    form = forms.get_form(ticket.portal_id, form_key)
+    form = forms.get_form(principal.portal.id, form_key)
     found = rejections.summarize_rejections(form.id, utcnow() - rejections.REJECTIONS_KEPT, limit)
     return json_response(RefusalsSchema(counts=found.counts, refusals=[_refusal(row) for row in found.latest]))

@@ -6,9 +6,9 @@ from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, NotFound
+from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals import settings as portal_settings
-from bx24app.services.security.tickets import Ticket
 from bx24app.web.api.callbacks import PORTAL_REFUSALS, Text
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import (
@@ -16,7 +16,7 @@ from bx24app.web.api.schemas import (
     json_response,
     settings_schema,
 )
-from bx24app.web.guards import administrator_required, read_body
+from bx24app.web.guards import principal_required, read_body
 
 blueprint = Blueprint("settings", __name__, url_prefix="/api/v1/settings")
 
@@ -40,16 +40,16 @@ class DefaultsBody(BaseModel):
 
 @blueprint.get("")
 @operation({200: SettingsSchema}, refuses=(NotFound,))
-@administrator_required
-def show_settings(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def show_settings(principal: Principal) -> Response:
     """The portal's defaults."""
-    return json_response(settings_schema(portal_settings.portal_of(ticket)))
+    return json_response(settings_schema(principal.portal))
 
 
 @blueprint.patch("")
 @operation({200: SettingsSchema}, body=DefaultsBody, refuses=(InvalidRequest, NotFound, *PORTAL_REFUSALS))
-@administrator_required
-def change_settings(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def change_settings(principal: Principal) -> Response:
     """Change the portal's defaults, all or none."""
     wanted = portal_settings.PortalDefaults(**read_body(DefaultsBody).model_dump(mode="json"))
-    return json_response(settings_schema(portal_settings.change_settings(ticket.portal_id, wanted)))
+    return json_response(settings_schema(portal_settings.change_settings(principal.portal.id, wanted)))

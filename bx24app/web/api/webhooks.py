@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, NotFound
 from bx24app.models import WebhookDelivery, utcnow
-from bx24app.services.security.tickets import Ticket
+from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.webhooks import subscriptions
 from bx24app.services.webhooks.subscriptions import ListedWebhook, NewWebhook
 from bx24app.web.addresses import FormKey
 from bx24app.web.api.callbacks import Text
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
-from bx24app.web.guards import administrator_required, read_body, read_query
+from bx24app.web.guards import principal_required, read_body, read_query
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
 
@@ -139,76 +139,76 @@ def _told(delivery: WebhookDelivery) -> DeliverySchema:
 
 @blueprint.get("")
 @operation({200: WebhooksSchema}, query=WebhookQuery)
-@administrator_required
-def show_all(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def show_all(principal: Principal) -> Response:
     """The portal's webhooks; ``form_key=`` shows those of one form."""
-    found = subscriptions.list_webhooks(ticket.portal_id, read_query(WebhookQuery).form_key)
+    found = subscriptions.list_webhooks(principal.portal.id, read_query(WebhookQuery).form_key)
     return json_response(WebhooksSchema(webhooks=[_schema(listed) for listed in found]))
 
 
 @blueprint.post("")
 @operation({201: NewSecret}, body=WebhookBody, refuses=(InvalidRequest, NotFound))
-@administrator_required
-def add(ticket: Ticket) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def add(principal: Principal) -> Response:
     """Add one to a form: 201 with the secret, which is shown this once."""
     body = read_body(WebhookBody)
-    return _made(subscriptions.add_webhook(ticket.portal_id, body.form_key, body.url), 201)
+    return _made(subscriptions.add_webhook(principal.portal.id, body.form_key, body.url), 201)
 
 
 @blueprint.get("/<id:webhook_id>")
 @operation({200: WebhookSchema})
-@administrator_required
-def show(ticket: Ticket, webhook_id: int) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def show(principal: Principal, webhook_id: int) -> Response:
     """One webhook."""
-    return json_response(_schema(subscriptions.get_webhook(ticket.portal_id, webhook_id)))
+    return json_response(_schema(subscriptions.get_webhook(principal.portal.id, webhook_id)))
 
 
 @blueprint.patch("/<id:webhook_id>")
 @operation({200: WebhookSchema}, body=ChangeBody, refuses=(InvalidRequest,))
-@administrator_required
-def change(ticket: Ticket, webhook_id: int) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def change(principal: Principal, webhook_id: int) -> Response:
     """Change its address, or switch it on or off."""
     body = read_body(ChangeBody)
-    return json_response(_schema(subscriptions.change_webhook(ticket.portal_id, webhook_id, body.url, body.is_on)))
+    return json_response(_schema(subscriptions.change_webhook(principal.portal.id, webhook_id, body.url, body.is_on)))
 
 
 @blueprint.delete("/<id:webhook_id>")
 @operation({204: None})
-@administrator_required
-def remove(ticket: Ticket, webhook_id: int) -> tuple[str, int]:
+@principal_required(Role.ADMINISTRATOR)
+def remove(principal: Principal, webhook_id: int) -> tuple[str, int]:
     """Remove it."""
-    subscriptions.remove_webhook(ticket.portal_id, webhook_id)
+    subscriptions.remove_webhook(principal.portal.id, webhook_id)
     return "", 204
 
 
 @blueprint.post("/<id:webhook_id>/rotate")
 @operation({200: NewSecret})
-@administrator_required
-def rotate(ticket: Ticket, webhook_id: int) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def rotate(principal: Principal, webhook_id: int) -> Response:
     """Make a new secret, shown this once; the old one signs too for 24 hours."""
-    return _made(subscriptions.rotate_secret(ticket.portal_id, webhook_id), 200)
+    return _made(subscriptions.rotate_secret(principal.portal.id, webhook_id), 200)
 
 
 @blueprint.post("/<id:webhook_id>/test")
 @operation({202: DeliverySchema}, refuses=(InvalidRequest,))
-@administrator_required
-def test(ticket: Ticket, webhook_id: int) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def test(principal: Principal, webhook_id: int) -> Response:
     """Send a ping: 202, and its fate among the deliveries a moment later."""
-    return json_response(_told(subscriptions.send_test(ticket.portal_id, webhook_id)), 202)
+    return json_response(_told(subscriptions.send_test(principal.portal.id, webhook_id)), 202)
 
 
 @blueprint.get("/<id:webhook_id>/deliveries")
 @operation({200: DeliveriesSchema})
-@administrator_required
-def deliveries(ticket: Ticket, webhook_id: int) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def deliveries(principal: Principal, webhook_id: int) -> Response:
     """The last 50, the newest first."""
-    found = subscriptions.list_deliveries(ticket.portal_id, webhook_id)
+    found = subscriptions.list_deliveries(principal.portal.id, webhook_id)
     return json_response(DeliveriesSchema(deliveries=[_told(delivery) for delivery in found]))
 
 
 @blueprint.post("/deliveries/<id:delivery_id>/redeliver")
 @operation({202: DeliverySchema})
-@administrator_required
-def redeliver(ticket: Ticket, delivery_id: int) -> Response:
+@principal_required(Role.ADMINISTRATOR)
+def redeliver(principal: Principal, delivery_id: int) -> Response:
     """Tell the same once more: 202."""
-    return json_response(_told(subscriptions.redeliver(ticket.portal_id, delivery_id)), 202)
+    return json_response(_told(subscriptions.redeliver(principal.portal.id, delivery_id)), 202)

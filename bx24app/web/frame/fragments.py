@@ -15,19 +15,19 @@ from bx24app.models import utcnow
 from bx24app.services import diagnostics
 from bx24app.services.callbacks import desk
 from bx24app.services.callbacks import queries as callback_queries
+from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.portals import request_log
-from bx24app.services.security.tickets import Ticket
-from bx24app.web.guards import administrator_required, read_query, ticket_required
+from bx24app.web.guards import principal_required, read_query
 from bx24app.web.presenters import callbacks as callback_presenter
 
 blueprint = Blueprint("fragments", __name__, url_prefix="/desk")
 
 
 @blueprint.get("/callbacks")
-@ticket_required
-def rows(ticket: Ticket) -> Response:
+@principal_required(Role.VIEWER)
+def rows(principal: Principal) -> Response:
     """The rows of the page's list; 304 when nothing changed since the given ``ETag``."""
-    found = desk.callbacks_of(ticket)
+    found = desk.callbacks_of(principal.portal.id, principal.ticket)
     language = request.accept_languages.best_match(LANGUAGES, "en")
     seen = "".join(f"{callback.id}{callback.version}" for callback in found)
     response = make_response()
@@ -35,29 +35,29 @@ def rows(ticket: Ticket) -> Response:
     if response.make_conditional(request).status_code == HTTPStatus.NOT_MODIFIED:
         return response
     response.set_data(
-        render_template("callbacks/rows.html", callbacks=callback_presenter.callback_rows(ticket.portal_id, found))
+        render_template("callbacks/rows.html", callbacks=callback_presenter.callback_rows(principal.portal.id, found))
     )
     return response
 
 
 @blueprint.get("/callbacks/<uuid:callback_id>")
-@ticket_required
-def detail(ticket: Ticket, callback_id: UUID) -> str:
+@principal_required(Role.VIEWER)
+def detail(principal: Principal, callback_id: UUID) -> str:
     """One callback's attempts and why."""
-    callback = callback_queries.get_callback(ticket.portal_id, callback_id)
+    callback = callback_queries.get_callback(principal.portal.id, callback_id)
     return render_template(
         "callbacks/detail.html",
-        callback=callback_presenter.callback_rows(ticket.portal_id, [callback])[0],
+        callback=callback_presenter.callback_rows(principal.portal.id, [callback])[0],
         attempts=callback.attempts,
         decisions=callback_presenter.decisions(callback),
     )
 
 
 @blueprint.get("/check")
-@administrator_required
-def check(ticket: Ticket) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def check(principal: Principal) -> str:
     """The preflight: what is missing on this portal, and how to mend it."""
-    return render_template("desk/check.html", findings=describe(diagnostics.examine_portal(ticket.portal_id)))
+    return render_template("desk/check.html", findings=describe(diagnostics.examine_portal(principal.portal.id)))
 
 
 class LogQuery(BaseModel):
@@ -70,8 +70,8 @@ class LogQuery(BaseModel):
 
 
 @blueprint.get("/requests")
-@administrator_required
-def requests_made(ticket: Ticket) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def requests_made(principal: Principal) -> str:
     """The REST log of this portal, newest first."""
     query = read_query(LogQuery)
     wanted = request_log.LogFilter(
@@ -80,5 +80,5 @@ def requests_made(ticket: Ticket) -> str:
         since=utcnow() - timedelta(hours=int(query.hours)) if query.hours else None,
         before=query.before or None,
     )
-    page = request_log.list_requests(ticket.portal_id, wanted)
-    return render_template("desk/requests.html", page=page, names=desk.names_of(ticket.portal_id, page.user_ids))
+    page = request_log.list_requests(principal.portal.id, wanted)
+    return render_template("desk/requests.html", page=page, names=desk.names_of(principal.portal.id, page.user_ids))

@@ -67,7 +67,7 @@ def _open(post: FramePost, *, compact: bool) -> Response:
     customer = read_customer(opening)
     seen = ticket_for(opening, customer)
     ticket, expires_at = tickets.issue_ticket(seen)
-    page = desk_presenter.desk_page(opening, customer, callbacks_of(seen), compact=compact)
+    page = desk_presenter.desk_page(opening, customer, callbacks_of(seen.portal_id, seen), compact=compact)
     manages = opening.user.is_administrator and not compact
     page["administration"] = panel_presenter.administration(opening.portal, opening.user) if manages else None
     return make_response(

@@ -4,14 +4,13 @@ from flask import Blueprint, render_template, request
 
 from bx24app.models import utcnow
 from bx24app.services.callbacks import desk
+from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.calling import do_not_call, phone_numbers
 from bx24app.services.portals import request_log
-from bx24app.services.portals import settings as portal_settings
-from bx24app.services.security.tickets import Ticket
 from bx24app.services.webhooks import subscriptions
 from bx24app.services.websites import api_keys, forms, rejections
 from bx24app.web.api.api_keys import key_schema
-from bx24app.web.guards import administrator_required
+from bx24app.web.guards import principal_required
 from bx24app.web.presenters import panels as panel_presenter
 from bx24app.web.presenters import webhooks as webhook_presenter
 from bx24app.web.presenters.callbacks import settings_of
@@ -24,10 +23,10 @@ LATEST = 20
 
 
 @blueprint.get("/forms")
-@administrator_required
-def show_forms(ticket: Ticket) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def show_forms(principal: Principal) -> str:
     """The website forms, and how to make one."""
-    portal = portal_settings.portal_of(ticket)
+    portal = principal.portal
     found = forms.list_forms(portal.id)
     return render_template(
         "desk/panels/forms.html",
@@ -39,20 +38,20 @@ def show_forms(ticket: Ticket) -> str:
 
 
 @blueprint.get("/forms/<key:form_key>")
-@administrator_required
-def show_form(ticket: Ticket, form_key: str) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def show_form(principal: Principal, form_key: str) -> str:
     """The settings of one form."""
-    portal = portal_settings.portal_of(ticket)
+    portal = principal.portal
     form = forms.get_form(portal.id, form_key)
     options = panel_presenter.form_options(form, portal)
     return render_template("desk/panels/form.html", scope="form", form=form, options=options)
 
 
 @blueprint.get("/settings")
-@administrator_required
-def show_settings(ticket: Ticket) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def show_settings(principal: Principal) -> str:
     """The portal's defaults."""
-    portal = portal_settings.portal_of(ticket)
+    portal = principal.portal
     return render_template(
         "desk/panels/settings.html",
         scope="settings",
@@ -62,66 +61,66 @@ def show_settings(ticket: Ticket) -> str:
 
 
 @blueprint.get("/requests")
-@administrator_required
-def show_requests(ticket: Ticket) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def show_requests(principal: Principal) -> str:
     """The filters of the log of requests to Bitrix24."""
-    return render_template("desk/panels/requests.html", methods=request_log.methods(ticket.portal_id))
+    return render_template("desk/panels/requests.html", methods=request_log.methods(principal.portal.id))
 
 
 @blueprint.get("/webhooks")
-@administrator_required
-def show_webhooks(ticket: Ticket) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def show_webhooks(principal: Principal) -> str:
     """The webhooks of all forms."""
-    found = forms.list_forms(ticket.portal_id)
+    found = forms.list_forms(principal.portal.id)
     names = {form.key: form.name for form in found}
-    rows = [webhook_presenter.webhook_row(listed, names) for listed in subscriptions.list_webhooks(ticket.portal_id)]
+    rows = [webhook_presenter.webhook_row(listed, names) for listed in subscriptions.list_webhooks(principal.portal.id)]
     return render_template("desk/panels/webhooks.html", forms=found, webhooks=rows)
 
 
 @blueprint.get("/webhooks/<id:webhook_id>")
-@administrator_required
-def show_deliveries(ticket: Ticket, webhook_id: int) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def show_deliveries(principal: Principal, webhook_id: int) -> str:
     """What was sent to one webhook, the newest first."""
-    found = subscriptions.list_deliveries(ticket.portal_id, webhook_id)
+    found = subscriptions.list_deliveries(principal.portal.id, webhook_id)
     return render_template(
         "desk/panels/deliveries.html", deliveries=[webhook_presenter.delivery_row(one) for one in found]
     )
 
 
 @blueprint.get("/keys")
-@administrator_required
-def show_keys(ticket: Ticket) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def show_keys(principal: Principal) -> str:
     """The API keys that are valid, and how to make one."""
-    found = [key_schema(key, form) for key, form in api_keys.list_keys(ticket.portal_id) if key.revoked_at is None]
+    found = [key_schema(key, form) for key, form in api_keys.list_keys(principal.portal.id) if key.revoked_at is None]
     rows = [shape.model_dump(mode="json") for shape in found]
-    return render_template("desk/panels/keys.html", forms=forms.list_forms(ticket.portal_id), keys=rows)
+    return render_template("desk/panels/keys.html", forms=forms.list_forms(principal.portal.id), keys=rows)
 
 
 @blueprint.get("/do_not_call")
-@administrator_required
-def show_do_not_call(ticket: Ticket) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def show_do_not_call(principal: Principal) -> str:
     """The numbers listed last, or those with the given digits."""
     wanted = request.args.get("q", "")[:32]
-    found = do_not_call.list_numbers(ticket.portal_id, None, LISTED + 1, phone_numbers.digits(wanted))
-    names = desk.names_of(ticket.portal_id, [row.added_by for row in found])
+    found = do_not_call.list_numbers(principal.portal.id, None, LISTED + 1, phone_numbers.digits(wanted))
+    names = desk.names_of(principal.portal.id, [row.added_by for row in found])
     rows = [panel_presenter.number_row(row, names) for row in found[:LISTED]]
     return render_template("desk/panels/do_not_call.html", numbers=rows, q=wanted, more=len(found) > LISTED)
 
 
 @blueprint.get("/tester")
-@administrator_required
-def show_tester(ticket: Ticket) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def show_tester(principal: Principal) -> str:
     """What the rule tester asks."""
-    found = forms.list_forms(ticket.portal_id)
+    found = forms.list_forms(principal.portal.id)
     origins = sorted({origin for form in found for origin in form.allowed_origins})
     return render_template("desk/panels/tester.html", scope="tester", forms=found, origins=origins)
 
 
 @blueprint.get("/refusals")
-@administrator_required
-def show_refusals(ticket: Ticket) -> str:
+@principal_required(Role.ADMINISTRATOR)
+def show_refusals(principal: Principal) -> str:
     """What the forms have not taken in the last month, by rule, and the latest ones."""
-    found = forms.list_forms(ticket.portal_id)
+    found = forms.list_forms(principal.portal.id)
     since = utcnow() - rejections.REJECTIONS_KEPT
     rows = [
         panel_presenter.rejected_form(form.name, rejections.summarize_rejections(form.id, since, LATEST))
