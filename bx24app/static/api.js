@@ -1,5 +1,6 @@
 // Requests to our own server with the page's ticket; an expired ticket is renewed once, without losing anything.
 import * as frame from "./frame.js";
+import { byId, localTimes, parse } from "./ui.js";
 
 const EARLY = 5 * 60 * 1000;
 const meta = (name) => document.querySelector(`meta[name="${name}"]`);
@@ -18,12 +19,8 @@ export class Problem extends Error {
 async function renew() {
   const [launch, auth] = [await frame.init(), await frame.refreshAuth()];
   if (!launch || !auth) return false;
-  const query = new URLSearchParams({
-    DOMAIN: frame.address.domain,
-    PROTOCOL: frame.address.protocol,
-    LANG: launch.LANG ?? "en",
-    APP_SID: frame.address.sid,
-  });
+  const { domain, protocol, sid } = frame.portal();
+  const query = new URLSearchParams({ DOMAIN: domain, PROTOCOL: protocol, LANG: launch.LANG ?? "en", APP_SID: sid });
   const body = new URLSearchParams({
     AUTH_ID: auth.AUTH_ID,
     AUTH_EXPIRES: auth.AUTH_EXPIRES,
@@ -78,6 +75,21 @@ export async function request(path, { method = "GET", json, body, headers = {} }
   return response;
 }
 
+// The JSON that the API answers, null where it answers nothing.
 export async function send(path, options) {
-  return (await request(`/api/v1${path}`, options)).json();
+  const response = await request(`/api/v1${path}`, options);
+  return response.status === 204 ? null : response.json();
+}
+
+// A piece of the page as the server writes it, with local times.
+export async function fetchFragment(path) {
+  const parsed = parse(await (await request(path)).text());
+  localTimes(parsed);
+  const fragment = document.createDocumentFragment();
+  fragment.append(...parsed.body.childNodes);
+  return fragment;
+}
+
+export function wordsFor(error, offline = byId("connection").dataset.offline) {
+  return error instanceof Problem ? error.message : offline;
 }

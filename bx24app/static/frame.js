@@ -1,14 +1,28 @@
 // Talks with the portal's page around our frame: METHOD:JSON:CALLBACK:SID and CALLBACK:JSON, both strings.
 // Outside of a portal every command does nothing, so that the page stays usable.
 
-const [domain, protocol, sid] = window.name.split("|");
-const inside = window.parent !== window && Boolean(domain && sid);
-const scheme = protocol === "1" ? "https" : "http";
-const origin = `${scheme}://${domain ?? ""}`.replace(scheme === "https" ? /:443$/ : /:80$/, "");
 const waiting = new Map();
+let around = null;
 let counter = 0;
+let launch = null;
+
+// The portal around this page, as the name of our window tells it.
+export function portal() {
+  around ??= connect();
+  return around;
+}
+
+function connect() {
+  const [domain, protocol, sid] = window.name.split("|");
+  const isInside = window.parent !== window && Boolean(domain && sid);
+  const scheme = protocol === "1" ? "https" : "http";
+  const origin = `${scheme}://${domain ?? ""}`.replace(scheme === "https" ? /:443$/ : /:80$/, "");
+  if (isInside) window.addEventListener("message", receive);
+  return { domain, protocol, sid, origin, isInside };
+}
 
 function receive(event) {
+  const { origin } = portal();
   if (event.source !== window.parent || event.origin !== origin || typeof event.data !== "string") return;
   const cut = event.data.indexOf(":");
   const answered = waiting.get(event.data.slice(0, cut));
@@ -23,13 +37,14 @@ function receive(event) {
 }
 
 function send(method, parameters, callback = "") {
+  const { sid, origin } = portal();
   const json = parameters === undefined ? "" : JSON.stringify(parameters);
   window.parent.postMessage(`${method}:${json}:${callback}:${sid}`, origin);
 }
 
 // The portal is silent about what it does not know: a command that wants an answer needs a time limit.
 function ask(method, parameters, limit = 10000) {
-  if (!inside) return Promise.resolve(null);
+  if (!portal().isInside) return Promise.resolve(null);
   const callback = `bx24app${++counter}${Math.random().toString(36).slice(2)}`;
   return new Promise((resolve) => {
     const timer = setTimeout(() => done(null), limit);
@@ -43,13 +58,6 @@ function ask(method, parameters, limit = 10000) {
   });
 }
 
-if (inside) window.addEventListener("message", receive);
-
-let launch = null;
-
-export const isInside = inside;
-export const address = { domain, protocol, sid };
-
 // What the page was opened with (getInitData); the first run must be acknowledged.
 export function init() {
   launch ??= ask("getInitData").then(async (data) => {
@@ -61,7 +69,7 @@ export function init() {
 
 // The portal never answers this one: it opens the app anew.
 export function finishInstallation() {
-  if (inside) send("setInstallFinish", {});
+  if (portal().isInside) send("setInstallFinish", {});
 }
 
 export function refreshAuth() {
@@ -69,13 +77,14 @@ export function refreshAuth() {
 }
 
 export function phone(number) {
-  if (inside) send("imPhoneTo", { phone: number });
-  return inside;
+  const { isInside } = portal();
+  if (isInside) send("imPhoneTo", { phone: number });
+  return isInside;
 }
 
 // Keeps the frame as high as its content, growing and shrinking.
 export function followHeight() {
-  if (!inside) return;
+  if (!portal().isInside) return;
   let last = 0;
   new ResizeObserver(() => {
     const height = Math.ceil(document.body.getBoundingClientRect().height) + 1;

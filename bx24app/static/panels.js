@@ -1,11 +1,9 @@
 // The administrator's panels: each is fetched, with its script, when it is first opened.
-import { Problem, request } from "./api.js";
-import { localTimes } from "./list.js";
-
-const offline = document.getElementById("connection").textContent;
+import { Problem, fetchFragment, send, wordsFor } from "./api.js";
+import { busily, copy, say } from "./ui.js";
 
 // What a panel's script works with: its place on the page, fresh content, one note for what happened, and its buttons.
-export class Panel {
+class Panel {
   constructor(root) {
     this.root = root;
     this.name = root.dataset.panel;
@@ -17,54 +15,53 @@ export class Panel {
     return this.body.querySelector(selector);
   }
 
-  async fragment(path) {
-    const parsed = new DOMParser().parseFromString(await (await request(`/desk/panels/${path}`)).text(), "text/html");
-    localTimes(parsed);
-    return [...parsed.body.childNodes];
-  }
-
-  // Returns the Response, as the API answers it.
-  request(path, options) {
-    return request(path, options);
+  fragment(path) {
+    return fetchFragment(`/desk/panels/${path}`);
   }
 
   async load(query = "") {
-    this.body.replaceChildren(...(await this.fragment(this.name + query)));
+    this.body.replaceChildren(await this.fragment(this.name + query));
     this.body.removeAttribute("aria-busy");
   }
 
-  say(text, kind = "") {
-    clearTimeout(this.fading);
-    if (kind === "success") this.fading = setTimeout(() => this.say(""), 6000);
-    this.note.textContent = text;
-    this.note.className = `note ${kind}`;
-    this.note.hidden = !text;
+  // Sends a change to the API, then shows the panel as it is after it.
+  async change(path, options) {
+    await send(path, options);
+    await this.load();
   }
 
-  words(error) {
-    return error instanceof Problem ? error.message : offline;
+  // Shows a secret, once, ready to be copied.
+  async reveal(secret) {
+    await this.load();
+    this.find("[data-new]").hidden = false;
+    this.find("[data-new] input").value = secret;
+    this.find("[data-new] button").focus();
+  }
+
+  say(text, kind) {
+    say(this.note, text, kind);
   }
 
   // Runs what a control asks for, once at a time, and says what went wrong.
-  async run(control, work) {
-    if (control?.disabled) return;
-    if (control) control.disabled = true;
-    this.say("");
-    try {
-      await work();
-    } catch (error) {
-      if (!(error instanceof Problem) && !(error instanceof TypeError)) throw error;
-      this.say(this.words(error), "failure");
-    } finally {
-      if (control) control.disabled = false;
-    }
+  run(control, work) {
+    const attempt = async () => {
+      this.say("");
+      try {
+        await work();
+      } catch (error) {
+        if (!(error instanceof Problem) && !(error instanceof TypeError)) throw error;
+        this.say(wordsFor(error), "failure");
+      }
+    };
+    return control ? busily(control, attempt) : attempt();
   }
 
-  // `actions` by the data-action of a pressed button; each gets the button.
+  // `actions` by the data-action of a pressed button; each gets the button. Every panel can copy and ask once more.
   onClick(actions) {
+    const known = { ask: confirmFirst, copy: (button) => this.copy(button), ...actions };
     this.body.addEventListener("click", (event) => {
       const button = event.target.closest("[data-action]");
-      const action = button && actions[button.dataset.action];
+      const action = button && known[button.dataset.action];
       if (action) this.run(button, () => action(button));
     });
   }
@@ -77,17 +74,14 @@ export class Panel {
       if (action) this.run(event.target.querySelector("[type=submit]"), () => action(event.target));
     });
   }
-}
 
-// A frame may not use the clipboard's own interface unless the portal says so: the old way works everywhere.
-export function copy(field) {
-  field.focus();
-  field.select();
-  return document.execCommand("copy");
+  copy(button) {
+    if (copy(this.find(`#${button.dataset.copies}`))) button.textContent = button.dataset.done;
+  }
 }
 
 // Asks once more inside the page, where the eyes are: a dialog could open out of sight in a high frame.
-export function confirmFirst(button) {
+function confirmFirst(button) {
   const question = button.nextElementSibling;
   question.hidden = false;
   button.hidden = true;
@@ -114,7 +108,7 @@ async function open(details) {
     script.start(panel);
     details.dataset.loaded = "1";
   } catch (error) {
-    panel.body.textContent = panel.words(error);
+    panel.body.textContent = wordsFor(error);
     details.dataset.loaded = "";
   }
 }
@@ -125,8 +119,10 @@ function openOnce(details) {
   open(details);
 }
 
-for (const details of document.querySelectorAll("details[data-panel]")) {
-  details.addEventListener("toggle", () => openOnce(details));
-  // A press may have come before this script.
-  openOnce(details);
+export function start() {
+  for (const details of document.querySelectorAll("details[data-panel]")) {
+    details.addEventListener("toggle", () => openOnce(details));
+    // A press may have come before this script.
+    openOnce(details);
+  }
 }

@@ -1,6 +1,5 @@
 // The do-not-call list: adding, searching, removing, taking in and giving out whole lists.
-import { send } from "../api.js";
-import { confirmFirst } from "../panels.js";
+import { request, send } from "../api.js";
 import { submitted } from "./fields.js";
 
 const COUNTED = ["added", "known", "refused"];
@@ -15,7 +14,7 @@ export function start(panel) {
   // Lines that could not be read stay in the field, to be mended and sent again.
   async function takeIn(form) {
     const lines = form.querySelector("textarea");
-    const response = await panel.request("/api/v1/do-not-call/import", {
+    const response = await request("/api/v1/do-not-call/import", {
       method: "POST",
       body: lines.value,
       headers: { "Content-Type": "text/plain; charset=utf-8" },
@@ -47,11 +46,7 @@ export function start(panel) {
     if (target.type === "file" && target.files.length) panel.find("[data-import] textarea").value = await target.files[0].text();
   });
   panel.onClick({
-    ask: confirmFirst,
-    export: async (button) => download(await (await panel.request("/api/v1/do-not-call/export")).blob(), button.dataset.fileName),
-    async remove(button) {
-      await panel.request(`/api/v1/do-not-call/${button.closest("[data-id]").dataset.id}`, { method: "DELETE" });
-      await panel.load();
-    },
+    export: async (button) => download(await (await request("/api/v1/do-not-call/export")).blob(), button.dataset.fileName),
+    remove: (button) => panel.change(`/do-not-call/${button.closest("[data-id]").dataset.id}`, { method: "DELETE" }),
   });
 }

@@ -1,6 +1,7 @@
 // From a form of the desk to JSON and back to its mistakes. A field's name is its path ("limits.form_day"); data-type says
 // what it holds: "number", "lines" (a list, one a line), "optional" (empty is null), "list" (chosen ones); else text.
 import { Problem } from "../api.js";
+import { clearErrors, showErrors } from "../ui.js";
 
 const READ = {
   number: ({ value }) => (value.trim() === "" ? null : Number(value)),
@@ -29,34 +30,18 @@ export function values(form) {
   return json;
 }
 
-const fieldAt = (form, path) => {
+// The place of a mistake, or the nearest one around it, and the field beside it; what hides them is opened.
+function placeOf(form, path) {
   const names = path.split(".");
   while (names.length) {
     const place = form.querySelector(`[data-errors="${names.join(".")}"]`);
-    if (place) return place;
+    if (place) {
+      place.closest("details")?.setAttribute("open", "");
+      return [place.parentElement.querySelector("input, select, textarea"), place];
+    }
     names.pop();
   }
   return null;
-};
-
-export function clearErrors(form) {
-  for (const place of form.querySelectorAll("[data-errors]")) { place.textContent = ""; place.hidden = true; }
-  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
-}
-
-// Shows each mistake at its field, opens what hides it and moves there; tells whether any had a place.
-export function showErrors(form, errors) {
-  const shown = errors.filter(({ field, message }) => {
-    const place = fieldAt(form, field);
-    if (!place) return false;
-    place.textContent = message;
-    place.hidden = false;
-    place.closest("details")?.setAttribute("open", "");
-    place.parentElement.querySelector("input, select, textarea")?.setAttribute("aria-invalid", "true");
-    return true;
-  });
-  form.querySelector('[aria-invalid="true"]')?.focus();
-  return shown.length > 0;
 }
 
 // Sends what a form holds (`more` is added to it); null when it was refused and every mistake stands at its field.
@@ -65,7 +50,7 @@ export async function submitted(form, work, more = {}) {
   try {
     return await work({ ...values(form), ...more });
   } catch (error) {
-    if (error instanceof Problem && showErrors(form, error.errors)) return null;
+    if (error instanceof Problem && showErrors(form, error.errors, (path) => placeOf(form, path))) return null;
     throw error;
   }
 }

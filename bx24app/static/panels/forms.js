@@ -1,6 +1,6 @@
 // Website forms: making one with a press, its snippet, its settings, switching and removing it.
 import { send } from "../api.js";
-import { confirmFirst, copy } from "../panels.js";
+import { toggle } from "../ui.js";
 import { chooser, submitted } from "./fields.js";
 import * as hours from "./hours.js";
 
@@ -9,11 +9,11 @@ export function start(panel) {
   const keyOf = (element) => itemOf(element).dataset.key;
   const path = (element) => `/forms/${keyOf(element)}`;
 
-  function toggle(button, part) {
-    const opened = itemOf(button).querySelector(part);
-    opened.hidden = !opened.hidden;
-    button.setAttribute("aria-expanded", String(!opened.hidden));
-    return opened;
+  // The part of its form that a button opens or closes; it may be hidden now.
+  function turn(button, selector) {
+    const part = itemOf(button).querySelector(selector);
+    toggle(button, part);
+    return part;
   }
 
   async function create(form) {
@@ -23,15 +23,15 @@ export function start(panel) {
     if (!made) return;
     await panel.load();
     const item = panel.find(`#form-${made.key}`);
-    const opened = toggle(item.querySelector('[data-action="snippet"]'), "[data-snippet]");
+    const opened = turn(item.querySelector('[data-action="snippet"]'), "[data-snippet]");
     panel.say(panel.find(".items").dataset.created, "success");
     opened.querySelector("button").focus();
   }
 
   async function edit(button) {
-    const place = toggle(button, "[data-editor]");
+    const place = turn(button, "[data-editor]");
     if (place.hidden) return place.replaceChildren();
-    place.replaceChildren(...(await panel.fragment(`forms/${keyOf(button)}`)));
+    place.replaceChildren(await panel.fragment(`forms/${keyOf(button)}`));
     place.querySelectorAll("[data-chooser]").forEach(chooser);
     hours.start(place.querySelector("[data-hours]"));
     return place.querySelector("input").focus();
@@ -49,21 +49,10 @@ export function start(panel) {
   panel.onSubmit({ create, save });
   panel.onClick({
     edit,
-    snippet: (button) => toggle(button, "[data-snippet]").querySelector("button")?.focus(),
+    snippet: (button) => turn(button, "[data-snippet]").querySelector("button")?.focus(),
     close: (button) => edit(itemOf(button).querySelector('[data-action="edit"]')),
-    copy: (button) => { if (copy(panel.find(`#${button.dataset.copies}`))) button.textContent = button.dataset.done; },
-    ask: confirmFirst,
-    async stop(button) {
-      await send("/settings", { method: "PATCH", json: { websites_off: button.dataset.off !== "false" } });
-      await panel.load();
-    },
-    async switch(button) {
-      await send(path(button), { method: "PATCH", json: { is_on: button.dataset.on !== "true" } });
-      await panel.load();
-    },
-    async remove(button) {
-      await panel.request(`/api/v1${path(button)}`, { method: "DELETE" });
-      await panel.load();
-    },
+    stop: (button) => panel.change("/settings", { method: "PATCH", json: { websites_off: button.dataset.off !== "false" } }),
+    switch: (button) => panel.change(path(button), { method: "PATCH", json: { is_on: button.dataset.on !== "true" } }),
+    remove: (button) => panel.change(path(button), { method: "DELETE" }),
   });
 }

@@ -1,9 +1,10 @@
 // The editor of working hours: a row for every weekday, with a second span for those who close at noon.
+import { toggle } from "../ui.js";
 
 const zones = () => Intl.supportedValuesOf?.("timeZone") ?? [];
 const END = "24:00";
 
-function toggle(row) {
+function showDay(row) {
   const isOpen = row.querySelector("[data-open]").checked;
   for (const input of row.querySelectorAll("input[type=time], [data-break]")) input.disabled = !isOpen;
   row.querySelector("[data-spans]").hidden = !isOpen;
@@ -16,14 +17,12 @@ export function start(box) {
   const zone = box.querySelector("[data-zone]");
   zone.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone;
   for (const row of box.querySelectorAll("[data-day]")) {
-    toggle(row);
-    row.querySelector("[data-open]").addEventListener("change", () => toggle(row));
+    showDay(row);
+    row.querySelector("[data-open]").addEventListener("change", () => showDay(row));
     row.querySelector("[data-break]").addEventListener("click", (event) => {
       const second = row.querySelector("[data-second]");
-      second.hidden = !second.hidden;
-      event.currentTarget.setAttribute("aria-expanded", String(!second.hidden));
-      if (second.hidden) for (const input of second.querySelectorAll("input")) input.value = "";
-      else second.querySelector("input").focus();
+      if (toggle(event.currentTarget, second)) second.querySelector("input").focus();
+      else for (const input of second.querySelectorAll("input")) input.value = "";
     });
   }
   const own = [...box.querySelectorAll("[data-own]")];

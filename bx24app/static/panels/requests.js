@@ -1,6 +1,5 @@
 // The log of requests to Bitrix24, with filters.
-import { request } from "../api.js";
-import { localTimes } from "../list.js";
+import { fetchFragment } from "../api.js";
 
 export function start(panel) {
   const [filters, log] = [panel.find("form"), panel.find("#requests-list")];
@@ -8,13 +7,12 @@ export function start(panel) {
   async function show(before = "") {
     const query = new URLSearchParams(new FormData(filters));
     if (before) query.set("before", before);
-    const page = new DOMParser().parseFromString(await (await request(`/desk/requests?${query}`)).text(), "text/html");
-    localTimes(page);
-    if (!before) return log.replaceChildren(...page.body.childNodes);
+    const page = await fetchFragment(`/desk/requests?${query}`);
+    if (!before) return log.replaceChildren(page);
     // The button that asked goes; the first of the new rows takes the focus.
     log.querySelector("[data-more]").remove();
     const first = page.querySelector("li");
-    log.append(...page.body.childNodes);
+    log.append(page);
     first?.setAttribute("tabindex", "-1");
     return first?.focus();
   }

@@ -1,5 +1,6 @@
 // The rule tester: a number, a website and a time; every rule in its order, the deciding one marked.
 import { send } from "../api.js";
+import { say } from "../ui.js";
 import { submitted } from "./fields.js";
 
 export function start(panel) {
@@ -24,8 +25,8 @@ export function start(panel) {
       result.hidden = !tried;
       if (!tried) return;
       const deciding = tried.rules.find(({ verdict }) => verdict === "decides");
-      summary.className = `note ${deciding ? "failure" : "success"}`;
-      summary.textContent = deciding ? summary.dataset.refused.replace("{why}", deciding.reason) : summary.dataset.passes;
+      const words = deciding ? summary.dataset.refused.replace("{why}", deciding.reason) : summary.dataset.passes;
+      say(summary, words, deciding ? "failure" : "success", { fades: false });
       result.querySelector("tbody").replaceChildren(...tried.rules.map(line));
     },
   });

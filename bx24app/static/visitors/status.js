@@ -1,10 +1,10 @@
 // Keeps a request's status up to date while somebody looks, and sends what the visitor decides.
+import { busily, byId, parse, say } from "../ui.js";
+import { ask, post, problemOf } from "./http.js";
 import { localise } from "./times.js";
 
 const [FAST, SLOWEST] = [1000, 30000];
-const { lang } = document.documentElement;
-const ask = (url, accept, options = {}) =>
-  fetch(url, { credentials: "omit", cache: "no-store", ...options, headers: { Accept: accept, "Accept-Language": lang, ...options.headers } });
+const [PAGE, JSON_ONLY] = [{ Accept: "text/html" }, { Accept: "application/json" }];
 
 class Status {
   constructor(place, url) {
@@ -22,16 +22,16 @@ class Status {
 
   // The server writes the status; where the focus was it stays.
   async show() {
-    const response = await ask(this.url, "text/html");
+    const response = await ask(this.url, { headers: PAGE });
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
-    const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("status");
+    const fresh = parse(await response.text()).getElementById("status");
     const old = this.place.querySelector("#status");
     const focused = old?.contains(document.activeElement) ? document.activeElement : null;
     localise(fresh);
     for (const link of fresh.querySelectorAll("[data-elsewhere]")) link.hidden = !this.isGuest;
     if (old) this.replace(old, fresh);
     else this.place.replaceChildren(fresh);
-    if (focused && !focused.isConnected) (document.getElementById(focused.id) ?? fresh.querySelector("h1")).focus();
+    if (focused && !focused.isConnected) (byId(focused.id) ?? fresh.querySelector("h1")).focus();
     return fresh;
   }
 
@@ -51,7 +51,7 @@ class Status {
     clearTimeout(this.timer);
     if (soon) this.pause = FAST;
     try {
-      const now = await (await ask(this.url, "application/json")).text();
+      const now = await (await ask(this.url, { headers: JSON_ONLY })).text();
       // The page may have been written before the first look.
       const shown = this.seen ?? JSON.stringify(this.place.querySelector("[data-live]").textContent);
       const current = this.seen === null ? JSON.stringify(JSON.parse(now).label) : now;
@@ -73,29 +73,21 @@ class Status {
     if (note) note.hidden = !lost;
   }
 
-  async decide(event) {
+  decide(event) {
     event.preventDefault();
     const [form, problem] = [event.target, this.place.querySelector("[data-problem]")];
-    const button = form.querySelector("button");
-    button.disabled = true;
-    try {
-      const response = await ask(form.action, "application/json", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(Object.fromEntries(new FormData(form))),
-      });
-      const refused = response.ok ? "" : (await response.json().catch(() => ({}))).detail ?? `HTTP ${response.status}`;
-      const shown = await this.show();
-      const note = shown.querySelector("[data-problem]");
-      note.textContent = refused;
-      note.hidden = !refused;
-      shown.querySelector("h1").focus();
-      this.look(true);
-    } catch {
-      problem.textContent = problem.dataset.lost;
-      problem.hidden = false;
-      button.disabled = false;
-    }
+    busily(form.querySelector("button"), async () => {
+      try {
+        const response = await post(form.action, Object.fromEntries(new FormData(form)), JSON_ONLY);
+        const refused = response.ok ? "" : (await problemOf(response)).detail ?? `HTTP ${response.status}`;
+        const shown = await this.show();
+        say(shown.querySelector("[data-problem]"), refused, "failure");
+        shown.querySelector("h1").focus();
+        this.look(true);
+      } catch {
+        say(problem, problem.dataset.lost, "failure");
+      }
+    });
   }
 }
 
@@ -106,6 +98,3 @@ export async function follow(place, url) {
   else (await status.show()).querySelector("h1").focus();
   status.look(true);
 }
-
-const page = document.querySelector("main[data-status-url]");
-if (page) follow(page, page.dataset.statusUrl);

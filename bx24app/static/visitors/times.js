@@ -1,16 +1,15 @@
 // Times in the visitor's own zone, in the page's language.
-const { lang } = document.documentElement;
-const locale = navigator.languages.find((one) => one.toLowerCase().startsWith(lang)) ?? lang;
-const format = (options) => new Intl.DateTimeFormat(locale, options);
-const day = format({ weekday: "long", day: "numeric", month: "long" });
-const whole = format({ weekday: "short", day: "numeric", month: "long", hour: "numeric", minute: "2-digit" });
+import { localTimes, timeFormat } from "../ui.js";
+
+const DAY = { weekday: "long", day: "numeric", month: "long" };
+const WHOLE = { weekday: "short", day: "numeric", month: "long", hour: "numeric", minute: "2-digit" };
 // A closed list shows one choice without its day above it.
-const short = format({ weekday: "short", day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
-const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const SHORT = { ...WHOLE, month: "short" };
 
 // Choices of a time stand under their day; a choice without a time (as soon as possible) stays in front.
 function regroup(select) {
   const chosen = select.value;
+  const [day, short] = [timeFormat(DAY), timeFormat(SHORT)];
   const options = [...select.querySelectorAll("option")];
   const groups = new Map();
   for (const option of options.filter(({ value }) => value)) {
@@ -26,7 +25,8 @@ function regroup(select) {
 
 // Writes every time below `root` anew: the server wrote them in the company's zone.
 export function localise(root) {
-  for (const time of root.querySelectorAll("time[datetime]")) time.textContent = whole.format(new Date(time.dateTime));
+  localTimes(root, timeFormat(WHOLE));
+  const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
   root.querySelectorAll("select[data-times]").forEach(regroup);
   for (const note of root.querySelectorAll("[data-zone]")) {
     const place = note.closest("[data-company-zone]");

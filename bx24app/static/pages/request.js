@@ -1,0 +1,4 @@
+// The hosted form.
+import { start } from "../visitors/form.js";
+
+start();

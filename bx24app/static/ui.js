@@ -1,0 +1,90 @@
+// What stands on every page, the desk's and the visitors': the status line, mistakes at their fields, buttons that wait or
+// open something, local times. It is small, so visitors load nothing of the desk with it.
+
+const FADES_AFTER = 6000;
+const SHORT = { dateStyle: "short", timeStyle: "short" };
+
+export const byId = (id) => document.getElementById(id);
+
+export const parse = (html) => new DOMParser().parseFromString(html, "text/html");
+
+// `kind` is success, warning or failure. What went well is soon overtaken by the page beside it; what went wrong stays.
+export function say(note, text, kind = "", { fades = kind === "success" } = {}) {
+  clearTimeout(note.fading);
+  if (fades) note.fading = setTimeout(() => say(note, ""), FADES_AFTER);
+  // The same words once more would be read aloud once more.
+  if (note.textContent !== text) note.textContent = text;
+  note.className = `note ${kind}`;
+  note.hidden = !text;
+}
+
+// Writes a mistake at its place and marks the field, or takes both away when the message is empty.
+export function markField(field, place, message) {
+  place.textContent = message;
+  place.hidden = !message;
+  if (message) field?.setAttribute("aria-invalid", "true");
+  else field?.removeAttribute("aria-invalid");
+}
+
+export function clearErrors(form) {
+  for (const place of form.querySelectorAll(".error")) markField(null, place, "");
+  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+}
+
+// The field of this name and the place of its mistakes, or null when the page has none.
+export function fieldNamed(form, name) {
+  const [field, place] = [form.querySelector(`[name="${name}"]`), byId(`${name}-error`)];
+  return field && place ? [field, place] : null;
+}
+
+// Shows each mistake where `find` says, and moves to the first of them; tells whether any had a place.
+export function showErrors(form, errors, find = (name) => fieldNamed(form, name)) {
+  const shown = errors.filter(({ field, message }) => {
+    const found = find(field);
+    if (found) markField(...found, message);
+    return found;
+  });
+  if (shown.length) form.querySelector('[aria-invalid="true"]')?.focus();
+  return shown.length > 0;
+}
+
+// Runs `work` once at a time: the control waits meanwhile.
+export async function busily(control, work) {
+  if (control.disabled) return;
+  control.disabled = true;
+  control.setAttribute("aria-busy", "true");
+  try {
+    await work();
+  } finally {
+    control.disabled = false;
+    control.removeAttribute("aria-busy");
+  }
+}
+
+// Shows or hides what a button opens; tells whether it is open now.
+export function toggle(button, part) {
+  part.hidden = !part.hidden;
+  button.setAttribute("aria-expanded", String(!part.hidden));
+  return !part.hidden;
+}
+
+// A frame may not use the clipboard's own interface unless the portal says so: copying a selection works everywhere.
+export function copy(field) {
+  field.focus();
+  field.select();
+  return document.execCommand("copy");
+}
+
+// Times by the reader's own habits where they read the page's language: 23/11/2026 or 11/23/26.
+export function timeFormat(options = SHORT) {
+  const { lang } = document.documentElement;
+  const locale = navigator.languages.find((one) => one.toLowerCase().startsWith(lang)) ?? lang;
+  return new Intl.DateTimeFormat(locale, options);
+}
+
+export const localTime = (moment) => timeFormat().format(new Date(moment));
+
+// Writes every time below `root` anew: the server wrote them in another zone.
+export function localTimes(root, format = timeFormat()) {
+  for (const time of root.querySelectorAll("time[datetime]")) time.textContent = format.format(new Date(time.dateTime));
+}
