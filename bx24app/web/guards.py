@@ -1,4 +1,4 @@
-"""Guards: they verify the caller and pass a typed value as the view's first argument."""
+"""The guard of the API and of the fragments, and reading what a request brings as typed values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from bx24app.bitrix24.launch import FramePost, read_frame_post
 from bx24app.errors import InvalidRequest, NotPermitted
 from bx24app.services.callbacks import principal
 from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.websites import api_keys
-from bx24app.web.languages import speak
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,17 +38,6 @@ class InvalidBody(InvalidRequest):
     def __init__(self, errors: list[tuple[str, str]]) -> None:
         super().__init__()
         self.errors = errors
-
-
-def frame_post_required(view: Callable[Concatenate[FramePost, P], R]) -> Callable[P, R]:
-    """Pass the frame post, read but not yet proven; the use case proves it."""
-
-    @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        speak(request.args.get("LANG", ""))
-        return view(read_frame_post(request.args, request.form), *args, **kwargs)
-
-    return guarded
 
 
 def principal_required(

@@ -11,7 +11,7 @@ from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.bitrix24.launch import FramePost
 from bx24app.database import writing
-from bx24app.errors import AdministratorNeeded, PortalUnreachable, Refusal, Unverified
+from bx24app.errors import AdministratorNeeded, NotInstalled, PortalUnreachable, Refusal, Unverified
 from bx24app.models import Portal, Throttle, User, utcnow
 from bx24app.services.calling.phone_numbers import guess_country
 from bx24app.services.portals import api as portal_api
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 class Installation:
     """A portal that can be used, and what it would not bind."""
 
-    opening: Launch
+    launch: Launch
     problems: list[BindingProblem]
 
 
@@ -71,12 +71,20 @@ def _ask_administrator(
     return batch, app, profile
 
 
-def rebind_if_due(opening: Launch) -> None:
-    """Bind what the portal lacks of the present manifest when an administrator opens the app."""
-    if not (opening.user.is_administrator and bindings.is_rebinding_due(opening.portal)):
-        return
-    with suppress(Bitrix24Error, Refusal):  # What keeps us from binding keeps nobody from opening the desk.
-        bindings.reconcile(token_renewal.person_access(opening.portal.id, opening.user.user_id))
+def launch_or_install(post: FramePost) -> Launch:
+    """Prove the launch of a page, and mend the installation where an administrator opens it.
+
+    A portal that Bitrix24 vouches for but we do not know is installed again, and what it lacks of the present manifest
+    is bound. Raises as ``verify_launch`` and ``install`` do.
+    """
+    try:
+        proven = launch.verify_launch(post)
+    except NotInstalled:
+        return install(post).launch
+    if proven.user.is_administrator and bindings.is_rebinding_due(proven.portal):
+        with suppress(Bitrix24Error, Refusal):  # What keeps us from binding keeps nobody from opening the desk.
+            bindings.reconcile(token_renewal.person_access(proven.portal.id, proven.user.user_id))
+    return proven
 
 
 def _store(

@@ -1,0 +1,82 @@
+"""Guards of the frame: a post of the portal's frame is proven before a view sees anything of it."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+from flask import request
+
+from bx24app.bitrix24.launch import FramePost, read_frame_post
+from bx24app.services.portals import install, launch
+from bx24app.services.portals.install import Installation
+from bx24app.services.portals.launch import Launch
+from bx24app.web.headers import frame_only_in
+from bx24app.web.languages import speak
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T", Launch, Installation)
+
+
+def proven_by(view: Callable[..., object]) -> type | None:
+    """What a view of the frame is given, ``Launch`` or ``Installation``; None without a guard of this module."""
+    proven: type | None = view.__dict__.get("proven")
+    return proven
+
+
+def launch_required(*, own_page: bool) -> Callable[[Callable[Concatenate[Launch, P], R]], Callable[P, R]]:
+    """Pass the proven launch of the app's own page, or else of a placement; its portal alone may frame the answer.
+
+    Raises ``Malformed`` for a placement that does not belong here, ``Unverified`` and its subclasses.
+    """
+
+    def prove(post: FramePost) -> Launch:
+        launch.check_placement(post, own_page=own_page)
+        proven = install.launch_or_install(post)
+        _frame_in(proven)
+        return proven
+
+    return _guarding(Launch, prove)
+
+
+def renewal_required(view: Callable[Concatenate[Launch, P], R]) -> Callable[P, R]:
+    """Pass the proven launch of a page that is open already and needs another ticket: nothing is installed."""
+
+    def prove(post: FramePost) -> Launch:
+        launch.check_placement(post, own_page=post.PLACEMENT == launch.OWN_PAGE)
+        return launch.verify_launch(post)
+
+    return _guarding(Launch, prove)(view)
+
+
+def installation_required(view: Callable[Concatenate[Installation, P], R]) -> Callable[P, R]:
+    """Pass an installation that is proven and stored; raises as ``launch_required`` does."""
+
+    def prove(post: FramePost) -> Installation:
+        launch.check_placement(post, own_page=True)
+        installation = install.install(post)
+        _frame_in(installation.launch)
+        return installation
+
+    return _guarding(Installation, prove)(view)
+
+
+def _guarding(
+    kind: type[T], prove: Callable[[FramePost], T]
+) -> Callable[[Callable[Concatenate[T, P], R]], Callable[P, R]]:
+    def guarding(view: Callable[Concatenate[T, P], R]) -> Callable[P, R]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            speak(request.args.get("LANG", ""))
+            return view(prove(read_frame_post(request.args, request.form)), *args, **kwargs)
+
+        guarded.__dict__["proven"] = kind
+        return guarded
+
+    return guarding
+
+
+def _frame_in(proven: Launch) -> None:
+    address = urlsplit(proven.portal.client_endpoint)
+    frame_only_in(f"{address.scheme}://{address.netloc}")
