@@ -2,15 +2,10 @@
 
 from datetime import timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 
-from bx24app.database import reading, writing
-from bx24app.models import (
-    FINAL,
-    Callback,
-    WebsiteRequest,
-    utcnow,
-)
+from bx24app.database import change_many, purge
+from bx24app.models import FINAL, Callback, Form, WebsiteRequest, utcnow
 from bx24app.services.runtime import rate_limit
 from bx24app.services.websites import budgets, rejections, status_page
 from bx24app.settings import settings
@@ -21,18 +16,12 @@ PURGED_AT_ONCE = 500
 def purge_callbacks() -> int:
     """Delete some of the callbacks that are older than the operator keeps them; returns how many."""
     limit = utcnow() - timedelta(days=settings.retention_days)
-    old = select(Callback.id).where(Callback.state.in_(FINAL), Callback.due_at < limit, Callback.updated_at < limit)
-    with reading() as session:
-        ids = session.scalars(old.limit(PURGED_AT_ONCE)).all()
-    if not ids:
-        return 0
-    with writing() as session:
-        session.execute(delete(Callback).where(Callback.id.in_(ids)))
-    return len(ids)
+    is_old = Callback.state.in_(FINAL) & (Callback.due_at < limit) & (Callback.updated_at < limit)
+    return purge(Callback, is_old, most=PURGED_AT_ONCE)
 
 
 def purge_public() -> int:
-    """Delete full buckets and spent proofs, old refusals, ghosts, counts and addresses; returns how many rows."""
+    """Delete full buckets and spent proofs, old rejections, decoys, counts and addresses; returns how many rows."""
     return (
         rate_limit.purge_full_buckets()
         + rejections.purge_rejections()
@@ -45,6 +34,6 @@ def purge_public() -> int:
 def purge_addresses() -> int:
     """Erase the visitors' addresses from requests older than the operator keeps callbacks; returns how many."""
     limit = utcnow() - timedelta(days=settings.retention_days)
-    old = update(WebsiteRequest).where(WebsiteRequest.created_at < limit, WebsiteRequest.address.is_not(None))
-    with writing() as session:
-        return len(session.execute(old.values(address=None).returning(WebsiteRequest.id)).all())
+    # Through the forms, for the index begins with them.
+    is_old = WebsiteRequest.form_id.in_(select(Form.id)) & (WebsiteRequest.created_at < limit)
+    return change_many(WebsiteRequest, is_old & WebsiteRequest.address.is_not(None), {"address": None})

@@ -1,14 +1,17 @@
 """Callbacks that ended long ago are forgotten with everything that belongs to them; what is not over never is."""
 
+import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select, update
 
-from bx24app.database import reading
-from bx24app.models import Attempt, Callback, Decision, ReceivedEvent
+from bx24app.database import db, purge, reading, statements, writing
+from bx24app.models import Attempt, Callback, Credential, Decision, ReceivedEvent, RestCall, utcnow
 from bx24app.services import retention
+from bx24app.services.portals import tokens
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
 from tests.support.waiting import accept, pass_time, work
@@ -60,3 +63,46 @@ def test_many_are_forgotten_in_portions(app: Flask, manager: Actor, monkeypatch:
         assert manager.asks("POST", f"/callbacks/{id}/cancel").status_code == 200
     pass_time(app, timedelta(days=366))
     assert [forget(app), forget(app), forget(app)] == [2, 1, 0]
+
+
+@pytest.mark.parametrize("oldest_first", [True, False])
+def test_a_purge_commits_by_batches_and_the_next_one_goes_on(
+    app: Flask, manager: Actor, monkeypatch: pytest.MonkeyPatch, oldest_first: bool
+) -> None:
+    monkeypatch.setattr(statements, "PURGE_BATCH", 2)
+    deletes: list[str] = []
+    with app.app_context():
+        with writing() as session:
+            for age in (9, 9, 9, 9, 9, 9, 9, 1):
+                made_at = utcnow() - timedelta(days=age)
+                session.add(RestCall(portal_id=1, method="m", parameters={}, duration_ms=1, made_at=made_at))
+            session.execute(update(RestCall).where(RestCall.method != "m").values(made_at=utcnow() - timedelta(days=9)))
+            all_rows = session.scalar(select(func.count(RestCall.id))) or 0
+        event.listen(db.engine, "before_cursor_execute", lambda *given: deletes.append(given[2]))
+        is_old = RestCall.made_at < utcnow() - timedelta(days=7)
+        first = purge(RestCall, is_old, most=5, oldest_first=oldest_first)
+        assert (first, sum(one.startswith("DELETE") for one in deletes)) == (5, 3)
+        assert purge(RestCall, is_old) == all_rows - 6
+        assert purge(RestCall, is_old, oldest_first=oldest_first) == 0
+        with reading() as session:
+            assert len(session.scalars(select(RestCall)).all()) == 1
+
+
+def test_what_is_used_while_a_purge_looks_stays(app: Flask, administrator: Actor, manager: Actor) -> None:
+    def age(at: Any) -> None:
+        with app.app_context(), writing() as session:
+            session.execute(update(Credential).where(Credential.service_since.is_(None)).values(used_at=at))
+
+    def use(*given: Any) -> None:
+        if given[2].startswith("SELECT credential.id"):
+            user = threading.Thread(target=age, args=(utcnow(),))
+            user.start()
+            user.join()
+
+    age(utcnow() - timedelta(days=9))
+    with app.app_context():
+        event.listen(db.engine, "after_cursor_execute", use)
+        assert tokens.purge_idle() == 0
+        event.remove(db.engine, "after_cursor_execute", use)
+        age(utcnow() - timedelta(days=9))
+        assert tokens.purge_idle() == 1

@@ -4,13 +4,11 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
-from sqlalchemy import Table, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from bx24app.database import reading, writing
+from bx24app.database import insert_new, reading, writing
 from bx24app.errors import InvalidNumber, InvalidRequest, NotFound
 from bx24app.models import DoNotCall, Portal, utcnow
 from bx24app.services.calling import phone_numbers
@@ -55,7 +53,7 @@ def add_number(portal_id: int, number: str, note: str | None, user_id: int | Non
     if listed is None:
         raise InvalidNumber("number")
     digest = listed.number_digest
-    added = _store(portal_id, [listed], user_id)
+    added = _store([listed], user_id)
     with reading() as session:
         query = select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == digest)
         return session.scalars(query).one(), digest in added
@@ -89,7 +87,7 @@ def import_list(portal_id: int, text: str, user_id: int | None) -> list[Imported
     if len(rows) > MAX_IMPORT:
         raise InvalidRequest("lines")
     read = [(row, _listed(portal_id, country, row[0], row[1]) if row[0] else None) for row in rows]
-    added = _store(portal_id, [listed for _, listed in read if listed], user_id)
+    added = _store([listed for _, listed in read if listed], user_id)
     report = []
     for place, (row, listed) in enumerate(read, 1):
         if listed is not None:
@@ -128,28 +126,17 @@ def _country(portal_id: int) -> str | None:
         return session.scalar(select(Portal.default_country).where(Portal.id == portal_id))
 
 
-def _store(portal_id: int, listed: list[DoNotCall], user_id: int | None) -> set[str]:
+def _store(listed: list[DoNotCall], user_id: int | None) -> set[str]:
     """Add what is not known yet; returns the digests of what was added."""
-    table, now = cast("Table", DoNotCall.__table__), utcnow()
-    rows = {
-        row.number_digest: {
-            "portal_id": portal_id,
-            "number_digest": row.number_digest,
-            "number": row.number,
-            "note": row.note,
-            "added_by": user_id,
-            "added_at": now,
-        }
-        for row in reversed(listed)
-    }
-    in_order = list(reversed(rows.values()))
+    now = utcnow()
+    for row in listed:
+        row.added_by, row.added_at = user_id, now
+    # Of a number that stands in a list twice, the first line counts.
+    in_order = list(reversed({row.number_digest: row for row in reversed(listed)}.values()))
     added: set[str] = set()
     with writing() as session:
-        connection = session.connection()
-        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-        statement = insert.on_conflict_do_nothing().returning(table.c.number_digest)
         for begin in range(0, len(in_order), IMPORT_BATCH):
-            added |= set(connection.execute(statement, in_order[begin : begin + IMPORT_BATCH]).scalars())
+            added |= insert_new(session, in_order[begin : begin + IMPORT_BATCH], DoNotCall.number_digest)
     return added
 
 

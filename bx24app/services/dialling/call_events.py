@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from bx24app.bitrix24 import telephony
 from bx24app.bitrix24.events import CallEvent, Event, read_call_event
-from bx24app.database import reading, writing
+from bx24app.database import purge, reading, writing
 from bx24app.models import Portal, ReceivedEvent, utcnow
 from bx24app.services.calling.phone_numbers import digits
 from bx24app.services.dialling import reconcile
@@ -82,7 +82,7 @@ def _aware(moment: datetime | None) -> str | None:
 def purge_unmatched() -> int:
     """Delete stored events that matched no attempt within a day, or are too many; returns how many."""
     pending = ReceivedEvent.applied_at.is_(None)
-    old = delete(ReceivedEvent).where(pending, ReceivedEvent.received_at < utcnow() - UNMATCHED_KEPT)
+    gone = purge(ReceivedEvent, pending & (ReceivedEvent.received_at < utcnow() - UNMATCHED_KEPT))
     with reading() as session:
         floods = session.scalars(
             select(ReceivedEvent.portal_id)
@@ -90,18 +90,13 @@ def purge_unmatched() -> int:
             .group_by(ReceivedEvent.portal_id)
             .having(func.count() > MAX_UNMATCHED)
         ).all()
-    with writing() as session:
-        gone = len(session.execute(old.returning(ReceivedEvent.id)).all())
-        for portal_id in floods:
-            row = aliased(ReceivedEvent)
-            newest = (
-                select(row.id)
-                .where(row.portal_id == portal_id, row.applied_at.is_(None))
-                .order_by(row.id.desc())
-                .limit(MAX_UNMATCHED)
-            )
-            flood = delete(ReceivedEvent).where(
-                pending, ReceivedEvent.portal_id == portal_id, ReceivedEvent.id.not_in(newest)
-            )
-            gone += len(session.execute(flood.returning(ReceivedEvent.id)).all())
-    return gone
+    return gone + sum(_purge_flood(portal_id) for portal_id in floods)
+
+
+def _purge_flood(portal_id: int) -> int:
+    """Delete a portal's events that match nothing, but for the newest."""
+    row = aliased(ReceivedEvent)
+    newest = select(row.id).where(row.portal_id == portal_id, row.applied_at.is_(None)).order_by(row.id.desc())
+    too_old = newest.offset(MAX_UNMATCHED).limit(1).scalar_subquery()
+    is_flood = ReceivedEvent.applied_at.is_(None) & (ReceivedEvent.portal_id == portal_id)
+    return purge(ReceivedEvent, is_flood & (ReceivedEvent.id <= too_old))

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.client import PortalClient
@@ -27,7 +27,7 @@ from bx24app.bitrix24.errors import (
     Refused,
     TokenExpired,
 )
-from bx24app.database import writing
+from bx24app.database import purge, writing
 from bx24app.errors import PortalDisconnected
 from bx24app.log import mask_numbers
 from bx24app.models import Portal, PortalState, RestCall, utcnow
@@ -200,6 +200,5 @@ def follow_move(access: Access) -> Access:
 
 def purge_request_log() -> int:
     """Delete REST log rows older than the operator keeps them; returns how many."""
-    with writing() as session:
-        limit = utcnow() - timedelta(days=settings.rest_log_days)
-        return len(session.execute(delete(RestCall).where(RestCall.made_at < limit).returning(RestCall.id)).all())
+    is_old = RestCall.made_at < utcnow() - timedelta(days=settings.rest_log_days)
+    return purge(RestCall, is_old, oldest_first=True)

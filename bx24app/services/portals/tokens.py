@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import Tokens
 from bx24app.bitrix24.errors import ApplicationRemoved, Bitrix24Error, PaymentRequired
 from bx24app.crypto import keyring
-from bx24app.database import reading, writing
+from bx24app.database import purge, reading, writing
 from bx24app.errors import PortalDisconnected, PortalUnpaid
-from bx24app.models import FINAL, Callback, Credential, CredentialState, Portal, PortalState, utcnow
+from bx24app.models import FINAL, Callback, Credential, CredentialState, Portal, PortalState, State, utcnow
 
 log = structlog.get_logger(__name__)
 
@@ -169,19 +169,9 @@ def purge_idle() -> int:
 
     Returns how many.
     """
-    under_way = select(Callback.requested_by).where(
-        Callback.portal_id == Credential.portal_id,
-        Callback.requested_by == Credential.user_id,
-        Callback.state.not_in(FINAL),
+    # Named one by one, for an index finds them so; those that have ended are many.
+    under_way = select(Callback.portal_id, Callback.requested_by).where(
+        Callback.state.in_(set(State) - FINAL), Callback.requested_by.is_not(None)
     )
-    with writing() as session:
-        gone = session.execute(
-            delete(Credential)
-            .where(
-                Credential.service_since.is_(None),
-                Credential.used_at < utcnow() - IDLE_PERSON_KEPT,
-                ~under_way.exists(),
-            )
-            .returning(Credential.id)
-        ).all()
-    return len(gone)
+    is_idle = Credential.service_since.is_(None) & (Credential.used_at < utcnow() - IDLE_PERSON_KEPT)
+    return purge(Credential, is_idle & tuple_(Credential.portal_id, Credential.user_id).not_in(under_way))

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Table, case, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Table, case, select
 from sqlalchemy.orm import Session
 
-from bx24app.database import writing
+from bx24app.database import insert_into, purge
 from bx24app.models import TokenBucket, utcnow
 
 _TABLE = cast("Table", TokenBucket.__table__)
@@ -64,7 +63,7 @@ def bucket_rows(buckets: Sequence[RateLimit], now: float) -> list[dict[str, Any]
 
 @cache
 def _taking(dialect: str) -> Any:
-    return upsert_tokens((postgresql if dialect == "postgresql" else sqlite).insert(_TABLE))
+    return upsert_tokens(insert_into(TokenBucket, dialect))
 
 
 def upsert_tokens(statement: Any) -> Any:
@@ -93,6 +92,4 @@ def tokens_left(session: Session, bucket: RateLimit, now: float) -> float:
 
 def purge_full_buckets() -> int:
     """Delete buckets that are full again, for no row says the same, and single ones; returns how many."""
-    with writing() as session:
-        query = delete(TokenBucket).where(TokenBucket.full_at < utcnow().timestamp()).returning(TokenBucket.digest)
-        return len(session.execute(query).all())
+    return purge(TokenBucket, TokenBucket.full_at < utcnow().timestamp())

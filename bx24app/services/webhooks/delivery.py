@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 
 import structlog
 from flask import Flask, current_app
-from sqlalchemy import Select, and_, delete, func, or_, select, update
+from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from bx24app.crypto import SealError, keyring
-from bx24app.database import reading, writing
+from bx24app.database import change_many, purge, reading, writing
 from bx24app.models import Callback, Portal, Webhook, WebhookDelivery, utcnow
 from bx24app.services.runtime.bounded_pool import BoundedPool
 from bx24app.services.webhooks import outbox
@@ -179,18 +179,11 @@ def start_due_deliveries() -> int:
 
 def purge_deliveries() -> int:
     """Give up what could not be delivered in time, and forget what was told two weeks ago; returns how many."""
-    with writing() as session:
-        now = utcnow()
-        late = session.execute(
-            update(WebhookDelivery)
-            .where(WebhookDelivery.done_at.is_(None), WebhookDelivery.expires_at < now)
-            .values(done_at=now, last_error=func.coalesce(WebhookDelivery.last_error, "not_sent"))
-            .returning(WebhookDelivery.id)
-        ).all()
-        old = session.execute(
-            delete(WebhookDelivery).where(WebhookDelivery.done_at < now - DELIVERIES_KEPT).returning(WebhookDelivery.id)
-        ).all()
-    return len(late) + len(old)
+    now = utcnow()
+    is_late = WebhookDelivery.done_at.is_(None) & (WebhookDelivery.expires_at < now)
+    given_up = {"done_at": now, "last_error": func.coalesce(WebhookDelivery.last_error, "not_sent")}
+    late = change_many(WebhookDelivery, is_late, given_up)
+    return late + purge(WebhookDelivery, WebhookDelivery.done_at < now - DELIVERIES_KEPT, oldest_first=True)
 
 
 def init_app(app: Flask) -> None:

@@ -4,14 +4,13 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Table, and_, delete, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from bx24app.database import writing
+from bx24app.database import purge, upsert
 from bx24app.models import WAITING, Attempt, BudgetDay, Callback, Form, Outcome, utcnow
 
 # As many of the portal's last calls tell what one may cost.
@@ -55,15 +54,9 @@ def take_call(session: Session, form: Form, day: LocalDay) -> bool:
     allowed = form.budget_calls
     if allowed is not None and allowed < 1:
         return False
-    connection = session.connection()
-    table = cast("Table", BudgetDay.__table__)
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-    statement = insert.values(form_id=form.id, day=day.day, calls=1).on_conflict_do_update(
-        index_elements=[table.c.form_id, table.c.day],
-        set_={"calls": table.c.calls + 1},
-        where=None if allowed is None else table.c.calls < allowed,
-    )
-    return connection.execute(statement.returning(table.c.calls)).scalar_one_or_none() is not None
+    first = BudgetDay(form_id=form.id, day=day.day, calls=1)
+    may_take = None if allowed is None else BudgetDay.calls < allowed
+    return upsert(session, first, (BudgetDay.form_id, BudgetDay.day), {"calls": BudgetDay.calls + 1}, may_take)
 
 
 def calls_taken(session: Session, form: Form, day: LocalDay) -> int:
@@ -133,6 +126,4 @@ def _reserve(session: Session, form: Form, currency: str | None) -> Decimal:
 
 def purge_budget_days() -> int:
     """Delete the counts of days long past; returns how many."""
-    with writing() as session:
-        limit = (utcnow() - BUDGET_DAYS_KEPT).date()
-        return len(session.execute(delete(BudgetDay).where(BudgetDay.day < limit).returning(BudgetDay.id)).all())
+    return purge(BudgetDay, BudgetDay.day < (utcnow() - BUDGET_DAYS_KEPT).date(), oldest_first=True)

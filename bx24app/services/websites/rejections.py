@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from bx24app.database import reading, writing
+from bx24app.database import purge, reading, writing
 from bx24app.errors import RuleRefused
 from bx24app.models import Rejection, utcnow
 from bx24app.services.runtime import rate_limit
@@ -66,6 +66,4 @@ def summarize_rejections(form_id: int, since: datetime, limit: int) -> Rejection
 
 def purge_rejections() -> int:
     """Delete refusals older than a month; returns how many."""
-    with writing() as session:
-        query = delete(Rejection).where(Rejection.made_at < utcnow() - REJECTIONS_KEPT).returning(Rejection.id)
-        return len(session.execute(query).all())
+    return purge(Rejection, Rejection.made_at < utcnow() - REJECTIONS_KEPT)

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from bx24app.database import reading, writing
+from bx24app.database import purge, reading, writing
 from bx24app.errors import NotFound, TooLate
 from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, utcnow
 from bx24app.services.callbacks import change
@@ -133,11 +132,5 @@ def _status(opened: OpenForm, found: Callback | DecoyRequest) -> RequestStatus:
 
 
 def purge_decoys() -> int:
-    """Delete ghosts as old as callbacks may become; returns how many."""
-    with writing() as session:
-        limit = utcnow() - timedelta(days=settings.retention_days)
-        return len(
-            session.execute(
-                delete(DecoyRequest).where(DecoyRequest.created_at < limit).returning(DecoyRequest.id)
-            ).all()
-        )
+    """Delete decoys as old as callbacks may become; returns how many."""
+    return purge(DecoyRequest, DecoyRequest.created_at < utcnow() - timedelta(days=settings.retention_days))
