@@ -1,5 +1,6 @@
-"""What a use case may refuse, as types; the doors map them once to a status or a next step.
+"""What a use case may refuse, as types that know what they mean; those of requests to others: ``outgoing/errors.py``.
 
+KnownError                 what may be done about it, as attributes
 Refusal
  +-- InvalidRequest        a field has the wrong shape
  |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused
@@ -11,65 +12,116 @@ Refusal
  |    +-- OnDoNotCallList, OutsideHours, RateLimited, BudgetExhausted
 Unverified                 a post that does not prove who sends it
  +-- Malformed             it is not even a post of Bitrix24
+ +-- NotInstalled, AdministratorNeeded, VisitorRefused        known, but not let in
+ +-- PortalUnreachable     nobody could be asked
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
 
-class Refusal(Exception):
-    """The use case did nothing; ``code`` is one of the promised codes, ``words`` the portal's own text."""
+class Retry(StrEnum):
+    """When the same request may succeed."""
 
-    code: ClassVar[str] = "invalid_request"
-    # Which sentence explains it, where one code has several.
+    NEVER = "never"
+    LATER = "later"
+    AFTER_RENEWAL = "after_renewal"
+    AFTER_MOVE = "after_move"
+
+
+class Executed(StrEnum):
+    """Whether what was asked for has been done."""
+
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+class KnownError(Exception):
+    """An error that says what it means: callers read its attributes, and list no classes."""
+
+    # For states, logs and programs: stored and promised.
+    code: ClassVar[str]
+    # Which sentence explains it to people, where one code has several.
     reason: ClassVar[str] = ""
-
-    def __init__(self, field: str | None = None, words: str | None = None) -> None:
-        super().__init__(self.code)
-        self.field = field
-        self.words = words
+    retry: ClassVar[Retry] = Retry.NEVER
+    executed: ClassVar[Executed] = Executed.NO
+    # The access that was used is of no use any more: ``tokens.invalidate`` marks it, and perhaps its portal.
+    revokes_credential: ClassVar[bool] = False
+    # The HTTP status that came, or for our own refusals the one to answer with; None: there was none.
+    status: int | None = None
+    # What the other side said to people.
+    words: str | None = None
 
     @property
     def explanation(self) -> str:
         """The code of the sentence that explains it to people."""
         return self.reason or self.code
 
+    @property
+    def callback_reason(self) -> str:
+        """The promised reason of a callback that fails by it."""
+        return self.explanation
+
+
+class Refusal(KnownError):
+    """The use case did nothing; ``code`` is one of the promised codes, ``words`` the portal's own text."""
+
+    code = "invalid_request"
+    status: int = 409
+    # What may be done instead: the thing in the way, other times, seconds to wait, what is wrong with which field.
+    open_id: UUID | None = None
+    slots: Sequence[datetime] | None = None
+    retry_after: int | None = None
+    errors: Sequence[tuple[str, str]] = ()
+
+    def __init__(self, field: str | None = None, words: str | None = None) -> None:
+        super().__init__(self.code)
+        self.field = field
+        self.words = words
+
 
 class InvalidRequest(Refusal):
-    """A field is missing or has a wrong type or value."""
+    """A field is missing or has a wrong type or value; ``errors`` are (field, message) pairs."""
+
+    status = 400
 
 
 class InvalidNumber(InvalidRequest):
     """The text is not a telephone number that can be dialled."""
 
     code = "invalid_number"
+    status = 422
 
 
 class NumberNotAllowed(InvalidRequest):
     """A number, but of a kind that is never dialled: premium, shared-cost, short."""
 
     code = "number_not_allowed"
+    status = 422
 
 
 class UnknownLine(InvalidRequest):
     """The portal has no such line, or the line is our own external one."""
 
     code = "unknown_line"
+    status = 422
 
 
 class UnknownVoice(InvalidRequest):
     """The portal has no such voice."""
 
     code = "unknown_voice"
+    status = 422
 
 
 class TextInvalid(InvalidRequest):
     """The text to pronounce is empty or too long."""
 
     code = "text_invalid"
+    status = 422
 
 
 class UnknownVariable(TextInvalid):
@@ -98,6 +150,7 @@ class IdempotencyKeyReused(Refusal):
     """The same key came before with another body."""
 
     code = "idempotency_key_reused"
+    status = 422
 
 
 class TooLate(Refusal):
@@ -110,18 +163,21 @@ class NotFound(Refusal):
     """There is no such thing, or it belongs to another portal."""
 
     code = "not_found"
+    status = 404
 
 
 class NotPermitted(Refusal):
     """The caller's role does not allow it."""
 
     code = "not_permitted"
+    status = 403
 
 
 class TicketExpired(Refusal):
     """The ticket is missing, altered, or older than an hour."""
 
     code = "ticket_expired"
+    status = 401
 
 
 class KeyRefused(TicketExpired):
@@ -146,17 +202,19 @@ class Bitrix24Unavailable(Refusal):
     """The portal could not be asked; nothing was dialled."""
 
     code = "bitrix24_unavailable"
+    status = 503
+    retry = Retry.LATER
 
 
 class RuleRefused(Refusal):
     """A rule of a form decided against a request; what it looked at is for the portal, not for the visitor."""
 
+    status = 400
+
     def __init__(self, rule: str, field: str | None = None, inputs: Mapping[str, object] | None = None) -> None:
         super().__init__(field)
         self.rule = rule
         self.inputs = dict(inputs or {})
-        self.slots: Sequence[datetime] = ()
-        self.retry_after: int | None = None
 
 
 class FormClosed(RuleRefused):
@@ -164,6 +222,7 @@ class FormClosed(RuleRefused):
 
     code = "not_permitted"
     reason = "form_closed"
+    status = 403
 
 
 class OriginRefused(RuleRefused):
@@ -171,6 +230,7 @@ class OriginRefused(RuleRefused):
 
     code = "not_permitted"
     reason = "origin_refused"
+    status = 403
 
 
 class NotHuman(RuleRefused):
@@ -190,6 +250,7 @@ class PublicNumberInvalid(RuleRefused):
 
     code = "invalid_number"
     reason = "public_number"
+    status = 422
 
 
 class PublicNumberRefused(RuleRefused):
@@ -197,12 +258,14 @@ class PublicNumberRefused(RuleRefused):
 
     code = "number_not_allowed"
     reason = "number_refused"
+    status = 422
 
 
 class OnDoNotCallList(RuleRefused):
     """The number must not be called. For the site's own back end: a visitor is told ``PublicNumberRefused``."""
 
     code = "do_not_call"
+    status = 422
 
 
 class OutsideHours(RuleRefused):
@@ -210,6 +273,8 @@ class OutsideHours(RuleRefused):
 
     code = "outside_hours"
     reason = "public_hours"
+    status = 409
+    slots: Sequence[datetime] | None = ()
 
 
 class RateLimited(RuleRefused):
@@ -217,6 +282,8 @@ class RateLimited(RuleRefused):
 
     code = "rate_limited"
     reason = "public_limit"
+    status = 429
+    retry = Retry.LATER
 
 
 class BudgetExhausted(RuleRefused):
@@ -224,37 +291,53 @@ class BudgetExhausted(RuleRefused):
 
     code = "budget_exhausted"
     reason = "public_budget"
+    status = 429
+    retry = Retry.LATER
 
 
-@dataclass
-class Unverified(Exception):
-    """A post does not prove its portal, application or user; ``reason`` is for the log only."""
+class Unverified(KnownError):
+    """A post does not prove its portal, application or user; the text is for the log only."""
 
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
+    code = "not_permitted"
+    reason = "unverified"
+    status: int = 403
 
 
 class Malformed(Unverified):
     """A post lacks fields that every Bitrix24 portal sends, or they have the wrong shape."""
 
+    code = "invalid_request"
+    reason = "malformed"
+    status = 400
+
 
 class NotInstalled(Unverified):
     """Bitrix24 vouches for the post, but an administrator has not installed the app on this portal."""
+
+    reason = "not_installed"
 
 
 class AdministratorNeeded(Unverified):
     """The user is known, but only an administrator of the portal may do this."""
 
+    reason = "administrator_needed"
 
-@dataclass
+
 class VisitorRefused(Unverified):
-    """The portal itself does not let this visitor use the app; ``code`` and ``words`` say why."""
+    """The portal itself does not let this visitor use the app; ``cause`` and ``words`` say why."""
 
-    code: str
-    words: str
+    reason = "visitor_refused"
+
+    def __init__(self, text: str, cause: str, words: str | None) -> None:
+        super().__init__(text)
+        self.cause = cause
+        self.words = words
 
 
 class PortalUnreachable(Unverified):
     """Neither the portal nor the authorization server could be asked who the user is."""
+
+    code = "bitrix24_unavailable"
+    reason = "portal_unreachable"
+    status = 503
+    retry = Retry.LATER

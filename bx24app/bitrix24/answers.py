@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from bx24app.bitrix24.errors import Moved, NoUsableAnswer, error_for
+from bx24app.bitrix24.errors import Moved, error_for
 from bx24app.outgoing.adapter import failure_of
+from bx24app.outgoing.errors import UnreadableAnswer
 
 Json = Any
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -24,7 +25,7 @@ def _read_body(response: requests.Response) -> bytes:
         for chunk in response.iter_content(CHUNK_BYTES):
             body += chunk
             if len(body) > MAX_ANSWER_BYTES:
-                raise NoUsableAnswer("unreadable")
+                raise UnreadableAnswer
     except requests.RequestException as error:
         raise failure_of(error) from None
     finally:
@@ -43,22 +44,22 @@ def _storable(value: Json) -> Json:
 def read_answer(response: requests.Response) -> dict[str, Json]:
     """Take the JSON object of an answer.
 
-    Raises ``Moved``, a ``Refused`` by its code (also with status 200), or ``NoUsableAnswer``.
+    Raises ``Moved``, a ``Bitrix24Error`` by its code (also with status 200), or a ``NoUsableAnswer``.
     """
     if response.status_code in REDIRECTS:
         raise Moved(urlsplit(response.headers.get("Location", "")).netloc)
     try:
         answer = _storable(json.loads(_read_body(response)))
     except (ValueError, RecursionError):
-        raise NoUsableAnswer("unreadable") from None
+        raise UnreadableAnswer from None
     if not isinstance(answer, dict):
-        raise NoUsableAnswer("unreadable")
+        raise UnreadableAnswer
     # Some methods answer an empty code: the key counts, not its truth.
     if "error" in answer:
         words = str(answer.get("error_description") or "")
         raise error_for(str(answer["error"] or ""), words, response.status_code)
     if response.status_code != requests.codes.ok:
-        raise NoUsableAnswer("unreadable")
+        raise UnreadableAnswer
     return answer
 
 
@@ -68,4 +69,4 @@ def as_object(value: Json) -> dict[str, Json]:
         return value
     if value == []:
         return {}
-    raise NoUsableAnswer("unreadable")
+    raise UnreadableAnswer

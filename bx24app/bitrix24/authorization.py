@@ -14,10 +14,11 @@ from requests.adapters import HTTPAdapter
 from requests_oauthlib import OAuth2Session
 
 from bx24app.bitrix24.answers import Json, as_object, read_answer
-from bx24app.bitrix24.client import READ_TIMEOUT, USER_AGENT
+from bx24app.bitrix24.client import READ_TIMEOUT
 from bx24app.bitrix24.compliance import bitrix24_compliance_fix
-from bx24app.bitrix24.errors import ApplicationRemoved, NoUsableAnswer, Refused
-from bx24app.outgoing.adapter import failure_of
+from bx24app.bitrix24.errors import ApplicationRemoved, Bitrix24Error
+from bx24app.outgoing.adapter import USER_AGENT, failure_of
+from bx24app.outgoing.errors import UnreadableAnswer
 
 # The codes with which the server says that it saw nothing in a posted body.
 BODY_NOT_READ = frozenset({"invalid_request", "no_auth_found"})
@@ -92,12 +93,12 @@ class AuthorizationServer:
         """Exchange a refresh token for a new pair; the old one is void afterwards.
 
         Raises ``CredentialRefused`` (expired, used or revoked), ``ApplicationRemoved``, ``PaymentRequired`` or
-        another ``Bitrix24Error``.
+        another ``ExchangeError``.
         """
         try:
             answer = self._renew_by_post(refresh_token)
-        except Refused as error:
-            if error.error.casefold() not in BODY_NOT_READ:
+        except Bitrix24Error as error:
+            if error.foreign_code.casefold() not in BODY_NOT_READ:
                 raise
             answer = self._get(
                 "/oauth/token/",
@@ -109,7 +110,7 @@ class AuthorizationServer:
         try:
             read = _TokenAnswer.model_validate(answer)
         except ValidationError:
-            raise NoUsableAnswer("unreadable") from None
+            raise UnreadableAnswer from None
         expires_at = datetime.now(UTC) + timedelta(seconds=read.expires_in)
         return Tokens(expires_at=expires_at, **read.model_dump(exclude={"expires_in"}))
 
@@ -128,28 +129,28 @@ class AuthorizationServer:
         return token
 
     def app_info(self, access_token: str) -> AppInfo:
-        """Ask whom a token belongs to (application, portal, user); raises ``Bitrix24Error``."""
+        """Ask whom a token belongs to (application, portal, user); raises ``ExchangeError``."""
         try:
             answer = self._post("/rest/app.info", auth=access_token)
-        except Refused as error:
-            if error.error.casefold() not in BODY_NOT_READ:
+        except Bitrix24Error as error:
+            if error.foreign_code.casefold() not in BODY_NOT_READ:
                 raise
             answer = self._get("/rest/app.info", auth=access_token)
         try:
             return AppInfo.model_validate(as_object(answer.get("result")))
         except ValidationError:
-            raise NoUsableAnswer("unreadable") from None
+            raise UnreadableAnswer from None
 
     def probe(self) -> KeyProbe:
-        """Try our own keys with a refresh token that does not exist; raises ``Bitrix24Error`` without an answer."""
+        """Try our own keys with a refresh token that does not exist; raises ``ExchangeError`` without an answer."""
         fields = {"grant_type": "refresh_token", "refresh_token": "none", "client_id": self._client_id}
         response = self._send("POST", "/oauth/token/", fields | {"client_secret": self._client_secret})
         answered_at = _date(response)
         try:
             read_answer(response)
-        except Refused as error:
+        except Bitrix24Error as error:
             return KeyProbe(isinstance(error, ApplicationRemoved), answered_at)
-        raise NoUsableAnswer("unreadable")
+        raise UnreadableAnswer
 
     def _post(self, path: str, **fields: str) -> Mapping[str, Json]:
         return self._ask("POST", path, fields)

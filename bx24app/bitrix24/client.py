@@ -11,11 +11,11 @@ from requests_oauthlib import OAuth2Session
 
 from bx24app.bitrix24.answers import Json, as_object, read_answer
 from bx24app.bitrix24.compliance import bitrix24_compliance_fix
-from bx24app.bitrix24.errors import NoUsableAnswer, Refused, error_for
-from bx24app.outgoing.adapter import PortalAdapter, failure_of
+from bx24app.bitrix24.errors import error_for
+from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
 from bx24app.outgoing.address_policy import AddressPolicy
+from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
 
-USER_AGENT = "CallbackDesk/0.1"
 READ_TIMEOUT = (5.0, 15.0)
 # The platform cuts a request after 60 s: only a later silence says nothing more.
 DIAL_TIMEOUT = (5.0, 65.0)
@@ -30,14 +30,14 @@ class BatchAnswer:
     """The parts of a batch by name: a result, or the error of that part."""
 
     results: dict[str, Json]
-    errors: dict[str, Refused | NoUsableAnswer]
+    errors: dict[str, ExchangeError]
 
     def result(self, name: str) -> Json:
         """Take one part's result; raises its error."""
         if name in self.errors:
             raise self.errors[name]
         if name not in self.results:
-            raise NoUsableAnswer("unreadable")
+            raise UnreadableAnswer
         return self.results[name]
 
 
@@ -47,7 +47,7 @@ class PortalClients:
     def __init__(self, policy: AddressPolicy, dial_timeout: tuple[float, float] = DIAL_TIMEOUT) -> None:
         self.policy = policy
         self._dial_timeout = dial_timeout
-        self._adapter = PortalAdapter(policy)
+        self._adapter = GuardedAdapter(policy)
 
     def client(self, client_endpoint: str, access_token: str, watch: Watch = nullcontext) -> "PortalClient":
         """A client for a confirmed address; raises ``AddressForbidden``."""
@@ -61,7 +61,7 @@ class PortalClients:
         A pooled connection can be reset under us and make an unknown outcome out of nothing.
         """
         self.policy.check(client_endpoint)
-        adapter = PortalAdapter(self.policy, pool_size=1)
+        adapter = GuardedAdapter(self.policy, pool_size=1)
         try:
             yield PortalClient(client_endpoint, access_token, adapter, self._dial_timeout, watch)
         finally:
@@ -75,7 +75,7 @@ class PortalClient:
         self,
         client_endpoint: str,
         access_token: str,
-        adapter: PortalAdapter,
+        adapter: GuardedAdapter,
         timeout: tuple[float, float],
         watch: Watch = nullcontext,
     ) -> None:
@@ -91,7 +91,7 @@ class PortalClient:
         self.operating_reset_at: datetime | None = None
 
     def invoke(self, method: str, parameters: Mapping[str, Json] | None = None) -> Json:
-        """Call a REST method and return its ``result``; raises ``Bitrix24Error``."""
+        """Call a REST method and return its ``result``; raises ``ExchangeError``."""
         with self._watch():
             answer = self._post(method, parameters)
         self.operating_reset_at = _reset_at(answer.get("time"))
@@ -111,7 +111,7 @@ class PortalClient:
             raise failure_of(error) from None
         answer = read_answer(response)
         if "result" not in answer:
-            raise NoUsableAnswer("unreadable")
+            raise UnreadableAnswer
         return answer
 
     def batch(self, commands: Mapping[str, tuple[str, Mapping[str, str | int]]]) -> BatchAnswer:
@@ -139,10 +139,8 @@ def _reset_at(times: Json) -> datetime | None:
     return datetime.fromtimestamp(told, UTC)
 
 
-def _part_error(error: Json) -> Refused | NoUsableAnswer:
+def _part_error(error: Json) -> ExchangeError:
     if not isinstance(error, dict):
-        return NoUsableAnswer("unreadable")
+        return UnreadableAnswer()
     words = str(error.get("error_description") or "")
-    typed = error_for(str(error.get("error") or ""), words, 0)
-    assert isinstance(typed, Refused | NoUsableAnswer)
-    return typed
+    return error_for(str(error.get("error") or ""), words, 0)

@@ -7,7 +7,7 @@ from requests import Response
 from requests_oauthlib import OAuth2Session
 
 from bx24app.bitrix24.answers import read_answer
-from bx24app.bitrix24.errors import NoUsableAnswer
+from bx24app.outgoing.errors import UnreadableAnswer
 
 Headers = dict[str, str]
 
@@ -29,7 +29,7 @@ def _complete_token_answer(response: Response) -> Response:
     """
     answer = read_answer(response)
     if not answer.get("access_token") or not str(answer.get("expires_in")).isdecimal():
-        raise NoUsableAnswer("unreadable")  # The library would note_failure over it.
+        raise UnreadableAnswer  # The library would fail over it.
     answer["token_type"] = "Bearer"  # noqa: S105  The kind of a token, not a token.
     answer["scope"] = str(answer.get("scope") or "").replace(",", " ")
     response._content = json.dumps(answer).encode()

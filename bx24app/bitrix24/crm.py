@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from bx24app.bitrix24.answers import Json, as_object
 from bx24app.bitrix24.client import BatchAnswer, PortalClient
-from bx24app.bitrix24.errors import Bitrix24Error, MethodUnknown, NoUsableAnswer
+from bx24app.bitrix24.errors import MethodUnknown
+from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
 
 ENTITY_TYPES = ("LEAD", "DEAL", "CONTACT", "COMPANY")
 # Whose number it is: a person we know, else a company, else an enquiry.
@@ -85,7 +86,7 @@ class CrmMatches:
     found: dict[str, int]
     made: dict[str, int]
     is_simple: bool
-    denied: Bitrix24Error | None
+    denied: ExchangeError | None
 
     @property
     def customer(self) -> tuple[str, int] | None:
@@ -97,7 +98,7 @@ def look_up(client: PortalClient, number: str, origin: str) -> CrmMatches:
     """Look a number (E.164) and our own mark up; per type, for 20 hits of one would hide the later ones.
 
     Docs: crm/duplicates/crm-duplicate-find-by-comm.md, crm.settings.mode.get, the list methods. Raises
-    ``Bitrix24Error`` when nothing could be asked.
+    ``ExchangeError`` when nothing could be asked.
     """
     values = {"type": "PHONE", "values[0]": number, "values[1]": number.removeprefix("+")}
     commands: BatchCommands = {
@@ -151,7 +152,7 @@ class NewCard:
 def add_card(client: PortalClient, kind: str, card: NewCard, contact_id: int | None = None) -> int:
     """Make a lead, a contact or a deal and return its id; asked twice it makes two.
 
-    Docs: crm.lead.add, crm.contact.add, crm.deal.add. Raises ``Bitrix24Error``.
+    Docs: crm.lead.add, crm.contact.add, crm.deal.add. Raises ``ExchangeError``.
     """
     fields: dict[str, Json] = {
         "SOURCE_ID": "WEB",
@@ -171,5 +172,5 @@ def add_card(client: PortalClient, kind: str, card: NewCard, contact_id: int | N
         fields["CONTACT_IDS"] = [contact_id]
     made = client.invoke(f"crm.{kind.lower()}.add", {"fields": fields})
     if not str(made).isdigit():
-        raise NoUsableAnswer("unreadable")
+        raise UnreadableAnswer
     return int(made)

@@ -1,129 +1,140 @@
 """What can go wrong with a request to Bitrix24, told apart by code, never by HTTP status.
 
-Bitrix24Error
- +-- NotSent                  proven: no request reached the server; may be repeated
- |    +-- AddressForbidden    the address is not one that we may talk to
- +-- NoUsableAnswer           the request may have been executed: silence, a reset, a page that is not JSON
- +-- Moved                    302: the portal has a new host, nothing was executed
- +-- Refused                  an error code; not executed unless a subclass says otherwise
-      +-- RefusedForNow       the same request may succeed later
-      |    +-- Overloaded     the platform has stopped the portal by hand
-      +-- TokenExpired        renew, then repeat once
-      +-- CredentialRefused   this person's tokens are dead
-      +-- AccessDenied        the user lacks a right
-      |    +-- ClosedToUser   the app is closed to this user
+ExchangeError                no answer as asked, for whatever reason (outgoing/errors.py)
+ +-- NotSent, NoUsableAnswer with their subclasses
+ |    +-- ServerFailed       the server does not know itself whether it was executed
+ |         +-- InternalServerError, UnexpectedAnswer
+ +-- Moved                   302: the portal has a new host, nothing was executed
+ +-- Bitrix24Error           an error code: nothing was executed
+      +-- RefusedForNow      the same request may succeed later
+      |    +-- Overloaded    the platform has stopped the portal by hand
+      +-- TokenExpired       renew, then repeat once
+      +-- CredentialRefused  this person's tokens are dead
+      +-- AccessDenied       the user lacks a right
+      |    +-- ClosedToUser  the app is closed to this user
       |    +-- ConfirmationNeeded  an administrator has to confirm the method
-      +-- InsufficientScope   the app lacks a scope
-      +-- ApplicationRemoved  the app is not installed there any more
-      |    +-- PortalGone     nor is the portal there
-      +-- PaymentRequired     the trial or the paid period is over
-      +-- MethodUnknown       not on this portal
-      +-- MethodRefused       the method's own words (ERROR_CORE and every code we do not list)
+      +-- InsufficientScope  the app lacks a scope
+      +-- ApplicationRemoved the app is not installed there any more
+      |    +-- PortalGone    nor is the portal there
+      +-- PaymentRequired    the trial or the paid period is over
+      +-- MethodUnknown      not on this portal
+      +-- MethodRefused      the method's own words (ERROR_CORE and every code we do not list)
 
 Sources: docs/bitrix24.md; the statuses and codes seen in the official SDK.
 """
 
-
-class Bitrix24Error(Exception):
-    """Anything that kept a request from being answered as asked; ``code`` is for states and logs."""
-
-    code = "bitrix24_unavailable"
+from bx24app.errors import Executed, Retry
+from bx24app.outgoing.errors import ExchangeError, NoUsableAnswer
 
 
-class NotSent(Bitrix24Error):
-    """The connection was never established."""
-
-    code = "bitrix24_unreachable"
-
-
-class AddressForbidden(NotSent):
-    """The host resolves to no address that we may talk to."""
-
-    code = "bitrix24_address_forbidden"
-
-
-class NoUsableAnswer(Bitrix24Error):
-    """Sent, but what came back says nothing: the outcome is unknown. ``code`` says what was seen."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-class Moved(Bitrix24Error):
+class Moved(ExchangeError):
     """The portal answered with its new host, which is not to be believed unconfirmed."""
 
     code = "moved"
+    retry = Retry.AFTER_MOVE
+    executed = Executed.NO
 
     def __init__(self, host: str) -> None:
         super().__init__("the portal has moved")
         self.host = host
 
 
-class Refused(Bitrix24Error):
-    """The server answered with an error code; ``words`` is its description, ``code`` ours."""
+class ServerFailed(NoUsableAnswer):
+    """The server failed over the request, and does not know itself whether it was executed."""
+
+    code = "server_error"
+
+    def __init__(self, error: str, _words: str = "", status: int = 0) -> None:
+        # Its words are about the server's own trouble and tell people nothing.
+        super().__init__(f"{error or '(empty code)'} ({status})")
+        self.foreign_code = error
+        self.status = status or None
+
+
+class InternalServerError(ServerFailed):
+    """The server says that it has failed."""
+
+    code = "internal_server_error"
+
+
+class UnexpectedAnswer(ServerFailed):
+    """A server behind the server answered something that it cannot understand."""
+
+    code = "error_unexpected_answer"
+
+
+class Bitrix24Error(ExchangeError):
+    """The server answered with an error code; ``words`` is its description, ``foreign_code`` the code as it came."""
 
     code = "portal_refused"
+    executed = Executed.NO
+    api_status = 409
 
     def __init__(self, error: str, words: str = "", status: int = 0) -> None:
         super().__init__(f"{error or '(empty code)'} ({status})")
-        self.error = error
-        self.words = words
-        self.status = status
+        self.foreign_code = error
+        self.words = words or None
+        self.status = status or None
 
 
-class RefusedForNow(Refused):
+class RefusedForNow(Bitrix24Error):
     """Nothing was executed: a limit, an overload, the authorization server out of reach."""
 
-    code = "bitrix24_busy"
+    code = api_code = "bitrix24_busy"
+    retry = Retry.LATER
 
 
 class Overloaded(RefusedForNow):
     """The platform has stopped the portal's requests by hand."""
 
-    code = "bitrix24_overloaded"
+    code = api_code = "bitrix24_overloaded"
 
 
-class TokenExpired(Refused):
+class TokenExpired(Bitrix24Error):
     """The access token is past its hour."""
 
     code = "expired_token"
+    retry = Retry.AFTER_RENEWAL
 
 
-class CredentialRefused(Refused):
+class CredentialRefused(Bitrix24Error):
     """The token or its owner is not accepted any more."""
 
     code = "credential_refused"
+    revokes_credential = True
+    callback_reason = "not_permitted"
 
 
-class AccessDenied(Refused):
+class AccessDenied(Bitrix24Error):
     """The user lacks the right."""
 
-    code = "bitrix24_access_denied"
+    code = api_code = "bitrix24_access_denied"
 
 
 class ClosedToUser(AccessDenied):
     """An administrator has not opened the app to this user, or they are no employee."""
 
-    code = "bitrix24_closed_to_user"
+    code = api_code = "bitrix24_closed_to_user"
 
 
 class ConfirmationNeeded(AccessDenied):
     """An administrator has to confirm that the app may use the method, or has declined."""
 
-    code = "bitrix24_confirmation_needed"
+    code = api_code = "bitrix24_confirmation_needed"
 
 
-class InsufficientScope(Refused):
+class InsufficientScope(Bitrix24Error):
     """The application lacks a scope."""
 
-    code = "bitrix24_insufficient_scope"
+    code = api_code = "bitrix24_insufficient_scope"
 
 
-class ApplicationRemoved(Refused):
+class ApplicationRemoved(Bitrix24Error):
     """The application was uninstalled."""
 
     code = "application_removed"
+    revokes_credential = True
+    callback_reason = "portal_disconnected"
 
 
 class PortalGone(ApplicationRemoved):
@@ -132,24 +143,25 @@ class PortalGone(ApplicationRemoved):
     code = "portal_gone"
 
 
-class PaymentRequired(Refused):
+class PaymentRequired(Bitrix24Error):
     """The application's or the portal's paid period is over."""
 
     code = "payment_required"
+    revokes_credential = True
 
 
-class MethodUnknown(Refused):
+class MethodUnknown(Bitrix24Error):
     """The portal does not know the method."""
 
     code = "method_unknown"
 
 
-class MethodRefused(Refused):
+class MethodRefused(Bitrix24Error):
     """The method's own refusal, in the portal's words."""
 
 
 # One table for the portal's REST, the authorization server and its token endpoint.
-_CODES: dict[str, type[Refused]] = {
+_CODES: dict[str, type[Bitrix24Error] | type[ServerFailed]] = {
     "expired_token": TokenExpired,
     "no_auth_found": CredentialRefused,
     "invalid_token": CredentialRefused,
@@ -176,18 +188,13 @@ _CODES: dict[str, type[Refused]] = {
     "operation_time_limit": RefusedForNow,
     "overload_limit": Overloaded,
     "connection_error": RefusedForNow,
+    "internal_server_error": InternalServerError,
+    "error_unexpected_answer": UnexpectedAnswer,
 }
-# The platform itself does not know whether it executed the request.
-_EXECUTED_OR_NOT = frozenset({"internal_server_error", "error_unexpected_answer"})
-SERVER_ERROR = 500
+FIRST_SERVER_ERROR = 500
 
 
-def error_for(error: str, words: str, status: int) -> Bitrix24Error:
+def error_for(error: str, words: str, status: int) -> Bitrix24Error | ServerFailed:
     """Make the typed error for an answer's ``error`` code, in whichever case it came."""
-    code = error.casefold()
-    if code in _EXECUTED_OR_NOT:
-        return NoUsableAnswer(code)
-    known = _CODES.get(code)
-    if known is None and status >= SERVER_ERROR:
-        return NoUsableAnswer("server_error")
-    return (known or MethodRefused)(error, words, status)
+    unlisted = ServerFailed if status >= FIRST_SERVER_ERROR else MethodRefused
+    return _CODES.get(error.casefold(), unlisted)(error, words, status)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bx24app.bitrix24.answers import Json, as_object
 from bx24app.bitrix24.client import PortalClient
-from bx24app.bitrix24.errors import NoUsableAnswer
+from bx24app.outgoing.errors import UnreadableAnswer
 
 CALLBACK = 4
 SUCCESS = "200"
@@ -33,12 +33,12 @@ def _names(value: Json) -> dict[str, str]:
 
 
 def get_lines(client: PortalClient) -> dict[str, str]:
-    """Read the portal's lines (id -> name); needs the right to modify numbers. Raises ``Bitrix24Error``."""
+    """Read the portal's lines (id -> name); needs the right to modify numbers. Raises ``ExchangeError``."""
     return _names(client.invoke("voximplant.line.get"))
 
 
 def get_voices(client: PortalClient) -> dict[str, str]:
-    """Read the voices (id -> name). Raises ``Bitrix24Error``."""
+    """Read the voices (id -> name). Raises ``ExchangeError``."""
     return _names(client.invoke("voximplant.tts.voices.get"))
 
 
@@ -49,7 +49,7 @@ def callback_parameters(line_id: str, number: str, text: str, voice_id: str | No
 
 
 def start_callback(client: PortalClient, parameters: dict[str, str]) -> StartedCall:
-    """Ring the line, then the number; calling it twice rings twice. Raises ``Bitrix24Error``."""
+    """Ring the line, then the number; calling it twice rings twice. Raises ``ExchangeError``."""
     accepted = read_started_call(client.invoke("voximplant.callback.start", parameters))
     return replace(accepted, operating_reset_at=client.operating_reset_at)
 
@@ -57,10 +57,10 @@ def start_callback(client: PortalClient, parameters: dict[str, str]) -> StartedC
 def read_started_call(result: Json) -> StartedCall:
     """Read the result of ``voximplant.callback.start``; raises ``NoUsableAnswer`` for anything but an acceptance."""
     if not isinstance(result, dict) or result.get("RESULT") is not True or "CALL_ID" not in result:
-        raise NoUsableAnswer("unreadable")
+        raise UnreadableAnswer
     call_id = result["CALL_ID"]
     if call_id is not None and not (isinstance(call_id, str) and call_id):
-        raise NoUsableAnswer("unreadable")
+        raise UnreadableAnswer
     return StartedCall(call_id)
 
 
@@ -116,13 +116,13 @@ class HistoryPage:
 def read_history(client: PortalClient, after: int | None) -> HistoryPage:
     """Read the rows of callbacks after an id, the oldest first; without an id the newest ones.
 
-    Needs the right to see call statistics. Rows that cannot be read are left out. Raises ``Bitrix24Error``.
+    Needs the right to see call statistics. Rows that cannot be read are left out. Raises ``ExchangeError``.
     """
     wanted: dict[str, Json] = {"CALL_TYPE": CALLBACK} | ({} if after is None else {">ID": after})
     order = "DESC" if after is None else "ASC"
     listed = client.invoke("voximplant.statistic.get", {"FILTER": wanted, "SORT": "ID", "ORDER": order})
     if not isinstance(listed, list):
-        raise NoUsableAnswer("unreadable")
+        raise UnreadableAnswer
     rows = tuple(_history_rows(listed))
     ids = [id for id in map(_id_of, listed) if id is not None]
     return HistoryPage(rows, max(ids, default=after or 0), len(listed) >= HISTORY_PAGE and after is not None)

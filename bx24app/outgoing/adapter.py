@@ -1,4 +1,4 @@
-"""Connections: which addresses may be reached, and whether a request can have been sent."""
+"""Connections to addresses that others chose: which may be reached, and whether a request can have been sent."""
 
 import socket
 from contextlib import suppress
@@ -9,13 +9,22 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, NewConnectionError, ReadTimeoutError
 from urllib3.util.connection import create_connection
 
-from bx24app.bitrix24.errors import AddressForbidden, Bitrix24Error, NotSent, NoUsableAnswer
 from bx24app.outgoing.address_policy import AddressPolicy
+from bx24app.outgoing.errors import (
+    AddressForbidden,
+    ConnectionReset,
+    ExchangeError,
+    NotSent,
+    ReadTimeout,
+    UnreadableAnswer,
+)
 
 POOL_SIZE = 64
+# How we name ourselves to everybody.
+USER_AGENT = "CallbackDesk/0.1"
 
 
 class _ForbiddenAddress(NewConnectionError):
@@ -66,7 +75,7 @@ class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
     """The same over TLS."""
 
 
-class PortalAdapter(HTTPAdapter):
+class GuardedAdapter(HTTPAdapter):
     """Pooled keep-alive connections under an address policy; never retries."""
 
     def __init__(self, policy: AddressPolicy, pool_size: int = POOL_SIZE) -> None:
@@ -92,16 +101,17 @@ class PortalAdapter(HTTPAdapter):
                 opened.shutdown(socket.SHUT_RDWR)
 
 
-def failure_of(error: requests.RequestException) -> Bitrix24Error:
+def failure_of(error: requests.RequestException) -> ExchangeError:
     """Tell a request that was never sent from one that may have been executed."""
-    reason = getattr(error.args[0], "reason", None) if error.args else None
+    cause = error.args[0] if error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else None
     if isinstance(reason, _ForbiddenAddress):
         return AddressForbidden("the host has no permitted address")
     if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
         return NotSent("no connection")
     # A body that stops half-way is told by the library as a broken connection.
-    if isinstance(error, requests.Timeout) or (error.args and isinstance(error.args[0], ReadTimeoutError)):
-        return NoUsableAnswer("timeout")
+    if isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError):
+        return ReadTimeout()
     if isinstance(error, requests.exceptions.ContentDecodingError):
-        return NoUsableAnswer("unreadable")
-    return NoUsableAnswer("reset")
+        return UnreadableAnswer()
+    return ConnectionReset()

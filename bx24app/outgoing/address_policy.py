@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from bx24app.bitrix24.errors import AddressForbidden
+from bx24app.outgoing.errors import AddressForbidden
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -15,12 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from bx24app.bitrix24.answers import Json, as_object
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.connections import authorization_server
-from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.crypto import SealError, keyring
 from bx24app.database import reading
 from bx24app.database.migrations import alembic_config
 from bx24app.errors import Refusal
 from bx24app.models import Attempt, Credential, CredentialState, DigestKey, Portal, PortalState, Webhook, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, tokens
 from bx24app.services.portals.manifest import manifest
@@ -135,7 +135,7 @@ def _address() -> Finding:
 def _authorization() -> Iterator[Finding]:
     try:
         probe = authorization_server.probe()
-    except Bitrix24Error as error:
+    except ExchangeError as error:
         yield _problem("authorization", "unreachable", address=settings.auth_server, detail=error.code)
         return
     if probe.refuses_keys:
@@ -173,10 +173,10 @@ def examine_portal(portal_id: int) -> list[Finding]:
         answer = portal_api.call_for_portal(
             portal_id, portal_api.RequestLabel("batch", {"cmd": "doctor"}), lambda c: c.batch(QUESTIONS)
         )
-    except (Bitrix24Error, Refusal) as error:
+    except (ExchangeError, Refusal) as error:
         if access.level == Level.PROBLEM:
             return [access]
-        return [access, _problem("portal", "silent", reason=getattr(error, "explanation", error.code))]
+        return [access, _problem("portal", "silent", reason=error.explanation)]
     questions: tuple[Callable[[Portal, BatchAnswer], Finding], ...] = (_scopes, _lines, _voices, _history, _bound)
     return [
         access,
@@ -199,9 +199,9 @@ QUESTIONS: dict[str, bindings.BatchCommand] = {
 def _asked(question: Callable[[Portal, BatchAnswer], Finding], portal: Portal, answer: BatchAnswer) -> Finding:
     try:
         return question(portal, answer)
-    except Bitrix24Error as error:
+    except ExchangeError as error:
         check = question.__name__.removeprefix("_")
-        return _problem(check, "refused", reason=error.code, words=getattr(error, "words", ""))
+        return _problem(check, "refused", reason=error.code, words=error.words or "")
 
 
 def _access(portal: Portal) -> Finding:
@@ -271,5 +271,5 @@ def _events(portal: Portal) -> Finding:
 def _portal_clock(answer: BatchAnswer) -> Finding:
     try:
         return _clock(datetime.fromisoformat(str(answer.result("time"))))
-    except (Bitrix24Error, ValueError):
+    except (ExchangeError, ValueError):
         return _warning("clock", "unknown")

@@ -16,9 +16,9 @@ from itsdangerous.encoding import base64_encode
 from sqlalchemy import select, update
 
 from bx24app.bitrix24.connections import authorization_server
-from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.database import reading, writing
 from bx24app.models import Callback, Credential, Portal, ReceivedEvent, Rejection, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import token_renewal
 from bx24app.services.security import tickets
 from bx24app.services.websites import challenge
@@ -109,7 +109,7 @@ class TestAddresses:
         with app.app_context():
             with writing() as session:
                 session.execute(update(Credential).values(used_at=utcnow() - timedelta(days=150)))
-            with suppress(Bitrix24Error):
+            with suppress(ExchangeError):
                 ask()
         assert len(fake.auth_server.server.requests) > 1
         with app.app_context(), reading() as session:

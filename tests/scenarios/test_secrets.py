@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from bx24app.bitrix24.authorization import AuthorizationServer
-from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
@@ -97,7 +97,7 @@ def test_no_secret_is_in_a_traceback(fake: FakeBitrix24, monkeypatch: pytest.Mon
         lambda: nobody._get("/rest/app.info", auth=token, client_secret=client_secret),
     ]
     for ask in asks:
-        with pytest.raises(Bitrix24Error) as caught:
+        with pytest.raises(ExchangeError) as caught:
             ask()
         error: BaseException | None = caught.value
         shown = str(caught.getrepr(style="native"))

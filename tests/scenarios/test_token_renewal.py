@@ -9,11 +9,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from bx24app.bitrix24.errors import Bitrix24Error, CredentialRefused
+from bx24app.bitrix24.errors import CredentialRefused
 from bx24app.crypto import keyring
 from bx24app.database import reading, writing
 from bx24app.errors import PortalDisconnected
 from bx24app.models import Credential, Portal, PortalState, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import token_renewal, tokens
 from bx24app.services.portals.tokens import Access
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
@@ -96,7 +97,7 @@ def test_an_unpaid_app_is_told_apart_and_works_again_once_paid(
 ) -> None:
     portal.paid = False
     with app.app_context():
-        with pytest.raises(Bitrix24Error):
+        with pytest.raises(ExchangeError):
             token_renewal.open_access(expired)
         with reading() as session:
             assert session.get_one(Portal, 1).state == PortalState.UNPAID
@@ -121,6 +122,6 @@ def test_an_authorization_server_without_an_answer_leaves_the_credential_alive(
 ) -> None:
     fake.auth_server.faults.add("html_502", "oauth/token")
     with app.app_context():
-        with pytest.raises(Bitrix24Error):
+        with pytest.raises(ExchangeError):
             token_renewal.open_access(expired)
         assert token_renewal.open_access(expired).access_token

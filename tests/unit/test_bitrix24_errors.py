@@ -4,9 +4,10 @@ import pytest
 
 from bx24app.bitrix24 import errors
 from bx24app.bitrix24.errors import error_for
+from bx24app.outgoing.errors import ExchangeError
 
 # The errors of docs/bitrix24.md, with the codes of the token endpoint.
-TABLE: dict[type[errors.Bitrix24Error], str] = {
+TABLE: dict[type[ExchangeError], str] = {
     errors.TokenExpired: "expired_token",
     errors.CredentialRefused: "NO_AUTH_FOUND invalid_token authorization_error invalid_grant",
     errors.AccessDenied: "ACCESS_DENIED INVALID_CREDENTIALS",
@@ -20,27 +21,26 @@ TABLE: dict[type[errors.Bitrix24Error], str] = {
     errors.RefusedForNow: "QUERY_LIMIT_EXCEEDED OPERATION_TIME_LIMIT CONNECTION_ERROR",
     errors.Overloaded: "OVERLOAD_LIMIT",
     errors.MethodRefused: "ERROR_CORE INVALID_REQUEST SOMETHING_NEW",
-    errors.NoUsableAnswer: "INTERNAL_SERVER_ERROR ERROR_UNEXPECTED_ANSWER",
+    errors.InternalServerError: "INTERNAL_SERVER_ERROR",
+    errors.UnexpectedAnswer: "ERROR_UNEXPECTED_ANSWER",
 }
 ROWS = [(kind, code) for kind, codes in TABLE.items() for code in codes.split()]
 
 
 @pytest.mark.parametrize("status", [200, 401, 403, 404])
 @pytest.mark.parametrize(("kind", "code"), ROWS, ids=[code for _, code in ROWS])
-def test_the_code_decides_in_either_case_and_with_any_status(
-    kind: type[errors.Bitrix24Error], code: str, status: int
-) -> None:
+def test_the_code_decides_in_either_case_and_with_any_status(kind: type[ExchangeError], code: str, status: int) -> None:
     assert type(error_for(code.lower(), "words", status)) is kind
     assert type(error_for(code.upper(), "words", status)) is kind
 
 
 @pytest.mark.parametrize(("kind", "code"), [row for row in ROWS if row[0] is not errors.MethodRefused])
-def test_a_listed_code_means_the_same_with_a_server_error(kind: type[errors.Bitrix24Error], code: str) -> None:
+def test_a_listed_code_means_the_same_with_a_server_error(kind: type[ExchangeError], code: str) -> None:
     assert type(error_for(code, "", 503)) is kind
 
 
 def test_an_unlisted_code_with_a_server_error_proves_nothing() -> None:
-    assert type(error_for("SOMETHING_NEW", "", 502)) is errors.NoUsableAnswer
+    assert type(error_for("SOMETHING_NEW", "", 502)) is errors.ServerFailed
 
 
 def test_an_empty_code_is_the_methods_own_refusal() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from bx24app.bitrix24.authorization import AuthorizationServer
 from bx24app.bitrix24.client import PortalClients
-from bx24app.bitrix24.errors import AddressForbidden, Bitrix24Error, NotSent, NoUsableAnswer
 from bx24app.outgoing.address_policy import AddressPolicy
+from bx24app.outgoing.errors import AddressForbidden, ExchangeError, NotSent, NoUsableAnswer
 from tests.support.canary import canary
 
 PUBLIC = AddressPolicy()
@@ -143,7 +143,7 @@ def test_the_name_is_resolved_once_for_check_and_connection(
 
     only_loopback = AddressPolicy((ipaddress.ip_network("127.0.0.0/8"),))
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    with pytest.raises(Bitrix24Error):
+    with pytest.raises(ExchangeError):
         PortalClients(only_loopback).client(f"https://x.example.com:{listener.port}/", "t").invoke("profile")
     assert asked == ["127.0.0.1"]
     assert listener.connections == 1

@@ -7,10 +7,10 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from bx24app.bitrix24.crm import CrmEntity, read_entity
-from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.database import reading
-from bx24app.errors import Refusal
+from bx24app.errors import Bitrix24Unavailable, Refusal
 from bx24app.models import Callback, Form, Portal, User, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.queries import CallbackFilter, list_callbacks
 from bx24app.services.calling import phone_numbers, spoken_text
 from bx24app.services.portals import lines, tokens
@@ -39,7 +39,7 @@ class Customer:
     entity_type: str
     entity_id: int
     numbers: tuple[OfferedNumber, ...]
-    problem: Bitrix24Error | None = None
+    problem: ExchangeError | Refusal | None = None
 
 
 def read_customer(opening: Launch) -> Customer | None:
@@ -57,12 +57,12 @@ def read_customer(opening: Launch) -> Customer | None:
     return Customer(title, place.entity_type, place.entity_id, _offer(phones, country), problem)
 
 
-def _entity(opening: Launch) -> tuple[CrmEntity | None, Bitrix24Error | None]:
+def _entity(opening: Launch) -> tuple[CrmEntity | None, ExchangeError | Refusal | None]:
     if opening.batch is None:
-        return None, Bitrix24Error()
+        return None, Bitrix24Unavailable()
     try:
         return read_entity(opening.place.entity_type, opening.place.entity_id, opening.batch), None
-    except Bitrix24Error as error:
+    except ExchangeError as error:
         return None, error
 
 

@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import select, update
 from uuid6 import uuid7
 
-from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.database import insert_or_ignore, insert_rows, reading, writing
 from bx24app.errors import (
     DuplicateOpenCallback,
@@ -27,6 +26,7 @@ from bx24app.models import (
     User,
     utcnow,
 )
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import with_history
 from bx24app.services.callbacks.retry_policy import expiry_of
@@ -70,11 +70,11 @@ def request_callback(
     Idempotent under one key: it is looked for only once something stands in the way, as an earlier request does.
     Raises ``InvalidNumber``, ``NumberNotAllowed``, ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``,
     ``InvalidRequest``, ``DuplicateOpenCallback``, ``IdempotencyKeyReused``, ``PortalDisconnected``, or a
-    ``Bitrix24Error`` when lines are not known and the portal is silent.
+    ``ExchangeError`` when lines are not known and the portal is silent.
     """
     try:
         callback = _prepare(asker, requested)
-    except (Refusal, Bitrix24Error):
+    except (Refusal, ExchangeError):
         earlier = _earlier(asker.portal.id, idempotency_key, requested)
         if earlier is None:
             raise

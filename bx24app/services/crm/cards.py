@@ -7,16 +7,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24 import crm
-from bx24app.bitrix24.errors import Bitrix24Error, NoUsableAnswer
 from bx24app.database import writing
 from bx24app.errors import Refusal
 from bx24app.models import Callback, Portal, WebsiteRequest, utcnow
+from bx24app.outgoing.errors import ExchangeError, NoUsableAnswer
 from bx24app.services.crm.queue import (
     CRM_LEASE,
     GIVE_UP_AFTER,
     SHORTEST_CRM_WAIT,
-    TEMPORARY_ERRORS,
     CrmLease,
+    is_final,
     leased_request,
     pause_after,
     put_off,
@@ -48,7 +48,7 @@ def make_card(claim: CrmLease, kind: str, asked: int, contact_id: int | None = N
     except NoUsableAnswer as error:
         log.info("crm_unknown", callback=str(claim.callback_id), reason=error.code)
         put_off(claim, LOST_ANSWER_PAUSE)
-    except (Bitrix24Error, Refusal) as error:
+    except (ExchangeError, Refusal) as error:
         _not_made(claim, kind, asked, error)
     else:
         _made(claim, kind, made, contact_id)
@@ -65,10 +65,10 @@ def _made(claim: CrmLease, kind: str, made: int, contact_id: int | None) -> None
     make_card(claim, "DEAL", 0, made)
 
 
-def _not_made(claim: CrmLease, kind: str, asked: int, error: Bitrix24Error | Refusal) -> None:
+def _not_made(claim: CrmLease, kind: str, asked: int, error: ExchangeError | Refusal) -> None:
     """Nothing was executed: it is tried later, or told to people."""
-    if not isinstance(error, TEMPORARY_ERRORS) or claim.age > GIVE_UP_AFTER:
-        settle(claim, "failed", None, reason_of(error), getattr(error, "words", None))
+    if is_final(error) or claim.age > GIVE_UP_AFTER:
+        settle(claim, "failed", None, reason_of(error), error.words)
         return
     with writing() as session:
         request = leased_request(session, claim)

@@ -10,16 +10,13 @@ from flask import Flask, current_app
 
 from bx24app.bitrix24 import crm
 from bx24app.bitrix24.crm import CrmMatches
-from bx24app.bitrix24.errors import (
-    Bitrix24Error,
-    Refused,
-)
 from bx24app.errors import Refusal
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.crm.cards import make_card
 from bx24app.services.crm.queue import (
     GIVE_UP_AFTER,
-    TEMPORARY_ERRORS,
     CrmLease,
+    is_final,
     lease_crm_request,
     pause_after,
     put_off,
@@ -44,7 +41,7 @@ def process_crm_request(claim: CrmLease) -> None:
         known = portal_api.call_for_portal(
             claim.portal_id, label, lambda client: crm.look_up(client, claim.card.number, claim.card.origin)
         )
-    except (Bitrix24Error, Refusal) as error:
+    except (ExchangeError, Refusal) as error:
         _looked_in_vain(claim, error)
         return
     _decide(claim, known)
@@ -71,11 +68,10 @@ def _ours(known: CrmMatches) -> tuple[str, int]:
     return kind, known.made[kind]
 
 
-def _looked_in_vain(claim: CrmLease, error: Bitrix24Error | Refusal) -> None:
+def _looked_in_vain(claim: CrmLease, error: ExchangeError | Refusal) -> None:
     """Looking harms nobody: it is repeated unless the portal said no."""
-    said_no = isinstance(error, Refused) and not isinstance(error, TEMPORARY_ERRORS)
-    if said_no or claim.age > GIVE_UP_AFTER:
-        settle(claim, "failed", None, reason_of(error), getattr(error, "words", None))
+    if is_final(error) or claim.age > GIVE_UP_AFTER:
+        settle(claim, "failed", None, reason_of(error), error.words)
     else:
         put_off(claim, pause_after(claim))
 

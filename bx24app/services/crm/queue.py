@@ -11,20 +11,13 @@ from sqlalchemy.orm import Session, aliased
 from bx24app.bitrix24.crm import NewCard
 from bx24app.bitrix24.errors import (
     AccessDenied,
-    ApplicationRemoved,
     Bitrix24Error,
-    CredentialRefused,
     InsufficientScope,
-    Moved,
-    NotSent,
-    PaymentRequired,
-    Refused,
-    RefusedForNow,
-    TokenExpired,
 )
 from bx24app.database import reading, writing
-from bx24app.errors import Refusal
+from bx24app.errors import Refusal, Retry
 from bx24app.models import Callback, Form, Portal, PortalState, WebsiteRequest, utcnow
+from bx24app.outgoing.errors import ExchangeError
 
 log = structlog.get_logger(__name__)
 
@@ -36,17 +29,6 @@ SHORTEST_CRM_WAIT, LONGEST_CRM_WAIT = timedelta(seconds=30), timedelta(hours=1)
 
 
 GIVE_UP_AFTER = timedelta(hours=24)
-# Proven not executed, and worth another try; a portal that is unpaid or gone is not asked meanwhile.
-TEMPORARY_ERRORS = (
-    NotSent,
-    RefusedForNow,
-    TokenExpired,
-    Moved,
-    CredentialRefused,
-    ApplicationRemoved,
-    PaymentRequired,
-    Refusal,
-)
 
 
 @dataclass(frozen=True)
@@ -125,19 +107,27 @@ def _lease_of(request: WebsiteRequest, callback: Callback, form: Form) -> CrmLea
     )
 
 
+def is_final(error: ExchangeError | Refusal) -> bool:
+    """Tell whether the CRM itself said no.
+
+    A portal that is unpaid or gone may come back within the day, and is not asked meanwhile.
+    """
+    said_no = isinstance(error, Bitrix24Error) and error.retry is Retry.NEVER
+    return said_no and not error.revokes_credential
+
+
 def pause_after(claim: CrmLease) -> timedelta:
     """How long a request waits before it is tried again: longer with its age."""
     return min(max(SHORTEST_CRM_WAIT, claim.age / 2), LONGEST_CRM_WAIT)
 
 
-def reason_of(error: Bitrix24Error | Refusal) -> str:
+def reason_of(error: ExchangeError | Refusal) -> str:
     """The code of the sentence that explains it."""
-    words = str(getattr(error, "words", "") or "").casefold()
     if isinstance(error, InsufficientScope):
         return "crm_scope"
-    if isinstance(error, AccessDenied) or words.startswith("access denied"):
+    if isinstance(error, AccessDenied) or (error.words or "").casefold().startswith("access denied"):
         return "crm_denied"  # The methods of the CRM answer an empty code.
-    return "crm_refused" if isinstance(error, Refused) and not isinstance(error, TEMPORARY_ERRORS) else "crm_silent"
+    return "crm_refused" if is_final(error) else "crm_silent"
 
 
 def leased_request(session: Session, claim: CrmLease) -> WebsiteRequest | None:

@@ -7,11 +7,11 @@ import structlog
 from sqlalchemy import or_, select, update
 
 from bx24app.bitrix24 import telephony
-from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.bitrix24.telephony import HistoryPage, HistoryRow
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
 from bx24app.models import IS_OPEN, Callback, Portal, PortalState, ReceivedEvent, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.calling.phone_numbers import digits
 from bx24app.services.dialling import reconcile
 from bx24app.services.portals import api as portal_api
@@ -40,7 +40,7 @@ def read_next_history() -> int:
         return 0
     try:
         found = _read(portal_id)
-    except (Bitrix24Error, Refusal) as error:
+    except (ExchangeError, Refusal) as error:
         log.info("history_not_read", portal=portal_id, reason=error.code)
         _failed(portal_id, error.code)
         return 0

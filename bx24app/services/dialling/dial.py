@@ -20,22 +20,15 @@ from sqlalchemy.orm import Session
 from bx24app.bitrix24 import telephony
 from bx24app.bitrix24.connections import portal_clients
 from bx24app.bitrix24.errors import (
-    ApplicationRemoved,
-    Bitrix24Error,
     CredentialRefused,
-    Moved,
-    NotSent,
-    NoUsableAnswer,
-    PaymentRequired,
-    Refused,
     RefusedForNow,
-    TokenExpired,
 )
 from bx24app.bitrix24.telephony import StartedCall
 from bx24app.database import reading, writing
-from bx24app.errors import NotPermitted, Refusal
+from bx24app.errors import Executed, NotPermitted, Refusal, Retry
 from bx24app.log import mask_number
 from bx24app.models import Attempt, Callback, Portal, Source, State, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.retry_policy import retry_policy_of
 from bx24app.services.calling import do_not_call
 from bx24app.services.dialling import reconcile
@@ -66,7 +59,7 @@ def dial(claim: DialLease) -> None:
     log_here = log.bind(callback=str(claim.callback_id))
     try:
         access = _access_for(claim)
-    except (Bitrix24Error, Refusal) as error:
+    except (ExchangeError, Refusal) as error:
         _not_dialled(claim, error)
         return
     dial = _fence(claim)
@@ -75,11 +68,12 @@ def dial(claim: DialLease) -> None:
         return
     requests = portal_api.LoggedRequests(portal_api.RequestLabel("voximplant.callback.start", dial.parameters))
     outcome = _send_once(access, dial, requests)
+    failure = outcome if isinstance(outcome, ExchangeError) else None
     # The answer first: no other write may come between it and its record.
     _record(dial, outcome)
     requests.write(access.portal_id, access.user_id, counted=True)  # When it was leased.
     number = mask_number(dial.parameters["TO_NUMBER"])
-    log_here.info("dialled", outcome=getattr(outcome, "code", "started"), number=number)
+    log_here.info("dialled", outcome=failure.code if failure else "started", number=number)
     _follow_up(access, dial, outcome)
 
 
@@ -104,25 +98,21 @@ def _is_persons(callback: Callback) -> bool:
     return callback.source == Source.STAFF and callback.requested_by is not None
 
 
-def _not_dialled(claim: DialLease, error: Bitrix24Error | Refusal) -> None:
+def _not_dialled(claim: DialLease, error: ExchangeError | Refusal) -> None:
     """There was no way to the portal; no attempt was made."""
     with writing() as session:
         callback = leased_callback(session, claim)
         if callback is None:
             return
         now = utcnow()
-        if _is_passing(error):
+        if error.retry is Retry.LATER:
             callback.due_at = now + timedelta(seconds=DIAL_BACKOFF_SECONDS[0])
             callback.leased_until = None
             # Once: a portal may be silent for an hour, and is asked every two seconds.
             callback.wait_for(error.code, now)
         else:
-            callback.fail(now, error.explanation if isinstance(error, Refusal) else _reason(error))
+            callback.fail(now, error.callback_reason)
             callback.decide("not_dialled", now, reason=error.code)
-
-
-def _is_passing(error: Bitrix24Error | Refusal) -> bool:
-    return isinstance(error, NotSent | NoUsableAnswer | RefusedForNow) or error.code == "bitrix24_unavailable"
 
 
 def _fence(claim: DialLease) -> FencedAttempt | None:
@@ -152,17 +142,17 @@ def _number_of(claim: DialLease) -> str:
         return session.scalars(select(Callback.to_number).where(Callback.id == claim.callback_id)).one()
 
 
-def _send_once(access: Access, dial: FencedAttempt, requests: portal_api.LoggedRequests) -> StartedCall | Bitrix24Error:
+def _send_once(access: Access, dial: FencedAttempt, requests: portal_api.LoggedRequests) -> StartedCall | ExchangeError:
     """The one request of the attempt, on a fresh connection."""
     try:
         with portal_clients.dialler(access.client_endpoint, access.access_token, requests.watch) as client:
             return telephony.start_callback(client, dial.parameters)
-    except Bitrix24Error as error:
+    except ExchangeError as error:
         requests.fail(error)
         return error
 
 
-def _record(dial: FencedAttempt, outcome: StartedCall | Bitrix24Error) -> None:
+def _record(dial: FencedAttempt, outcome: StartedCall | ExchangeError) -> None:
     """Write the answer down; a database that fails just now must not make an unknown out of what is known."""
     for pause in RECORD_PAUSES:
         try:
@@ -173,7 +163,7 @@ def _record(dial: FencedAttempt, outcome: StartedCall | Bitrix24Error) -> None:
     return _record_once(dial, outcome)
 
 
-def _record_once(dial: FencedAttempt, outcome: StartedCall | Bitrix24Error) -> None:
+def _record_once(dial: FencedAttempt, outcome: StartedCall | ExchangeError) -> None:
     """Events of the call that came before its answer are applied with it."""
     with writing() as session:
         callback = session.get_one(Callback, dial.callback_id, with_for_update=True)
@@ -203,23 +193,23 @@ def _accepted(session: Session, callback: Callback, attempt: Attempt, outcome: S
     reconcile.reconcile_attempt(session, callback, attempt)
 
 
-def _refused_or_lost(portal: Portal, callback: Callback, attempt: Attempt, error: Bitrix24Error, now: datetime) -> None:
+def _refused_or_lost(portal: Portal, callback: Callback, attempt: Attempt, error: ExchangeError, now: datetime) -> None:
     # The next administrator takes over, or the portal stands in for the person; else it was for good.
     taken_over = isinstance(error, CredentialRefused) and (portal.stands_in or not _is_persons(callback))
-    if taken_over or isinstance(error, NotSent | RefusedForNow | TokenExpired | Moved):
-        waits = isinstance(error, NotSent | RefusedForNow) or _repeated(callback, error)
+    if error.executed is Executed.UNKNOWN:
+        callback.mark_unknown(attempt, now, f"dial_{error.code}")
+        callback.decide("dialled_unknown", now, attempt=attempt.number, reason=error.code)
+    elif taken_over or error.retry is not Retry.NEVER:
+        waits = error.retry is Retry.LATER or _repeated(callback, error)
         due_at = now + timedelta(seconds=_backoff(attempt.number)) if waits else now
         callback.put_back(attempt, now, due_at, error.code)
         callback.decide("dialled_not_executed", now, attempt=attempt.number, reason=error.code)
-    elif isinstance(error, Refused):
-        callback.refuse(attempt, now, _reason(error), error.words or error.error or None)
-        callback.decide("dialled_refused", now, attempt=attempt.number, reason=error.code, words=error.words)
     else:
-        callback.mark_unknown(attempt, now, f"dial_{error.code}")
-        callback.decide("dialled_unknown", now, attempt=attempt.number, reason=error.code)
+        callback.refuse(attempt, now, error.callback_reason, error.words or error.foreign_code or None)
+        callback.decide("dialled_refused", now, attempt=attempt.number, reason=error.code, words=error.words or "")
 
 
-def _repeated(callback: Callback, error: Bitrix24Error) -> bool:
+def _repeated(callback: Callback, error: ExchangeError) -> bool:
     """Renewal, move and takeover are tried once without waiting."""
     return any(attempt.failed_code == error.code for attempt in callback.attempts[:-1])
 
@@ -229,28 +219,21 @@ def _backoff(attempt_number: int) -> float:
     return base * random.uniform(0.8, 1.2)  # noqa: S311  Jitter is no secret.
 
 
-def _reason(error: Bitrix24Error) -> str:
-    """The promised reason code for a refusal for good."""
-    if isinstance(error, CredentialRefused):
-        return "not_permitted"
-    return "portal_disconnected" if isinstance(error, ApplicationRemoved) else error.code
-
-
-def _follow_up(access: Access, dial: FencedAttempt, outcome: StartedCall | Bitrix24Error) -> None:
+def _follow_up(access: Access, dial: FencedAttempt, outcome: StartedCall | ExchangeError) -> None:
     """What the answer says about the line, the credential or the address, for the next attempt."""
     try:
         if isinstance(outcome, StartedCall):
             _mark_line(access.portal_id, dial, outcome)
             reconcile.update_line(dial.attempt_id)
-        elif isinstance(outcome, NoUsableAnswer):
+        elif outcome.executed is Executed.UNKNOWN:
             reconcile.reconcile_pending(access.portal_id)
-        elif isinstance(outcome, TokenExpired):
+        elif outcome.retry is Retry.AFTER_RENEWAL:
             token_renewal.renew(access.credential_id, access.generation)
-        elif isinstance(outcome, Moved):
+        elif outcome.retry is Retry.AFTER_MOVE:
             portal_api.follow_move(access)
-        elif isinstance(outcome, CredentialRefused | ApplicationRemoved | PaymentRequired):
+        elif outcome.revokes_credential:
             tokens.invalidate(access.credential_id, outcome)
-    except (Bitrix24Error, Refusal) as error:
+    except (ExchangeError, Refusal) as error:
         log.warning("follow_up_failed", member_id=access.member_id, reason=type(error).__name__)
 
 

@@ -19,18 +19,14 @@ from bx24app.bitrix24.client import PortalClient
 from bx24app.bitrix24.connections import authorization_server, portal_clients
 from bx24app.bitrix24.errors import (
     AccessDenied,
-    ApplicationRemoved,
     Bitrix24Error,
     CredentialRefused,
-    Moved,
-    PaymentRequired,
-    Refused,
-    TokenExpired,
 )
 from bx24app.database import purge, writing
-from bx24app.errors import PortalDisconnected
+from bx24app.errors import PortalDisconnected, Retry
 from bx24app.log import mask_numbers
 from bx24app.models import Portal, PortalState, RestCall, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import throttle, token_renewal, tokens
 from bx24app.services.portals.tokens import Access
 from bx24app.settings import settings
@@ -75,7 +71,7 @@ class LoggedRequests:
         self._sent += 1
         try:
             yield
-        except Bitrix24Error as error:
+        except ExchangeError as error:
             _note_error(row, error)
             raise
         else:
@@ -83,7 +79,7 @@ class LoggedRequests:
         finally:
             row.duration_ms = round((time.monotonic() - began) * 1000)
 
-    def fail(self, error: Bitrix24Error) -> None:
+    def fail(self, error: ExchangeError) -> None:
         """Note that the work failed: its last answer could not be used, or nothing could be sent at all."""
         row = self._rows[-1] if self._rows else self._add_row()
         if row.error is None:
@@ -118,10 +114,10 @@ class LoggedRequests:
         return self._rows[-1]
 
 
-def _note_error(row: RestCall, error: Bitrix24Error) -> None:
-    row.status = getattr(error, "status", None)
-    row.error = getattr(error, "error", "") or error.code
-    row.words = mask_numbers(getattr(error, "words", ""))[:MAX_LOGGED_WORDS] or None
+def _note_error(row: RestCall, error: ExchangeError) -> None:
+    row.status = error.status
+    row.error = error.foreign_code or error.code
+    row.words = mask_numbers(error.words)[:MAX_LOGGED_WORDS] if error.words else None
 
 
 @contextmanager
@@ -130,7 +126,7 @@ def logged(portal_id: int, user_id: int | None, label: RequestLabel) -> Iterator
     requests = LoggedRequests(label)
     try:
         yield requests
-    except Bitrix24Error as error:
+    except ExchangeError as error:
         requests.fail(error)
         raise
     finally:
@@ -140,21 +136,20 @@ def logged(portal_id: int, user_id: int | None, label: RequestLabel) -> Iterator
 def call(access: Access, label: RequestLabel, work: Callable[[PortalClient], T]) -> T:
     """Let ``work`` ask the portal; never for dialling, for it may be called twice.
 
-    Repeats once after a renewal of an expired token, once after a confirmed move. Buries the credential when it
-    is refused for good. Raises ``Bitrix24Error``.
+    Repeats once after a renewal of an expired token, once after a confirmed move. Marks the credential when it
+    is refused for good. Raises ``ExchangeError``.
     """
-    remedies: dict[type[Bitrix24Error], Callable[[Access], Access]] = {TokenExpired: _renewed, Moved: follow_move}
+    remedies = {Retry.AFTER_RENEWAL: _renewed, Retry.AFTER_MOVE: follow_move}
     while True:
         try:
             return _call(access, label, work)
-        except (TokenExpired, Moved) as error:
-            remedy = remedies.pop(type(error), None)
+        except ExchangeError as error:
+            if error.revokes_credential:
+                tokens.invalidate(access.credential_id, error)
+            remedy = remedies.pop(error.retry, None)
             if remedy is None:
                 raise
             access = remedy(access)
-        except (CredentialRefused, ApplicationRemoved, PaymentRequired) as error:
-            tokens.invalidate(access.credential_id, error)
-            raise
 
 
 def _renewed(access: Access) -> Access:
@@ -165,7 +160,7 @@ def call_for_portal(portal_id: int, label: RequestLabel, work: Callable[[PortalC
     """Ask under the portal's own access.
 
     The next administrator takes over from one who is not accepted any more, or who has lost the right.
-    ``states``: of the portal, default installed. Raises ``PortalDisconnected`` or ``Bitrix24Error``.
+    ``states``: of the portal, default installed. Raises ``PortalDisconnected`` or ``ExchangeError``.
     """
     denied: AccessDenied | None = None
     for _ in range(tokens.MAX_ADMINISTRATORS):
@@ -187,10 +182,10 @@ def _call(access: Access, label: RequestLabel, work: Callable[[PortalClient], T]
 
 
 def follow_move(access: Access) -> Access:
-    """Ask the authorization server where the portal is now, and keep its answer; raises ``Bitrix24Error``."""
+    """Ask the authorization server where the portal is now, and keep its answer; raises ``ExchangeError``."""
     install = authorization_server.app_info(access.access_token).install
     if install.member_id != access.member_id:
-        raise Refused("wrong_client", "the token belongs to another portal")
+        raise Bitrix24Error("wrong_client", "the token belongs to another portal")
     portal_clients.policy.check(install.client_endpoint)
     with writing() as session:
         portal = session.scalars(select(Portal).where(Portal.id == access.portal_id).with_for_update()).one()

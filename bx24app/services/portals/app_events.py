@@ -6,11 +6,12 @@ import structlog
 from sqlalchemy import select, update
 
 from bx24app.bitrix24.connections import authorization_server
-from bx24app.bitrix24.errors import Bitrix24Error, Refused
+from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.bitrix24.events import Event
 from bx24app.database import reading, writing
 from bx24app.errors import PortalUnreachable, Unverified
 from bx24app.models import Credential, Portal, User, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.security import digests
 from bx24app.settings import settings
 
@@ -58,9 +59,9 @@ def _prove(event: Event) -> None:
     """Let the authorization server say that the event's access token is our application's on that portal."""
     try:
         info = authorization_server.app_info(event.access_token)
-    except Refused as error:
-        raise Unverified(f"event token refused: {error}") from None
     except Bitrix24Error as error:
+        raise Unverified(f"event token refused: {error}") from None
+    except ExchangeError as error:
         raise PortalUnreachable(f"authorization server: {error.code}") from None
     if info.client_id != settings.client_id or info.install.member_id != event.member_id:
         raise Unverified("event token of another application or portal")

@@ -8,10 +8,11 @@ import structlog
 from sqlalchemy import or_, select
 
 from bx24app.bitrix24.client import MAX_BATCH, BatchAnswer, PortalClient
-from bx24app.bitrix24.errors import Bitrix24Error, InsufficientScope, NoUsableAnswer, Refused
+from bx24app.bitrix24.errors import InsufficientScope
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
 from bx24app.models import Portal, PortalState, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.manifest import Placement, manifest, manifest_digest
 from bx24app.services.portals.tokens import Access
@@ -73,7 +74,7 @@ BINDING_COMMANDS: dict[str, BatchCommand] = {"placements": ("placement.get", {})
 
 
 def missing_bindings(listed: BatchAnswer) -> list[str]:
-    """What an answer to ``QUESTIONS`` lacks of the manifest, or has too much; raises ``Bitrix24Error``."""
+    """What an answer to ``QUESTIONS`` lacks of the manifest, or has too much; raises ``ExchangeError``."""
     return [name for name, _ in _commands(listed)]
 
 
@@ -97,12 +98,12 @@ def _reconcile(client: PortalClient) -> list[BindingProblem]:
     return problems
 
 
-def _is_bound_already(error: Refused | NoUsableAnswer) -> bool:
-    return isinstance(error, Refused) and BOUND_ALREADY in error.words.casefold()
+def _is_bound_already(error: ExchangeError) -> bool:
+    return BOUND_ALREADY in (error.words or "").casefold()
 
 
-def _problem(what: str, error: Bitrix24Error) -> BindingProblem:
-    return BindingProblem(what, error.code, error.words if isinstance(error, Refused) else "")
+def _problem(what: str, error: ExchangeError) -> BindingProblem:
+    return BindingProblem(what, error.code, error.words or "")
 
 
 def is_rebinding_due(portal: Portal) -> bool:
@@ -132,7 +133,7 @@ def _reconciled(portal_id: int, work: Callable[[], list[BindingProblem]]) -> lis
         problems = work()
     except InsufficientScope as error:
         problems = [_problem("scope", error)]
-    except Bitrix24Error as error:
+    except ExchangeError as error:
         problems = [_problem("portal", error)]
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)

@@ -8,11 +8,12 @@ from sqlalchemy import select
 
 from bx24app.bitrix24.authorization import AppInfo
 from bx24app.bitrix24.client import BatchAnswer
-from bx24app.bitrix24.errors import Bitrix24Error, Refused
+from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.bitrix24.launch import FramePost
 from bx24app.database import writing
 from bx24app.errors import AdministratorNeeded, NotInstalled, PortalUnreachable, Refusal, Unverified
 from bx24app.models import Portal, Throttle, User, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.calling.phone_numbers import guess_country
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, launch, token_renewal
@@ -60,9 +61,9 @@ def _ask_administrator(
     try:
         batch = launch.ask_portal(info.install.client_endpoint, post, place, requests)
         app, profile = launch.read_identity(batch)
-    except Refused as error:
-        raise Unverified(f"the portal refuses the visitor: {error}") from None
     except Bitrix24Error as error:
+        raise Unverified(f"the portal refuses the visitor: {error}") from None
+    except ExchangeError as error:
         raise PortalUnreachable(f"portal: {error.code}") from None
     if not profile.ADMIN:
         raise AdministratorNeeded("only an administrator installs")
@@ -82,7 +83,7 @@ def launch_or_install(post: FramePost) -> Launch:
     except NotInstalled:
         return install(post).launch
     if proven.user.is_administrator and bindings.is_rebinding_due(proven.portal):
-        with suppress(Bitrix24Error, Refusal):  # What keeps us from binding keeps nobody from opening the desk.
+        with suppress(ExchangeError, Refusal):  # What keeps us from binding keeps nobody from opening the desk.
             bindings.reconcile(token_renewal.person_access(proven.portal.id, proven.user.user_id))
     return proven
 

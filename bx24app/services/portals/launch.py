@@ -18,17 +18,14 @@ from bx24app.bitrix24.errors import (
     AccessDenied,
     Bitrix24Error,
     CredentialRefused,
-    Moved,
-    NotSent,
-    NoUsableAnswer,
     PaymentRequired,
-    Refused,
     RefusedForNow,
 )
 from bx24app.bitrix24.launch import FramePost, UserId
 from bx24app.database import reading, writing
-from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Unverified, VisitorRefused
+from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Retry, Unverified, VisitorRefused
 from bx24app.models import Portal, PortalState, User, utcnow
+from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.manifest import manifest
 from bx24app.services.portals.tokens import store_tokens
@@ -143,11 +140,11 @@ def _read(model: type[M], value: Json) -> M:
     try:
         return model.model_validate(value)
     except ValidationError:
-        raise NoUsableAnswer("unreadable") from None
+        raise UnreadableAnswer from None
 
 
 def read_identity(batch: BatchAnswer) -> tuple[PortalApp, Profile]:
-    """The application and the visitor from a batch; raises ``Bitrix24Error``.
+    """The application and the visitor from a batch; raises ``ExchangeError``.
 
     The profile of a dismissed person is empty (docs: api-reference/common/users/profile.md).
     """
@@ -163,9 +160,9 @@ def ask_authorization_server(post: FramePost) -> AppInfo:
         info = authorization_server.app_info(post.AUTH_ID)
     except RefusedForNow:
         raise PortalUnreachable("authorization server busy") from None
-    except Refused as error:
-        raise Unverified(f"token refused: {error}") from None
     except Bitrix24Error as error:
+        raise Unverified(f"token refused: {error}") from None
+    except ExchangeError as error:
         raise PortalUnreachable(f"authorization server: {error.code}") from None
     if info.client_id != settings.client_id:
         raise Unverified("token of another application")
@@ -204,7 +201,7 @@ def verify_launch(post: FramePost) -> Launch:
         app, profile = read_identity(batch)
         if (app.CODE, str(app.ID)) != (portal.app_code, portal.app_id):
             _mismatch(post)
-    except Bitrix24Error as error:
+    except ExchangeError as error:
         return _open_vouched(post, portal, place, error)
     return Launch(*_note(post, portal, profile, app), place, batch)
 
@@ -222,7 +219,7 @@ def _mismatch(post: FramePost) -> NoReturn:
     raise NotInstalled("the application's id on the portal has changed")
 
 
-def _open_vouched(post: FramePost, portal: Portal, place: LaunchPlace, error: Bitrix24Error) -> Launch:
+def _open_vouched(post: FramePost, portal: Portal, place: LaunchPlace, error: ExchangeError) -> Launch:
     """The portal did not say who it is: the authorization server knows, and knows its present address."""
     log.info("portal_did_not_vouch", member_id=portal.member_id, reason=error.code)
     info = ask_authorization_server(post)
@@ -232,13 +229,13 @@ def _open_vouched(post: FramePost, portal: Portal, place: LaunchPlace, error: Bi
             batch = _ask_known(portal, post, place)
             app, profile = read_identity(batch)
             return Launch(*_note(post, portal, profile, app), place, batch)
-        except Bitrix24Error:
+        except ExchangeError:
             log.info("portal_unreachable_after_move", member_id=portal.member_id)
     if isinstance(error, AccessDenied):
         raise VisitorRefused(f"the portal refuses the visitor: {error}", error.code, error.words)
     if isinstance(error, PaymentRequired):
         portal = _unpaid(portal.id)
-    elif not isinstance(error, NotSent | NoUsableAnswer | RefusedForNow | Moved):
+    elif error.retry in (Retry.NEVER, Retry.AFTER_RENEWAL):
         raise Unverified(f"the portal refuses the visitor: {error}")
     with reading() as session:
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == info.user_id))

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bx24app.bitrix24 import telephony
-from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.database import reading, writing
 from bx24app.errors import NotFound, PortalDisconnected, Refusal, UnknownLine, UnknownVoice
 from bx24app.models import Portal, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.runtime import wakeup
 
@@ -20,7 +20,7 @@ class Listing:
 
     names: dict[str, str]
     fetched_at: datetime | None
-    problem: Bitrix24Error | Refusal | None = None
+    problem: ExchangeError | Refusal | None = None
 
 
 def get_lines(portal_id: int, *, refresh: bool = False) -> Listing:
@@ -36,7 +36,7 @@ def get_lines(portal_id: int, *, refresh: bool = False) -> Listing:
         names = portal_api.call_for_portal(
             portal_id, portal_api.RequestLabel("voximplant.line.get", {}), telephony.get_lines
         )
-    except (Bitrix24Error, Refusal) as error:
+    except (ExchangeError, Refusal) as error:
         return Listing(listing.names, listing.fetched_at, error)
     now = utcnow()
     with writing() as session:
@@ -54,7 +54,7 @@ def get_voices(portal_id: int, *, refresh: bool = False) -> Listing:
         names = portal_api.call_for_portal(
             portal_id, portal_api.RequestLabel("voximplant.tts.voices.get", {}), telephony.get_voices
         )
-    except (Bitrix24Error, Refusal) as error:
+    except (ExchangeError, Refusal) as error:
         return Listing(listing.names, listing.fetched_at, error)
     now = utcnow()
     with writing() as session:

@@ -5,11 +5,11 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import select
 
-from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.bitrix24.events import Event
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
 from bx24app.models import Portal, PortalState, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.uninstall import PORTALS_AT_ONCE
 
@@ -55,7 +55,7 @@ def _ask_payment(portal_id: int) -> None:
             PortalState.INSTALLED,
             PortalState.UNPAID,
         )
-    except (Bitrix24Error, Refusal) as error:
+    except (ExchangeError, Refusal) as error:
         # PAYMENT_REQUIRED has put the portal into its state by now.
         log.info("payment_not_told", reason=error.code)
         return

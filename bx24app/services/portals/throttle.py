@@ -39,7 +39,7 @@ def count_requests(session: Session, portal_id: int, at: datetime, requests: int
 def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: datetime) -> None:
     """Let the portal's dials wait as long as its refusal asks for, inside the caller's transaction."""
     pace = session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update())
-    code = error.error.casefold()
+    code = error.foreign_code.casefold()
     if pace is None:
         return
     if code == QUERY_LIMIT:

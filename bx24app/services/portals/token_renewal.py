@@ -9,17 +9,12 @@ from sqlalchemy import select
 
 from bx24app.bitrix24.authorization import Tokens
 from bx24app.bitrix24.connections import authorization_server, portal_clients
-from bx24app.bitrix24.errors import (
-    AddressForbidden,
-    ApplicationRemoved,
-    Bitrix24Error,
-    CredentialRefused,
-    PaymentRequired,
-)
+from bx24app.bitrix24.errors import CredentialRefused
 from bx24app.crypto import keyring
 from bx24app.database import reading, writing
 from bx24app.errors import Bitrix24Unavailable, NotPermitted, PortalDisconnected, Refusal
 from bx24app.models import Credential, CredentialState, Portal, PortalState, utcnow
+from bx24app.outgoing.errors import AddressForbidden, ExchangeError
 from bx24app.services.portals.tokens import (
     MAX_ADMINISTRATORS,
     Access,
@@ -79,7 +74,7 @@ def person_access(portal_id: int, user_id: int) -> Access:
 def open_access(credential_id: int) -> Access:
     """A credential with a token that is not known to be expired; renews it when needed.
 
-    Raises ``PortalDisconnected`` for a dead one, ``Bitrix24Unavailable`` or a ``Bitrix24Error`` when it cannot be
+    Raises ``PortalDisconnected`` for a dead one, ``Bitrix24Unavailable`` or a ``ExchangeError`` when it cannot be
     renewed now.
     """
     with reading() as session:
@@ -112,7 +107,7 @@ def renew(credential_id: int, seen: int) -> Access:
 def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Access:
     try:
         tokens = authorization_server.renew(refresh_token)
-    except Bitrix24Error as error:
+    except ExchangeError as error:
         _renewal_failed(credential_id, lease, error)
         raise
     with writing() as session:
@@ -151,14 +146,14 @@ def _follow(portal: Portal, client_endpoint: str) -> None:
     portal.move(urlsplit(client_endpoint).netloc, client_endpoint)
 
 
-def _renewal_failed(credential_id: int, lease: int, error: Bitrix24Error) -> None:
+def _renewal_failed(credential_id: int, lease: int, error: ExchangeError) -> None:
     """Give the lease back, or bury the credential when the refusal is final."""
     with writing() as session:
         credential = lock_credential(session, credential_id)
         if credential is None or credential.fence != lease:
             return
         credential.renewing_until = None
-        if isinstance(error, CredentialRefused | ApplicationRemoved | PaymentRequired):
+        if error.revokes_credential:
             invalidate_credential(session, credential, error)
 
 
@@ -180,6 +175,6 @@ def renew_idle() -> int:
     for credential_id, generation in idle:
         try:
             renew(credential_id, generation)
-        except (Bitrix24Error, Refusal) as error:
+        except (ExchangeError, Refusal) as error:
             log.warning("idle_not_renewed", credential=credential_id, reason=error.code)
     return len(idle)

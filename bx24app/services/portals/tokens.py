@@ -8,11 +8,12 @@ from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import Tokens
-from bx24app.bitrix24.errors import ApplicationRemoved, Bitrix24Error, PaymentRequired
+from bx24app.bitrix24.errors import ApplicationRemoved, PaymentRequired
 from bx24app.crypto import keyring
 from bx24app.database import purge, reading, writing
 from bx24app.errors import PortalDisconnected, PortalUnpaid
 from bx24app.models import FINAL, Callback, Credential, CredentialState, Portal, PortalState, State, utcnow
+from bx24app.outgoing.errors import ExchangeError
 
 log = structlog.get_logger(__name__)
 
@@ -126,7 +127,7 @@ def load_alive(session: Session, credential_id: int) -> tuple[Credential, Portal
     return row.Credential, row.Portal
 
 
-def invalidate(credential_id: int, error: Bitrix24Error) -> None:
+def invalidate(credential_id: int, error: ExchangeError) -> None:
     """Mark a credential whose tokens were refused for good, and the portal's state with it."""
     with writing() as session:
         credential = lock_credential(session, credential_id)
@@ -143,19 +144,20 @@ def lock_credential(session: Session, credential_id: int) -> Credential | None:
     return session.get(Credential, credential_id, with_for_update=True)
 
 
-def invalidate_credential(session: Session, credential: Credential, error: Bitrix24Error) -> None:
+def invalidate_credential(session: Session, credential: Credential, error: ExchangeError) -> None:
     """Mark a locked credential whose tokens were refused, and the portal's state with it."""
     served = credential.service_since is not None
     # An unpaid app works again once it is paid: its tokens are not dead.
-    if not isinstance(error, PaymentRequired):
+    unpaid = isinstance(error, PaymentRequired)
+    if not unpaid:
         credential.die(error.code)
     session.flush()
     portal = session.get_one(Portal, credential.portal_id)
     if not served:
-        if isinstance(error, PaymentRequired):
+        if unpaid:
             portal.payment_hinted_at = utcnow()
         return
-    if isinstance(error, PaymentRequired):
+    if unpaid:
         portal.state = PortalState.UNPAID
     elif isinstance(error, ApplicationRemoved):
         portal.leave(utcnow())

@@ -7,7 +7,6 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.connections import authorization_server
-from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.bitrix24.events import Event
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
@@ -27,6 +26,7 @@ from bx24app.models import (
     User,
     utcnow,
 )
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import token_renewal
 
 log = structlog.get_logger(__name__)
@@ -85,7 +85,7 @@ def _is_installed(portal: Portal) -> bool:
     try:
         access = token_renewal.service_access(portal.id)
         install = authorization_server.app_info(access.access_token).install
-    except (Bitrix24Error, Refusal):
+    except (ExchangeError, Refusal):
         return False
     return install.installed and install.member_id == portal.member_id
 

@@ -9,11 +9,10 @@ from uuid import UUID
 
 import requests
 
-from bx24app.bitrix24.client import USER_AGENT
-from bx24app.bitrix24.errors import AddressForbidden, NotSent, NoUsableAnswer
 from bx24app.log import mask_numbers
-from bx24app.outgoing.adapter import PortalAdapter, failure_of
+from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
 from bx24app.outgoing.address_policy import AddressPolicy
+from bx24app.outgoing.errors import ConnectionReset, ExchangeError, ReadTimeout
 from bx24app.settings import settings
 
 DELIVERY_TIMEOUT_SECONDS = 10.0
@@ -55,7 +54,7 @@ def signature(secrets: tuple[str, ...], timestamp: int, body: bytes) -> str:
 
 def send_once(letter: SignedRequest) -> DeliveryResult:
     """Post it once on a fresh connection, in ten seconds at most, without following anybody elsewhere."""
-    adapter = PortalAdapter(webhook_policy(), pool_size=1)
+    adapter = GuardedAdapter(webhook_policy(), pool_size=1)
     late = threading.Event()
 
     def give_up() -> None:
@@ -68,16 +67,16 @@ def send_once(letter: SignedRequest) -> DeliveryResult:
     watchdog.start()
     try:
         receipt = _post(letter, adapter)
-    except (AddressForbidden, NotSent, NoUsableAnswer) as error:
+    except ExchangeError as error:
         receipt = DeliveryResult(None, error.code.removeprefix("bitrix24_"))
     finally:
         watchdog.cancel()
         adapter.close()
     # Half of an answer may look like a whole one.
-    return DeliveryResult(None, "timeout") if late.is_set() else receipt
+    return DeliveryResult(None, ReadTimeout.code) if late.is_set() else receipt
 
 
-def _post(letter: SignedRequest, adapter: PortalAdapter) -> DeliveryResult:
+def _post(letter: SignedRequest, adapter: GuardedAdapter) -> DeliveryResult:
     webhook_policy().check(letter.url)
     with requests.Session() as session:
         session.trust_env = False
@@ -103,7 +102,7 @@ def _post(letter: SignedRequest, adapter: PortalAdapter) -> DeliveryResult:
         except requests.RequestException as error:
             raise failure_of(error) from None
         except (OSError, ValueError):
-            raise NoUsableAnswer("reset") from None
+            raise ConnectionReset from None
 
 
 def _read(response: requests.Response) -> DeliveryResult:

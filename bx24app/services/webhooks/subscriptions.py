@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session
 
-from bx24app.bitrix24.errors import AddressForbidden
 from bx24app.crypto import keyring
 from bx24app.database import reading, writing
 from bx24app.errors import AddressRefused, InvalidRequest, NotFound
 from bx24app.models import Form, Portal, Webhook, WebhookDelivery, utcnow
 from bx24app.models.webhook import MAX_URL
+from bx24app.outgoing.errors import AddressForbidden
 from bx24app.services.webhooks import outbox, sender
 
 # More receivers than this belong behind one of the site's own.

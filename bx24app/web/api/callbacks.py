@@ -7,7 +7,6 @@ from uuid import UUID
 from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.errors import (
     Bitrix24Unavailable,
     DuplicateOpenCallback,
@@ -18,6 +17,7 @@ from bx24app.errors import (
     TooLate,
 )
 from bx24app.models import Callback, Source, State
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks import queries as callback_queries
 from bx24app.services.callbacks import request as callback_request
@@ -46,7 +46,7 @@ MAX_LIMIT = 200
 # Everything that is written down is free of control characters; a text may have lines.
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
 # What asking the portal, or being accepted under its access, may meet.
-PORTAL_REFUSALS = (PortalDisconnected, Bitrix24Unavailable, Bitrix24Error)
+PORTAL_REFUSALS = (PortalDisconnected, Bitrix24Unavailable, ExchangeError)
 
 
 class CrmEntityBody(BaseModel):

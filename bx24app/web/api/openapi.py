@@ -20,11 +20,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from bx24app.errors import InvalidRequest, NotFound, NotPermitted, RateLimited, TicketExpired
+from bx24app.errors import InvalidRequest, NotFound, NotPermitted, RateLimited, Refusal, TicketExpired
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.principal import LEAST_ROLE
 from bx24app.web.addresses import PLACEHOLDER, SCHEMAS
 from bx24app.web.api.schemas import Problem
-from bx24app.web.errors import code_of, status_of
+from bx24app.web.errors import answer_to
 from bx24app.web.guards import Guard, guard_of
 
 blueprint = Blueprint("openapi", __name__, url_prefix="/api/v1")
@@ -53,7 +54,7 @@ class Operation:
     body: Model | str | None = None
     query: Model | None = None
     headers: Model | None = None
-    refuses: tuple[type[Exception], ...] = ()
+    refuses: tuple[type[Refusal | ExchangeError], ...] = ()
 
     def taken(self) -> Iterator[Model]:
         """The models that it reads."""
@@ -70,7 +71,7 @@ def operation(
     body: Model | str | None = None,
     query: Model | None = None,
     headers: Model | None = None,
-    refuses: tuple[type[Exception], ...] = (),
+    refuses: tuple[type[Refusal | ExchangeError], ...] = (),
 ) -> Callable[[View], View]:
     """Describe a view: its answers by status, what it reads, and its refusals (each with its subclasses).
 
@@ -124,7 +125,9 @@ def _as_text(schema: Json) -> Json:
     return {name: value for name, value in schema.items() if name not in ("anyOf", "default")} | kept[0]
 
 
-def _with_subclasses(kinds: Iterable[type[Exception]]) -> Iterator[type[Exception]]:
+def _with_subclasses(
+    kinds: Iterable[type[Refusal | ExchangeError]],
+) -> Iterator[type[Refusal | ExchangeError]]:
     for kind in kinds:
         yield kind
         yield from _with_subclasses(kind.__subclasses__())
@@ -151,7 +154,8 @@ def _refusals(rule: Rule, guard: Guard | None, described: Operation) -> dict[int
         kinds.add(InvalidRequest)
     codes: dict[int, set[str]] = {}
     for kind in kinds:
-        codes.setdefault(status_of(kind), set()).add(code_of(kind))
+        status, code = answer_to(kind)
+        codes.setdefault(status, set()).add(code)
     if described.body:
         codes[HTTPStatus.REQUEST_ENTITY_TOO_LARGE] = {InvalidRequest.code}
     return codes

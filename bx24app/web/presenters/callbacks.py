@@ -7,12 +7,12 @@ from typing import Any
 
 from flask_babel import gettext as _
 
-from bx24app.bitrix24.errors import Bitrix24Error, Refused
 from bx24app.errors import Refusal
 from bx24app.messages.decisions import decision_words
 from bx24app.messages.reasons import reason_sentence
 from bx24app.messages.states import state_label
 from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, State
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks import desk
 from bx24app.services.calling import phone_numbers, spoken_text
 
@@ -146,12 +146,11 @@ def _named(inputs: dict[str, str], names: dict[int, str]) -> dict[str, str]:
     return {**inputs, "user": name} if name else inputs
 
 
-def words_of(problem: Bitrix24Error | Refusal | None) -> str | None:
+def words_of(problem: ExchangeError | Refusal | None) -> str | None:
     """What kept something from being read, as a sentence."""
     if problem is None:
         return None
-    words = problem.words if isinstance(problem, Refused) else None
-    return reason_sentence(problem.explanation if isinstance(problem, Refusal) else problem.code, words)
+    return reason_sentence(problem.explanation, problem.words)
 
 
 def settings_of(portal: Portal) -> dict[str, Any]:

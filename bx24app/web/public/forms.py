@@ -17,7 +17,7 @@ from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.submission import Submission
 from bx24app.services.websites.submit import Receipt, reject_unreadable
 from bx24app.services.websites.submit import submit as submit_request
-from bx24app.web.errors import prefers_page, status_of
+from bx24app.web.errors import prefers_page
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak_one_of
 from bx24app.web.moments import iso
@@ -66,7 +66,7 @@ def _page(opened: OpenForm, refusal: Refusal | None = None) -> Response:
         errors={field: words} if field else {},
         framed="frame" in request.args,
     )
-    return make_response(text, status_of(type(refusal)) if refusal else 200)
+    return make_response(text, refusal.status if refusal else 200)
 
 
 @blueprint.get("/<key:form_key>/challenge")

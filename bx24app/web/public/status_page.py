@@ -9,7 +9,7 @@ from bx24app.messages.reasons import reason_sentence
 from bx24app.messages.states import customer_state_label
 from bx24app.services.websites import status_page
 from bx24app.services.websites.status_page import RequestStatus
-from bx24app.web.errors import prefers_page, status_of
+from bx24app.web.errors import prefers_page
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak_one_of
 from bx24app.web.moments import iso
@@ -52,7 +52,7 @@ def _shown(signed: str, status: RequestStatus, refusal: Refusal | None = None) -
         framed=False,
         problem=reason_sentence(refusal.explanation) if refusal else "",
     )
-    return make_response(text, status_of(type(refusal)) if refusal else 200)
+    return make_response(text, refusal.status if refusal else 200)
 
 
 @blueprint.get("/<signed>")
