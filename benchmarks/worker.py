@@ -8,5 +8,5 @@ from bx24app.services.portals import throttle
 from bx24app.worker.worker import Worker
 
 dials, speed = int(sys.argv[1]), float(sys.argv[2])
-throttle.USUAL = RequestLimit(STANDARD_LIMIT.size, STANDARD_LIMIT.rate * speed)  # type: ignore[attr-defined]  # Its own name for it.
+throttle.STANDARD_LIMIT = RequestLimit(STANDARD_LIMIT.size, STANDARD_LIMIT.rate * speed)  # type: ignore[attr-defined]  # Its own name for it.
 Worker(app, dials).run_until_told()

@@ -7,8 +7,7 @@ from flask import Flask
 
 from bx24app import cli, crypto, database, log, settings, web
 from bx24app.bitrix24 import connections
-from bx24app.services.crm import lookup as crm_lookup
-from bx24app.services.webhooks import delivery
+from bx24app.services.webhooks import outbox
 from bx24app.worker import worker
 
 
@@ -23,8 +22,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     crypto.init_app(app, values)
     database.init_app(app, values)
     connections.init_app(app, values)
-    delivery.init_app(app)
-    crm_lookup.init_app(app)
+    outbox.init_app()
     web.init_app(app, values)
     cli.init_app(app)
     worker.init_app(app)

@@ -1,38 +1,71 @@
-"""The list of background jobs."""
+"""The list of background jobs: every one that there is."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 from bx24app.services import retention
 from bx24app.services.crm import lookup as crm_lookup
-from bx24app.services.dialling import call_events, call_history, deadlines, queue, reconcile
+from bx24app.services.crm import queue as crm_queue
+from bx24app.services.dialling import call_events, call_history, deadlines, dial, queue, reconcile
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, payment, token_renewal, tokens, uninstall
 from bx24app.services.webhooks import delivery
-from bx24app.worker.scheduler import Job
+from bx24app.worker.scheduler import AnyJob, Job, LeasedJob
+
+DIAL = "dial"
+DIALS_AT_ONCE = 16
+DELIVERIES_AT_ONCE = 16
+CRM_REQUESTS_AT_ONCE = 8
+HISTORIES_AT_ONCE = 4
+
+T = TypeVar("T")
 
 
-def database_jobs() -> list[Job]:
-    """Small jobs on the database alone, done between two looks for due callbacks."""
-    return [
-        Job(1.0, queue.expire_abandoned),
-        Job(1.0, reconcile.reconcile_pending),
-        Job(0.5, delivery.start_due_deliveries),
-        Job(0.5, crm_lookup.start_due_crm_requests),
-        Job(5.0, deadlines.apply_deadlines),
-        Job(60.0, delivery.purge_deliveries),
-        Job(60.0, call_events.purge_unmatched),
-        Job(60.0, tokens.purge_idle),
-        Job(600.0, portal_api.purge_request_log),
-        Job(600.0, uninstall.purge_uninstalled),
-        Job(600.0, retention.purge_callbacks),
-        Job(600.0, retention.purge_public),
-    ]
+def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
+    """Everything that a worker does; ``dials``: how many dials are in flight at the most.
+
+    Jobs that ask a portal or a site wait for others, those of the database for the database alone. A job that shall
+    take no more than its share of one portal leases that portal first, as the first three do.
+    """
+    return (
+        LeasedJob(DIAL, 0.1, queue.lease_due, dial.dial, dials, is_finished=True),
+        LeasedJob(
+            "deliver_webhooks", 0.5, _several(delivery.lease_delivery), delivery.deliver_round, DELIVERIES_AT_ONCE
+        ),
+        LeasedJob(
+            "find_crm_customers",
+            0.5,
+            _several(crm_queue.lease_crm_request),
+            crm_lookup.process_crm_request,
+            CRM_REQUESTS_AT_ONCE,
+        ),
+        # They ask portals and the authorization server.
+        Job("read_call_history", 0.5, call_history.read_next_history, HISTORIES_AT_ONCE),
+        Job("confirm_removals", 1.0, uninstall.confirm_removals),
+        Job("bind_again", 5.0, bindings.rebind_due),
+        Job("check_payments", 5.0, payment.check_payments),
+        Job("renew_idle_tokens", 600.0, token_renewal.renew_idle),
+        # They ask the database alone.
+        Job("expire_abandoned_dials", 1.0, queue.expire_abandoned),
+        Job("reconcile_calls", 1.0, reconcile.reconcile_pending),
+        Job("apply_deadlines", 5.0, deadlines.apply_deadlines),
+        Job("purge_deliveries", 60.0, delivery.purge_deliveries),
+        Job("purge_unmatched_events", 60.0, call_events.purge_unmatched),
+        Job("purge_idle_tokens", 60.0, tokens.purge_idle),
+        Job("purge_request_log", 600.0, portal_api.purge_request_log),
+        Job("purge_uninstalled_portals", 600.0, uninstall.purge_uninstalled),
+        Job("purge_callbacks", 600.0, retention.purge_callbacks),
+        Job("purge_visitors", 600.0, retention.purge_public),
+    )
 
 
-def portal_jobs() -> list[Job]:
-    """Jobs that ask Bitrix24: in threads of their own, for a portal that hangs must not keep others waiting."""
-    return [
-        Job(0.5, call_history.read_next_history, at_once=4),
-        Job(1.0, uninstall.confirm_removals),
-        Job(5.0, bindings.rebind_due),
-        Job(5.0, payment.check_payments),
-        Job(600.0, token_renewal.renew_idle),
-    ]
+def _several(lease_one: Callable[[], T | None]) -> Callable[[int], list[T]]:
+    """Lease one after the other until there is none."""
+
+    def lease(most: int) -> list[T]:
+        leased: list[T] = []
+        while len(leased) < most and (one := lease_one()) is not None:
+            leased.append(one)
+        return leased
+
+    return lease

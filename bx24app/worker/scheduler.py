@@ -1,46 +1,155 @@
-"""Which job is due, and how many threads may do it at once."""
+"""Which job is due, and how many threads do it at once."""
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# After a failure a job waits this long at least.
+FAILURE_PAUSE_SECONDS = 1.0
+# Nobody sleeps longer: whoever is stopped by a signal is told by a flag alone.
+MAX_SLEEP_SECONDS = 0.1
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
     """Something to do every few ``seconds``, by ``at_once`` threads of a worker at the most.
 
-    Any worker does it; doing it twice harms nothing.
+    Any worker does it; doing it twice harms nothing. ``work`` returns how much it has done: where several may do it
+    at once and something was done, there may be more, and the next one begins without a pause.
     """
 
+    name: str
     seconds: float
     work: Callable[[], int]
     at_once: int = 1
-    next_at: float = 0.0
-    running: int = 0
+
+
+@dataclass(frozen=True)
+class LeasedJob:
+    """Rows that wait for a worker: ``lease`` takes as many as it is told, at the most, ``work`` follows one of them.
+
+    A lease that nobody follows ends by itself. ``is_finished``: a worker that stops waits for what it has leased.
+    """
+
+    name: str
+    seconds: float
+    lease: Callable[[int], Sequence[Any]]
+    work: Callable[[Any], object]
+    at_once: int
+    is_finished: bool = False
+
+
+AnyJob = Job | LeasedJob
 
 
 @dataclass
+class _State:
+    due_at: float = 0.0
+    running: int = 0
+    is_leasing: bool = False
+
+
+@dataclass(frozen=True)
+class DueJob:
+    """A job that shall be done now, or whose rows shall be leased: ``free`` of them at the most."""
+
+    job: AnyJob
+    free: int
+
+
 class Scheduler:
-    """Gives out what is due, to each thread something else."""
+    """Says what is due; a job never waits for another one, for each has threads of its own to run in."""
 
-    chores: list[Job]
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, jobs: Sequence[AnyJob]) -> None:
+        self._states = {job: _State() for job in jobs}
+        self._changed = threading.Condition()
 
-    def take(self) -> Job | None:
-        """The chore that waits longest, or None; ``give_back`` ends it."""
-        now = time.monotonic()
-        with self._lock:
-            due = [chore for chore in self.chores if chore.next_at <= now and chore.running < chore.at_once]
+    def wait_for_due(self) -> list[DueJob]:
+        """Take the jobs that are due, or none after a short sleep; each is to be given back by ``end`` or ``lease``."""
+        with self._changed:
+            due = self._take()
             if not due:
-                return None
-            chore = min(due, key=lambda one: one.next_at)
-            chore.next_at, chore.running = now + chore.seconds, chore.running + 1
-            return chore
+                self._changed.wait(self._pause())
+                due = self._take()
+            return due
 
-    def give_back(self, chore: Job, done: int | None) -> None:
-        """Note that it was done; where there was something to do, there may be more at once."""
-        with self._lock:
-            chore.running -= 1
-            if done and chore.at_once > 1:
-                chore.next_at = 0.0
+    def _pause(self) -> float:
+        times = [state.due_at for job, state in self._states.items() if _is_free(job, state)]
+        return min(MAX_SLEEP_SECONDS, max(0.0, min(times, default=float("inf")) - time.monotonic()))
+
+    def _take(self) -> list[DueJob]:
+        now = time.monotonic()
+        due: list[DueJob] = []
+        for job, state in self._states.items():
+            if state.due_at > now or not _is_free(job, state):
+                continue
+            free = job.at_once - state.running
+            state.due_at = now + job.seconds
+            if isinstance(job, LeasedJob):
+                state.is_leasing = True
+            else:
+                state.running += 1
+            due.append(DueJob(job, free))
+        return due
+
+    def lease(self, job: LeasedJob, leased: int) -> None:
+        """Note how many rows were leased; each is to be given back by ``end``."""
+        with self._changed:
+            state = self._states[job]
+            state.is_leasing = False
+            state.running += leased
+            if leased:
+                state.due_at = 0.0  # There may be more.
+            self._changed.notify_all()
+
+    def end(self, job: AnyJob, *, is_more: bool) -> None:
+        """Note that a thread is done with a job; ``is_more``: do it again without a pause."""
+        with self._changed:
+            state = self._states[job]
+            state.running -= 1
+            if is_more:
+                state.due_at = 0.0
+            self._changed.notify_all()
+
+    def fail(self, job: AnyJob) -> None:
+        """Let a job that failed wait a little; it is given back besides."""
+        with self._changed:
+            state = self._states[job]
+            state.due_at = max(state.due_at, time.monotonic() + FAILURE_PAUSE_SECONDS)
+
+    def hurry(self, job: AnyJob) -> None:
+        """Make a job due now."""
+        with self._changed:
+            self._states[job].due_at = 0.0
+            self._changed.notify_all()
+
+    def wait_until_idle(self, until: float, *, only_finished: bool) -> bool:
+        """Wait for the jobs that are under way, or for those that a worker finishes, until a monotonic time."""
+        with self._changed:
+            while any(
+                _is_busy(state) and (not only_finished or _is_finished(job)) for job, state in self._states.items()
+            ):
+                left = until - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+            return True
+
+    def busy_jobs(self) -> list[str]:
+        """Name the jobs that are under way."""
+        with self._changed:
+            return [job.name for job, state in self._states.items() if _is_busy(state)]
+
+
+def _is_free(job: AnyJob, state: _State) -> bool:
+    return state.running < job.at_once and not state.is_leasing
+
+
+def _is_busy(state: _State) -> bool:
+    return state.running > 0 or state.is_leasing
+
+
+def _is_finished(job: AnyJob) -> bool:
+    return isinstance(job, LeasedJob) and job.is_finished

@@ -1,92 +1,105 @@
-"""The worker: takes due callbacks from the database and dials them; any number may run."""
+"""The worker: does the background jobs, each in threads of its own; any number of workers may run."""
 
+import os
 import signal
-import threading
+import sys
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 import structlog
 from flask import Flask
 
-from bx24app.services.dialling import dial, queue
 from bx24app.services.runtime import wakeup
-from bx24app.worker.jobs import database_jobs, portal_jobs
-from bx24app.worker.scheduler import Scheduler
+from bx24app.worker.jobs import DIALS_AT_ONCE, background_jobs
+from bx24app.worker.scheduler import AnyJob, DueJob, Job, LeasedJob, Scheduler
+from bx24app.worker.threads import Threads
 
 log = structlog.get_logger(__name__)
 
-
 T = TypeVar("T")
-POLL_SECONDS = 0.1
-DIAL_THREADS = 16
-PORTAL_JOB_THREADS = 8
+# Connecting and reading of a dial take 70 s together: one that takes longer is not known, like one that was killed.
+FINISH_SECONDS = 68.0
+# What else is under way is given up soon: its leases end by themselves.
+GRACE_SECONDS = 1.0
 
 
 class Worker:
-    """Claims callbacks and follows each in a thread of its own, until stopped."""
+    """Does the jobs until stopped; owns every thread that it needs."""
 
-    def __init__(self, app: Flask, dials: int = DIAL_THREADS) -> None:
+    def __init__(self, app: Flask, dials: int = DIALS_AT_ONCE, finish_seconds: float = FINISH_SECONDS) -> None:
         self._app = app
-        self._dials = dials
-        self._stopping = threading.Event()
+        self._jobs = background_jobs(dials)
+        self._scheduler = Scheduler(self._jobs)
+        self._threads = Threads()
+        self._finish_seconds = finish_seconds
+        self._is_stopping = False
 
     def stop(self) -> None:
-        """Take nothing new; dials in flight are finished."""
-        self._stopping.set()
-        wakeup.wake()
+        """Take nothing new; safe in a signal handler, for it takes no lock."""
+        self._is_stopping = True
 
-    def run(self) -> None:
-        """Work until stopped, then wait for the dials in flight (70 s at most, by their time-outs)."""
-        log.info("worker_started", dials=self._dials)
-        rota = Scheduler(portal_jobs())
-        for number in range(PORTAL_JOB_THREADS):
-            threading.Thread(target=self._run_errands, args=(rota,), name=f"errands-{number}", daemon=True).start()
-        with ThreadPoolExecutor(self._dials, thread_name_prefix="dial") as pool:
-            self._run_dials(pool)
-        log.info("worker_stopped")
+    def run(self) -> bool:
+        """Work until stopped, then wait for the dials in flight, 68 s at the most; other work is given up.
+
+        Returns whether everything has come to its end.
+        """
+        log.info("worker_started", jobs=len(self._jobs), dials=self._jobs[0].at_once)
+        with wakeup.listening(partial(self._scheduler.hurry, self._jobs[0])):
+            while not self._is_stopping:
+                for due in self._scheduler.wait_for_due():
+                    self._threads.start(partial(self._do, due))
+        is_whole = self._finish()
+        log.info("worker_stopped", given_up=self._scheduler.busy_jobs())
+        return is_whole
 
     def run_until_told(self) -> None:
         """Run in the main thread until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
-        self.run()
+        if not self.run():
+            # Threads in the middle of something can break the interpreter's own end.
+            sys.stderr.flush()
+            os._exit(0)
 
-    def _run_dials(self, pool: ThreadPoolExecutor) -> None:
-        rota = Scheduler(database_jobs())
-        in_flight: set[Future[None]] = set()
-        while not self._stopping.is_set():
-            in_flight = {future for future in in_flight if not future.done()}
-            free = self._dials - len(in_flight)
-            claims = self._guarded(partial(queue.lease_due, free)) if free else None
-            in_flight |= {pool.submit(self._process, claim) for claim in claims or ()}
-            if chore := rota.take():
-                rota.give_back(chore, self._guarded(chore.work))
-            elif not claims:
-                wakeup.wait(POLL_SECONDS)
+    def _finish(self) -> bool:
+        now = time.monotonic()
+        self._scheduler.wait_until_idle(now + self._finish_seconds, only_finished=True)
+        is_whole = self._scheduler.wait_until_idle(now + GRACE_SECONDS, only_finished=False)
+        self._threads.stop()
+        return is_whole
 
-    def _process(self, claim: queue.DialLease) -> None:
-        self._guarded(lambda: dial.dial(claim))
-        wakeup.wake()  # The portal has a dial to spare again.
+    def _do(self, due: DueJob) -> None:
+        """Do a job that is due, or lease its rows and hand each to a thread."""
+        job = due.job
+        if isinstance(job, Job):
+            done = self._guarded(job, job.work)
+            self._scheduler.end(job, is_more=bool(done) and job.at_once > 1)
+            return
+        leased = self._guarded(job, partial(job.lease, due.free)) or ()
+        if self._is_stopping and not job.is_finished:
+            leased = ()
+        self._scheduler.lease(job, len(leased))
+        for one in leased:
+            self._threads.start(partial(self._follow, job, one))
 
-    def _run_errands(self, rota: Scheduler) -> None:
-        """Until stopped; an errand that is cut off then is done by the next worker."""
-        while not self._stopping.is_set():
-            if errand := rota.take():
-                rota.give_back(errand, self._guarded(errand.work))
-            else:
-                self._stopping.wait(POLL_SECONDS)
+    def _follow(self, job: LeasedJob, leased: Any) -> None:
+        self._guarded(job, partial(job.work, leased))
+        self._scheduler.end(job, is_more=True)
 
-    def _guarded(self, work: Callable[[], T]) -> T | None:
+    def _guarded(self, job: AnyJob, work: Callable[[], T]) -> T | None:
         """One failure must not end the worker: it is logged, and the row's lease keeps the promise."""
+        began = time.monotonic()
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(job=job.name)
         try:
             with self._app.app_context():
                 return work()
         except Exception:
-            log.exception("worker_failed")
-            self._stopping.wait(1.0)
+            log.exception("job_failed", seconds=round(time.monotonic() - began, 3))
+            self._scheduler.fail(job)
             return None
 
 
@@ -94,7 +107,7 @@ def init_app(app: Flask) -> None:
     """Add the command ``flask worker``."""
 
     @app.cli.command("worker")
-    @click.option("--dials", default=DIAL_THREADS, show_default=True, help="Dials in flight at most.")
+    @click.option("--dials", default=DIALS_AT_ONCE, show_default=True, help="Dials in flight at most.")
     def worker(dials: int) -> None:
         """Dial due callbacks until told to stop (SIGTERM finishes the dials in flight)."""
         Worker(app, dials).run_until_told()

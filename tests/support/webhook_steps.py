@@ -1,4 +1,4 @@
-"""Steps of the webhook tests: a form, its webhook, customers who ask, and couriers who deliver here and now."""
+"""Steps of the webhook tests: a form, its webhook, customers who ask, and deliveries made here and now."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta

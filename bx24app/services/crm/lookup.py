@@ -6,7 +6,6 @@ cuts requests at 60 s); only a look that finds nothing lets it be asked a second
 """
 
 import structlog
-from flask import Flask, current_app
 
 from bx24app.bitrix24 import crm
 from bx24app.bitrix24.crm import CrmMatches
@@ -17,20 +16,14 @@ from bx24app.services.crm.queue import (
     GIVE_UP_AFTER,
     CrmLease,
     is_final,
-    lease_crm_request,
     pause_after,
     put_off,
     reason_of,
     settle,
 )
 from bx24app.services.portals import api as portal_api
-from bx24app.services.runtime.bounded_pool import BoundedPool
 
 log = structlog.get_logger(__name__)
-
-
-CRM_THREADS = 8
-_POOL = "bx24app.crm"
 
 
 def process_crm_request(claim: CrmLease) -> None:
@@ -74,14 +67,3 @@ def _looked_in_vain(claim: CrmLease, error: ExchangeError | Refusal) -> None:
         settle(claim, "failed", None, reason_of(error), error.words)
     else:
         put_off(claim, pause_after(claim))
-
-
-def start_due_crm_requests() -> int:
-    """Start what is due in this process; a chore of the worker."""
-    couriers: BoundedPool[CrmLease] = current_app.extensions[_POOL]
-    return couriers.start_due()
-
-
-def init_app(app: Flask) -> None:
-    """Have couriers ready for a worker."""
-    app.extensions[_POOL] = BoundedPool(app, CRM_THREADS, lease_crm_request, process_crm_request)

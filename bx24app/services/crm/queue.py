@@ -33,7 +33,7 @@ GIVE_UP_AFTER = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class CrmLease:
-    """A request whose customer this courier alone looks for; ``asked`` and ``kind``: what was asked for before."""
+    """A request whose customer this thread alone looks for; ``asked`` and ``kind``: what was asked for before."""
 
     request_id: int
     callback_id: UUID

@@ -1,1 +1,1 @@
-"""What use cases need of the process: rate limits, a cache of rows, waking workers, bounded pools."""
+"""What use cases need of the process: rate limits, a cache of rows, waking workers."""

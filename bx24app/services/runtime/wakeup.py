@@ -1,16 +1,22 @@
 """Waking the workers of this process; those of other processes look every tenth of a second."""
 
-import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-_work = threading.Event()
+_listeners: list[Callable[[], None]] = []
 
 
 def wake() -> None:
     """Say that a callback may be due."""
-    _work.set()
+    for listener in tuple(_listeners):
+        listener()
 
 
-def wait(seconds: float) -> None:
-    """Sleep until woken, at most ``seconds``."""
-    if _work.wait(seconds):
-        _work.clear()
+@contextmanager
+def listening(listener: Callable[[], None]) -> Iterator[None]:
+    """Call ``listener``, in whichever thread it happens, when a callback may be due."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)

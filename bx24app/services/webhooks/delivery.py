@@ -10,22 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from flask import Flask, current_app
 from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from bx24app.crypto import SealError, keyring
 from bx24app.database import change_many, purge, reading, writing
 from bx24app.models import Callback, Portal, Webhook, WebhookDelivery, utcnow
-from bx24app.services.runtime.bounded_pool import BoundedPool
-from bx24app.services.webhooks import outbox
 from bx24app.services.webhooks.sender import DeliveryResult, SignedRequest, send_once
 
 log = structlog.get_logger(__name__)
 
-DELIVERY_THREADS = 16
 PER_PORTAL = 4
-# After so many in a row the courier is free for others.
+# After so many in a row the thread is free for others.
 DELIVERIES_PER_ROUND = 10
 # Longer than a name server, connecting and answering together may take.
 DELIVERY_LEASE = timedelta(seconds=60)
@@ -34,12 +30,11 @@ DELIVERY_BACKOFF_SECONDS = (10, 30, 120, 300, 900, 1800, 3600, 7200)
 WEBHOOK_PAUSE_SECONDS = (5, 15, 60, 300)
 DELIVERIES_KEPT = timedelta(days=14)
 GONE = 410
-_POOL = "bx24app.deliveries"
 
 
 @dataclass(frozen=True)
 class DeliveryLease:
-    """A delivery that this courier alone may make, while the lease on its webhook stands."""
+    """A delivery that this thread alone may make, while the lease on its webhook stands."""
 
     webhook_id: int
     delivery_id: int
@@ -124,7 +119,7 @@ def _record(claim: DeliveryLease, receipt: DeliveryResult) -> None:
         webhook = session.get(Webhook, claim.webhook_id, with_for_update={"key_share": True})
         delivery = session.get(WebhookDelivery, claim.delivery_id)
         if webhook is None or delivery is None or webhook.lease_fence != claim.lease_fence:
-            return  # Removed meanwhile, or another courier has taken over: it tells the same again.
+            return  # Removed meanwhile, or another worker has taken over: it tells the same again.
         now = utcnow()
         webhook.leased_until = None
         delivery.attempts += 1
@@ -171,12 +166,6 @@ def _release(claimed: DeliveryLease | None) -> None:
             )
 
 
-def start_due_deliveries() -> int:
-    """Start what is due in this process; a chore of the worker."""
-    couriers: BoundedPool[DeliveryLease] = current_app.extensions[_POOL]
-    return couriers.start_due()
-
-
 def purge_deliveries() -> int:
     """Give up what could not be delivered in time, and forget what was told two weeks ago; returns how many."""
     now = utcnow()
@@ -184,9 +173,3 @@ def purge_deliveries() -> int:
     given_up = {"done_at": now, "last_error": func.coalesce(WebhookDelivery.last_error, "not_sent")}
     late = change_many(WebhookDelivery, is_late, given_up)
     return late + purge(WebhookDelivery, WebhookDelivery.done_at < now - DELIVERIES_KEPT, oldest_first=True)
-
-
-def init_app(app: Flask) -> None:
-    """Note state changes, and have couriers ready for a worker."""
-    outbox.init_app()
-    app.extensions[_POOL] = BoundedPool(app, DELIVERY_THREADS, lease_delivery, deliver_round)
