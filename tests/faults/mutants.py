@@ -73,7 +73,7 @@ def lease_unheeded() -> Iterator[None]:
         callback = session.get(Callback, claim.callback_id, with_for_update=True)
         return callback if callback is not None and callback.state == State.QUEUED else None
 
-    with _replaced(dialling, "claimed", claimed):
+    with _replaced(dialling, "leased_callback", claimed):
         yield
 
 
