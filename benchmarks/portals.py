@@ -17,7 +17,7 @@ from sqlalchemy import insert, select, update
 
 from bx24app import create_app
 from bx24app.database import db, reading, writing
-from bx24app.models import Callback, Portal, State, utcnow
+from bx24app.models import Callback, Portal, PortalSettings, State, utcnow
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support import database
 from tests.support.actors import Actor
@@ -58,7 +58,7 @@ class Cloud:
             Actor(self.app.test_client(), portal, self.application, portal.administrator).installs()
             portals.append(portal)
         with self.app.app_context(), writing() as session:
-            session.execute(update(Portal).values(line_cap=None))
+            session.execute(update(PortalSettings).values(line_cap=None))
         return portals
 
     def plan(self, wanted: Iterable[Due]) -> None:

@@ -11,7 +11,7 @@ from flask import Flask
 from benchmarks.load import written
 from bx24app import create_app
 from bx24app.database import writing
-from bx24app.models import Form, Portal, User, utcnow
+from bx24app.models import Form, Portal, PortalSettings, User, utcnow
 from bx24app.services.security import digests, tickets
 from bx24app.services.security.tickets import Ticket
 from bx24app.services.websites import challenge
@@ -61,9 +61,8 @@ def _portal() -> Portal:
         client_endpoint="https://portal.example.com/rest/",
         app_code="bench",
         app_id="1",
-        default_line_id="reg150907",
-        default_country="DE",
         installed_at=utcnow(),
+        settings=PortalSettings(default_line_id="reg150907", default_country="DE"),
     )
     portal.keep_lines({"reg150907": "Sales line", "sip7": "Office PBX 1"}, utcnow())
     portal.keep_voices({"ukenglishmale": "English (Male) (Amazon)"}, utcnow())

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -15,6 +16,8 @@ from bx24app.outgoing.errors import UnreadableAnswer
 CALLBACK = 4
 SUCCESS = "200"
 HISTORY_PAGE = 50
+MAX_LISTED = 500
+MAX_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,9 @@ class StartedCall:
 
 
 def _names(value: Json) -> dict[str, str]:
-    return {str(key): str(name) for key, name in as_object(value).items()}
+    """As much as is kept of a list; an id that is too long could not be named by a callback."""
+    named = ((str(key), str(name)[:MAX_NAME]) for key, name in as_object(value).items())
+    return dict(islice((pair for pair in named if len(pair[0]) <= MAX_NAME), MAX_LISTED))
 
 
 def get_lines(client: PortalClient) -> dict[str, str]:

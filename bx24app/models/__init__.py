@@ -23,7 +23,7 @@ from bx24app.models.credential import Credential, CredentialState
 from bx24app.models.digest_key import DigestKey
 from bx24app.models.do_not_call import DoNotCall
 from bx24app.models.form import Form, UnknownPolicy
-from bx24app.models.portal import Portal, PortalState
+from bx24app.models.portal import Portal, PortalLine, PortalSettings, PortalState
 from bx24app.models.rate_limit import BudgetDay, TokenBucket
 from bx24app.models.received_event import ReceivedEvent
 from bx24app.models.rest_call import RestCall
@@ -56,6 +56,8 @@ __all__ = [
     "MovedBackwards",
     "Outcome",
     "Portal",
+    "PortalLine",
+    "PortalSettings",
     "PortalState",
     "ReceivedEvent",
     "Rejection",

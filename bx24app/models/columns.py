@@ -33,7 +33,8 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-def _random_revision() -> int:
+def new_revision() -> int:
+    """A number that no row has had before."""
     return secrets.randbits(62)
 
 
@@ -44,4 +45,4 @@ Code = Annotated[str, mapped_column(String(64))]
 Name = Annotated[str, mapped_column(String(255))]
 Digest = Annotated[str, mapped_column(String(64))]
 # Another one with every UPDATE, and never one that was before, whatever clocks and ids do.
-Revision = Annotated[int, mapped_column(BigInteger, default=_random_revision, onupdate=_random_revision)]
+Revision = Annotated[int, mapped_column(BigInteger, default=new_revision, onupdate=new_revision)]

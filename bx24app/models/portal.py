@@ -1,14 +1,14 @@
-"""A portal that installed the app: its identity, address, state and defaults."""
+"""A portal that installed the app: its identity, address and state, its settings and its lines."""
 
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, String, Text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text, false, text
+from sqlalchemy.orm import Mapped, attribute_keyed_dict, mapped_column, relationship
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Digest, Key, Name, Revision, utcnow
+from bx24app.models.columns import At, Code, Digest, Key, Name, Revision, new_revision, utcnow
 
 
 class PortalState(StrEnum):
@@ -37,31 +37,8 @@ class Portal(Base):
     status: Mapped[str] = mapped_column(String(1), default="F")
     application_token_digest: Mapped[Digest | None]
     language: Mapped[Code] = mapped_column(default="en")
-    default_line_id: Mapped[Name | None]
-    default_voice_id: Mapped[Name | None]
-    default_text: Mapped[str | None] = mapped_column(Text)
-    default_country: Mapped[str | None] = mapped_column(String(2))
-    # A person's callback whose own access has ended meanwhile may be dialled under the portal's (an administrator's
-    # choice: the portal then does not check that person's rights).
-    stands_in: Mapped[bool] = mapped_column(default=False)
     # Lists change rarely and cost a REST call each: kept here, with the time they were read.
-    lines: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     lines_fetched_at: Mapped[At | None]
-    # Lines that turned out to belong to another telephony app (CALL_ID null): marked, never a default.
-    foreign_lines: Mapped[list[str]] = mapped_column(JSON, default=list)
-    # Lines that redial missed callbacks by themselves, as the history has shown, with the moment it was seen.
-    redialling_lines: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
-    # Lines without money, with the moment from which one dial tries them again.
-    stopped_lines: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
-    # When callbacks that nobody of staff asked for are dialled (see services.hours); None: always.
-    hours: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    # The kill switch: no form of this portal takes requests.
-    websites_off: Mapped[bool] = mapped_column(default=False)
-    # Further dials after a staff callback that did not reach the customer; 0: none.
-    retries: Mapped[int] = mapped_column(default=0)
-    retry_minutes: Mapped[int] = mapped_column(default=10)
-    # Calls under way at once on one line; None: as many as are due.
-    line_cap: Mapped[int | None] = mapped_column(default=10)
     voices: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     voices_fetched_at: Mapped[At | None]
     # "ent" has the higher rate limit (app.info); None: not told.
@@ -90,6 +67,25 @@ class Portal(Base):
     updated_at: Mapped[At] = mapped_column(default=utcnow, onupdate=utcnow)
     revision: Mapped[Revision]
 
+    # Both are read with the portal: a portal that is kept in memory has them too.
+    settings: Mapped["PortalSettings"] = relationship(
+        lazy="joined", innerjoin=True, cascade="all, delete-orphan", passive_deletes=True
+    )
+    lines: Mapped[dict[str, "PortalLine"]] = relationship(
+        collection_class=attribute_keyed_dict("line_id"),
+        lazy="selectin",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+    )
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**{"settings": PortalSettings(), **fields})
+
+    @property
+    def revisions(self) -> tuple[int, int]:
+        """What tells whether a portal in memory is still as the database has it, with its settings and lines."""
+        return self.revision, self.settings.revision
+
     def move(self, domain: str, client_endpoint: str) -> None:
         """Take the portal's new address, confirmed by the authorization server."""
         self.domain = domain
@@ -104,33 +100,144 @@ class Portal(Base):
         self.state, self.installed_at = PortalState.INSTALLED, at
         self.uninstalled_at = self.removal_told_at = None
 
-    def keep_lines(self, lines: dict[str, str], at: datetime) -> None:
-        """Remember the lines the portal listed (id -> name)."""
-        self.lines, self.lines_fetched_at = dict(lines), at
+    @property
+    def listed_lines(self) -> list["PortalLine"]:
+        """The lines that the portal listed last, in its order."""
+        listed = [line for line in self.lines.values() if line.position is not None]
+        return sorted(listed, key=lambda line: line.position or 0)
+
+    @property
+    def usable_lines(self) -> list["PortalLine"]:
+        """The lines that callbacks may ring without a person having chosen them, in the portal's order."""
+        return [line for line in self.listed_lines if line.is_usable]
+
+    def usable_line(self, line_id: str | None) -> "PortalLine | None":
+        """One of them; None for any other."""
+        line = self.lines.get(line_id or "")
+        return line if line is not None and line.is_usable else None
+
+    def line_name(self, line_id: str) -> str:
+        """The name of a line; of one that was never listed, its id."""
+        line = self.lines.get(line_id)
+        return line.name or line_id if line is not None else line_id
+
+    def is_foreign(self, line_id: str) -> bool:
+        """Tell whether a line has turned out to belong to another telephony app."""
+        line = self.lines.get(line_id)
+        return line is not None and line.is_foreign
+
+    def _changed_line(self, line_id: str) -> "PortalLine":
+        """A line that is about to change: whoever has the portal in memory must read it again."""
+        self.revision = new_revision()
+        if line_id not in self.lines:
+            self.lines[line_id] = PortalLine(line_id=line_id, name="", is_foreign=False)
+        return self.lines[line_id]
+
+    def keep_lines(self, names: dict[str, str], at: datetime) -> None:
+        """Remember the lines the portal listed (id -> name), and of others only what was found out about them."""
+        self._list_lines(names)
+        self.lines_fetched_at = at
+
+    def _list_lines(self, names: dict[str, str]) -> None:
+        for line in self.lines.values():
+            line.position = None
+        for position, (line_id, name) in enumerate(names.items()):
+            line = self._changed_line(line_id)
+            line.name, line.position = name, position
+        for line_id in [line_id for line_id, line in self.lines.items() if not line.is_worth_keeping]:
+            del self.lines[line_id]
 
     def mark_foreign(self, line_id: str) -> None:
         """Remember that calls on this line are handed over to another telephony app."""
-        self.foreign_lines = sorted({*(self.foreign_lines or []), line_id})
+        self._changed_line(line_id).is_foreign = True
 
     def mark_redialling(self, line_id: str, at: datetime) -> bool:
         """Remember that a line redials missed callbacks by itself; returns whether that is news."""
-        news = line_id not in self.redialling_lines
-        self.redialling_lines = {**self.redialling_lines, line_id: at.isoformat()}
-        return news
+        is_news = not self.redials(line_id)
+        self._changed_line(line_id).redials_seen_at = at
+        return is_news
+
+    def redials(self, line_id: str) -> bool:
+        """Tell whether a line redials missed callbacks by itself, as the history has shown."""
+        line = self.lines.get(line_id)
+        return line is not None and line.redials_seen_at is not None
 
     def stop_line(self, line_id: str, until: datetime) -> None:
         """A line has no money: nothing is dialled on it until then, and then one call at first."""
-        self.stopped_lines = {**self.stopped_lines, line_id: until.isoformat()}
+        self._changed_line(line_id).stopped_until = until
 
     def resume_line(self, line_id: str) -> None:
         """A call on the line has succeeded, or an administrator says that there is money again."""
-        self.stopped_lines = {line: until for line, until in self.stopped_lines.items() if line != line_id}
+        if line_id in self.stopped_lines:
+            self._changed_line(line_id).stopped_until = None
 
-    def line_stops_until(self, line_id: str) -> datetime | None:
-        """Until when a line without money is left alone; None for one that has any."""
-        until = self.stopped_lines.get(line_id)
-        return datetime.fromisoformat(until) if until else None
+    @property
+    def stopped_lines(self) -> dict[str, datetime]:
+        """The lines without money, each with the moment until which it is left alone."""
+        return {line.line_id: line.stopped_until for line in self.lines.values() if line.stopped_until is not None}
+
+    def forget_lists(self) -> None:
+        """Forget lines and voices; which lines belong to another telephony app is a setting, as it were."""
+        for line in self.lines.values():
+            line.name, line.redials_seen_at, line.stopped_until = "", None, None
+        self._list_lines({})
+        self.lines_fetched_at = self.voices = self.voices_fetched_at = None
 
     def keep_voices(self, voices: dict[str, str], at: datetime) -> None:
         """Remember the voices the portal listed (id -> name)."""
         self.voices, self.voices_fetched_at = dict(voices), at
+
+
+class PortalSettings(Base):
+    """What a portal's administrators have chosen for everybody; one row per portal."""
+
+    __tablename__ = "portal_settings"
+
+    portal_id: Mapped[int] = mapped_column(ForeignKey("portal.id", ondelete="CASCADE"), primary_key=True)
+    default_line_id: Mapped[Name | None]
+    default_voice_id: Mapped[Name | None]
+    default_text: Mapped[str | None] = mapped_column(Text)
+    default_country: Mapped[str | None] = mapped_column(String(2))
+    # A person's callback whose own access has ended meanwhile may be dialled under the portal's (an administrator's
+    # choice: the portal then does not check that person's rights).
+    stands_in: Mapped[bool] = mapped_column(server_default=false())
+    # When callbacks that nobody of staff asked for are dialled (calling/business_hours.py); None: always.
+    hours: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    # The kill switch: no form of this portal takes requests.
+    websites_off: Mapped[bool] = mapped_column(server_default=false())
+    # Further dials after a staff callback that did not reach the customer; 0: none.
+    retries: Mapped[int] = mapped_column(server_default=text("0"))
+    retry_minutes: Mapped[int] = mapped_column(server_default=text("10"))
+    # Calls under way at once on one line; None: as many as are due.
+    line_cap: Mapped[int | None] = mapped_column(server_default=text("10"))
+    revision: Mapped[Revision]
+
+
+class PortalLine(Base):
+    """A line of a portal: as it was listed, and what was found out about it. Changed by methods of the portal."""
+
+    __tablename__ = "portal_line"
+
+    portal_id: Mapped[int] = mapped_column(ForeignKey("portal.id", ondelete="CASCADE"), primary_key=True)
+    line_id: Mapped[Name] = mapped_column(primary_key=True)
+    # Empty for a line that was never listed.
+    name: Mapped[Name]
+    # Its place in the portal's list; None: not listed (any more).
+    position: Mapped[int | None]
+    # It turned out to belong to another telephony app (CALL_ID null): marked, never a default.
+    is_foreign: Mapped[bool] = mapped_column(server_default=false())
+    # When the history last showed that it redials missed callbacks by itself; None: never.
+    redials_seen_at: Mapped[At | None]
+    # It has no money; from this moment on one dial tries it again.
+    stopped_until: Mapped[At | None]
+
+    @property
+    def is_usable(self) -> bool:
+        """Tell whether callbacks may ring it without a person having chosen it (a person may choose a foreign one)."""
+        return self.position is not None and not self.is_foreign
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Tell whether anything is known of it that a new list does not say."""
+        found_out = self.is_foreign or self.redials_seen_at is not None or self.stopped_until is not None
+        return self.position is not None or found_out

@@ -226,17 +226,17 @@ def _lines(portal: Portal, answer: BatchAnswer) -> Finding:
     found = as_object(answer.result("lines"))
     if not found:
         return _problem("lines", "none")
-    if portal.default_line_id and portal.default_line_id not in found:
-        return _warning("lines", "default", line=portal.default_line_id)
-    if not set(found) - set(portal.foreign_lines):
+    if portal.settings.default_line_id and portal.settings.default_line_id not in found:
+        return _warning("lines", "default", line=portal.settings.default_line_id)
+    if all(portal.is_foreign(line_id) for line_id in found):
         return _warning("lines", "foreign")
     return _ok("lines", count=str(len(found)))
 
 
 def _voices(portal: Portal, answer: BatchAnswer) -> Finding:
     found = as_object(answer.result("voices"))
-    if portal.default_voice_id and portal.default_voice_id not in found:
-        return _warning("voices", "default", voice=portal.default_voice_id)
+    if portal.settings.default_voice_id and portal.settings.default_voice_id not in found:
+        return _warning("voices", "default", voice=portal.settings.default_voice_id)
     return _ok("voices", count=str(len(found)))
 
 

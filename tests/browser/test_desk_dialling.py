@@ -11,7 +11,7 @@ from tests.browser.test_journey import frame, no_scroll_bar, opens_card, state
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
 from tests.support.browser import screenshot
-from tests.support.waiting import accept, change_portal, pass_time, seen, work
+from tests.support.waiting import accept, change_line, change_portal, pass_time, seen, work
 
 pytestmark = pytest.mark.browser
 
@@ -55,12 +55,9 @@ def test_or_to_call_now_and_keep_the_plan(page: Page, portal: FakePortal, lead: 
 def test_an_administrator_sees_lines_in_trouble_and_lets_one_go_on(
     app: Flask, administrator: Actor, manager: Actor, portal: FakePortal, page: Page
 ) -> None:
-    change_portal(
-        app,
-        retries=1,
-        stopped_lines={"reg150907": utcnow().isoformat()},
-        redialling_lines={"sip7": utcnow().isoformat()},
-    )
+    change_portal(app, retries=1)
+    change_line(app, "reg150907", stopped_until=utcnow())
+    change_line(app, "sip7", redials_seen_at=utcnow())
     page.goto(f"{portal.url}/?user={portal.administrator.id}")
     page.get_by_role("link", name="Callback Desk").click()
     expect(frame(page).get_by_text("nothing is dialled on it")).to_be_visible()

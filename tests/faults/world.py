@@ -21,6 +21,8 @@ from bx24app.models import (
     DoNotCall,
     Form,
     Portal,
+    PortalLine,
+    PortalSettings,
     ReceivedEvent,
     RestCall,
     Throttle,
@@ -92,6 +94,7 @@ class World:
         with self.database.observer.begin() as connection:
             self._portal_row = dict(connection.execute(select(Portal.__table__)).mappings().one())
             self._credentials = [dict(row) for row in connection.execute(select(Credential.__table__)).mappings()]
+            self._lines = [dict(row) for row in connection.execute(select(PortalLine.__table__)).mappings()]
         self._tokens = list(self.registry.tokens)
         self.portal_id: int = self._portal_row["id"]
 
@@ -136,9 +139,6 @@ class World:
     def _wind_database_back(self, plan: Schedule, now: datetime, expires_at: datetime) -> None:
         portal = self._portal_row | {
             "license_family": "pro" if plan.is_limited else "selfhosted",
-            "retries": plan.portal_retries,
-            "retry_minutes": 5,
-            "line_cap": plan.line_cap,
             "lines_fetched_at": now,
             "voices_fetched_at": now,
             "event_at": None,
@@ -147,6 +147,10 @@ class World:
             for table in TABLES:
                 connection.execute(delete(table))
             connection.execute(update(Portal).values(portal))
+            chosen = {"retries": plan.portal_retries, "retry_minutes": 5, "line_cap": plan.line_cap}
+            connection.execute(update(PortalSettings).values(chosen))
+            connection.execute(delete(PortalLine))
+            connection.execute(insert(PortalLine), self._lines)
             connection.execute(
                 update(Throttle).values(level=0.0, level_at=now, dial_at=None, paused_for=None, claimed_at=None)
             )

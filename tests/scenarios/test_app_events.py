@@ -75,9 +75,10 @@ class TestUninstalling:
         administrator.asks("PATCH", "/settings", {"default_text": "Callback from the website"})
         told(app, portal, portal.uninstall(application, clean=False))
         [row] = portals(app)
-        assert filled_tables(app) == {"portal"}
-        assert (row.state, row.application_token_digest, row.lines) == (PortalState.UNINSTALLED, None, None)
-        assert row.default_text == "Callback from the website"
+        assert filled_tables(app) == {"portal", "portal_settings"}
+        assert (row.state, row.application_token_digest, row.lines) == (PortalState.UNINSTALLED, None, {})
+        assert (row.lines_fetched_at, row.voices) == (None, None)
+        assert row.settings.default_text == "Callback from the website"
         with app.app_context():
             assert uninstall.purge_uninstalled() == 0
             change(app, uninstalled_at=utcnow() - timedelta(days=31))
@@ -134,7 +135,7 @@ class TestUninstalling:
             change(app, uninstalled_at=utcnow() - timedelta(days=4))
             assert uninstall.purge_uninstalled() == 1
             assert uninstall.purge_uninstalled() == 0
-        assert filled_tables(app) == {"portal"}
+        assert filled_tables(app) == {"portal", "portal_settings"}
 
     def test_a_closed_portal_is_a_removed_one(self, app: Flask, called: Actor, portal: FakePortal) -> None:
         portal.faults.add("error", "voximplant.line.get", code="PORTAL_DELETED", status=410)

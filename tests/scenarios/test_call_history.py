@@ -278,7 +278,7 @@ def test_a_line_that_redials_is_noticed_and_administrators_are_warned(
     work(app)
     a_row(portal, PHONE_NUMBER="+4930901899", REDIAL_ATTEMPT="1", CALL_FAILED_CODE="304")
     read(app)
-    assert set(portal_of(app).redialling_lines) == {"reg150907"}
+    assert [line_id for line_id, line in portal_of(app).lines.items() if line.redials_seen_at] == ["reg150907"]
     assert "redial missed callbacks by themselves" not in administrator.opens().text
     change_portal(app, retries=1)
     assert "redial missed callbacks by themselves: Sales line" in administrator.opens().text

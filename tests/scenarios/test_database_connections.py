@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from bx24app import create_app
 from bx24app.database import db, is_postgresql, reading, writer_lock, writing
 from bx24app.database.compiled import CompiledStatement, compiled_reading, compiled_writing
-from bx24app.models import Portal, TokenBucket, utcnow
+from bx24app.models import Portal, PortalSettings, TokenBucket, utcnow
 from bx24app.services.runtime import row_cache
 from tests.conftest import plain_environ
 
@@ -148,16 +148,42 @@ def test_every_update_changes_the_revision(app: Flask) -> None:
     with app.app_context():
         with writing() as session:
             session.add(portal)
-        revisions.append(portal.revision)
-        with writing() as session:
-            session.get_one(Portal, portal.id).websites_off = True
-        with reading() as session:
-            revisions.append(session.scalars(select(Portal.revision)).one())
-        with db.engine.begin() as connection:
-            connection.execute(update(Portal).values(websites_off=False))
-        with reading() as session:
-            revisions.append(session.scalars(select(Portal.revision)).one())
-    assert len(set(revisions)) == 3
+        revisions.append(portal.revisions)
+        for change in (_stops_websites, _moves, _lists_lines, _marks_a_line, _stops_a_line, _resumes_a_line):
+            with writing() as session:
+                change(session.get_one(Portal, portal.id))
+            with reading() as session:
+                revisions.append(session.get_one(Portal, portal.id).revisions)
+        for by_hand in (update(PortalSettings).values(websites_off=False), update(Portal).values(language="ru")):
+            with db.engine.begin() as connection:
+                connection.execute(by_hand)
+            with reading() as session:
+                revisions.append(session.get_one(Portal, portal.id).revisions)
+    assert len(set(revisions)) == 9
+
+
+def _stops_websites(portal: Portal) -> None:
+    portal.settings.websites_off = True
+
+
+def _moves(portal: Portal) -> None:
+    portal.move("b.example", "https://b.example/rest/")
+
+
+def _lists_lines(portal: Portal) -> None:
+    portal.keep_lines({"reg1": "Sales line"}, utcnow())
+
+
+def _marks_a_line(portal: Portal) -> None:
+    portal.mark_foreign("reg1")
+
+
+def _stops_a_line(portal: Portal) -> None:
+    portal.stop_line("reg1", utcnow())
+
+
+def _resumes_a_line(portal: Portal) -> None:
+    portal.resume_line("reg1")
 
 
 def test_the_turn_stands_beside_the_file_whatever_leads_there(tmp_path: Path) -> None:

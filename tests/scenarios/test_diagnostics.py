@@ -20,6 +20,7 @@ from tests.fake_bitrix24.telephony import FakeLine
 from tests.scenarios.test_tokens import process
 from tests.support.actors import Actor
 from tests.support.database import migrate
+from tests.support.waiting import change_line, change_portal
 
 
 def found(app: Flask, *, portal: bool = False) -> dict[str, Finding]:
@@ -142,7 +143,6 @@ class TestPortal:
         [
             ({"default_line_id": "sip99"}, "lines", (Level.WARNING, "default")),
             ({"default_voice_id": "klingon"}, "voices", (Level.WARNING, "default")),
-            ({"foreign_lines": ["reg150907", "sip7"]}, "lines", (Level.WARNING, "foreign")),
             ({"event_at": None}, "events", (Level.WARNING, "never")),
             ({"state": PortalState.UNPAID}, "portal", (Level.PROBLEM, "unpaid")),
             ({"state": PortalState.UNINSTALLED}, "portal", (Level.PROBLEM, "uninstalled")),
@@ -151,9 +151,13 @@ class TestPortal:
     def test_what_we_know_ourselves(
         self, app: Flask, healthy: Actor, values: dict[str, object], check: str, expected: tuple[Level, str]
     ) -> None:
-        with app.app_context(), writing() as session:
-            session.execute(update(Portal).values(values))
+        change_portal(app, **values)
         assert summary(app, portal=True)[check] == expected
+
+    def test_lines_of_other_telephony_apps_alone(self, app: Flask, healthy: Actor) -> None:
+        for line_id in ("reg150907", "sip7"):
+            change_line(app, line_id, is_foreign=True)
+        assert summary(app, portal=True)["lines"] == (Level.WARNING, "foreign")
 
     def test_administrators(self, app: Flask, manager: Actor, portal: FakePortal) -> None:
         assert summary(app, portal=True)["access"] == (Level.WARNING, "alone")

@@ -22,7 +22,7 @@ from schemathesis.schemas import APIOperation
 from sqlalchemy import update
 
 from bx24app.database import writing
-from bx24app.models import Callback, Portal
+from bx24app.models import Callback, PortalSettings
 from bx24app.services.calling import do_not_call
 from bx24app.services.webhooks import subscriptions
 from bx24app.services.websites import api_keys, api_submit, forms
@@ -81,7 +81,7 @@ class Truth:
         made = len(self.ids["form_key"])
         with self.app.app_context():
             with writing() as session:
-                session.execute(update(Portal).values(hours=None, websites_off=False))
+                session.execute(update(PortalSettings).values(hours=None, websites_off=False))
             wanted = {"name": "Shop", "line_id": self.lines[0], "default_country": "DE"}
             form = forms.create_form(1, forms.FormSettings.model_validate(wanted))
             key = api_keys.create_key(1, form.key, "Server", 1)

@@ -73,10 +73,10 @@ def test_a_run_without_a_leak_passes(tmp_path: Path) -> None:
 def test_a_secret_in_a_database_is_found(app: Flask, manager: Actor, database_url: str, deleted: bool) -> None:
     secret = "planted-" + "y" * 40
     with app.app_context(), writing() as session:
-        session.execute(text("UPDATE portal SET default_text = :secret"), {"secret": f"say {secret} twice"})
+        session.execute(text("UPDATE portal_settings SET default_text = :secret"), {"secret": f"say {secret} twice"})
     if deleted:
         with app.app_context(), writing() as session:
-            session.execute(text("UPDATE portal SET default_text = NULL"))
+            session.execute(text("UPDATE portal_settings SET default_text = NULL"))
     # PostgreSQL's rows are looked at, SQLite's bytes.
     if deleted and database_url.startswith("postgresql"):
         leaks.check_database(database_url, [secret])

@@ -11,13 +11,14 @@ from uuid import UUID
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from flask import Flask
+from flask import Flask, current_app
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, MetaData, create_engine, func, inspect, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
-from bx24app.database import Base, is_postgresql, reading
+from bx24app import create_app
+from bx24app.database import Base, db, is_postgresql, reading
 from bx24app.database.migrations import alembic_config
 from tests.conftest import plain_environ
 from tests.support import database
@@ -33,24 +34,43 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[s
         yield url
 
 
-def tables(url: str) -> set[str]:
-    engine = create_engine(url)
-    try:
-        return set(inspect(engine).get_table_names()) - {"alembic_version"}
-    finally:
-        engine.dispose()
+@pytest.fixture
+def engine(empty_database: str) -> Iterator[Engine]:
+    """Connections to the empty database, while an app migrates it in this process: a process each takes its time."""
+    app = create_app(plain_environ() | {"BX24APP_DATABASE_URL": empty_database})
+    engine = create_engine(empty_database, poolclass=NullPool)
+    with app.app_context():
+        yield engine
+        db.engine.dispose()
 
 
-def test_up_down_and_up_again(empty_database: str) -> None:
-    environ = plain_environ() | {"BX24APP_DATABASE_URL": empty_database}
-    database.migrate(environ, "upgrade")
-    assert tables(empty_database) == set(Base.metadata.tables)
-    database.migrate(environ, "check")
-    database.migrate(environ, "downgrade", "base")
-    assert tables(empty_database) == set()
-    database.migrate(environ, "upgrade")
-    database.migrate(environ, "check")
-    database.migrate(environ, "current")
+def upgrade(revision: str) -> None:
+    command.upgrade(alembic_config(), revision)
+
+
+def downgrade(revision: str) -> None:
+    command.downgrade(alembic_config(), revision)
+
+
+def operate(*arguments: str) -> None:
+    """Run ``flask db ...``."""
+    done = current_app.test_cli_runner().invoke(args=["db", *arguments])
+    assert done.exit_code == 0, (done.output, done.exception)
+
+
+def tables(engine: Engine) -> set[str]:
+    return set(inspect(engine).get_table_names()) - {"alembic_version"}
+
+
+def test_up_down_and_up_again(engine: Engine) -> None:
+    operate("upgrade")
+    assert tables(engine) == set(Base.metadata.tables)
+    operate("check")
+    operate("downgrade", "base")
+    assert tables(engine) == set()
+    operate("upgrade")
+    operate("check")
+    operate("current")
 
 
 # What any column of a type may hold: one that points to another row finds it there.
@@ -95,12 +115,10 @@ def fill(engine: Engine) -> None:
                 connection.execute(table.insert().values(values))
 
 
-def test_no_migration_loses_a_row(empty_database: str) -> None:
-    environ = plain_environ() | {"BX24APP_DATABASE_URL": empty_database}
-    engine = create_engine(empty_database, poolclass=NullPool)
+def test_no_migration_loses_a_row(engine: Engine) -> None:
     for revision in REVISIONS:
         before = counts(engine)
-        database.migrate(environ, "upgrade", revision)
+        upgrade(revision)
         after = counts(engine)
         # A spent proof goes where limits are kept, and back.
         lost = {name for name, number in before.items() if after.get(name, 0) < number} - {"spent_proof"}
@@ -108,21 +126,78 @@ def test_no_migration_loses_a_row(empty_database: str) -> None:
         fill(engine)
     for revision in reversed(REVISIONS[:-1]):
         before = counts(engine)
-        database.migrate(environ, "downgrade", revision)
+        downgrade(revision)
         lost = {name for name, number in counts(engine).items() if number < before.get(name, 0)} - {"rate"}
         assert lost == set(), f"downgrade to {revision}"
 
 
-def test_the_decision_that_a_callback_tells_itself_comes_back_with_a_downgrade(empty_database: str) -> None:
-    environ = plain_environ() | {"BX24APP_DATABASE_URL": empty_database}
-    engine = create_engine(empty_database, poolclass=NullPool)
-    database.migrate(environ, "upgrade")
+def test_the_decision_that_a_callback_tells_itself_comes_back_with_a_downgrade(engine: Engine) -> None:
+    upgrade("head")
     fill(engine)
     asked = text("SELECT CAST(inputs AS VARCHAR) FROM decision WHERE rule = 'requested' ORDER BY id")
-    for command_, revision, told in (("downgrade", "0005", [{"source": "x", "user": "1"}]), ("upgrade", "0006", [])):
-        database.migrate(environ, command_, revision)
+    for migrate, revision, told in ((downgrade, "0005", [{"source": "x", "user": "1"}]), (upgrade, "0006", [])):
+        migrate(revision)
         with engine.connect() as connection:
             assert [json.loads(inputs) for inputs in connection.scalars(asked)] == told
+
+
+def row_of(engine: Engine, table: str) -> dict[str, Any]:
+    """The one row of a table, as the database has it now."""
+    metadata = MetaData()
+    with engine.connect() as connection:
+        metadata.reflect(connection, only=[table])
+        found = dict(connection.execute(select(metadata.tables[table])).mappings().one())
+    # SQLite keeps no zone, and the columns of a table made anew may stand in another order.
+    aware = {name: value.replace(tzinfo=UTC) for name, value in found.items() if isinstance(value, datetime)}
+    return dict(sorted((found | aware).items()))
+
+
+def change_row(engine: Engine, table: str, values: dict[str, Any]) -> None:
+    """Set columns of the one row of a table."""
+    metadata = MetaData()
+    with engine.begin() as connection:
+        metadata.reflect(connection, only=[table])
+        connection.execute(metadata.tables[table].update().values(values))
+
+
+CHOSEN = {
+    "default_line_id": "sip7",
+    "default_voice_id": "anna",
+    "default_text": "A customer waits.",
+    "default_country": "DE",
+    "stands_in": True,
+    "hours": {"zone": "Europe/Berlin", "week": {"mon": [["09:00", "18:00"]]}},
+    "websites_off": True,
+    "retries": 3,
+    "retry_minutes": 7,
+    "line_cap": None,
+}
+KNOWN_LINES = {
+    "lines": {"sip7": "Office", "reg1": "Sales line"},
+    "lines_fetched_at": datetime(2026, 11, 25, 9, tzinfo=UTC),
+    # "gone" is not listed any more.
+    "foreign_lines": ["gone", "reg1"],
+    "redialling_lines": {"reg1": "2026-11-25T10:00:00+00:00"},
+    "stopped_lines": {"gone": "2026-11-25T11:00:00+00:00"},
+}
+
+
+@pytest.mark.parametrize("known", [KNOWN_LINES, {"lines": None, "lines_fetched_at": None}, {"lines": {}}])
+def test_lines_and_settings_of_a_portal_stay_what_they_are(engine: Engine, known: dict[str, Any]) -> None:
+    upgrade("0006")
+    fill(engine)
+    empty: dict[str, Any] = {"foreign_lines": [], "redialling_lines": {}, "stopped_lines": {}}
+    change_row(engine, "portal", CHOSEN | empty | known)
+    before = row_of(engine, "portal")
+    upgrade("0007")
+    settings = row_of(engine, "portal_settings")
+    assert settings == CHOSEN | {"portal_id": before["id"], "revision": before["revision"]}
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT line_id, name, position FROM portal_line ORDER BY line_id")).all()
+    listed = [("gone", "", None), ("reg1", "Sales line", 1), ("sip7", "Office", 0)]
+    assert [tuple(row) for row in found] == (listed if known is KNOWN_LINES else [])
+    downgrade("0006")
+    assert row_of(engine, "portal") == before
 
 
 def test_ready_only_with_all_migrations(app: Flask, client: FlaskClient) -> None:

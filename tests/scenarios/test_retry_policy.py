@@ -11,7 +11,7 @@ from bx24app.models import State, utcnow
 from bx24app.services.callbacks.retry_policy import NEXT_STEPS, NextStep, next_step
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
-from tests.support.waiting import accept, add_form, change_portal, pass_time, rules, seen, work
+from tests.support.waiting import accept, add_form, change_line, change_portal, pass_time, rules, seen, work
 
 # Written by hand from the documentation's list of codes and the issue, not from the code.
 STEPS: dict[str, str] = {
@@ -117,14 +117,14 @@ class TestLineThatRedials:
     def test_the_app_does_not_repeat_beside_it_and_says_so(
         self, app: Flask, administrator: Actor, manager: Actor, portal: FakePortal
     ) -> None:
-        change_portal(app, redialling_lines={"reg150907": utcnow().isoformat()})
+        change_line(app, "reg150907", redials_seen_at=utcnow())
         id = dialled(app, form_id=add_form(app, retries=2))
         ends(portal, "304")
         callback = seen(app, id)
         assert (callback.state, callback.decisions[-2].inputs["why"]) == (State.MISSED, "line_redials")
 
     def test_another_line_is_repeated_as_before(self, app: Flask, manager: Actor, portal: FakePortal) -> None:
-        change_portal(app, redialling_lines={"reg150907": utcnow().isoformat()})
+        change_line(app, "reg150907", redials_seen_at=utcnow())
         id = dialled(app, line_id="sip7", form_id=add_form(app, retries=2))
         ends(portal, "304")
         assert seen(app, id).state == State.SCHEDULED
@@ -144,8 +144,7 @@ class TestLineWithoutMoney:
 
     def test_after_an_hour_one_call_tries_it_again(self, app: Flask, portal: FakePortal, stopped: None) -> None:
         first, second = accept(app), accept(app, to_number="+4930901821")
-        stopped_at = (utcnow() - timedelta(seconds=1)).isoformat()
-        change_portal(app, stopped_lines={"reg150907": stopped_at})
+        change_line(app, "reg150907", stopped_until=utcnow() - timedelta(seconds=1))
         assert work(app) == 1
         portal.telephony.calls[-1].hang_up()
         portal.events.wait_until_idle()

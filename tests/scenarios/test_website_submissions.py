@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bx24app.database import compiled, db, reading, writing
 from bx24app.database.compiled import CompiledStatement
-from bx24app.models import Callback, DecoyRequest, Portal, Rejection, State, WebsiteRequest, utcnow
+from bx24app.models import Callback, DecoyRequest, Portal, PortalSettings, Rejection, State, WebsiteRequest, utcnow
 from bx24app.services.websites import one_trip, rejections, submit
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually, OtherApp
@@ -322,10 +322,10 @@ def test_a_change_by_another_process_counts_at_once(
     assert visitor.asks().status_code == 202
     other = other_app()
     with other.app_context(), writing() as session:
-        session.execute(update(Portal).values(websites_off=True))
+        session.execute(update(PortalSettings).values(websites_off=True))
     assert visitor.asks("040 42828").status_code == 403
     with other.app_context(), writing() as session:
-        session.scalars(select(Portal)).one().websites_off = False
+        session.scalars(select(Portal)).one().settings.websites_off = False
     assert visitor.asks("040 42828").status_code == 202
 
 

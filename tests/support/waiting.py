@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from bx24app.database import reading, writing
-from bx24app.models import Callback, Form, Portal, Source, Throttle, utcnow
+from bx24app.models import Callback, Form, Portal, PortalLine, PortalSettings, Source, Throttle, utcnow
 from bx24app.services.callbacks import queries as callback_queries
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.dialling import dial, queue
@@ -51,9 +51,19 @@ def add_form(app: Flask, portal_id: int = 1, **fields: Any) -> int:
 
 
 def change_portal(app: Flask, **fields: Any) -> None:
-    """Settings of every portal."""
+    """What every portal is, or what its administrators have chosen."""
+    own = {name: value for name, value in fields.items() if name in Portal.__table__.columns}
+    chosen = {name: value for name, value in fields.items() if name not in own}
     with app.app_context(), writing() as session:
-        session.execute(update(Portal).values(**fields))
+        for model, values in ((Portal, own), (PortalSettings, chosen)):
+            if values:
+                session.execute(update(model).values(**values))
+
+
+def change_line(app: Flask, line_id: str, **fields: Any) -> None:
+    """What is known of a line, on every portal."""
+    with app.app_context(), writing() as session:
+        session.execute(update(PortalLine).where(PortalLine.line_id == line_id).values(**fields))
 
 
 def seen(app: Flask, callback_id: UUID, portal_id: int = 1) -> Callback:

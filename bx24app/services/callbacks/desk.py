@@ -45,7 +45,7 @@ class Customer:
 def read_customer(opening: Launch) -> Customer | None:
     """The customer of a CRM card or a call card, with every number that can be dialled, each once."""
     place = opening.place
-    country = opening.portal.default_country
+    country = opening.portal.settings.default_country
     if not place.entity_id:
         found = _offer([(place.number, "")], country) if place.number else ()
         return Customer("", "", 0, found) if place.number else None
@@ -113,15 +113,15 @@ def choices_for(portal: Portal, user: User) -> Choices:
     """What the form offers and what it has chosen."""
     found = lines.get_lines(portal.id)
     voices = lines.get_voices(portal.id)
-    ours = [line_id for line_id in found.names if line_id not in portal.foreign_lines]
-    line_id = next((id for id in (user.last_line_id, portal.default_line_id, *ours) if id in ours), None)
-    remembered = user.last_voice_id if user.last_voice_id is not None else portal.default_voice_id
+    ours = [line_id for line_id in found.names if not portal.is_foreign(line_id)]
+    line_id = next((id for id in (user.last_line_id, portal.settings.default_line_id, *ours) if id in ours), None)
+    remembered = user.last_voice_id if user.last_voice_id is not None else portal.settings.default_voice_id
     return Choices(
         lines=found,
         voices=voices,
         line_id=line_id,
         voice_id=remembered if remembered in voices.names else "",
-        text=portal.default_text or spoken_text.default_text(portal.language),
+        text=portal.settings.default_text or spoken_text.default_text(portal.language),
     )
 
 
@@ -155,4 +155,4 @@ def app_retries(portal: Portal) -> bool:
     """Tell whether the app dials again by itself for anybody on the portal: then no line should do the same."""
     repeating = select(Form.id).where(Form.portal_id == portal.id, Form.retries > 0, Form.removed_at.is_(None))
     with reading() as session:
-        return portal.retries > 0 or session.scalar(repeating.limit(1)) is not None
+        return portal.settings.retries > 0 or session.scalar(repeating.limit(1)) is not None

@@ -8,7 +8,7 @@ from sqlalchemy import Select, and_, bindparam, select
 from bx24app.database import reading
 from bx24app.database.compiled import CompiledStatement, compiled_reading
 from bx24app.errors import TicketExpired
-from bx24app.models import Portal, PortalState, User
+from bx24app.models import Portal, PortalSettings, PortalState, User
 from bx24app.services.runtime import row_cache
 from bx24app.services.security import tickets
 from bx24app.services.security.tickets import Ticket
@@ -51,11 +51,11 @@ def role_of(*, is_administrator: bool) -> Role:
     return Role.ADMINISTRATOR if is_administrator else LEAST_ROLE
 
 
-def _look() -> Select[int, bool, int, str | None, str | None]:
+def _look() -> Select[int, int, bool, int, str | None, str | None]:
     user = and_(User.portal_id == Portal.id, User.user_id == bindparam("user_id"))
     chosen = (User.id, User.last_line_id, User.last_voice_id)
-    found = select(Portal.revision, User.is_administrator, *chosen).outerjoin_from(Portal, User, user)
-    return found.where(Portal.id == bindparam("portal_id"))
+    found = select(Portal.revision, PortalSettings.revision, User.is_administrator, *chosen)
+    return found.join_from(Portal, PortalSettings).outerjoin(User, user).where(Portal.id == bindparam("portal_id"))
 
 
 _LOOK = CompiledStatement(_look)
@@ -77,19 +77,19 @@ def load_employee(portal_id: int, user_id: int) -> Principal:
         known = run(_LOOK, {"portal_id": portal_id, "user_id": user_id}).fetchone()
     if known is None:
         raise TicketExpired
-    revision, is_administrator, *chosen = known
-    portal = load_portal(portal_id, revision)
+    *revisions, is_administrator = known[:3]
+    portal = load_portal(portal_id, tuple(revisions))
     if portal is None or portal.state == PortalState.UNINSTALLED:
         raise TicketExpired
-    return Principal(portal, role_of(is_administrator=bool(is_administrator)), user_id, *chosen)
+    return Principal(portal, role_of(is_administrator=bool(is_administrator)), user_id, *known[3:])
 
 
-def load_portal(portal_id: int, revision: int) -> Portal | None:
-    """A portal that had this revision a moment ago, from memory where it is still the same; None once it is gone."""
-    portal: Portal | None = row_cache.get_cached(("portal", portal_id), (revision,))
+def load_portal(portal_id: int, revisions: row_cache.Revisions) -> Portal | None:
+    """A portal that had these revisions a moment ago, from memory where it is still the same; None once it is gone."""
+    portal: Portal | None = row_cache.get_cached(("portal", portal_id), revisions)
     if portal is None:
         with reading() as session:
             portal = session.get(Portal, portal_id)
         if portal is not None:
-            row_cache.put_cached(("portal", portal_id), (portal.revision,), portal)
+            row_cache.put_cached(("portal", portal_id), portal.revisions, portal)
     return portal

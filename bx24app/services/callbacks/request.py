@@ -103,11 +103,11 @@ def _prepare(asker: Principal, requested: CallbackRequest) -> Callback:
     portal = asker.portal
     if portal.state != PortalState.INSTALLED:
         raise PortalUnpaid if portal.state == PortalState.UNPAID else PortalDisconnected
-    line_id = requested.line_id or portal.default_line_id
+    line_id = requested.line_id or portal.settings.default_line_id
     if not line_id:
         raise InvalidRequest("line_id")
-    number = phone_numbers.normalize(requested.to_number, portal.default_country)
-    voice_id = requested.voice_id or portal.default_voice_id
+    number = phone_numbers.normalize(requested.to_number, portal.settings.default_country)
+    voice_id = requested.voice_id or portal.settings.default_voice_id
     if voice_id:
         lines.require_voice(portal.id, voice_id)
     now = utcnow()
@@ -135,7 +135,7 @@ def _prepare(asker: Principal, requested: CallbackRequest) -> Callback:
 
 def _spoken(text: str | None, portal: Portal) -> str:
     return spoken_text.check_text(
-        portal.default_text or spoken_text.default_text(portal.language) if text is None else text
+        portal.settings.default_text or spoken_text.default_text(portal.language) if text is None else text
     )
 
 

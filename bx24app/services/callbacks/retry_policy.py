@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy.orm import Session
 
 from bx24app.models import Attempt, Callback, Form, Outcome, Portal, Source, UnknownPolicy
+from bx24app.services.calling.business_hours import Hours, hours_in_force
 
 # Without a form (docs/calls.md): people have moved on by then.
 _EXPIRY_BY_SOURCE: dict[str, timedelta] = {
@@ -66,7 +66,7 @@ class RetryPolicy:
     retry_after: timedelta
     unknown: str
     expiry: timedelta
-    hours: dict[str, Any] | None
+    hours: Hours | None
 
 
 def retry_policy_of(session: Session, portal: Portal, callback: Callback) -> RetryPolicy:
@@ -78,14 +78,14 @@ def retry_policy_of(session: Session, portal: Portal, callback: Callback) -> Ret
             retry_after=timedelta(minutes=form.retry_minutes),
             unknown=form.unknown_policy,
             expiry=expiry_of(callback.source, form),
-            hours=form.hours or portal.hours,
+            hours=hours_in_force(portal, form),
         )
     return RetryPolicy(
-        retries=portal.retries,
-        retry_after=timedelta(minutes=portal.retry_minutes),
+        retries=portal.settings.retries,
+        retry_after=timedelta(minutes=portal.settings.retry_minutes),
         unknown=UnknownPolicy.ASK,
         expiry=expiry_of(callback.source),
-        hours=portal.hours,
+        hours=hours_in_force(portal),
     )
 
 
@@ -118,6 +118,6 @@ def _why_not(portal: Portal, callback: Callback, step: NextStep, policy: RetryPo
     if policy.retries == 0:
         return "off"
     # Never beside the line's own redial: the customer would be rung twice.
-    if callback.line_id in portal.redialling_lines:
+    if portal.redials(callback.line_id):
         return "line_redials"
     return "used_up" if left < 1 else None

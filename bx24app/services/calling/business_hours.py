@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 import holidays
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from bx24app.models import Form, Portal
+
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = "24:00"
@@ -109,6 +111,12 @@ class Hours(BaseModel):
         if not self.holidays:
             return False
         return day in _holidays(self.holidays, day.year)
+
+
+def hours_in_force(portal: Portal, form: Form | None = None) -> Hours | None:
+    """The hours that hold for a callback: those of its form, else the portal's; None: always."""
+    stored = (form.hours if form is not None else None) or portal.settings.hours
+    return Hours.model_validate(stored) if stored else None
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.database import insert_new, reading, writing
 from bx24app.errors import InvalidNumber, InvalidRequest, NotFound
-from bx24app.models import DoNotCall, Portal, utcnow
+from bx24app.models import DoNotCall, PortalSettings, utcnow
 from bx24app.services.calling import phone_numbers
 from bx24app.services.calling.phone_numbers import digits
 from bx24app.services.calling.spoken_text import one_line
@@ -123,7 +123,7 @@ def _listed(portal_id: int, country: str | None, text: str, note: str | None) ->
 
 def _country(portal_id: int) -> str | None:
     with reading() as session:
-        return session.scalar(select(Portal.default_country).where(Portal.id == portal_id))
+        return session.scalar(select(PortalSettings.default_country).where(PortalSettings.portal_id == portal_id))
 
 
 def _store(listed: list[DoNotCall], user_id: int | None) -> set[str]:

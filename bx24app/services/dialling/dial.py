@@ -88,7 +88,7 @@ def _access_for(claim: DialLease) -> Access:
     try:
         return token_renewal.person_access(claim.portal_id, callback.requested_by or 0)
     except (CredentialRefused, NotPermitted):
-        if not portal.stands_in:
+        if not portal.settings.stands_in:
             raise
     return token_renewal.service_access(claim.portal_id)
 
@@ -195,7 +195,7 @@ def _accepted(session: Session, callback: Callback, attempt: Attempt, outcome: S
 
 def _refused_or_lost(portal: Portal, callback: Callback, attempt: Attempt, error: ExchangeError, now: datetime) -> None:
     # The next administrator takes over, or the portal stands in for the person; else it was for good.
-    taken_over = isinstance(error, CredentialRefused) and (portal.stands_in or not _is_persons(callback))
+    taken_over = isinstance(error, CredentialRefused) and (portal.settings.stands_in or not _is_persons(callback))
     if error.executed is Executed.UNKNOWN:
         callback.mark_unknown(attempt, now, f"dial_{error.code}")
         callback.decide("dialled_unknown", now, attempt=attempt.number, reason=error.code)

@@ -12,7 +12,6 @@ from bx24app.bitrix24.telephony import SUCCESS
 from bx24app.models import Callback, Portal, ReceivedEvent, Source, State
 from bx24app.services.callbacks.retry_policy import RetryPolicy
 from bx24app.services.calling import do_not_call
-from bx24app.services.calling.business_hours import Hours
 
 PreflightFacts = dict[str, str]
 
@@ -83,10 +82,8 @@ def _began_after(event: ReceivedEvent, since: datetime) -> bool:
 
 
 def _closed(scene: PreflightContext) -> PreflightResult | None:
-    if not scene.is_automatic or scene.policy.hours is None:
-        return None
-    hours = Hours.model_validate(scene.policy.hours)
-    if hours.is_open(scene.now):
+    hours = scene.policy.hours
+    if not scene.is_automatic or hours is None or hours.is_open(scene.now):
         return None
     opens_at = hours.next_open(scene.now)
     inputs = {"zone": hours.zone}

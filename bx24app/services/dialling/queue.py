@@ -166,11 +166,11 @@ def _room_on_lines(session: Session, portal: Portal, now: datetime) -> dict[str,
         .group_by(Callback.line_id)
     )
     open_calls = dict[str, int](session.execute(query).all())
-    room = {} if portal.line_cap is None else {line: portal.line_cap - count for line, count in open_calls.items()}
-    for line_id in portal.stopped_lines:
-        until = portal.line_stops_until(line_id)
+    cap = portal.settings.line_cap
+    room = {} if cap is None else {line: cap - count for line, count in open_calls.items()}
+    for line_id, until in portal.stopped_lines.items():
         # One call tries the line again; the others wait for its end.
-        room[line_id] = 0 if until is None or until > now else 1 - open_calls.get(line_id, 0)
+        room[line_id] = 0 if until > now else 1 - open_calls.get(line_id, 0)
     return room
 
 

@@ -12,7 +12,7 @@ from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.bitrix24.launch import FramePost
 from bx24app.database import writing
 from bx24app.errors import AdministratorNeeded, NotInstalled, PortalUnreachable, Refusal, Unverified
-from bx24app.models import Portal, Throttle, User, utcnow
+from bx24app.models import Portal, PortalSettings, Throttle, User, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.calling.phone_numbers import guess_country
 from bx24app.services.portals import api as portal_api
@@ -95,7 +95,10 @@ def _store(
     with writing() as session:
         portal = session.scalar(select(Portal).where(Portal.member_id == post.member_id).with_for_update())
         if portal is None:
-            portal = Portal(member_id=post.member_id, default_country=guess_country(domain, app.LANGUAGE_ID))
+            portal = Portal(
+                member_id=post.member_id,
+                settings=PortalSettings(default_country=guess_country(domain, app.LANGUAGE_ID)),
+            )
             session.add(portal)
         portal.move(domain, client_endpoint)
         portal.app_code, portal.app_id = app.CODE, str(app.ID)

@@ -28,8 +28,7 @@ def get_lines(portal_id: int, *, refresh: bool = False) -> Listing:
 
     A portal that cannot be asked leaves the kept ones standing, with the problem beside them.
     """
-    kept = _kept(portal_id)
-    listing = Listing(kept.lines or {}, kept.lines_fetched_at)
+    listing = _listed(_kept(portal_id))
     if not refresh and _is_fresh(listing):
         return listing
     try:
@@ -40,8 +39,9 @@ def get_lines(portal_id: int, *, refresh: bool = False) -> Listing:
         return Listing(listing.names, listing.fetched_at, error)
     now = utcnow()
     with writing() as session:
-        session.get_one(Portal, portal_id, with_for_update=True).keep_lines(names, now)
-    return Listing(names, now)
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        portal.keep_lines(names, now)
+        return _listed(portal)
 
 
 def get_voices(portal_id: int, *, refresh: bool = False) -> Listing:
@@ -70,6 +70,10 @@ def _kept(portal_id: int) -> Portal:
     return portal
 
 
+def _listed(portal: Portal) -> Listing:
+    return Listing({line.line_id: line.name for line in portal.listed_lines}, portal.lines_fetched_at)
+
+
 def _is_fresh(listing: Listing) -> bool:
     # A portal without lines is asked every time: the administrator may be renting one right now.
     return bool(listing.names) and listing.fetched_at is not None and utcnow() - listing.fetched_at < LISTING_FRESH
@@ -77,7 +81,7 @@ def _is_fresh(listing: Listing) -> bool:
 
 def cached_line_name(portal: Portal, line_id: str) -> str | None:
     """The name of a line in a list that is fresh enough to be believed; None: ``require_line`` has to look."""
-    listing = Listing(portal.lines or {}, portal.lines_fetched_at)
+    listing = _listed(portal)
     return listing.names.get(line_id) if _is_fresh(listing) else None
 
 
@@ -114,4 +118,4 @@ def resume_line(portal_id: int, line_id: str) -> str:
             raise NotFound
         portal.resume_line(line_id)
     wakeup.wake()
-    return str((portal.lines or {}).get(line_id, line_id))
+    return portal.line_name(line_id)

@@ -63,8 +63,8 @@ def change_settings(portal_id: int, wanted: PortalDefaults) -> Portal:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
         for name, value in changes.items():
             if value is not None:
-                setattr(portal, name, value or None)
+                setattr(portal.settings, name, value or None)
         for name, value in plain.items():
             if value is not None:
-                setattr(portal, name, value)
+                setattr(portal.settings, name, value)
     return portal

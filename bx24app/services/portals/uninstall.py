@@ -95,10 +95,9 @@ def _forget(session: Session, portal: Portal) -> None:
     for model in (Callback, Credential, Throttle, ReceivedEvent, RestCall, User):
         session.execute(delete(model).where(model.portal_id == portal.id))
     _purge_visitors(session, portal)
-    portal.application_token_digest = portal.lines = portal.voices = None
-    portal.lines_fetched_at = portal.voices_fetched_at = None
+    portal.application_token_digest = None
     portal.history_cursor = portal.history_read_at = portal.history_due_at = portal.history_problem = None
-    portal.redialling_lines, portal.stopped_lines = {}, {}
+    portal.forget_lists()
     portal.bound_manifest = portal.bound_at = None
 
 

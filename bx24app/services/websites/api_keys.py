@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
 from bx24app.errors import KeyRefused, NotFound, RateLimited
-from bx24app.models import ApiKey, Form, Portal, utcnow
+from bx24app.models import ApiKey, Form, Portal, PortalSettings, utcnow
 from bx24app.services.callbacks.principal import Principal, load_portal
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import RateLimit
@@ -74,14 +74,18 @@ def authenticate(secret: str) -> Principal:
 
     Raises ``KeyRefused`` for an unknown or revoked one, also of a removed form, and ``RateLimited``.
     """
-    query = select(ApiKey, Portal.revision).join(Form, Form.id == ApiKey.form_id)
-    query = query.join(Portal, Portal.id == ApiKey.portal_id).where(ApiKey.digest == digests.digest("api_key", secret))
+    query = select(ApiKey, Portal.revision, PortalSettings.revision).join(Form, Form.id == ApiKey.form_id)
+    query = (
+        query.join(Portal, Portal.id == ApiKey.portal_id)
+        .join(PortalSettings)
+        .where(ApiKey.digest == digests.digest("api_key", secret))
+    )
     bucket_digest = digests.digest("rate", f"key {secret}")
     with reading() as session:
         found = session.execute(query.where(ApiKey.revoked_at.is_(None), Form.removed_at.is_(None))).one_or_none()
     if found is None:
         raise KeyRefused
-    key, revision = found
+    key, *revisions = found
     now = utcnow()
     with writing() as session:
         bucket = RateLimit("key_minute", bucket_digest, REQUESTS_PER_MINUTE, 60.0)
@@ -91,7 +95,7 @@ def authenticate(secret: str) -> Principal:
             raise refusal
         if key.last_used_at is None or now - key.last_used_at > USE_NOTED_EVERY:
             session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
-    portal = load_portal(key.portal_id, revision)
+    portal = load_portal(key.portal_id, tuple(revisions))
     if portal is None:
         raise KeyRefused
     return Principal(portal, form_id=key.form_id)

@@ -89,12 +89,12 @@ def _read(opened: OpenForm, asked: ApiPost, idempotency_key: str | None) -> Prep
 
 def _line(opened: OpenForm, line_id: str | None) -> tuple[str, str] | None:
     """A line of the kept list; no portal is asked on this way."""
-    known = opened.portal.lines or {}
     if line_id is None:
         return None
-    if line_id not in known or line_id in (opened.portal.foreign_lines or []):
+    line = opened.portal.usable_line(line_id)
+    if line is None:
         raise UnknownLine("line_id")
-    return line_id, str(known[line_id])
+    return line.line_id, line.name
 
 
 def _voice(opened: OpenForm, voice_id: str | None) -> str | None:

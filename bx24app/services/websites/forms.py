@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from bx24app.database import reading, writing
 from bx24app.database.compiled import CompiledStatement, compiled_reading
 from bx24app.errors import NotFound
-from bx24app.models import Form, Portal, UnknownPolicy, utcnow
+from bx24app.models import Form, Portal, PortalSettings, UnknownPolicy, utcnow
 from bx24app.services.calling import spoken_text
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals import lines
@@ -222,7 +222,10 @@ _BY_ID = _OPENED.where(Form.id == bindparam("named"))
 
 
 def _revisions(query: Select[Form, Portal]) -> CompiledStatement:
-    return CompiledStatement(lambda: query.with_only_columns(Form.key, Form.revision, Portal.revision))
+    revisions = query.join(PortalSettings, PortalSettings.portal_id == Portal.id)
+    return CompiledStatement(
+        lambda: revisions.with_only_columns(Form.key, Form.revision, Portal.revision, PortalSettings.revision)
+    )
 
 
 _REVISIONS = {query: _revisions(query) for query in (_BY_KEY, _BY_ID)}
@@ -242,23 +245,14 @@ def _open(query: Select[Form, Portal], named: str | int) -> OpenForm:
     if row is None:
         raise NotFound
     opened = OpenForm(row[0], row[1])
-    row_cache.put_cached(("form", key), (opened.form.revision, opened.portal.revision), opened)
+    row_cache.put_cached(("form", key), (opened.form.revision, *opened.portal.revisions), opened)
     return opened
-
-
-def form_hours(form: Form, portal: Portal) -> Hours | None:
-    """The hours of a form: its own, else the portal's; None: always open."""
-    stored = form.hours or portal.hours
-    return Hours.model_validate(stored) if stored else None
 
 
 def form_line(form: Form, portal: Portal) -> tuple[str, str] | None:
     """The line that a form's callbacks ring, with its name, from the kept list; None when there is none to ring."""
-    line_id = form.line_id or portal.default_line_id
-    known = portal.lines or {}
-    if line_id is None or line_id not in known or line_id in (portal.foreign_lines or []):
-        return None
-    return line_id, str(known[line_id])
+    line = portal.usable_line(form.line_id or portal.settings.default_line_id)
+    return None if line is None else (line.line_id, line.name)
 
 
 def form_url(form: Form) -> str:
@@ -275,7 +269,7 @@ def form_problems(form: Form, portal: Portal) -> list[str]:
     """Why a form takes no requests now, as names of rules; none when it does, but for budgets."""
     reasons = {
         "portal_ready": portal.state == "installed",
-        "websites_on": not portal.websites_off,
+        "websites_on": not portal.settings.websites_off,
         "form_on": form.is_on,
         "line": form_line(form, portal) is not None,
     }

@@ -77,7 +77,7 @@ def callback_of(request: PreparedSubmission) -> Callback:
         to_number=case.typed.e164,
         line_id=line[0],
         line_name=line[1][:255],
-        voice_id=request.voice_id or case.form.voice_id or case.portal.default_voice_id,
+        voice_id=request.voice_id or case.form.voice_id or case.portal.settings.default_voice_id,
         text=request.text or _spoken(request),
         source=case.source,
         form_id=case.form.id,

@@ -58,7 +58,7 @@ def _portal_ready(case: Submission) -> RuleFacts | None:
 
 
 def _websites_on(case: Submission) -> RuleFacts | None:
-    return {"switch": "portal"} if case.portal.websites_off else None
+    return {"switch": "portal"} if case.portal.settings.websites_off else None
 
 
 def _form_on(case: Submission) -> RuleFacts | None:
@@ -154,7 +154,7 @@ def _hours(case: Submission) -> RuleFacts | None:
 
 def _line(case: Submission) -> RuleFacts | None:
     known = forms.form_line(case.form, case.portal)
-    return None if known else {"line": case.form.line_id or case.portal.default_line_id or ""}
+    return None if known else {"line": case.form.line_id or case.portal.settings.default_line_id or ""}
 
 
 RULES: tuple[Rule, ...] = (

@@ -8,7 +8,6 @@ from ipaddress import IPv6Address, ip_address
 from bx24app.log import mask_number
 from bx24app.models import Form, Portal, Source
 from bx24app.services.calling import business_hours, do_not_call, phone_numbers
-from bx24app.services.websites import forms
 from bx24app.services.websites.challenge import FormProof
 from bx24app.services.websites.forms import OpenForm
 
@@ -30,7 +29,7 @@ class SubmittedNumber:
 
 def read_number(text: str, opened: OpenForm) -> SubmittedNumber:
     """Read a number with the country of the form; call it outside of transactions."""
-    typed = phone_numbers.parse_number(text, opened.form.default_country or opened.portal.default_country)
+    typed = phone_numbers.parse_number(text, opened.form.default_country or opened.portal.settings.default_country)
     return SubmittedNumber(text, typed, do_not_call.number_digest(typed.e164) if typed.e164 else "")
 
 
@@ -62,7 +61,7 @@ class Submission:
     @property
     def country(self) -> str | None:
         """Whose national numbers are read."""
-        return self.form.default_country or self.portal.default_country
+        return self.form.default_country or self.portal.settings.default_country
 
     @property
     def typed(self) -> phone_numbers.ParsedNumber:
@@ -77,7 +76,7 @@ class Submission:
     @cached_property
     def hours(self) -> business_hours.Hours:
         """When somebody is there."""
-        return forms.form_hours(self.form, self.portal) or ALWAYS
+        return business_hours.hours_in_force(self.portal, self.form) or ALWAYS
 
     @property
     def due_at(self) -> datetime:

@@ -32,8 +32,8 @@ def show_forms(principal: Principal) -> str:
         "desk/panels/forms.html",
         forms=[panel_presenter.form_row(form, portal) for form in found],
         lines=panel_presenter.own_lines(portal),
-        default_line_id=portal.default_line_id,
-        websites_off=portal.websites_off,
+        default_line_id=portal.settings.default_line_id,
+        websites_off=portal.settings.websites_off,
     )
 
 

@@ -155,15 +155,16 @@ def words_of(problem: ExchangeError | Refusal | None) -> str | None:
 
 def settings_of(portal: Portal) -> dict[str, Any]:
     """The portal's settings as an administrator sees them; empty where none is set."""
+    chosen = portal.settings
     return {
-        "default_line_id": portal.default_line_id or "",
-        "default_voice_id": portal.default_voice_id or "",
-        "default_text": portal.default_text or spoken_text.default_text(portal.language),
-        "default_country": portal.default_country or "",
-        "stands_in": portal.stands_in,
-        "retries": portal.retries,
-        "retry_minutes": portal.retry_minutes,
-        "line_cap": "" if portal.line_cap is None else portal.line_cap,
-        "hours": portal.hours or "",
-        "websites_off": portal.websites_off,
+        "default_line_id": chosen.default_line_id or "",
+        "default_voice_id": chosen.default_voice_id or "",
+        "default_text": chosen.default_text or spoken_text.default_text(portal.language),
+        "default_country": chosen.default_country or "",
+        "stands_in": chosen.stands_in,
+        "retries": chosen.retries,
+        "retry_minutes": chosen.retry_minutes,
+        "line_cap": "" if chosen.line_cap is None else chosen.line_cap,
+        "hours": chosen.hours or "",
+        "websites_off": chosen.websites_off,
     }

@@ -65,10 +65,10 @@ def _portal_problem(portal: Portal) -> str | None:
 
 def notices(portal: Portal) -> dict[str, Any]:
     """What an administrator should know about the lines: those without money, and those that redial by themselves."""
-    names = portal.lines or {}
+    redialling = [line_id for line_id in portal.lines if portal.redials(line_id)]
     return {
-        "stopped": [(line, names.get(line, line)) for line in portal.stopped_lines],
-        "redialling": [names.get(line, line) for line in portal.redialling_lines] if desk.app_retries(portal) else [],
+        "stopped": [(line_id, portal.line_name(line_id)) for line_id in portal.stopped_lines],
+        "redialling": [portal.line_name(line_id) for line_id in redialling] if desk.app_retries(portal) else [],
     }
 
 
@@ -100,9 +100,9 @@ def _lines(choices: Choices, portal: Portal) -> list[dict[str, Any]]:
         {
             "id": id,
             "name": name,
-            "is_default": id == portal.default_line_id,
+            "is_default": id == portal.settings.default_line_id,
             "is_selected": id == choices.line_id,
-            "is_foreign": id in portal.foreign_lines,
+            "is_foreign": portal.is_foreign(id),
         }
         for id, name in choices.lines.names.items()
     ]

@@ -33,7 +33,7 @@ def administration(portal: Portal, user: User) -> dict[str, Any]:
 
 
 def _alerts(portal: Portal) -> list[str]:
-    if portal.websites_off:
+    if portal.settings.websites_off:
         return [_("All website forms are stopped. Let them go on under “Website forms”.")]
     words = {
         "budget_calls": _("The form “%(name)s” has used up today's calls and takes no requests until midnight."),
@@ -98,15 +98,14 @@ def form_problems() -> dict[str, str]:
 
 def own_lines(portal: Portal) -> Pairs:
     """The lines that can ring, in the order of the portal."""
-    foreign = portal.foreign_lines or []
-    return [(id, str(name)) for id, name in (portal.lines or {}).items() if id not in foreign]
+    return [(line.line_id, line.name) for line in portal.usable_lines]
 
 
 def form_options(form: Form, portal: Portal) -> dict[str, Any]:
     """What the settings of a form offer to choose from."""
     voices = [(id, str(name)) for id, name in (portal.voices or {}).items()]
     named = dict(countries())
-    usual = named.get(portal.default_country or "")
+    usual = named.get(portal.settings.default_country or "")
     return {
         "lines": [("", _("The portal's default line")), *own_lines(portal)],
         "voices": [("", _("Usual voice of this Bitrix24")), *voices],
@@ -119,7 +118,7 @@ def form_options(form: Form, portal: Portal) -> dict[str, Any]:
         "languages": [(code, _language_name(code)) for code in LANGUAGES],
         "days": _days(),
         "holidays": holiday_countries(),
-        "portal_has_hours": portal.hours is not None,
+        "portal_has_hours": portal.settings.hours is not None,
         "policies": [
             (UnknownPolicy.ASK, _("Ask a person")),
             (UnknownPolicy.DIAL_AGAIN, _("Dial once more")),
