@@ -81,9 +81,9 @@ def lease_unheeded() -> Iterator[None]:
 def lease_without_end() -> Iterator[None]:
     """What a dead worker had claimed stays its own."""
     with (
-        _replaced(queue, "LEASE", ENDLESS),
-        _replaced(queue, "LEASE_AT_MOST", ENDLESS),
-        _replaced(dialling, "LEASE", ENDLESS),
+        _replaced(queue, "DIAL_LEASE", ENDLESS),
+        _replaced(queue, "LONGEST_DIAL_LEASE", ENDLESS),
+        _replaced(dialling, "DIAL_LEASE", ENDLESS),
     ):
         yield
 
