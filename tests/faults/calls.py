@@ -33,7 +33,7 @@ class Calls(Stage):
     def _do_phones(self, rng: random.Random) -> None:
         for story in self.world.scene.stories:
             if rng.random() < 0.8:
-                story.resume_dialling()
+                story.go_on()
                 self.world.pass_time(rng.uniform(1, 20))
 
     def _ring_late(self, now: bool) -> None:

@@ -126,7 +126,7 @@ class Story:
         """Nothing more will be done by people."""
         return not self.left or self.call.state == "ended"
 
-    def resume_dialling(self) -> None:
+    def go_on(self) -> None:
         """Do the next thing."""
         if self.is_over:
             return

@@ -55,7 +55,7 @@ class Play(People, Workers, Calls):
             return any(row.state in ("scheduled", "queued") and row.due_at <= utcnow() for row in rows)
         needs: dict[str, bool] = {
             "request": self._next < len(self.plan.requests),
-            "resume_dialling": bool(self._stalled),
+            "go_on": bool(self._stalled),
             "phones": any(not story.is_over for story in scene.stories),
             "deliver": bool(scene.phones.words),
             "history": any(row.state in ("started", "answered", "unknown") for row in rows),
@@ -86,7 +86,7 @@ class Play(People, Workers, Calls):
             self._pass(waits)
             for story in self.world.scene.stories:
                 while not story.is_over:
-                    story.resume_dialling()
+                    story.go_on()
 
     def _tell_what_is_told(self, rng: random.Random) -> None:
         scene = self.world.scene

@@ -51,7 +51,7 @@ STEPS = {
     "work_killed": 24,
     "chores_killed": 3,
     "stall": 3,
-    "resume_dialling": 8,
+    "go_on": 8,
     "overtaken": 3,
     "race": 4,
     "race_cancel": 4,

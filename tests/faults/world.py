@@ -242,7 +242,7 @@ class World:
         for _ in range(steps):
             self.tell_all(arrival)
             if story.left[:1] != ["talk"]:  # Nobody talks that long before the answer.
-                story.resume_dialling()
+                story.go_on()
                 self.tell_all(arrival)
 
     def begin_story(self, arrival: Arrival, plan: DialPlan) -> Story:
