@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from bx24app.database import reading, writing
 from bx24app.models import Attempt, Callback, ReceivedEvent, utcnow
 from bx24app.services.dialling import call_events, dial, queue
-from bx24app.services.dialling.reconcile import HISTORY
+from bx24app.services.dialling.call_report import ReportKind
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakePortal
@@ -29,7 +29,7 @@ def started(manager: Actor) -> dict[str, Any]:
 def stored(app: Flask) -> int:
     with app.app_context(), reading() as session:
         # The worker's reader of the history may have been faster with what it stores.
-        return session.scalars(select(func.count()).where(ReceivedEvent.event != HISTORY)).one()
+        return session.scalars(select(func.count()).where(ReceivedEvent.event != ReportKind.HISTORY)).one()
 
 
 def fields(portal: FakePortal, application: FakeApp, event: str, data: dict[str, Any], **auth: str) -> dict[str, str]:

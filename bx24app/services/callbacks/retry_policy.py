@@ -95,20 +95,25 @@ def dials_left(policy: RetryPolicy, callback: Callback) -> int:
     return policy.retries + 1 - len(executed)
 
 
+def code_reason(code: str | None) -> str:
+    """The reason of a callback whose call ended with a code: ``code_603_s`` for ``603-S``."""
+    return f"code_{(code or 'OTHER').lower().replace('-', '_')}"
+
+
 def after_miss(session: Session, callback: Callback, attempt: Attempt, words: str | None, now: datetime) -> None:
     """A call ended without joining the two: plan another attempt if the policy says so, else it is missed."""
     portal = session.get_one(Portal, callback.portal_id)
     policy = retry_policy_of(session, portal, callback)
     code = attempt.failed_code or "OTHER"
-    reason = code.lower().replace("-", "_")
+    reason = code_reason(code)
     step, left = next_step(code), dials_left(policy, callback)
     why = _why_not(portal, callback, step, policy, left)
     if why is not None:
-        callback.miss(now, f"code_{reason}", words)
+        callback.miss(now, reason, words)
         callback.decide("not_repeated", now, code=code, why=why, retries=policy.retries)
         return
     due_at = now + policy.retry_after
-    callback.postpone(now, due_at, due_at + policy.expiry, f"retry_code_{reason}")
+    callback.postpone(now, due_at, due_at + policy.expiry, f"retry_{reason}")
     callback.decide("repeats", now, code=code, left=left, due_at=due_at.isoformat())
 
 

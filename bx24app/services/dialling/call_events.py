@@ -1,21 +1,19 @@
 """Telephony events: stored first, then applied; late, doubled and out of order ones change nothing twice."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
-from bx24app.bitrix24 import telephony
-from bx24app.bitrix24.events import CallEvent, Event, read_call_event
+from bx24app.bitrix24.events import Event, read_call_event
 from bx24app.database import purge, reading, writing
 from bx24app.models import Portal, ReceivedEvent, utcnow
-from bx24app.services.calling.phone_numbers import digits
 from bx24app.services.dialling import reconcile
-from bx24app.services.dialling.reconcile import END, INIT, START
+from bx24app.services.dialling.call_report import CallReport, ReportKind, report_of_event, row_of_report
 from bx24app.services.security import digests
 
-TELEPHONY = frozenset({INIT, START, END})
+TELEPHONY = frozenset({ReportKind.INIT, ReportKind.START, ReportKind.END})
 # Calls that are not ours keep a digest of the number for a day, no more (docs/operating.md).
 UNMATCHED_KEPT = timedelta(hours=24)
 # And not more of them than this at once, whatever a portal sends.
@@ -27,56 +25,27 @@ def receive_call_event(portal: Portal, event: Event) -> None:
 
     Of calls that cannot be callbacks only the successful end is stored: the customer need not be called any more.
     """
-    call = read_call_event(event.fields)
-    if call.CALL_TYPE not in (None, telephony.CALLBACK) and not _has_served(event, call):
+    report = report_of_event(event.name, read_call_event(event.fields))
+    if not report.may_be_callback and not _has_served(report):
         return
-    row = _row(portal, event, call)
+    row = row_of_report(portal.id, report, _digest(portal, event))
     try:
         with writing() as session:
             session.add(row)
     except IntegrityError:
         return  # The queue delivered it twice.
-    if call.CALL_TYPE in (None, telephony.CALLBACK):
-        reconcile.reconcile_pending(portal.id, row.call_id)
+    if report.may_be_callback:
+        reconcile.reconcile_pending(portal.id, report.call_id)
 
 
-def _has_served(event: Event, call: CallEvent) -> bool:
-    return event.name == END and call.CALL_FAILED_CODE == telephony.SUCCESS and bool(digits(call.PHONE_NUMBER))
+def _has_served(report: CallReport) -> bool:
+    return report.kind == ReportKind.END and report.is_success and report.number_digest is not None
 
 
-def _row(portal: Portal, event: Event, call: CallEvent) -> ReceivedEvent:
-    said = "\0".join([event.name, *(f"{key}={value}" for key, value in sorted(event.fields.items()))])
-    number = digits(call.PHONE_NUMBER)
-    return ReceivedEvent(
-        portal_id=portal.id,
-        digest=digests.digest("event", f"{portal.member_id}\0{said}"),
-        event=event.name,
-        call_id=call.CALL_ID,
-        call_type=call.CALL_TYPE,
-        line_id=call.line_id or None,
-        number_digest=digests.digest("number", number) if number else None,
-        fields=_kept(call),
-    )
-
-
-def _kept(call: CallEvent) -> dict[str, str | int]:
-    """What an event says beyond call, line and number, without anything personal."""
-    values = {
-        "user_id": call.USER_ID or call.PORTAL_USER_ID,
-        "duration": call.CALL_DURATION,
-        "cost": None if call.COST is None else str(call.COST),
-        "currency": call.COST_CURRENCY or None,
-        "code": call.CALL_FAILED_CODE or None,
-        "words": call.CALL_FAILED_REASON or None,
-        "began_at": _aware(call.CALL_START_DATE),
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _aware(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+def _digest(portal: Portal, event: Event) -> str:
+    """The same for the same event, whenever it comes."""
+    said = [event.name, *(f"{key}={value}" for key, value in sorted(event.fields.items()))]
+    return digests.digest("event", "\0".join([portal.member_id, *said]))
 
 
 def purge_unmatched() -> int:

@@ -1,4 +1,4 @@
-"""The tail reader: rows of a portal's call history, read while anything is open, kept as words like events."""
+"""The tail reader: rows of a portal's call history, read while anything is open, kept as reports like events."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -12,8 +12,8 @@ from bx24app.database import reading, writing
 from bx24app.errors import Refusal
 from bx24app.models import IS_OPEN, Callback, Portal, PortalState, ReceivedEvent, utcnow
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.calling.phone_numbers import digits
 from bx24app.services.dialling import reconcile
+from bx24app.services.dialling.call_report import report_of_row, row_of_report
 from bx24app.services.portals import api as portal_api
 from bx24app.services.security import digests
 
@@ -91,47 +91,16 @@ def _store_page(portal_id: int, page: HistoryPage) -> int:
     """Keep the rows that are new and move the cursor on, in one transaction."""
     with reading() as session:
         member_id = session.scalars(select(Portal.member_id).where(Portal.id == portal_id)).one()
-    rows = {digests.digest("history", f"{member_id}\0{row.ID}"): row for row in page.rows}
-    numbers = {row.ID: _number_digest(row) for row in page.rows}
+    reports = {digests.digest("history", f"{member_id}\0{row.ID}"): report_of_row(row) for row in page.rows}
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
-        known = set(session.scalars(select(ReceivedEvent.digest).where(ReceivedEvent.digest.in_(rows))))
-        for digest, row in rows.items():
-            if digest not in known:
-                session.add(_report_row(portal_id, digest, row, numbers[row.ID]))
+        known = set(session.scalars(select(ReceivedEvent.digest).where(ReceivedEvent.digest.in_(reports))))
+        session.add_all(row_of_report(portal_id, one, digest) for digest, one in reports.items() if digest not in known)
         _note_redials(portal, page.rows)
         now = utcnow()
         portal.history_cursor = max(portal.history_cursor or 0, page.last_id)
         portal.history_read_at, portal.history_due_at, portal.history_problem = now, now + HISTORY_EVERY, None
-    return len(rows) - len(known)
-
-
-def _number_digest(row: HistoryRow) -> str | None:
-    number = digits(row.PHONE_NUMBER)
-    return digests.digest("number", number) if number else None
-
-
-def _report_row(portal_id: int, digest: str, row: HistoryRow, number_digest: str | None) -> ReceivedEvent:
-    fields = {
-        "row": row.ID,
-        "user_id": row.PORTAL_USER_ID,
-        "duration": row.CALL_DURATION,
-        "cost": None if row.COST is None else str(row.COST),
-        "currency": row.COST_CURRENCY or None,
-        "code": row.CALL_FAILED_CODE or None,
-        "words": row.CALL_FAILED_REASON or None,
-        "began_at": row.CALL_START_DATE.isoformat() if row.CALL_START_DATE else None,
-    }
-    return ReceivedEvent(
-        portal_id=portal_id,
-        digest=digest,
-        event=reconcile.HISTORY,
-        call_id=row.CALL_ID,
-        call_type=telephony.CALLBACK,
-        line_id=row.PORTAL_NUMBER or None,
-        number_digest=number_digest,
-        fields={name: value for name, value in fields.items() if value is not None},
-    )
+    return len(reports) - len(known)
 
 
 def _note_redials(portal: Portal, rows: Iterable[HistoryRow]) -> None:

@@ -1,4 +1,4 @@
-"""When the time for evidence is over: the policy decides about unknown outcomes, and calls without an end are closed.
+"""When no call report can be awaited any more: the policy decides about unknown outcomes, calls without an end close.
 
 A row of the history appears only after its call has ended, so that absence proves nothing before ring time and a long
 talk have passed.
@@ -23,7 +23,7 @@ DEADLINES_AT_ONCE = 50
 
 
 def apply_deadlines() -> int:
-    """Decide about callbacks whose time for evidence is over; returns how many."""
+    """Decide about callbacks of which no report can be awaited any more; returns how many."""
     now = utcnow()
     with reading() as session:
         ids = session.scalars(select(Callback.id).where(_overdue(now)).limit(DEADLINES_AT_ONCE)).all()

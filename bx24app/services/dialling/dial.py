@@ -3,7 +3,7 @@
 started      the portal accepted it and named the call (or handed it to another telephony app)
 refused      for good: the portal said no before anything rang
 put back     proven not executed: the callback waits and another attempt follows by itself
-unknown      everything else: nothing is dialled again until somebody or some evidence decides
+unknown      everything else: nothing is dialled again until a person or a call report decides
 """
 
 import random
@@ -172,7 +172,7 @@ def _record_once(dial: FencedAttempt, outcome: StartedCall | ExchangeError) -> N
         given_up = callback.state == State.UNKNOWN and isinstance(outcome, StartedCall)
         if callback.attempts[-1] is not attempt or not (callback.state == State.DIALLING or given_up):
             return  # Decided about meanwhile.
-        # An acceptance is evidence even after a sweep has given the attempt up.
+        # An acceptance counts even after the attempt was given up.
         if isinstance(outcome, StartedCall):
             _accepted(session, callback, attempt, outcome, now)
             throttle.note_operating_reset(session, callback.portal_id, outcome.operating_reset_at)

@@ -8,10 +8,10 @@ from typing import Literal
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from bx24app.bitrix24.telephony import SUCCESS
 from bx24app.models import Callback, Portal, ReceivedEvent, Source, State
 from bx24app.services.callbacks.retry_policy import RetryPolicy
 from bx24app.services.calling import do_not_call
+from bx24app.services.dialling.call_report import stored_report
 
 PreflightFacts = dict[str, str]
 
@@ -70,15 +70,10 @@ def _served(scene: PreflightContext) -> PreflightResult | None:
         ReceivedEvent.applied_at.is_(None),
         ReceivedEvent.received_at > since,
     )
-    for event in scene.session.scalars(strangers):
-        if event.fields.get("code") == SUCCESS and _began_after(event, since):
-            return PreflightResult("already_served", "withdraw", inputs={"call": event.call_id})
+    for report in map(stored_report, scene.session.scalars(strangers)):
+        if report.is_success and (report.began_at is None or report.began_at > since):
+            return PreflightResult("already_served", "withdraw", inputs={"call": report.call_id})
     return None
-
-
-def _began_after(event: ReceivedEvent, since: datetime) -> bool:
-    began_at = event.fields.get("began_at")
-    return began_at is None or datetime.fromisoformat(began_at) > since
 
 
 def _closed(scene: PreflightContext) -> PreflightResult | None:

@@ -1,14 +1,14 @@
-"""Applying what a portal tells of calls, by events or by its history: only ever forward, and each word once.
+"""Applying call reports to attempts: only ever forward, and each report once.
 
-A word belongs to the attempt whose call it names. An attempt whose outcome is not known has no call yet: then line
-and number decide, if the word came after the fence and speaks of one call only. Two candidates: a person decides.
+A report belongs to the attempt whose call it names. An attempt whose outcome is not known has no call yet: then line
+and number decide, if the report came after the fence and only one call fits. Two candidates: a person decides.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any, TypeVarTuple
+from typing import TypeVarTuple
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Select, select, text
@@ -30,13 +30,12 @@ from bx24app.models import (
 )
 from bx24app.services.callbacks import retry_policy
 from bx24app.services.callbacks.retry_policy import NextStep
+from bx24app.services.dialling.call_report import CallReport, ReportKind, stored_report
 
 log = structlog.get_logger(__name__)
 
-INIT, START, END = "ONVOXIMPLANTCALLINIT", "ONVOXIMPLANTCALLSTART", "ONVOXIMPLANTCALLEND"
-HISTORY = "HISTORY"
 CLOCK_SKEW = timedelta(minutes=2)
-# A call begins while its request is under way, or soon after; what is said of it may come much later.
+# A call begins while its request is under way, or soon after; a report of it may come much later.
 BEGINS_WITHIN = timedelta(minutes=10)
 MAY_BE_LATE = timedelta(hours=24)
 # A line without money is tried again after this, or when an administrator says so.
@@ -48,10 +47,10 @@ Ts = TypeVarTuple("Ts")
 
 
 def reconcile_pending(portal_id: int | None = None, call_id: str | None = None) -> int:
-    """Apply stored words whose attempt is known by now (all, or of one portal or call); returns how many."""
+    """Apply stored reports whose attempt is known by now (all, or of one portal or call); returns how many."""
     with reading() as session:
         nameless = session.scalars(_narrowed(_attempts_without_call(), portal_id, call_id)).all()
-    # A settled attempt knows its call: what else was said of that call follows by name.
+    # A settled attempt knows its call: other reports of that call follow by its id.
     settled = sum(_settle(attempt_id) for attempt_id in sorted(set(nameless)))
     named = (
         select(ReceivedEvent.id, Attempt.id)
@@ -65,7 +64,7 @@ def reconcile_pending(portal_id: int | None = None, call_id: str | None = None) 
 
 
 def _attempts_without_call() -> Select[int]:
-    """Lost attempts of which something may have been said."""
+    """Attempts of unknown outcome that a stored report may be about."""
     return (
         select(Attempt.id)
         .join(
@@ -84,12 +83,12 @@ def _narrowed(query: Select[*Ts], portal_id: int | None, call_id: str | None) ->
 
 
 def _settle(attempt_id: int) -> int:
-    """Decide whether one call, and no other, can be a lost attempt's own; returns how many words were applied."""
+    """Decide whether one call, and no other, can be that of an attempt of unknown outcome; returns 1 if so, else 0."""
     with reading() as session:
         attempt = session.get_one(Attempt, attempt_id)
-        candidates = [event for event in _candidates(session, attempt) if _fits(event, attempt)]
+        candidates = [row for row in _candidates(session, attempt) if _fits(row, attempt)]
         rivals = session.scalars(_rivals(attempt)).all()
-    calls = {event.call_id for event in candidates}
+    calls = {row.call_id for row in candidates}
     # While another attempt is being dialled, its answer may name the call in a moment.
     if not calls or Outcome.DIALLING in rivals:
         return 0
@@ -100,9 +99,9 @@ def _settle(attempt_id: int) -> int:
 
 
 def _candidates(session: Session, attempt: Attempt) -> Sequence[ReceivedEvent]:
-    """What is said of calls with the attempt's number and line that are nobody else's."""
+    """Reports of calls with the attempt's number and line that are no other attempt's."""
     other = aliased(Attempt)
-    anothers = select(other.id).where(
+    of_another = select(other.id).where(
         other.portal_id == ReceivedEvent.portal_id, other.call_id == ReceivedEvent.call_id
     )
     query = select(ReceivedEvent).where(
@@ -111,13 +110,13 @@ def _candidates(session: Session, attempt: Attempt) -> Sequence[ReceivedEvent]:
         ReceivedEvent.number_digest == attempt.number_digest,
         ReceivedEvent.call_type == telephony.CALLBACK,
         ReceivedEvent.line_id.is_(None) | (ReceivedEvent.line_id == attempt.line_id),
-        ~anothers.exists(),
+        ~of_another.exists(),
     )
     return session.scalars(query.order_by(ReceivedEvent.id)).all()
 
 
 def _rivals(attempt: Attempt) -> Select[str]:
-    """How far other attempts are that the same words would fit."""
+    """How far other attempts are that the same reports would fit."""
     return select(Attempt.outcome).where(
         _IS_WITHOUT_CALL,
         Attempt.portal_id == attempt.portal_id,
@@ -128,22 +127,20 @@ def _rivals(attempt: Attempt) -> Select[str]:
     )
 
 
-def _fits(event: ReceivedEvent, attempt: Attempt) -> bool:
-    """Whether the word can speak of a call that the attempt began."""
-    told, row_id = event.fields.get("began_at"), event.fields.get("row")
-    if told is not None:
-        early = datetime.fromisoformat(told) - attempt.started_at
-        if not -CLOCK_SKEW <= early <= BEGINS_WITHIN:
-            return False
-    if row_id is not None and attempt.history_cursor is not None:
-        return bool(row_id > attempt.history_cursor)
-    if row_id is not None:
-        # Nothing tells whether a row without a comparable time came before.
-        return told is not None
-    return -CLOCK_SKEW <= event.received_at - attempt.started_at <= MAY_BE_LATE
+def _fits(row: ReceivedEvent, attempt: Attempt) -> bool:
+    """Whether a report can be of the call that the attempt began."""
+    report = stored_report(row)
+    if report.began_at is not None and not -CLOCK_SKEW <= report.began_at - attempt.started_at <= BEGINS_WITHIN:
+        return False
+    if report.history_id is None:
+        return -CLOCK_SKEW <= row.received_at - attempt.started_at <= MAY_BE_LATE
+    if attempt.history_cursor is not None:
+        return report.history_id > attempt.history_cursor
+    # Without a time nothing tells whether the row was there before the attempt.
+    return report.began_at is not None
 
 
-def _ask_about(callback_id: Any, calls: int, attempts: int) -> None:
+def _ask_about(callback_id: UUID, calls: int, attempts: int) -> None:
     with writing() as session:
         callback = session.get(Callback, callback_id, with_for_update=True)
         if callback is not None and callback.state == State.UNKNOWN and callback.asks_since is None:
@@ -153,7 +150,7 @@ def _ask_about(callback_id: Any, calls: int, attempts: int) -> None:
 
 
 def _apply_one(event_id: int, attempt_id: int) -> bool:
-    """Apply one word in a transaction of its own.
+    """Apply one report in a transaction of its own.
 
     The callback is locked before the event, here and where an answer is recorded: the other order would deadlock.
     """
@@ -169,7 +166,7 @@ def _apply_one(event_id: int, attempt_id: int) -> bool:
 
 
 def reconcile_attempt(session: Session, callback: Callback, attempt: Attempt) -> None:
-    """Apply what came before the answer which named its call, inside the caller's transaction.
+    """Apply the reports that came before the answer which named their call, inside the caller's transaction.
 
     The caller has locked the callback.
     """
@@ -185,37 +182,36 @@ def reconcile_attempt(session: Session, callback: Callback, attempt: Attempt) ->
 
 
 @dataclass(frozen=True)
-class _Report:
-    """One word about an attempt; ``callback`` is None where it must not move the callback any more."""
+class _Step:
+    """One report to apply to its attempt; ``callback`` is None where it must not move the callback any more."""
 
     session: Session
     callback: Callback | None
     attempt: Attempt
-    call_id: str
-    fields: Mapping[str, Any]
+    report: CallReport
     now: datetime
 
 
 def _apply(session: Session, row: ReceivedEvent, callback: Callback, attempt: Attempt) -> None:
-    """Move attempt and callback forward as far as the word says; one that says nothing new moves nothing."""
-    now = utcnow()
+    """Move attempt and callback forward as far as the report says; one that says nothing new moves nothing."""
+    now, report = utcnow(), stored_report(row)
     row.apply_to(attempt.id, now)
-    attempt.call_id = row.call_id
-    moved = callback if _may_move(session, callback, attempt, row.event) else None
+    attempt.call_id = report.call_id
+    moved = callback if _may_move(session, callback, attempt, report) else None
     try:
-        _MOVES[row.event](_Report(session, moved, attempt, row.call_id, row.fields, now))
+        _MOVES[report.kind](_Step(session, moved, attempt, report, now))
     except (MovedBackwards, IllegalTransition):
         return
-    callback.decide("event_applied", now, event=row.event, attempt=attempt.number)
+    callback.decide("event_applied", now, event=report.kind, attempt=attempt.number)
 
 
-def _may_move(session: Session, callback: Callback, attempt: Attempt, event: str) -> bool:
+def _may_move(session: Session, callback: Callback, attempt: Attempt, report: CallReport) -> bool:
     if callback.attempts[-1].id != attempt.id:
         return False
-    # A person's word about an unknown outcome stands; the portal's unlisted refusal may be overturned.
+    # What a person has decided about an unknown outcome stands; the portal's unlisted refusal may be overturned.
     if callback.state in FINAL and not (callback.state == State.FAILED and callback.reason == "portal_refused"):
         return False
-    return event in (END, HISTORY) or _number_is_free(session, callback)
+    return report.kind in (ReportKind.END, ReportKind.HISTORY) or _number_is_free(session, callback)
 
 
 def _number_is_free(session: Session, callback: Callback) -> bool:
@@ -231,48 +227,53 @@ def _number_is_free(session: Session, callback: Callback) -> bool:
     return session.scalar(other.limit(1)) is None
 
 
-def _initiated(word: _Report) -> None:
-    if word.callback is not None:
-        word.callback.start(word.attempt, word.call_id, word.now)
+def _initiated(step: _Step) -> None:
+    if step.callback is not None:
+        step.callback.start(step.attempt, step.report.call_id, step.now)
     else:
-        word.attempt.start(word.call_id)
+        step.attempt.start(step.report.call_id)
 
 
-def _answered(word: _Report) -> None:
-    user_id = word.fields.get("user_id")
-    if word.callback is not None:
-        word.callback.answer(word.attempt, user_id, word.now)
+def _answered(step: _Step) -> None:
+    if step.callback is not None:
+        step.callback.answer(step.attempt, step.report.user_id, step.now)
     else:
-        word.attempt.answer(user_id, word.now)
+        step.attempt.answer(step.report.user_id, step.now)
 
 
-def _ended(word: _Report) -> None:
-    _fill(word.attempt, word.fields)
-    code, words = str(word.fields.get("code") or ""), word.fields.get("words")
-    succeeded = code == telephony.SUCCESS
-    outcome = Outcome.COMPLETED if succeeded else Outcome.MISSED
-    word.attempt.end(outcome, word.now, None if succeeded else code or None, None if succeeded else words)
-    if word.callback is None:
+def _ended(step: _Step) -> None:
+    callback, attempt, report = step.callback, step.attempt, step.report
+    _fill(attempt, report)
+    if report.is_success:
+        attempt.end(Outcome.COMPLETED, step.now, None, None)
+        if callback is not None:
+            callback.complete(step.now)
         return
-    if succeeded:
-        word.callback.complete(word.now)
-    elif word.callback.state == State.FAILED:
-        word.callback.miss(word.now, f"code_{code.lower().replace('-', '_') or 'other'}", words)
-    elif word.callback.state != State.QUEUED:
-        retry_policy.after_miss(word.session, word.callback, word.attempt, words, word.now)
+    attempt.end(Outcome.MISSED, step.now, report.failed_code, report.failed_reason)
+    if callback is None:
+        return
+    if callback.state == State.FAILED:
+        callback.miss(step.now, retry_policy.code_reason(report.failed_code), report.failed_reason)
+    elif callback.state != State.QUEUED:
+        retry_policy.after_miss(step.session, callback, attempt, report.failed_reason, step.now)
     # One that a person has sent to be dialled again goes on: the customer was not reached.
 
 
-def _fill(attempt: Attempt, fields: Mapping[str, Any]) -> None:
-    """Keep what a later word knows better: the cost arrives after the call."""
-    if fields.get("duration") is not None:
-        attempt.duration_seconds = fields["duration"]
-    if fields.get("cost") is not None:
-        attempt.cost, attempt.cost_currency = Decimal(fields["cost"]), fields.get("currency")
-    attempt.answered_by = attempt.answered_by or fields.get("user_id")
+def _fill(attempt: Attempt, report: CallReport) -> None:
+    """Keep what a later report knows better: the cost arrives after the call."""
+    if report.duration_seconds is not None:
+        attempt.duration_seconds = report.duration_seconds
+    if report.cost is not None:
+        attempt.cost, attempt.cost_currency = report.cost, report.currency
+    attempt.answered_by = attempt.answered_by or report.user_id
 
 
-_MOVES = {INIT: _initiated, START: _answered, END: _ended, HISTORY: _ended}
+_MOVES = {
+    ReportKind.INIT: _initiated,
+    ReportKind.START: _answered,
+    ReportKind.END: _ended,
+    ReportKind.HISTORY: _ended,
+}
 
 
 def update_line(attempt_id: int) -> None:
