@@ -13,11 +13,13 @@ from sqlalchemy import event, insert, text
 from bx24app.database import db, is_postgresql, reading, writing
 from bx24app.models import Callback, Form, State, utcnow
 from bx24app.services import retention
+from bx24app.services.callbacks import conditions
 from bx24app.services.callbacks.queries import CallbackFilter, list_callbacks
 from bx24app.services.crm import queue as crm_queue
 from bx24app.services.dialling import call_history, deadlines, queue
 from bx24app.services.portals import tokens
 from bx24app.services.websites import forms, quotas, wait_estimate
+from bx24app.services.websites.candidate import PreparedSubmission, candidate_of
 from bx24app.services.websites.submission import Submission, read_number
 from tests.support.visitors import Visitor
 
@@ -91,8 +93,10 @@ IN_ORDER = {
 def look_around(form: Form) -> None:
     opened = forms.open_form_by_id(form.id)
     case = Submission(opened.form, opened.portal, utcnow(), number=read_number("030 901820", opened), key="k")
+    prepared = PreparedSubmission(case, digest="d")
+    candidate = candidate_of(prepared, quotas.rate_limits_of(case))
     with reading() as session:
-        quotas._check_conditions(session, case)
+        list(conditions.obstacles(session, candidate))
 
 
 ASKED: dict[str, Callable[[Form], object]] = {

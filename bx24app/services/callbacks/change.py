@@ -8,12 +8,13 @@ from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
-from bx24app.database import writing
+from bx24app.database import reading, writing
 from bx24app.errors import DuplicateOpenCallback, NotFound, TooLate
 from bx24app.models import RETRIABLE, WAITING, Callback, IllegalTransition, Portal, State, utcnow
+from bx24app.services.callbacks.number_holder import holder_of
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import get_callback, with_history
-from bx24app.services.callbacks.request import CallbackRequest, _collided, _due, _holder, _prepare, _store
+from bx24app.services.callbacks.request import CallbackRequest, accept_callback, due_time, prepare_callback
 from bx24app.services.callbacks.retry_policy import retry_policy_of
 from bx24app.services.runtime import wakeup
 
@@ -60,7 +61,7 @@ def reschedule(
         callback = change.callback
         if callback.state not in WAITING:
             raise TooLate
-        due_at = _due(scheduled_at, change.now)
+        due_at = due_time(scheduled_at, change.now)
         callback.reschedule(change.now, due_at, due_at + change.expiry)
         callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
     wakeup.wake()
@@ -86,8 +87,10 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str
             else:
                 callback.dial_again(change.now, change.now + change.expiry)
     except IntegrityError:
-        open_id = _holder(portal_id, get_callback(portal_id, callback_id).to_number)
-        raise (DuplicateOpenCallback(open_id) if open_id else TooLate()) from None
+        number = get_callback(portal_id, callback_id).to_number
+        with reading() as session:
+            holder = holder_of(session, portal_id, number, callback_id)
+        raise (DuplicateOpenCallback(holder.id) if holder else TooLate()) from None
     wakeup.wake()
     return callback
 
@@ -105,10 +108,7 @@ def retry(asker: Principal, callback_id: UUID) -> Callback:
         crm_entity_type=old.crm_entity_type,
         crm_entity_id=old.crm_entity_id,
     )
-    callback = _prepare(asker, requested)
+    callback = prepare_callback(asker, requested)
     callback.retry_of = old.id
     callback.decide("retried", callback.created_at, user=asker.user_id, retry_of=str(old.id))
-    if not _store(callback, asker):
-        return _collided(asker, callback, None, requested).callback
-    wakeup.wake()
-    return callback
+    return accept_callback(asker, callback).callback

@@ -1,18 +1,15 @@
-"""Taking callback requests and deciding about them; dialling is in ``dialling``."""
+"""Taking the callback requests of staff."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
-from sqlalchemy import select, update
-from uuid6 import uuid7
+from sqlalchemy import update
 
-from bx24app.database import insert_or_ignore, insert_rows, reading, writing
+from bx24app.database import writing
 from bx24app.errors import (
     DuplicateOpenCallback,
-    IdempotencyKeyReused,
     InvalidRequest,
     PortalDisconnected,
     PortalUnpaid,
@@ -27,12 +24,12 @@ from bx24app.models import (
     utcnow,
 )
 from bx24app.outgoing.errors import ExchangeError
+from bx24app.services.callbacks.accept import accept, complete, earlier_answer
+from bx24app.services.callbacks.conditions import Candidate, Obstacle
 from bx24app.services.callbacks.principal import Principal
-from bx24app.services.callbacks.queries import with_history
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.calling import phone_numbers, spoken_text
 from bx24app.services.portals import lines
-from bx24app.services.runtime import wakeup
 
 FURTHEST_SCHEDULE = timedelta(days=366)
 
@@ -72,34 +69,43 @@ def request_callback(
     ``InvalidRequest``, ``DuplicateOpenCallback``, ``IdempotencyKeyReused``, ``PortalDisconnected``, or a
     ``ExchangeError`` when lines are not known and the portal is silent.
     """
+    key, digest = idempotency_key, requested.digest()
     try:
-        callback = _prepare(asker, requested)
+        callback = prepare_callback(asker, requested)
     except (Refusal, ExchangeError):
-        earlier = _earlier(asker.portal.id, idempotency_key, requested)
-        if earlier is None:
+        earlier = earlier_answer(asker.portal.id, key, digest)
+        if not isinstance(earlier, Callback):
             raise
         return AcceptedCallback(earlier, replayed=True)
-    callback.idempotency_key = idempotency_key
-    callback.request_digest = requested.digest()
-    if not _store(callback, asker):
-        return _collided(asker, callback, idempotency_key, requested)
-    wakeup.wake()
+    callback.idempotency_key, callback.request_digest = key, digest
+    return accept_callback(asker, callback)
+
+
+def accept_callback(asker: Principal, callback: Callback) -> AcceptedCallback:
+    """Accept a prepared callback of a member of staff, and remember the line and the voice that they chose; commits.
+
+    Raises ``DuplicateOpenCallback``, ``IdempotencyKeyReused``.
+    """
+    outcome = accept(lambda: Candidate(callback=complete(callback), at=callback.created_at))
+    if isinstance(outcome, Obstacle):
+        if isinstance(outcome.earlier, Callback):
+            return AcceptedCallback(outcome.earlier, replayed=True)
+        raise DuplicateOpenCallback(outcome.holder.id if outcome.holder else None)
+    _remember_choice(asker, callback)
     return AcceptedCallback(callback)
 
 
-def _earlier(portal_id: int, key: str | None, requested: CallbackRequest) -> Callback | None:
-    if key is None:
-        return None
-    with reading() as session:
-        callback = session.scalar(
-            with_history().where(Callback.portal_id == portal_id, Callback.idempotency_key == key)
-        )
-    if callback is not None and callback.request_digest != requested.digest():
-        raise IdempotencyKeyReused
-    return callback
+def _remember_choice(asker: Principal, callback: Callback) -> None:
+    line_id, voice_id = callback.line_id, callback.voice_id or ""
+    if asker.row_id is None or (line_id, voice_id) == (asker.line_id, asker.voice_id):
+        return
+    with writing(single_statement=True) as session:
+        chosen = {"last_line_id": line_id, "last_voice_id": voice_id}
+        session.execute(update(User).where(User.id == asker.row_id).values(chosen))
 
 
-def _prepare(asker: Principal, requested: CallbackRequest) -> Callback:
+def prepare_callback(asker: Principal, requested: CallbackRequest) -> Callback:
+    """The callback of a request as it would be stored; raises as ``request_callback`` does."""
     portal = asker.portal
     if portal.state != PortalState.INSTALLED:
         raise PortalUnpaid if portal.state == PortalState.UNPAID else PortalDisconnected
@@ -111,7 +117,7 @@ def _prepare(asker: Principal, requested: CallbackRequest) -> Callback:
     if voice_id:
         lines.require_voice(portal.id, voice_id)
     now = utcnow()
-    due_at = _due(requested.scheduled_at, now)
+    due_at = due_time(requested.scheduled_at, now)
     return Callback(
         portal_id=portal.id,
         to_number=number,
@@ -139,64 +145,10 @@ def _spoken(text: str | None, portal: Portal) -> str:
     )
 
 
-def _due(scheduled_at: datetime | None, now: datetime) -> datetime:
+def due_time(scheduled_at: datetime | None, now: datetime) -> datetime:
+    """When a request is due: at a chosen time within a year, else now; raises ``InvalidRequest``."""
     if scheduled_at is None:
         return now
     if not now - timedelta(minutes=1) <= scheduled_at <= now + FURTHEST_SCHEDULE:
         raise InvalidRequest("scheduled_at")
     return max(scheduled_at, now)
-
-
-def prepare_insert(callback: Callback) -> Callback:
-    """Take a request that is about to be inserted plainly, with its decisions: what the unit of work would fill in.
-
-    It is not inserted when its number is in hand, or its idempotency key came before; ``waking.wake`` once it is
-    committed.
-    """
-    callback.id, callback.version = uuid7(), 1
-    callback.accept(callback.created_at)
-    for decision in callback.decisions:
-        decision.callback_id = callback.id
-    return callback
-
-
-def _store(callback: Callback, asker: Principal) -> bool:
-    """Insert a request of a member of staff, and remember what they chose; commits.
-
-    False: its number or its key is taken, and nothing was done.
-    """
-    prepare_insert(callback)
-    chosen = callback.line_id, callback.voice_id or ""
-    is_new = asker.row_id is not None and chosen != (asker.line_id, asker.voice_id)
-    with writing(single_statement=not callback.decisions and not is_new) as session:
-        if not insert_or_ignore(session, callback):
-            return False
-        insert_rows(session, *callback.decisions)
-        if is_new:
-            line_id, voice_id = chosen
-            session.execute(
-                update(User).where(User.id == asker.row_id).values(last_line_id=line_id, last_voice_id=voice_id)
-            )
-    return True
-
-
-def _collided(asker: Principal, callback: Callback, key: str | None, requested: CallbackRequest) -> AcceptedCallback:
-    """Another request was faster: the same one under its key, or one for the same number."""
-    earlier = _earlier(asker.portal.id, key, requested)
-    if earlier is not None:
-        return AcceptedCallback(earlier, replayed=True)
-    open_id = _holder(asker.portal.id, callback.to_number)
-    if open_id is None:
-        # It ended between the two transactions: the number is free now.
-        return request_callback(asker, requested, key)
-    raise DuplicateOpenCallback(open_id)
-
-
-def _holder(portal_id: int, number: str) -> UUID | None:
-    """The callback that holds a number."""
-    with reading() as session:
-        return session.scalar(
-            select(Callback.id).where(
-                Callback.portal_id == portal_id, Callback.to_number == number, Callback.holds_number
-            )
-        )

@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from bx24app.database import reading, writing
 from bx24app.models import IS_WAITING, Callback, Portal, State, Throttle, utcnow
 from bx24app.models.throttle import LONGEST_PAUSE
+from bx24app.services.callbacks.number_holder import holds
 from bx24app.services.portals import throttle
 
 # Longer than connecting (5 s) and reading (65 s) together: a lease ends only when its worker is gone.
@@ -145,12 +146,8 @@ def _take(session: Session, portal: Portal, most: int, now: datetime) -> Iterato
 
 def _claimable(portal_id: int, now: datetime) -> Select[Callback]:
     holder = aliased(Callback)
-    number_is_held = (
-        select(holder.id)
-        .where(holder.portal_id == Callback.portal_id, holder.to_number == Callback.to_number)
-        .where(holder.holds_number, holder.id != Callback.id)
-        .exists()
-    )
+    is_held = holds(Callback.portal_id, Callback.to_number, holder)
+    number_is_held = select(holder.id).where(is_held, holder.id != Callback.id).exists()
     return _due(now).where(Callback.portal_id == portal_id, ~number_is_held).order_by(Callback.due_at)
 
 

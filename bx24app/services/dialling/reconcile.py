@@ -29,6 +29,7 @@ from bx24app.models import (
     utcnow,
 )
 from bx24app.services.callbacks import retry_policy
+from bx24app.services.callbacks.number_holder import holder_of
 from bx24app.services.callbacks.retry_policy import NextStep
 from bx24app.services.dialling.call_report import CallReport, ReportKind, stored_report
 
@@ -216,15 +217,7 @@ def _may_move(session: Session, callback: Callback, attempt: Attempt, report: Ca
 
 def _number_is_free(session: Session, callback: Callback) -> bool:
     """Whether taking the number in hand again would collide with a newer callback for it."""
-    if callback.holds_number:
-        return True
-    other = select(Callback.id).where(
-        Callback.portal_id == callback.portal_id,
-        Callback.to_number == callback.to_number,
-        Callback.holds_number,
-        Callback.id != callback.id,
-    )
-    return session.scalar(other.limit(1)) is None
+    return callback.holds_number or holder_of(session, callback.portal_id, callback.to_number) is None
 
 
 def _initiated(step: _Step) -> None:

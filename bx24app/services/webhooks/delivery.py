@@ -102,7 +102,7 @@ def _write(claim: DeliveryLease) -> SignedRequest | None:
         delivery = session.get_one(WebhookDelivery, claim.delivery_id)
         member_id = session.get_one(Portal, webhook.portal_id).member_id
         callback = session.get(Callback, delivery.callback_id) if delivery.callback_id else None
-    payload = dict(delivery.payload)
+    payload = {"event_id": str(delivery.event_id), **delivery.payload}
     if callback is not None:
         payload["callback"] = {**payload["callback"], "to_number": callback.to_number or None}
     try:

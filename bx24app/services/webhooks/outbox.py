@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, event, insert, inspect, select
+from sqlalchemy import CTE, ColumnElement, Insert, bindparam, event, func, insert, inspect, literal_column, select
 from sqlalchemy.orm import Session, UOWTransaction
 from uuid6 import uuid7
 
+from bx24app.database import is_postgresql
 from bx24app.models import Callback, Form, Webhook, WebhookDelivery, utcnow
 from bx24app.models.webhook import DELIVERED_WITHIN
 
@@ -50,18 +51,51 @@ def record_changes(session: Session, changed: Sequence[Callback]) -> None:
 
 
 def new_delivery(webhook_id: int, told: dict[str, Any], callback_id: UUID | None = None) -> dict[str, Any]:
-    """The columns of a delivery of ``told``, due now; ``told`` gets its ``event_id`` and time here."""
-    now, event_id = utcnow(), uuid7()
+    """The columns of a delivery of ``told``, due now."""
+    now = utcnow()
     return {
         "webhook_id": webhook_id,
         "callback_id": callback_id,
-        "event_id": event_id,
-        "payload": {"event_id": str(event_id), "made_at": _time(now), **told},
+        "event_id": uuid7(),
+        "payload": {"made_at": _time(now), **told},
         "made_at": now,
         "due_at": now,
         "expires_at": now + DELIVERED_WITHIN,
         "attempts": 0,
     }
+
+
+def delivery_values(callback: Callback, form_key: str) -> dict[str, Any]:
+    """The parameters of ``inserting_deliveries`` beside those of the callback's own columns."""
+    now = callback.created_at
+    return {
+        "delivery_payload": {"made_at": _time(now), **_state_changed(callback, form_key)},
+        "delivery_expires_at": now + DELIVERED_WITHIN,
+    }
+
+
+def inserting_deliveries(after: CTE | None = None) -> Insert:
+    """Insert a delivery of a new callback for every webhook of its form; ``after``: only when that was inserted.
+
+    A webhook that is removed at this very moment lets the statement fail by its foreign key.
+    """
+    made_at = bindparam("callback_created_at", type_=WebhookDelivery.made_at.type)
+    given = {
+        "webhook_id": Webhook.id,
+        "callback_id": bindparam("callback_id", type_=WebhookDelivery.callback_id.type),
+        "event_id": func.gen_random_uuid() if is_postgresql() else func.lower(func.hex(func.randomblob(16))),
+        "payload": bindparam("delivery_payload", type_=WebhookDelivery.payload.type),
+        "made_at": made_at,
+        "due_at": made_at,
+        "expires_at": bindparam("delivery_expires_at", type_=WebhookDelivery.expires_at.type),
+        "attempts": literal_column("0"),
+    }
+    told = select(*given.values()).where(Webhook.form_id == bindparam("callback_form_id"), Webhook.is_on)
+    return insert(WebhookDelivery).from_select(list(given), told if after is None else told.where(_has_rows(after)))
+
+
+def _has_rows(cte: CTE) -> ColumnElement[bool]:
+    return select(literal_column("1")).select_from(cte).exists()
 
 
 def _time(at: datetime | None) -> str | None:

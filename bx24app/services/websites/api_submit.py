@@ -3,31 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
-from bx24app.database import reading, writing
-from bx24app.errors import DuplicateOpenCallback, IdempotencyKeyReused, RuleRefused, UnknownLine, UnknownVoice
-from bx24app.models import Callback, Source, utcnow
-from bx24app.services.callbacks import request as callback_request
-from bx24app.services.callbacks.queries import with_history
+from bx24app.errors import DuplicateOpenCallback, Refusal, RuleRefused, UnknownLine, UnknownVoice
+from bx24app.models import Callback, DecoyRequest, Source, utcnow
+from bx24app.services.callbacks.accept import earlier_answer
+from bx24app.services.callbacks.conditions import Obstacle
 from bx24app.services.callbacks.request import AcceptedCallback
 from bx24app.services.calling import spoken_text
 from bx24app.services.calling.spoken_text import one_line
-from bx24app.services.runtime import wakeup
-from bx24app.services.runtime.rate_limit import RateLimit
-from bx24app.services.websites import forms, quotas, rejections, rules
+from bx24app.services.websites import forms, quotas, rejections
+from bx24app.services.websites.candidate import PreparedSubmission, clean_page, submission_digest
 from bx24app.services.websites.forms import OpenForm
-from bx24app.services.websites.quotas import Admission
-from bx24app.services.websites.rows import (
-    PreparedSubmission,
-    callback_of,
-    clean_page,
-    submission_digest,
-    website_request_of,
-)
 from bx24app.services.websites.submission import Submission, read_number
-from bx24app.services.websites.submit import COLLISION_TRIES, Collision, insert_submission
+from bx24app.services.websites.submit import accept_submission
 
 
 @dataclass(frozen=True)
@@ -49,22 +36,42 @@ class ApiPost:
 def submit_with_key(form_id: int, asked: ApiPost, idempotency_key: str | None = None) -> AcceptedCallback:
     """Accept a request of a form's key; it is committed when this returns, and a worker is woken.
 
-    Idempotent under one key. Raises a ``RuleRefused``, noted for the portal, ``UnknownLine``, ``UnknownVoice``,
+    Idempotent under one key. Raises a ``RuleRefused``, recorded for the portal, ``UnknownLine``, ``UnknownVoice``,
     ``TextInvalid``, ``DuplicateOpenCallback`` (with an id only of the same form), ``IdempotencyKeyReused``.
     """
-    request = _read(forms.open_form_by_id(form_id), asked, idempotency_key)
-    earlier = _earlier(request)
-    if earlier is not None:
-        return earlier
+    opened = forms.open_form_by_id(form_id)
+    case = _submission_of(opened, asked, idempotency_key)
+    digest = submission_digest(case, asked.line_id, asked.voice_id, asked.text, asked.page)
     try:
-        return _submit(request)
-    except RuleRefused as refusal:
-        rejections.record(request.case, refusal)
+        outcome = accept_submission(_prepare(opened, asked, case, digest))
+        if not isinstance(outcome, Obstacle):
+            return _accepted(outcome, replayed=False)
+        if outcome.earlier is None:
+            raise _refusal(case, outcome)
+        return _accepted(outcome.earlier, replayed=True)
+    except Refusal as refusal:
+        earlier = earlier_answer(case.portal.id, case.key, digest)
+        if earlier is not None:
+            return _accepted(earlier, replayed=True)
+        if isinstance(refusal, RuleRefused):
+            rejections.record(case, refusal)
         raise
 
 
-def _read(opened: OpenForm, asked: ApiPost, idempotency_key: str | None) -> PreparedSubmission:
-    case = Submission(
+def _accepted(row: Callback | DecoyRequest, *, replayed: bool) -> AcceptedCallback:
+    assert isinstance(row, Callback), "decoys are for visitors"
+    return AcceptedCallback(row, replayed)
+
+
+def _refusal(case: Submission, obstacle: Obstacle) -> Refusal:
+    holder = obstacle.holder
+    if holder is not None:
+        return DuplicateOpenCallback(holder.id if holder.form_id == case.form.id else None)
+    return quotas.rejection_of(case, obstacle)
+
+
+def _submission_of(opened: OpenForm, asked: ApiPost, idempotency_key: str | None) -> Submission:
+    return Submission(
         form=opened.form,
         portal=opened.portal,
         now=utcnow(),
@@ -76,11 +83,14 @@ def _read(opened: OpenForm, asked: ApiPost, idempotency_key: str | None) -> Prep
         scheduled_at=asked.scheduled_at,
         key=idempotency_key,
     )
+
+
+def _prepare(opened: OpenForm, asked: ApiPost, case: Submission, digest: str) -> PreparedSubmission:
     return PreparedSubmission(
         case=case,
         page=clean_page(asked.page),
         language=asked.language,
-        digest=submission_digest(case, asked.line_id, asked.voice_id, asked.text, asked.page),
+        digest=digest,
         line=_line(opened, asked.line_id),
         voice_id=_voice(opened, asked.voice_id),
         text=None if asked.text is None else spoken_text.check_text(asked.text),
@@ -101,45 +111,3 @@ def _voice(opened: OpenForm, voice_id: str | None) -> str | None:
     if voice_id and voice_id not in (opened.portal.voices or {}):
         raise UnknownVoice("voice_id")
     return voice_id or None
-
-
-def _earlier(request: PreparedSubmission) -> AcceptedCallback | None:
-    case = request.case
-    if case.key is None:
-        return None
-    with reading() as session:
-        query = with_history().where(Callback.portal_id == case.portal.id, Callback.idempotency_key == case.key)
-        callback = session.scalar(query)
-    if callback is not None and callback.request_digest != request.digest:
-        raise IdempotencyKeyReused
-    return None if callback is None else AcceptedCallback(callback, replayed=True)
-
-
-def _submit(request: PreparedSubmission) -> AcceptedCallback:
-    rules.check_rules(request.case, has_line=request.line is not None)
-    buckets = quotas.rate_limits_of(request.case)
-    for _ in range(COLLISION_TRIES):
-        try:
-            with writing() as session:
-                accepted = _store(session, request, buckets)
-        except Collision:
-            continue
-        accepted = accepted or _earlier(request)
-        if accepted is not None:
-            wakeup.wake()
-            return accepted
-    raise RuntimeError("requests for one number never stopped meeting")
-
-
-def _store(session: Session, request: PreparedSubmission, buckets: list[RateLimit]) -> AcceptedCallback | None:
-    case = request.case
-    admitted = quotas.take_quotas(session, case, buckets)
-    if admitted == Admission.REPEATED:
-        return None
-    if admitted == Admission.IN_HAND:
-        held = select(Callback).where(Callback.portal_id == case.portal.id, Callback.to_number == case.typed.e164)
-        callback = session.scalars(held.where(Callback.holds_number)).one()
-        raise DuplicateOpenCallback(callback.id if callback.form_id == case.form.id else None)
-    callback = callback_request.prepare_insert(callback_of(request))
-    insert_submission(session, admitted, callback, website_request_of(request, callback))
-    return AcceptedCallback(callback)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from bx24app.database import purge, upsert
+from bx24app.database import purge
 from bx24app.models import WAITING, Attempt, BudgetDay, Callback, Form, Outcome, utcnow
 
 # As many of the portal's last calls tell what one may cost.
@@ -47,24 +47,6 @@ def local_day(now: datetime, zone: str) -> LocalDay:
     return LocalDay(day, begins, ends)
 
 
-def take_call(session: Session, form: Form, day: LocalDay) -> bool:
-    """Count one more call; False when the day's are used up. Others of this form wait until the transaction ends."""
-    if form.budget_calls is None and form.budget_money is None:
-        return True
-    allowed = form.budget_calls
-    if allowed is not None and allowed < 1:
-        return False
-    first = BudgetDay(form_id=form.id, day=day.day, calls=1)
-    may_take = None if allowed is None else BudgetDay.calls < allowed
-    return upsert(session, first, (BudgetDay.form_id, BudgetDay.day), {"calls": BudgetDay.calls + 1}, may_take)
-
-
-def calls_taken(session: Session, form: Form, day: LocalDay) -> int:
-    """How many requests have counted on that day."""
-    query = select(BudgetDay.calls).where(BudgetDay.form_id == form.id, BudgetDay.day == day.day)
-    return session.scalar(query) or 0
-
-
 @dataclass(frozen=True)
 class SpentMoney:
     """What a day's calls have come to, and what one more would make of it."""
@@ -79,7 +61,7 @@ class SpentMoney:
         """Known cost, with the reserve of every open call and of the next one."""
         return self.known + self.reserve * (self.open_calls + 1)
 
-    def inputs(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """For the portal to read."""
         return {
             "known": str(self.known),

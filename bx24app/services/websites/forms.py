@@ -263,14 +263,3 @@ def form_url(form: Form) -> str:
 def form_snippet(form: Form) -> str:
     """What a site pastes into its page to have the button and the form."""
     return f'<script src="{form_url(form)}/widget.js" async></script>'
-
-
-def form_problems(form: Form, portal: Portal) -> list[str]:
-    """Why a form takes no requests now, as names of rules; none when it does, but for budgets."""
-    reasons = {
-        "portal_ready": portal.state == "installed",
-        "websites_on": not portal.settings.websites_off,
-        "form_on": form.is_on,
-        "line": form_line(form, portal) is not None,
-    }
-    return [name for name, holds in reasons.items() if not holds]

@@ -1,21 +1,27 @@
-"""The last rules of a website form: they look into the database, and what they grant is used up with the request.
+"""What a website form may take: limits by address, number and form, proofs that are used once, budgets of a day.
 
-do_not_call, proof_unspent, the limits by address, number and form, and the budgets of a day, in this order. A proof is
-spent like a token, so that one statement takes all.
+These are conditions of accepting a callback (``callbacks/conditions.py``); here they get their numbers from the form,
+and their words as rejections. A proof is spent like a token, so that one statement takes all.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Any, Generic, TypeVar
 
-from sqlalchemy import BindParameter, ColumnElement, Integer, String, bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading
 from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, PublicNumberRefused, RateLimited, RuleRefused
-from bx24app.models import Callback, DecoyRequest, DoNotCall, Form, Portal, Source, Webhook, utcnow
-from bx24app.services.runtime import rate_limit
+from bx24app.models import Callback, Source
+from bx24app.services.callbacks.conditions import (
+    BUDGET_CALLS,
+    BUDGET_MONEY,
+    NOT_LISTED,
+    Budget,
+    Candidate,
+    Obstacle,
+    calls_taken,
+    obstacles,
+)
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
 from bx24app.services.security import digests
 from bx24app.services.websites import budgets
@@ -23,23 +29,10 @@ from bx24app.services.websites.budgets import LocalDay
 from bx24app.services.websites.rules import RuleFacts
 from bx24app.services.websites.submission import Submission
 
-T = TypeVar("T")
 # Without JavaScript nothing was worked for: such requests have this part of the limits to themselves.
 NO_SCRIPT_DIVISOR = 3
 # A proof is remembered for so many seconds longer than it would be valid.
 PROOF_KEPT_SECONDS = 60.0
-
-
-class Admission(StrEnum):
-    """What a request that every rule lets pass is."""
-
-    NEW = "new"
-    # And a webhook is told about it.
-    NEW_TO_TELL = "new_to_tell"
-    # Its number is held by another callback.
-    IN_HAND = "in_hand"
-    # It came before under the same key; nothing was taken again.
-    REPEATED = "repeated"
 
 
 def rate_limits_of(case: Submission) -> list[RateLimit]:
@@ -85,145 +78,84 @@ def budget_day_of(case: Submission) -> LocalDay:
     return budgets.local_day(case.now, case.hours.zone)
 
 
-def take_quotas(session: Session, case: Submission, buckets: list[RateLimit]) -> Admission:
-    """Hold a request against the last rules and take what it needs; raises the ``RuleRefused`` of the first that fails.
-
-    The caller rolls back then: nothing was taken.
-    """
-    found = _check_conditions(session, case)
-    if found.repeated or found.ghosted:
-        return Admission.REPEATED
-    if found.listed:
-        raise listed_rejection(case)
-    empty = rate_limit.take_tokens(session, buckets, case.now.timestamp())
-    if empty is not None:
-        raise _limited(empty)
-    day = budget_day_of(case)
-    if not budgets.take_call(session, case.form, day):
-        raise _exhausted("budget_calls", case, day, _calls(case))
-    spent = _overspent(session, case, day)
-    if spent is not None:
-        raise _exhausted("budget_money", case, day, spent)
-    if found.in_hand:
-        return Admission.IN_HAND
-    return Admission.NEW_TO_TELL if found.is_told else Admission.NEW
+def budget_of(case: Submission) -> Budget | None:
+    """What the form may still take today, None: it has no budget; call it outside of transactions."""
+    form = case.form
+    if form.budget_calls is None and form.budget_money is None:
+        return None
+    with reading() as session:
+        return _budget(session, case)
 
 
-@dataclass(frozen=True)
-class Conditions(Generic[T]):
-    """What a request finds around it: facts, or the expressions that ask for them."""
-
-    listed: T
-    in_hand: T
-    # It came before under the same key, and led to a callback, or to a ghost.
-    repeated: T
-    ghosted: T
-    # A webhook is told of it.
-    is_told: T
+def _budget(session: Session, case: Submission) -> Budget:
+    form, day = case.form, budget_day_of(case)
+    if form.budget_money is None:
+        return Budget(form.id, day.day, form.budget_calls)
+    # In this order: a request that is counted in between makes the verdict about the money worthless.
+    seen = calls_taken(session, form.id, day.day)
+    money = budgets.spent_money(session, form, day)
+    overspent = {"budget": str(form.budget_money), **money.facts()} if money.with_one_more > form.budget_money else None
+    return Budget(form.id, day.day, form.budget_calls, overspent, seen)
 
 
-def _check_conditions(session: Session, case: Submission) -> Conditions[bool]:
-    return Conditions(*session.connection().execute(_CONDITIONS, condition_parameters(case)).one())
+def rejection_of(case: Submission, obstacle: Obstacle) -> RuleRefused:
+    """What a condition that does not hold leads to, for whoever sent the submission."""
+    if obstacle.condition == NOT_LISTED:
+        return _listed(case)
+    if obstacle.rate_limit is not None:
+        return _limited(obstacle.rate_limit)
+    refusal = BudgetExhausted(obstacle.condition, None, obstacle.facts)
+    refusal.retry_after = max(1, int((budget_day_of(case).ends_at - case.now).total_seconds()))
+    return refusal
 
 
-def condition_parameters(case: Submission) -> dict[str, Any]:
-    """The values of the parameters of ``around``."""
-    return {
-        "around_portal_id": case.portal.id,
-        "around_form_id": case.form.id,
-        "around_digest": case.number.digest,
-        "around_number": case.typed.e164 or "",
-        "around_key": case.key,
-    }
-
-
-def condition_clauses() -> Conditions[ColumnElement[bool]]:
-    """What to ask for; a key that is not there equals none."""
-    portal_id: BindParameter[int] = bindparam("around_portal_id", type_=Integer)
-    key: BindParameter[str | None] = bindparam("around_key", type_=String)
-    return Conditions(
-        listed=exists().where(
-            DoNotCall.portal_id == portal_id, DoNotCall.number_digest == bindparam("around_digest", type_=String)
-        ),
-        in_hand=exists().where(
-            Callback.portal_id == portal_id,
-            Callback.to_number == bindparam("around_number", type_=String),
-            Callback.holds_number,
-        ),
-        repeated=exists().where(Callback.portal_id == portal_id, Callback.idempotency_key == key),
-        ghosted=exists().where(DecoyRequest.idempotency_key == key),
-        is_told=exists().where(Webhook.form_id == bindparam("around_form_id", type_=Integer), Webhook.is_on),
-    )
-
-
-# One statement, made once: it is asked with every request.
-_CONDITIONS = select(*vars(condition_clauses()).values())
-
-
-def listed_rejection(case: Submission) -> RuleRefused:
-    """What a listed number leads to: a visitor may be a stranger to it, and is told no more than of other numbers."""
+def _listed(case: Submission) -> RuleRefused:
+    """A visitor may be a stranger to a listed number, and is told no more than of other numbers."""
     kind = PublicNumberRefused if case.source == Source.WEBSITE else OnDoNotCallList
     return kind("do_not_call", "number", {"number": case.masked})
 
 
-def _limited(bucket: RateLimit) -> RuleRefused:
-    if bucket.is_single:
-        return NotHuman(bucket.name, None, {"given": "a proof or token that was used before"})
-    refusal = RateLimited(bucket.name, None, {"limit": bucket.size, "seconds": bucket.seconds})
-    refusal.retry_after = round(bucket.seconds / bucket.size)
+def _limited(limit: RateLimit) -> RuleRefused:
+    if limit.is_single:
+        return NotHuman(limit.name, None, {"given": "a proof or token that was used before"})
+    refusal = RateLimited(limit.name, None, {"limit": limit.size, "seconds": limit.seconds})
+    refusal.retry_after = round(limit.seconds / limit.size)
     return refusal
-
-
-def _exhausted(rule: str, case: Submission, day: LocalDay, inputs: RuleFacts) -> BudgetExhausted:
-    refusal = BudgetExhausted(rule, None, inputs)
-    refusal.retry_after = max(1, int((day.ends_at - case.now).total_seconds()))
-    return refusal
-
-
-def _calls(case: Submission) -> RuleFacts:
-    return {"budget": case.form.budget_calls, "day": budget_day_of(case).day.isoformat()}
-
-
-def _overspent(session: Session, case: Submission, day: LocalDay) -> RuleFacts | None:
-    budget = case.form.budget_money
-    if budget is None:
-        return None
-    money = budgets.spent_money(session, case.form, day)
-    return {"budget": str(budget), **money.inputs()} if money.with_one_more > budget else None
 
 
 @dataclass(frozen=True)
 class QuotaResult:
-    """What a rule of this module would say, with nothing taken; ``inputs`` None: it holds."""
+    """What a rule of this module would say, with nothing taken; ``facts`` None: it holds."""
 
     rule: str
-    inputs: RuleFacts | None
     refusal: RuleRefused
+    facts: RuleFacts | None = None
     in_trials: bool = True
 
 
-def evaluate_quotas(session: Session, case: Submission, buckets: list[RateLimit]) -> Iterator[QuotaResult]:
-    """Every rule of this module in order, for a trial."""
-    listed = _check_conditions(session, case).listed
-    yield QuotaResult("do_not_call", {"number": case.masked} if listed else None, listed_rejection(case))
-    yield QuotaResult("proof_unspent", None, NotHuman("proof_unspent"), in_trials=False)
-    for bucket in buckets:
-        left = rate_limit.tokens_left(session, bucket, case.now.timestamp())
-        inputs: RuleFacts | None = {"limit": bucket.size, "left": round(left, 2)} if left < 1 else None
-        in_trials = bucket.name != "address_hour"
-        yield QuotaResult(bucket.name, inputs if in_trials else None, _limited(bucket), in_trials)
-    day, budget = budget_day_of(case), case.form.budget_calls
-    used_up = budget is not None and budgets.calls_taken(session, case.form, day) >= budget
-    yield QuotaResult("budget_calls", _calls(case) if used_up else None, BudgetExhausted("budget_calls"))
-    yield QuotaResult("budget_money", _overspent(session, case, day), BudgetExhausted("budget_money"))
+def evaluate_quotas(session: Session, case: Submission) -> Iterator[QuotaResult]:
+    """Every rule of this module in order, for the rule tester; inside the caller's transaction."""
+    number = Callback(portal_id=case.portal.id, to_number=case.typed.e164 or "")
+    bare = Candidate(callback=number, at=case.now)
+    listed = _first(session, replace(bare, number_digest=case.number.digest))
+    yield QuotaResult("do_not_call", _listed(case), {"number": case.masked} if listed else None)
+    yield QuotaResult("proof_unspent", NotHuman("proof_unspent"), in_trials=False)
+    for limit in rate_limits_of(case):
+        if not limit.is_plain:
+            # What one address has sent, only a real visitor shows.
+            in_trials = limit.name != "address_hour"
+            found = _first(session, replace(bare, rate_limits=(limit,))) if in_trials else None
+            yield QuotaResult(limit.name, _limited(limit), found.facts if found else None, in_trials)
+    found_budgets = {one.condition: one.facts for one in exhausted_budgets(session, case)}
+    for rule in (BUDGET_CALLS, BUDGET_MONEY):
+        yield QuotaResult(rule, BudgetExhausted(rule), found_budgets.get(rule))
 
 
-def exhausted_budgets(form: Form, portal: Portal) -> list[str]:
-    """The budget rules by which a form takes no more requests today."""
-    if form.budget_calls is None and form.budget_money is None:
-        return []
-    case = Submission(form=form, portal=portal, now=utcnow())
-    with reading() as session:
-        return [
-            look.rule for look in evaluate_quotas(session, case, []) if look.inputs and look.rule.startswith("budget_")
-        ]
+def exhausted_budgets(session: Session, case: Submission) -> list[Obstacle]:
+    """The budgets of today that the form has used up; inside the caller's transaction."""
+    bare = Callback(portal_id=case.portal.id, to_number="")
+    return list(obstacles(session, Candidate(callback=bare, at=case.now, budget=_budget(session, case))))
+
+
+def _first(session: Session, candidate: Candidate) -> Obstacle | None:
+    return next(obstacles(session, candidate), None)

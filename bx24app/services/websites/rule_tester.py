@@ -53,14 +53,13 @@ def _verdicts(case: Submission) -> Iterator[RuleVerdict]:
         inputs = rule.judge(case) if rule.in_trials else None
         refusal = None if inputs is None else rules.rejection_for(case, rule, inputs)
         yield RuleVerdict(rule.name, DECIDES if refusal else PASSED, rule.in_trials, inputs or {}, refusal)
-    buckets = quotas.rate_limits_of(case)
     with reading() as session:
-        for look in quotas.evaluate_quotas(session, case, [bucket for bucket in buckets if not bucket.is_plain]):
-            decides = look.inputs is not None
+        for result in quotas.evaluate_quotas(session, case):
+            decides = result.facts is not None
             yield RuleVerdict(
-                look.rule,
+                result.rule,
                 DECIDES if decides else PASSED,
-                look.in_trials,
-                look.inputs or {},
-                look.refusal if decides else None,
+                result.in_trials,
+                result.facts or {},
+                result.refusal if decides else None,
             )

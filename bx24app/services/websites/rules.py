@@ -1,7 +1,7 @@
 """The rules that guard website forms: one ordered table, each with a name, a judgement and what it looked at.
 
 The first rule that does not hold decides. These need nothing but the request and its form; those that look into the
-database, and take from limits and budgets, follow after them and are in ``admission``.
+database, and take from limits and budgets, follow after them and are in ``quotas``.
 """
 
 from collections.abc import Callable, Iterator
@@ -177,6 +177,9 @@ RULES: tuple[Rule, ...] = (
     Rule("hours", _hours, OutsideHours, "scheduled_at"),
     Rule("line", _line, FormClosed),
 )
+
+# By these a form takes nothing, whoever asks.
+AVAILABILITY = tuple(rule for rule in RULES if rule.refusal is FormClosed)
 
 
 def evaluated_rules(case: Submission) -> Iterator[tuple[Rule, RuleFacts | None]]:

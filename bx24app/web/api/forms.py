@@ -10,7 +10,7 @@ from bx24app.models import Form, Portal, UnknownPolicy
 from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals import settings as portal_settings
-from bx24app.services.websites import forms, quotas
+from bx24app.services.websites import availability, forms
 from bx24app.services.websites.forms import AskedFields, FormLimits, FormSettings
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
@@ -69,7 +69,7 @@ def form_schema(form: Form, portal: Portal) -> FormSchema:
         "budget_money": None if form.budget_money is None else f"{form.budget_money.normalize():f}",
         "url": forms.form_url(form),
         "snippet": forms.form_snippet(form),
-        "problems": [*forms.form_problems(form, portal), *quotas.exhausted_budgets(form, portal)],
+        "problems": [*availability.form_problems(form, portal), *availability.exhausted_budgets(form, portal)],
     }
     stored = {name: getattr(form, name) for name in FormSchema.model_fields.keys() - made.keys()}
     return FormSchema.model_validate({**stored, **made})

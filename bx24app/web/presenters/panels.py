@@ -80,7 +80,7 @@ def form_row(form: Form, portal: Portal) -> FormRow:
         is_on=form.is_on,
         line_name=line[1] if line else "",
         origins=form.allowed_origins,
-        problems=[words[name] for name in forms.form_problems(form, portal)],
+        problems=[words[name] for name in availability.form_problems(form, portal)],
         url=forms.form_url(form),
         snippet=forms.form_snippet(form),
     )

@@ -12,6 +12,7 @@ from bx24app.messages.reasons import reason_sentence
 from bx24app.models import utcnow
 from bx24app.services.security import signing
 from bx24app.services.websites import forms, rules
+from bx24app.services.websites.availability import form_problems
 from bx24app.services.websites.challenge import new_challenge, new_token
 from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.submission import Submission
@@ -52,7 +53,7 @@ def _page(opened: OpenForm, refusal: Refusal | None = None) -> Response:
     case = _now(opened)
     field = refusal.field if refusal else None
     words = reason_sentence(refusal.explanation) if refusal else ""
-    closed = forms.form_problems(opened.form, opened.portal)
+    closed = form_problems(opened.form, opened.portal)
     text = render_template(
         "w/closed.html" if closed else "w/form.html",
         form=opened.form,

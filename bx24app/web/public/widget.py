@@ -9,6 +9,7 @@ from flask_babel import gettext as _
 
 from bx24app.models import Form
 from bx24app.services.websites import forms
+from bx24app.services.websites.availability import form_problems
 from bx24app.web.static import DIRECTORY
 
 blueprint = Blueprint("widget", __name__, url_prefix="/w")
@@ -23,7 +24,7 @@ DARK, LIGHT = "#1f2933", "#ffffff"
 def script(form_key: str) -> Response:
     """The widget with the form's values; one that takes no requests draws nothing on the website."""
     opened = forms.open_form(form_key)
-    if forms.form_problems(opened.form, opened.portal):
+    if form_problems(opened.form, opened.portal):
         return _kept("/* The form takes no requests now. */\n", "text/javascript")
     return _kept(f"({SOURCE})({json.dumps(_values(opened.form))});\n", "text/javascript")
 

@@ -1,16 +1,20 @@
-"""From a judged request to the rows that keep it: the callback, and what came with it."""
+"""From a submission that every rule lets pass to the candidate that is accepted: callback, request, decoy, quotas."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from uuid6 import uuid7
 
-from bx24app.models import Callback, DecoyRequest, WebsiteRequest
+from bx24app.models import Callback, DecoyRequest, Source, WebsiteRequest
+from bx24app.services.callbacks.accept import complete
+from bx24app.services.callbacks.conditions import Candidate
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.calling import spoken_text
-from bx24app.services.websites import forms
+from bx24app.services.runtime.rate_limit import RateLimit
+from bx24app.services.websites import forms, quotas
 from bx24app.services.websites.submission import Submission
 
 MAX_PAGE = 2000
@@ -52,8 +56,24 @@ def _marks(page: str) -> dict[str, str]:
     return {name.lower()[:MAX_MARK]: value[:MAX_MARK] for name, value in found[:MAX_MARKS]}
 
 
-def decoy_of(request: PreparedSubmission) -> DecoyRequest:
-    """What answers for a number that is in hand."""
+def candidate_of(request: PreparedSubmission, limits: Sequence[RateLimit]) -> Candidate:
+    """The candidate of a submission as it is now; reads the money spent today where the form has a budget of it."""
+    case = request.case
+    callback = complete(_callback_of(request))
+    return Candidate(
+        callback=callback,
+        at=case.now,
+        website_request=_website_request_of(request, callback),
+        form_key=case.form.key,
+        number_digest=case.number.digest,
+        rate_limits=tuple(limits),
+        budget=quotas.budget_of(case),
+        decoy=_decoy_of(request) if case.source == Source.WEBSITE else None,
+    )
+
+
+def _decoy_of(request: PreparedSubmission) -> DecoyRequest:
+    """What answers for a number that is in hand: a visitor may be a stranger to it."""
     case = request.case
     return DecoyRequest(
         id=uuid7(),
@@ -67,8 +87,7 @@ def decoy_of(request: PreparedSubmission) -> DecoyRequest:
     )
 
 
-def callback_of(request: PreparedSubmission) -> Callback:
-    """The callback of a request that every rule lets pass."""
+def _callback_of(request: PreparedSubmission) -> Callback:
     case = request.case
     line = request.line or forms.form_line(case.form, case.portal)
     assert line is not None, "the rule `line` holds"
@@ -102,8 +121,8 @@ def _spoken(request: PreparedSubmission) -> str:
     )
 
 
-def website_request_of(request: PreparedSubmission, callback: Callback) -> WebsiteRequest:
-    """What came with it."""
+def _website_request_of(request: PreparedSubmission, callback: Callback) -> WebsiteRequest:
+    """What came with the callback, and what the visitor agreed to."""
     case, form = request.case, request.case.form
     consents = case.consents and form.consent_text is not None
     return WebsiteRequest(

@@ -1,0 +1,54 @@
+"""Accepting a callback: the one way in, for staff, websites and API keys."""
+
+from collections.abc import Callable
+
+from uuid6 import uuid7
+
+from bx24app.database import reading
+from bx24app.errors import DuplicateOpenCallback
+from bx24app.models import Callback, DecoyRequest
+from bx24app.services.callbacks.conditions import NUMBER_FREE, Candidate, Obstacle, find_earlier, obstacles
+from bx24app.services.callbacks.guarded_write import write_callback, write_decoy
+from bx24app.services.runtime import wakeup
+
+# Requests that meet in the same instant: the next try sees what the other has stored.
+COLLISION_TRIES = 5
+
+
+def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
+    """Store a candidate where every condition holds; it is committed when this returns, and a worker is woken.
+
+    Where one does not hold nothing is stored or taken, and the answer is the first that does not; a number in hand
+    gets the candidate's decoy instead, if it has one. ``make`` is called anew for every try, outside of transactions.
+    Raises ``IdempotencyKeyReused``, and ``DuplicateOpenCallback`` when others were faster again and again.
+    """
+    for _ in range(COLLISION_TRIES):
+        candidate = make()
+        if write_callback(candidate):
+            wakeup.wake()
+            return candidate.callback
+        with reading() as session:
+            obstacle = next(obstacles(session, candidate), None)
+        if obstacle is not None and obstacle.condition == NUMBER_FREE and candidate.decoy is not None:
+            if write_decoy(candidate):
+                return candidate.decoy
+        elif obstacle is not None:
+            return obstacle
+    raise DuplicateOpenCallback(None)
+
+
+def earlier_answer(portal_id: int, key: str | None, digest: str) -> Callback | DecoyRequest | None:
+    """What the same request led to before, or None; raises ``IdempotencyKeyReused``."""
+    if key is None:
+        return None
+    with reading() as session:
+        return find_earlier(session, portal_id, key, digest)
+
+
+def complete(callback: Callback) -> Callback:
+    """Give a new callback what the database would need the unit of work for: its id, its state, its decisions' key."""
+    callback.id, callback.version = uuid7(), 1
+    callback.accept(callback.created_at)
+    for decision in callback.decisions:
+        decision.callback_id = callback.id
+    return callback

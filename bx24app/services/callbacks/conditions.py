@@ -1,0 +1,190 @@
+"""What has to hold for a callback to be accepted: one table, for the guarded write and for its explanation.
+
+The order is that in which a request learns what stands in its way. What a condition takes (tokens, a call of the
+day's budget) is taken only when every condition holds.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from sqlalchemy import ColumnElement, String, bindparam, exists, not_, select
+from sqlalchemy.orm import Session
+
+from bx24app.errors import IdempotencyKeyReused
+from bx24app.models import BudgetDay, Callback, DecoyRequest, DoNotCall, WebsiteRequest
+from bx24app.services.callbacks.number_holder import holder_of, holds
+from bx24app.services.callbacks.queries import with_history
+from bx24app.services.calling import do_not_call
+from bx24app.services.runtime import rate_limit
+from bx24app.services.runtime.rate_limit import RateLimit
+
+Facts = dict[str, object]
+
+KEY_UNUSED = "key_unused"
+NOT_LISTED = "do_not_call"
+TOKENS_LEFT = "tokens_left"
+BUDGET_CALLS = "budget_calls"
+BUDGET_MONEY = "budget_money"
+NUMBER_FREE = "number_free"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a form may take on one day, in the zone of its hours.
+
+    ``calls`` None: any number. ``overspent`` is what was found about the day's money, None: enough is left. That was
+    found when ``seen`` requests of the day had been taken, and counts only while no other has followed.
+    """
+
+    form_id: int
+    day: date
+    calls: int | None = None
+    overspent: Facts | None = None
+    seen: int | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A callback that is about to be accepted, with all that is stored, taken and looked at with it."""
+
+    callback: Callback
+    at: datetime
+    # What came with a website's request, and the public key of its form.
+    website_request: WebsiteRequest | None = None
+    form_key: str = ""
+    # The keyed digest under which the number may be listed; "": the list is looked at before dialling.
+    number_digest: str = field(default="", repr=False)
+    rate_limits: tuple[RateLimit, ...] = ()
+    budget: Budget | None = None
+    # What is stored instead where the number is in hand; None: nothing.
+    decoy: DecoyRequest | None = None
+
+    @property
+    def needs_free_number(self) -> bool:
+        """Tell whether another callback may hold its number: only beside one that staff plan for later."""
+        return self.website_request is not None or self.callback.holds_number
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """The first condition that does not hold, and what was looked at.
+
+    ``earlier`` is what the same request led to before, ``holder`` the callback that holds the number.
+    """
+
+    condition: str
+    facts: Facts = field(default_factory=dict)
+    rate_limit: RateLimit | None = None
+    earlier: Callback | DecoyRequest | None = None
+    holder: Callback | None = None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One row of the table.
+
+    ``clause`` is what the guarded write asks for beside the candidate's own columns; None: the write takes something
+    instead, or a unique key stands guard. ``find`` explains, without taking anything.
+    """
+
+    name: str
+    applies: Callable[[Candidate], bool]
+    find: Callable[[Session, Candidate], Obstacle | None]
+    clause: Callable[[], ColumnElement[bool]] | None = None
+
+
+def _key_clause() -> ColumnElement[bool]:
+    return not_(exists().where(DecoyRequest.idempotency_key == bindparam("callback_idempotency_key", type_=String)))
+
+
+def _not_listed_clause() -> ColumnElement[bool]:
+    digest = bindparam("number_digest", type_=String)
+    listed = exists().where(DoNotCall.portal_id == bindparam("callback_portal_id"), DoNotCall.number_digest == digest)
+    return not_(listed)
+
+
+def in_hand_clause() -> ColumnElement[bool]:
+    """The number of the candidate is held by another callback."""
+    return exists().where(holds(bindparam("callback_portal_id"), bindparam("callback_to_number", type_=String)))
+
+
+def _find_key(session: Session, candidate: Candidate) -> Obstacle | None:
+    callback = candidate.callback
+    earlier = find_earlier(session, callback.portal_id, callback.idempotency_key, callback.request_digest)
+    return Obstacle(KEY_UNUSED, earlier=earlier) if earlier is not None else None
+
+
+def _find_listed(session: Session, candidate: Candidate) -> Obstacle | None:
+    listed = do_not_call.is_listed(session, candidate.callback.portal_id, candidate.number_digest)
+    return Obstacle(NOT_LISTED) if listed else None
+
+
+def _find_limit(session: Session, candidate: Candidate) -> Obstacle | None:
+    now = candidate.at.timestamp()
+    for limit in candidate.rate_limits:
+        left = rate_limit.tokens_left(session, limit, now)
+        if left < 1:
+            return Obstacle(TOKENS_LEFT, {"limit": limit.size, "left": round(left, 2)}, rate_limit=limit)
+    return None
+
+
+def _find_calls(session: Session, candidate: Candidate) -> Obstacle | None:
+    budget = candidate.budget
+    assert budget is not None
+    if budget.calls is None or calls_taken(session, budget.form_id, budget.day) < budget.calls:
+        return None
+    return Obstacle(BUDGET_CALLS, {"budget": budget.calls, "day": budget.day.isoformat()})
+
+
+def _find_money(_: Session, candidate: Candidate) -> Obstacle | None:
+    budget = candidate.budget
+    assert budget is not None
+    return Obstacle(BUDGET_MONEY, budget.overspent) if budget.overspent is not None else None
+
+
+def _find_holder(session: Session, candidate: Candidate) -> Obstacle | None:
+    holder = holder_of(session, candidate.callback.portal_id, candidate.callback.to_number)
+    return Obstacle(NUMBER_FREE, holder=holder) if holder is not None else None
+
+
+CONDITIONS: tuple[Condition, ...] = (
+    Condition(KEY_UNUSED, lambda c: c.callback.idempotency_key is not None, _find_key, _key_clause),
+    Condition(NOT_LISTED, lambda c: bool(c.number_digest), _find_listed, _not_listed_clause),
+    Condition(TOKENS_LEFT, lambda c: bool(c.rate_limits), _find_limit),
+    Condition(BUDGET_CALLS, lambda c: c.budget is not None, _find_calls),
+    Condition(BUDGET_MONEY, lambda c: c.budget is not None, _find_money),
+    Condition(NUMBER_FREE, lambda c: c.needs_free_number, _find_holder, lambda: not_(in_hand_clause())),
+)
+
+
+def obstacles(session: Session, candidate: Candidate) -> Iterator[Obstacle]:
+    """What stands in a candidate's way, in the order of the table; inside the caller's transaction, taking nothing.
+
+    Raises ``IdempotencyKeyReused``.
+    """
+    for condition in CONDITIONS:
+        if condition.applies(candidate) and (found := condition.find(session, candidate)) is not None:
+            yield found
+
+
+def find_earlier(
+    session: Session, portal_id: int, key: str | None, digest: str | None
+) -> Callback | DecoyRequest | None:
+    """What the same request led to before: its callback with attempts and decisions, its decoy, or None.
+
+    Raises ``IdempotencyKeyReused`` where another request came under the key.
+    """
+    if key is None:
+        return None
+    query = with_history().where(Callback.portal_id == portal_id, Callback.idempotency_key == key)
+    earlier = session.scalar(query) or session.scalar(select(DecoyRequest).where(DecoyRequest.idempotency_key == key))
+    if earlier is not None and earlier.request_digest != digest:
+        raise IdempotencyKeyReused
+    return earlier
+
+
+def calls_taken(session: Session, form_id: int, day: date) -> int:
+    """How many requests of a form have counted on a day."""
+    query = select(BudgetDay.calls).where(BudgetDay.form_id == form_id, BudgetDay.day == day)
+    return session.scalar(query) or 0
