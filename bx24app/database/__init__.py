@@ -2,15 +2,7 @@
 
 from bx24app.database.base import Base
 from bx24app.database.engine import configure_postgresql, configure_sqlite, db, init_app, is_postgresql
-from bx24app.database.statements import (
-    change_many,
-    insert_into,
-    insert_new,
-    insert_or_ignore,
-    insert_rows,
-    purge,
-    upsert,
-)
+from bx24app.database.statements import change_many, insert_into, insert_new, purge
 from bx24app.database.transactions import in_transaction, reading, single_transaction, writing
 from bx24app.database.writer_lock import writer_lock
 
@@ -24,13 +16,10 @@ __all__ = [
     "init_app",
     "insert_into",
     "insert_new",
-    "insert_or_ignore",
-    "insert_rows",
     "is_postgresql",
     "purge",
     "reading",
     "single_transaction",
-    "upsert",
     "writer_lock",
     "writing",
 ]

@@ -17,22 +17,6 @@ PURGE_BATCH = 500
 PURGED_PER_RUN = 10_000
 
 
-def insert_rows(session: Session, *rows: Base) -> None:
-    """Insert new rows at once, in this order and without the unit of work, which takes three times as long.
-
-    The objects stay strangers to the session. What was not set has its column's default.
-    """
-    for row in rows:
-        session.connection().execute(_table_of(type(row)).insert(), _set_values(row))
-
-
-def insert_or_ignore(session: Session, row: Base) -> bool:
-    """Insert a new row likewise; False: something unique of it is taken already, which is no error."""
-    table = _table_of(type(row))
-    statement = insert_into(type(row), _dialect(session)).on_conflict_do_nothing().returning(*table.primary_key)
-    return session.connection().execute(statement, _set_values(row)).one_or_none() is not None
-
-
 def insert_new(session: Session, rows: Sequence[Base], told_by: InstrumentedAttribute[T]) -> set[T]:
     """Insert those rows of one table of which nothing unique is taken already.
 
@@ -42,24 +26,6 @@ def insert_new(session: Session, rows: Sequence[Base], told_by: InstrumentedAttr
         return set()
     statement = insert_into(type(rows[0]), _dialect(session)).on_conflict_do_nothing().returning(told_by)
     return set(session.connection().execute(statement, [_set_values(row) for row in rows]).scalars())
-
-
-def upsert(
-    session: Session,
-    row: Base,
-    unique: Sequence[InstrumentedAttribute[Any]],
-    changes: Mapping[str, Any],
-    where: ColumnElement[bool] | None = None,
-) -> bool:
-    """Insert a new row, or make ``changes`` to the one that has the same ``unique`` columns.
-
-    False: that one does not fulfil ``where``, and nothing has changed. Other transactions that upsert the same row wait
-    for the end of this one.
-    """
-    statement = insert_into(type(row), _dialect(session)).values(_set_values(row))
-    changing = statement.on_conflict_do_update(index_elements=unique, set_=changes, where=where)
-    found = session.connection().execute(changing.returning(*_table_of(type(row)).primary_key))
-    return found.one_or_none() is not None
 
 
 def insert_into(model: type[Base], dialect: str) -> postgresql.Insert | sqlite.Insert:

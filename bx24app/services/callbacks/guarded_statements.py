@@ -1,0 +1,210 @@
+"""The statements of the guarded write: one for PostgreSQL, a few for SQLite, each made and compiled once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    BindParameter,
+    ColumnElement,
+    Date,
+    Double,
+    Integer,
+    Select,
+    String,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bx24app.database import Base, is_postgresql
+from bx24app.database.compiled import CompiledStatement
+from bx24app.models import BudgetDay, Callback, Decision, DecoyRequest, TokenBucket, WebsiteRequest
+from bx24app.services.callbacks.conditions import CONDITIONS, KEY_UNUSED, NUMBER_FREE, in_hand_clause
+from bx24app.services.runtime import rate_limit
+from bx24app.services.webhooks import outbox
+
+Values = dict[str, Any]
+
+
+BUCKET_COLUMNS = {"digest": String, "tokens": Double, "size": Double, "refill": Double, "at": Double, "full_at": Double}
+
+
+# Columns that have the same value as another parameter: the driver reads a statement of more than 50 anew each time.
+_SAME = {
+    "website_request_callback_id": "callback_id",
+    "website_request_form_id": "callback_form_id",
+    "website_request_number_digest": "number_digest",
+    "website_request_created_at": "callback_created_at",
+    "decision_callback_id": "callback_id",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What tells one statement from another: the tables and columns written, the conditions, what is taken."""
+
+    table: type[Base]
+    columns: tuple[str, ...]
+    website_request: tuple[str, ...]
+    decision: tuple[str, ...]
+    conditions: tuple[str, ...]
+    takes_tokens: bool
+    counts_call: bool
+    is_told: bool
+
+    @property
+    def takes_something(self) -> bool:
+        """Tell whether something has to be taken back where the callback is not inserted."""
+        return self.takes_tokens or self.counts_call
+
+
+def values_of(row: Base) -> Values:
+    """What was set, and the defaults of what was not; the rest is left to the database."""
+    held, values = row.__dict__, {}
+    for key, name, default in _columns(type(row)):
+        if key in held:
+            values[name] = held[key]
+        elif default is not None:
+            values[name] = default.arg(None) if default.is_callable else default.arg
+    return values
+
+
+@cache
+def _columns(model: type[Base]) -> list[tuple[str, str, Any]]:
+    """Each column's key, its name as a parameter, and its default."""
+    table = cast("Table", model.__table__)
+    return [(column.key, _name(table, column.key), column.default) for column in table.columns]
+
+
+def _name(table: Table, key: str) -> str:
+    name = f"{table.name}_{key}"
+    return _SAME.get(name, name)
+
+
+def _insert(model: type[Base]) -> Any:
+    return (postgresql if is_postgresql() else sqlite).insert(cast("Table", model.__table__))
+
+
+def _given(model: type[Base], names: tuple[str, ...]) -> dict[str, BindParameter[Any]]:
+    table = cast("Table", model.__table__)
+    return {
+        column.key: bindparam(_name(table, column.key), type_=column.type)
+        for column in table.columns
+        if _name(table, column.key) in names
+    }
+
+
+def _inserting(model: type[Base], names: tuple[str, ...], after: CTE | None = None) -> Any:
+    """Insert a row of parameters; ``after``: only when that was inserted."""
+    given = _given(model, names)
+    if after is None:
+        return _insert(model).values(given)
+    return _insert(model).from_select(list(given), select(*given.values()).select_from(after))
+
+
+def _inserting_first(shape: Shape, more: list[ColumnElement[bool]]) -> Any:
+    """Insert the callback or its decoy, where every condition of the shape and ``more`` hold."""
+    given = _given(shape.table, shape.columns)
+    holds = and_(*_clauses(shape), *more) if shape.conditions or more else literal_column("1 = 1")
+    insert = _insert(shape.table).from_select(list(given), select(*given.values()).where(holds))
+    return insert.on_conflict_do_nothing().returning(*cast("Table", shape.table.__table__).primary_key)
+
+
+def _clauses(shape: Shape) -> Iterator[ColumnElement[bool]]:
+    is_decoy = shape.table is DecoyRequest
+    for condition in CONDITIONS:
+        if condition.name not in shape.conditions or condition.clause is None:
+            continue
+        if is_decoy and condition.name == NUMBER_FREE:
+            yield in_hand_clause()
+        elif is_decoy and condition.name == KEY_UNUSED:
+            key = bindparam("callback_idempotency_key", type_=String)
+            yield not_(
+                exists().where(Callback.portal_id == bindparam("callback_portal_id"), Callback.idempotency_key == key)
+            )
+        else:
+            yield condition.clause()
+
+
+def _counting_call() -> Any:
+    """Count one more request of the day, unless the day's are used up, or others were counted since money was seen."""
+    table = cast("Table", BudgetDay.__table__)
+    calls = bindparam("budget_calls", type_=Integer)
+    seen = bindparam("budget_seen", type_=Integer)
+    columns: list[Any] = [bindparam("budget_form_id", type_=Integer), bindparam("budget_day", type_=Date)]
+    given: Select[Any] = select(*columns, literal_column("1"))
+    insert = _insert(BudgetDay).from_select(["form_id", "day", "calls"], given.where(calls >= 1))
+    return insert.on_conflict_do_update(
+        index_elements=[table.c.form_id, table.c.day],
+        set_={"calls": table.c.calls + 1},
+        where=and_(table.c.calls < calls, or_(seen < 0, table.c.calls == seen)),
+    ).returning(table.c.calls)
+
+
+@cache
+def whole_statement(shape: Shape) -> CompiledStatement:
+    """Everything in one statement, for PostgreSQL; it returns how many rows were inserted first."""
+    return CompiledStatement(lambda: _whole(shape))
+
+
+def _whole(shape: Shape) -> Select[Any]:
+    """Everything in one statement, for PostgreSQL."""
+    taken: list[CTE] = []
+    more: list[ColumnElement[bool]] = []
+    if shape.takes_tokens:
+        taken.append(_taking_all().cte("taken"))
+        more.append(select(func.count()).select_from(taken[-1]).scalar_subquery() == bindparam("bucket_count"))
+    if shape.counts_call:
+        taken.append(_counting_call().cte("counted"))
+        more.append(select(literal_column("1")).select_from(taken[-1]).exists())
+    kept = _inserting_first(shape, more).cte("kept")
+    beside = [
+        _inserting(model, names, kept).cte(name)
+        for model, names, name in (
+            (WebsiteRequest, shape.website_request, "beside"),
+            (Decision, shape.decision, "decided"),
+        )
+        if names
+    ]
+    if shape.is_told:
+        beside.append(outbox.inserting_deliveries(kept).cte("told"))
+    count = literal_column("1 / count(*)") if shape.takes_something else func.count()
+    return select(count).select_from(kept).add_cte(*taken, *beside)
+
+
+def _taking_all() -> Any:
+    arrays = [bindparam(f"bucket_{name}", type_=ARRAY(kind())) for name, kind in BUCKET_COLUMNS.items()]
+    given = func.unnest(*arrays).table_valued(*BUCKET_COLUMNS).render_derived(name="given")
+    return rate_limit.upsert_tokens(_insert(TokenBucket).from_select(list(BUCKET_COLUMNS), select(*given.c)))
+
+
+@cache
+def step_statement(name: str, shape: Shape) -> CompiledStatement:
+    """One statement of SQLite\'s transaction: ``token``, ``call``, ``first``, ``beside``, ``decided`` or ``told``."""
+    return CompiledStatement(lambda: _MAKERS[name](shape))
+
+
+def _taking_one(_: Shape) -> Any:
+    values = {name: bindparam(name, type_=kind()) for name, kind in BUCKET_COLUMNS.items()}
+    return rate_limit.upsert_tokens(_insert(TokenBucket).values(values))
+
+
+_MAKERS: dict[str, Callable[[Shape], Any]] = {
+    "token": _taking_one,
+    "call": lambda _: _counting_call(),
+    "first": lambda shape: _inserting_first(shape, []),
+    "beside": lambda shape: _inserting(WebsiteRequest, shape.website_request),
+    "decided": lambda shape: _inserting(Decision, shape.decision),
+    "told": lambda _: outbox.inserting_deliveries(),
+}
