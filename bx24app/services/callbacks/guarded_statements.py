@@ -191,7 +191,7 @@ def _taking_all() -> Any:
 
 @cache
 def step_statement(name: str, shape: Shape) -> CompiledStatement:
-    """One statement of SQLite\'s transaction: ``token``, ``call``, ``first``, ``beside``, ``decided`` or ``told``."""
+    """One statement of SQLite's transaction: ``token``, ``call``, ``first``, ``beside``, ``decided`` or ``told``."""
     return CompiledStatement(lambda: _MAKERS[name](shape))
 
 
