@@ -3,7 +3,8 @@
 import pytest
 
 from bx24app.errors import InvalidNumber, NumberNotAllowed
-from bx24app.services.calling.phone_numbers import digits, display_number, guess_country, normalize
+from bx24app.messages.numbers import display_number
+from bx24app.services.calling.phone_numbers import digits, guess_country, normalize
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.crm import CrmEntity, read_entity
 from bx24app.database import reading
 from bx24app.errors import Bitrix24Unavailable, Refusal
-from bx24app.models import Callback, Form, Portal, User, utcnow
+from bx24app.models import Form, Portal, User, utcnow
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.callbacks.queries import CallbackFilter, list_callbacks
+from bx24app.services.callbacks.people import read_names
+from bx24app.services.callbacks.principal import Principal, Role, role_of
+from bx24app.services.callbacks.queries import CallbackFilter, NamedCallback, read_named_callbacks
 from bx24app.services.calling import phone_numbers, spoken_text
 from bx24app.services.portals import lines, tokens
-from bx24app.services.portals.launch import Launch
+from bx24app.services.portals.launch import OWN_PAGE, Launch
 from bx24app.services.portals.lines import Listing
 from bx24app.services.security.tickets import Ticket
 
@@ -27,7 +30,6 @@ class OfferedNumber:
     """A number to offer: ``e164`` is what is dialled, empty for one that cannot be read."""
 
     e164: str
-    display: str
     kind: str
 
 
@@ -42,14 +44,14 @@ class Customer:
     problem: ExchangeError | Refusal | None = None
 
 
-def read_customer(opening: Launch) -> Customer | None:
+def read_customer(launch: Launch) -> Customer | None:
     """The customer of a CRM card or a call card, with every number that can be dialled, each once."""
-    place = opening.place
-    country = opening.portal.settings.default_country
+    place = launch.place
+    country = launch.portal.settings.default_country
     if not place.entity_id:
         found = _offer([(place.number, "")], country) if place.number else ()
         return Customer("", "", 0, found) if place.number else None
-    entity, problem = _entity(opening)
+    entity, problem = _entity(launch)
     phones = [(phone.value, phone.kind) for phone in entity.phones] if entity else []
     if place.number:
         phones.insert(0, (place.number, ""))
@@ -57,11 +59,11 @@ def read_customer(opening: Launch) -> Customer | None:
     return Customer(title, place.entity_type, place.entity_id, _offer(phones, country), problem)
 
 
-def _entity(opening: Launch) -> tuple[CrmEntity | None, ExchangeError | Refusal | None]:
-    if opening.batch is None:
+def _entity(launch: Launch) -> tuple[CrmEntity | None, ExchangeError | Refusal | None]:
+    if launch.batch is None:
         return None, Bitrix24Unavailable()
     try:
-        return read_entity(opening.place.entity_type, opening.place.entity_id, opening.batch), None
+        return read_entity(launch.place.entity_type, launch.place.entity_id, launch.batch), None
     except ExchangeError as error:
         return None, error
 
@@ -73,29 +75,33 @@ def _offer(phones: Iterable[tuple[str, str]], country: str | None) -> tuple[Offe
             e164 = phone_numbers.normalize(value, country)
         except Refusal:
             continue
-        offered.setdefault(e164, OfferedNumber(e164, phone_numbers.display_number(e164), kind))
+        offered.setdefault(e164, OfferedNumber(e164, kind))
     return tuple(offered.values())
 
 
-def ticket_for(opening: Launch, customer: Customer | None) -> Ticket:
+def ticket_for(launch: Launch, customer: Customer | None) -> Ticket:
     """The ticket of a page: who has it open, and for whom it was opened."""
     return Ticket(
-        portal_id=opening.portal.id,
-        user_id=opening.user.user_id,
-        entity_type=opening.place.entity_type,
-        entity_id=opening.place.entity_id,
+        portal_id=launch.portal.id,
+        user_id=launch.user.user_id,
+        entity_type=launch.place.entity_type,
+        entity_id=launch.place.entity_id,
         numbers=tuple(number.e164 for number in customer.numbers) if customer else (),
     )
 
 
-def callbacks_of(portal_id: int, ticket: Ticket | None) -> list[Callback]:
-    """The callbacks that a page lists: the customer's, or outside of a card those of the last 24 hours."""
+def load_callbacks(principal: Principal) -> list[NamedCallback]:
+    """The callbacks that an open page lists, as they are now."""
+    with reading() as session:
+        return read_named_callbacks(session, principal.portal.id, _listed_on(principal.ticket))
+
+
+def _listed_on(ticket: Ticket | None) -> CallbackFilter:
+    """What a page lists: the customer's callbacks, or outside of a card those of the last 24 hours."""
     if ticket and (ticket.entity_id or ticket.numbers):
         entity = (ticket.entity_type, ticket.entity_id) if ticket.entity_id else None
-        wanted = CallbackFilter(crm_entity=entity, to_numbers=ticket.numbers, limit=MAX_LISTED)
-    else:
-        wanted = CallbackFilter(since=utcnow() - RECENT, limit=MAX_LISTED)
-    return list_callbacks(portal_id, wanted)
+        return CallbackFilter(crm_entity=entity, to_numbers=ticket.numbers, limit=MAX_LISTED)
+    return CallbackFilter(since=utcnow() - RECENT, limit=MAX_LISTED)
 
 
 @dataclass(frozen=True)
@@ -109,10 +115,10 @@ class Choices:
     text: str
 
 
-def choices_for(portal: Portal, user: User) -> Choices:
+def _choices(portal: Portal, user: User) -> Choices:
     """What the form offers and what it has chosen."""
-    found = lines.get_lines(portal.id)
-    voices = lines.get_voices(portal.id)
+    found = lines.lines_of(portal)
+    voices = lines.voices_of(portal)
     ours = [line_id for line_id in found.names if not portal.is_foreign(line_id)]
     line_id = next((id for id in (user.last_line_id, portal.settings.default_line_id, *ours) if id in ours), None)
     remembered = user.last_voice_id if user.last_voice_id is not None else portal.settings.default_voice_id
@@ -125,16 +131,6 @@ def choices_for(portal: Portal, user: User) -> Choices:
     )
 
 
-def names_of(portal_id: int, user_ids: Iterable[int | None]) -> dict[int, str]:
-    """The names of the people whom we know by their visits."""
-    wanted = {user_id for user_id in user_ids if user_id is not None}
-    if not wanted:
-        return {}
-    query = select(User.user_id, User.name).where(User.portal_id == portal_id, User.user_id.in_(wanted))
-    with reading() as session:
-        return dict(session.execute(query).all())
-
-
 @dataclass(frozen=True)
 class AdministratorAccess:
     """An administrator's part in keeping the app connected: theirs is the access in use, or they stand by."""
@@ -143,16 +139,58 @@ class AdministratorAccess:
     serving_name: str
 
 
-def administrator_access(portal_id: int, user_id: int) -> AdministratorAccess | None:
+def _administrator_access(session: Session, portal_id: int, user_id: int) -> AdministratorAccess | None:
     """What an administrator is told about their access; None for one whose access is not needed."""
-    ids = tokens.serving_administrators(portal_id)
+    ids = tokens.read_serving_administrators(session, portal_id)
     if user_id not in ids:
         return None
-    return AdministratorAccess(ids[0] == user_id, names_of(portal_id, ids[:1]).get(ids[0], f"#{ids[0]}"))
+    names = read_names(session, portal_id, ids[:1])
+    return AdministratorAccess(ids[0] == user_id, names.get(ids[0], f"#{ids[0]}"))
 
 
-def app_retries(portal: Portal) -> bool:
-    """Tell whether the app dials again by itself for anybody on the portal: then no line should do the same."""
+def _app_retries(session: Session, portal: Portal) -> bool:
+    """Tell whether the app dials again by itself for anybody on the portal."""
     repeating = select(Form.id).where(Form.portal_id == portal.id, Form.retries > 0, Form.removed_at.is_(None))
+    return portal.settings.retries > 0 or session.scalar(repeating.limit(1)) is not None
+
+
+@dataclass(frozen=True)
+class Administration:
+    """What administrators see beside everybody's part; with ``app_retries`` no line should dial again by itself."""
+
+    access: AdministratorAccess | None
+    app_retries: bool
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Everything that a page of the app shows; ``administration`` None: not to this person, or not on this page."""
+
+    launch: Launch
+    role: Role
+    ticket: Ticket
+    customer: Customer | None
+    choices: Choices
+    callbacks: list[NamedCallback]
+    administration: Administration | None
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether the page stands in a card, and not on the app's own page."""
+        return self.launch.place.placement != OWN_PAGE
+
+
+def load_desk(launch: Launch) -> Desk:
+    """Read everything that a page shows: one transaction, and no request to the portal while its lists are fresh."""
+    portal, user = launch.portal, launch.user
+    role = role_of(is_administrator=user.is_administrator)
+    customer = read_customer(launch)
+    ticket = ticket_for(launch, customer)
+    choices = _choices(portal, user)
+    administration = None
     with reading() as session:
-        return portal.settings.retries > 0 or session.scalar(repeating.limit(1)) is not None
+        callbacks = read_named_callbacks(session, portal.id, _listed_on(ticket))
+        if role == Role.ADMINISTRATOR and launch.place.placement == OWN_PAGE:
+            access = _administrator_access(session, portal.id, user.user_id)
+            administration = Administration(access, _app_retries(session, portal))
+    return Desk(launch, role, ticket, customer, choices, callbacks, administration)

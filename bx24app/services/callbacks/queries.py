@@ -1,41 +1,23 @@
 """Looking at callbacks: one, until it was dialled, or a filtered list."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, CompoundSelect, Select, select, union
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import Session, selectinload
 
 from bx24app.database import reading
 from bx24app.errors import NotFound
 from bx24app.models import Callback, Form, State, first_id
+from bx24app.services.callbacks.people import read_names
 
 
 def with_history() -> Select[Callback]:
     """Callbacks with their attempts and decisions."""
     return select(Callback).options(selectinload(Callback.attempts), selectinload(Callback.decisions))
-
-
-def get_callback(portal_id: int, callback_id: UUID, form_id: int | None = None) -> Callback:
-    """One callback with its attempts and decisions, with ``form_id`` only one of that form; raises ``NotFound``."""
-    with reading() as session:
-        callback = session.scalar(with_history().where(Callback.portal_id == portal_id, Callback.id == callback_id))
-    if callback is None or form_id not in (None, callback.form_id):
-        raise NotFound
-    return callback
-
-
-def wait_until_dialled(portal_id: int, callback_id: UUID, seconds: float) -> Callback:
-    """Look at a callback until it has left the queue and the dial, or ``seconds`` are over."""
-    deadline = time.monotonic() + seconds
-    while True:
-        callback = get_callback(portal_id, callback_id)
-        left = deadline - time.monotonic()
-        if callback.state not in (State.QUEUED, State.DIALLING) or left <= 0:
-            return callback
-        time.sleep(min(0.1, left))
 
 
 @dataclass(frozen=True)
@@ -54,8 +36,37 @@ class CallbackFilter:
     limit: int = 50
 
 
+def get_callback(portal_id: int, callback_id: UUID, form_id: int | None = None) -> Callback:
+    """One callback with its attempts and decisions, with ``form_id`` only one of that form; raises ``NotFound``."""
+    with reading() as session:
+        return _read_callback(session, portal_id, callback_id, form_id)
+
+
+def _read_callback(session: Session, portal_id: int, callback_id: UUID, form_id: int | None) -> Callback:
+    callback = session.scalar(with_history().where(Callback.portal_id == portal_id, Callback.id == callback_id))
+    if callback is None or form_id not in (None, callback.form_id):
+        raise NotFound
+    return callback
+
+
+def wait_until_dialled(portal_id: int, callback_id: UUID, seconds: float) -> Callback:
+    """Look at a callback until it has left the queue and the dial, or ``seconds`` are over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        callback = get_callback(portal_id, callback_id)
+        left = deadline - time.monotonic()
+        if callback.state not in (State.QUEUED, State.DIALLING) or left <= 0:
+            return callback
+        time.sleep(min(0.1, left))
+
+
 def list_callbacks(portal_id: int, wanted: CallbackFilter) -> list[Callback]:
     """The newest callbacks first, at most ``limit``; ids grow with time, so they are the cursor too."""
+    with reading() as session:
+        return _read_callbacks(session, portal_id, wanted)
+
+
+def _read_callbacks(session: Session, portal_id: int, wanted: CallbackFilter) -> list[Callback]:
     query = with_history().where(_of(portal_id, wanted.form_id))
     if wanted.state:
         query = query.where(Callback.state == wanted.state)
@@ -71,8 +82,7 @@ def list_callbacks(portal_id: int, wanted: CallbackFilter) -> list[Callback]:
         query = query.where(Callback.id.in_(_concerning(portal_id, wanted)))
     if wanted.before:
         query = query.where(Callback.id < wanted.before)
-    with reading() as session:
-        return list(session.scalars(query.order_by(Callback.id.desc()).limit(wanted.limit)))
+    return list(session.scalars(query.order_by(Callback.id.desc()).limit(wanted.limit)))
 
 
 def _of(portal_id: int, form_id: int | None) -> ColumnElement[bool]:
@@ -92,3 +102,36 @@ def _concerning(portal_id: int, wanted: CallbackFilter) -> CompoundSelect[UUID]:
     entity_type, entity_id = wanted.crm_entity or ("", None)
     by_card = own.where(Callback.crm_entity_type == entity_type, Callback.crm_entity_id == entity_id)
     return union(by_card, own.where(Callback.to_number.in_(wanted.to_numbers)))
+
+
+@dataclass(frozen=True)
+class NamedCallback:
+    """A callback with its history, and the names of the people who appear in it."""
+
+    callback: Callback
+    names: dict[int, str]
+
+
+def get_named_callback(portal_id: int, callback_id: UUID, form_id: int | None = None) -> NamedCallback:
+    """One callback with names; raises ``NotFound`` as ``get_callback`` does."""
+    with reading() as session:
+        callback = _read_callback(session, portal_id, callback_id, form_id)
+        return _named(session, portal_id, [callback])[0]
+
+
+def read_named_callbacks(session: Session, portal_id: int, wanted: CallbackFilter) -> list[NamedCallback]:
+    """The newest callbacks first, with names."""
+    return _named(session, portal_id, _read_callbacks(session, portal_id, wanted))
+
+
+def _named(session: Session, portal_id: int, callbacks: list[Callback]) -> list[NamedCallback]:
+    people = {user_id for callback in callbacks for user_id in _people_in(callback)}
+    names = read_names(session, portal_id, people)
+    return [NamedCallback(callback, names) for callback in callbacks]
+
+
+def _people_in(callback: Callback) -> Iterator[int | None]:
+    """Who asked for it, who picked up, and who decided about it."""
+    yield callback.requested_by
+    yield from (attempt.answered_by for attempt in callback.attempts)
+    yield from (int(decision.inputs["user"]) for decision in callback.why if "user" in decision.inputs)

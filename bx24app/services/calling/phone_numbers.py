@@ -131,14 +131,6 @@ def _cleaned(text: str) -> str | None:
     return found if found.strip("+") else None
 
 
-def display_number(e164: str) -> str:
-    """Write an E.164 number for people: ``+49 30 1234567``."""
-    try:
-        return phonenumbers.format_number(phonenumbers.parse(e164), PhoneNumberFormat.INTERNATIONAL)
-    except NumberParseException:
-        return e164
-
-
 def digits(text: str) -> str:
     """Only the digits: the portal writes numbers with and without a plus sign."""
     return "".join(filter(str.isdigit, text))

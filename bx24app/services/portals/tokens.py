@@ -86,7 +86,12 @@ def _serving(portal_id: int) -> Select[Credential]:
 def serving_administrators(portal_id: int) -> list[int]:
     """The ids of the people under whose tokens the portal is served: the present one, then the standby ones."""
     with reading() as session:
-        return list(session.scalars(_serving(portal_id).with_only_columns(Credential.user_id)))
+        return read_serving_administrators(session, portal_id)
+
+
+def read_serving_administrators(session: Session, portal_id: int) -> list[int]:
+    """The same inside the caller's transaction."""
+    return list(session.scalars(_serving(portal_id).with_only_columns(Credential.user_id)))
 
 
 def service_credential_id(portal_id: int, *states: PortalState) -> int:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy.orm import Session
+
 from bx24app.database import reading
 from bx24app.models import Form, Portal, utcnow
 from bx24app.services.websites import forms, quotas, rules
@@ -15,15 +17,6 @@ def form_problems(form: Form, portal: Portal) -> list[str]:
     return [rule.name for rule in rules.AVAILABILITY if rule.judge(submission) is not None]
 
 
-def exhausted_budgets(form: Form, portal: Portal, now: datetime | None = None) -> list[str]:
-    """The budget rules by which a form takes no more requests today."""
-    if form.budget_calls is None and form.budget_money is None:
-        return []
-    submission = Submission(form=form, portal=portal, now=now or utcnow())
-    with reading() as session:
-        return [obstacle.condition for obstacle in quotas.exhausted_budgets(session, submission)]
-
-
 @dataclass(frozen=True)
 class ExhaustedBudget:
     """A form whose budget of the day is used up; ``rule`` names the budget."""
@@ -32,11 +25,56 @@ class ExhaustedBudget:
     rule: str
 
 
+@dataclass(frozen=True)
+class ListedForm:
+    """A form as administrators see it, with the rules and the budgets by which it takes no requests now."""
+
+    form: Form
+    line_name: str
+    problems: list[str]
+    exhausted: list[str]
+    url: str
+    snippet: str
+
+
 def forms_out_of_budget(portal: Portal, now: datetime) -> list[ExhaustedBudget]:
-    """The forms that are switched on and take nothing more today."""
-    return [
-        ExhaustedBudget(form.name, rule)
-        for form in forms.list_forms(portal.id)
-        if form.is_on
-        for rule in exhausted_budgets(form, portal, now)
-    ]
+    """The forms that take nothing more today, in the order of the list; one transaction."""
+    with reading() as session:
+        return [
+            ExhaustedBudget(form.name, rule)
+            for form in forms.read_forms(session, portal.id)
+            if form.is_on
+            for rule in _exhausted(session, form, portal, now)
+        ]
+
+
+def list_forms(portal: Portal, now: datetime) -> list[ListedForm]:
+    """The forms of a portal, oldest first; one transaction."""
+    with reading() as session:
+        return [_listed(session, form, portal, now) for form in forms.read_forms(session, portal.id)]
+
+
+def describe_form(form: Form, portal: Portal, now: datetime) -> ListedForm:
+    """One form of a portal; one transaction."""
+    with reading() as session:
+        return _listed(session, form, portal, now)
+
+
+def _listed(session: Session, form: Form, portal: Portal, now: datetime) -> ListedForm:
+    line = forms.form_line(form, portal)
+    return ListedForm(
+        form=form,
+        line_name=line[1] if line else "",
+        problems=form_problems(form, portal),
+        exhausted=_exhausted(session, form, portal, now),
+        url=forms.form_url(form),
+        snippet=forms.form_snippet(form),
+    )
+
+
+def _exhausted(session: Session, form: Form, portal: Portal, now: datetime) -> list[str]:
+    """The budget rules by which a form takes no more requests today."""
+    if form.budget_calls is None and form.budget_money is None:
+        return []
+    submission = Submission(form=form, portal=portal, now=now)
+    return [obstacle.condition for obstacle in quotas.exhausted_budgets(session, submission)]

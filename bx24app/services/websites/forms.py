@@ -193,9 +193,14 @@ def get_form(portal_id: int, key: str) -> Form:
 
 def list_forms(portal_id: int) -> list[Form]:
     """The forms of a portal, oldest first."""
-    query = select(Form).where(Form.portal_id == portal_id, Form.removed_at.is_(None)).order_by(Form.id)
     with reading() as session:
-        return list(session.scalars(query))
+        return read_forms(session, portal_id)
+
+
+def read_forms(session: Session, portal_id: int) -> list[Form]:
+    """The same inside the caller's transaction."""
+    query = select(Form).where(Form.portal_id == portal_id, Form.removed_at.is_(None)).order_by(Form.id)
+    return list(session.scalars(query))
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,8 @@ def _by(principal: Principal) -> str | None:
 @principal_required(Role.VIEWER, lets_keys_in=True)
 def show(principal: Principal, callback_id: UUID) -> Response:
     """One callback with its attempts and its why."""
-    return json_response(explained_callback_schema(_get(principal, callback_id)))
+    named = callback_queries.get_named_callback(principal.portal.id, callback_id, principal.form_id)
+    return json_response(explained_callback_schema(named))
 
 
 @blueprint.patch("/<uuid:callback_id>")

@@ -6,11 +6,12 @@ from flask import Blueprint, Response
 from pydantic import BaseModel
 
 from bx24app.errors import InvalidRequest, NotFound
-from bx24app.models import Form, Portal, UnknownPolicy
+from bx24app.models import Form, Portal, UnknownPolicy, utcnow
 from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals import settings as portal_settings
 from bx24app.services.websites import availability, forms
+from bx24app.services.websites.availability import ListedForm
 from bx24app.services.websites.forms import AskedFields, FormLimits, FormSettings
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
@@ -63,16 +64,21 @@ class FormsSchema(BaseModel):
     forms: list[FormSchema]
 
 
-def form_schema(form: Form, portal: Portal) -> FormSchema:
+def form_schema(listed: ListedForm) -> FormSchema:
     """A form as an administrator sees it."""
+    form = listed.form
     made = {
         "budget_money": None if form.budget_money is None else f"{form.budget_money.normalize():f}",
-        "url": forms.form_url(form),
-        "snippet": forms.form_snippet(form),
-        "problems": [*availability.form_problems(form, portal), *availability.exhausted_budgets(form, portal)],
+        "url": listed.url,
+        "snippet": listed.snippet,
+        "problems": [*listed.problems, *listed.exhausted],
     }
     stored = {name: getattr(form, name) for name in FormSchema.model_fields.keys() - made.keys()}
     return FormSchema.model_validate({**stored, **made})
+
+
+def _answer(form: Form, portal: Portal, status: int = 200, **headers: str) -> Response:
+    return json_response(form_schema(availability.describe_form(form, portal, utcnow())), status, **headers)
 
 
 @blueprint.get("")
@@ -80,8 +86,8 @@ def form_schema(form: Form, portal: Portal) -> FormSchema:
 @principal_required(Role.ADMINISTRATOR)
 def show_all(principal: Principal) -> Response:
     """All forms of the portal, oldest first."""
-    portal = principal.portal
-    return json_response(FormsSchema(forms=[form_schema(form, portal) for form in forms.list_forms(portal.id)]))
+    found = availability.list_forms(principal.portal, utcnow())
+    return json_response(FormsSchema(forms=[form_schema(listed) for listed in found]))
 
 
 @blueprint.post("")
@@ -93,9 +99,9 @@ def create(principal: Principal) -> Response:
     if not wanted.name:
         raise InvalidBody([("name", "a name is needed")])
     form = forms.create_form(principal.portal.id, wanted)
-    return json_response(
-        form_schema(form, portal_settings.get_portal(form.portal_id)), 201, Location=f"/api/v1/forms/{form.key}"
-    )
+    # Checking its line may have asked the portal for its lines, and stored them.
+    portal = portal_settings.get_portal(form.portal_id)
+    return _answer(form, portal, 201, Location=f"/api/v1/forms/{form.key}")
 
 
 @blueprint.get("/<key:form_key>")
@@ -103,7 +109,7 @@ def create(principal: Principal) -> Response:
 @principal_required(Role.ADMINISTRATOR)
 def show(principal: Principal, form_key: str) -> Response:
     """One form with its settings, its address and its snippet."""
-    return json_response(form_schema(forms.get_form(principal.portal.id, form_key), principal.portal))
+    return _answer(forms.get_form(principal.portal.id, form_key), principal.portal)
 
 
 @blueprint.patch("/<key:form_key>")
@@ -112,7 +118,7 @@ def show(principal: Principal, form_key: str) -> Response:
 def change(principal: Principal, form_key: str) -> Response:
     """Change a form, all fields or none; a field left out stays as it is."""
     form = forms.change_form(principal.portal.id, form_key, read_body(FormSettings))
-    return json_response(form_schema(form, portal_settings.get_portal(form.portal_id)))
+    return _answer(form, portal_settings.get_portal(form.portal_id))
 
 
 @blueprint.delete("/<key:form_key>")

@@ -8,6 +8,7 @@ from flask import Response
 from pydantic import BaseModel
 
 from bx24app.models import Attempt, Callback, Outcome, Portal, Source, State
+from bx24app.services.callbacks.queries import NamedCallback
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals.lines import Listing
 from bx24app.web.presenters import callbacks as callback_presenter
@@ -166,11 +167,11 @@ def callback_schema(callback: Callback) -> CallbackSchema:
     return CallbackSchema.model_validate(_callback_fields(callback))
 
 
-def explained_callback_schema(callback: Callback) -> ExplainedCallback:
+def explained_callback_schema(named: NamedCallback) -> ExplainedCallback:
     """A callback with its attempts and its why."""
-    told = zip(callback.why, callback_presenter.decisions(callback), strict=True)
+    told = zip(named.callback.why, callback_presenter.decisions(named), strict=True)
     decisions = [{"made_at": d.made_at, "rule": d.rule, "inputs": d.inputs, "words": row.words} for d, row in told]
-    return ExplainedCallback.model_validate({**_callback_fields(callback), "decisions": decisions})
+    return ExplainedCallback.model_validate({**_callback_fields(named.callback), "decisions": decisions})
 
 
 def _listed(listing: Listing) -> tuple[list[Choice], dict[str, Any]]:
@@ -190,6 +191,6 @@ def voices_schema(listing: Listing) -> VoicesSchema:
     return VoicesSchema(voices=voices, **more)
 
 
-def settings_schema(portal: Portal) -> SettingsSchema:
+def settings_schema(portal: Portal, usual_text: str) -> SettingsSchema:
     """The portal's settings as an administrator sees them."""
-    return SettingsSchema.model_validate(callback_presenter.settings_of(portal))
+    return SettingsSchema.model_validate(callback_presenter.settings_of(portal, usual_text))

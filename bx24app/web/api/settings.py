@@ -6,7 +6,9 @@ from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, NotFound
+from bx24app.models import Portal
 from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.calling import spoken_text
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals import settings as portal_settings
 from bx24app.web.api.callbacks import PORTAL_REFUSALS, Text
@@ -38,12 +40,16 @@ class DefaultsBody(BaseModel):
     websites_off: bool | None = None
 
 
+def _answer(portal: Portal) -> Response:
+    return json_response(settings_schema(portal, spoken_text.default_text(portal.language)))
+
+
 @blueprint.get("")
 @operation({200: SettingsSchema}, refuses=(NotFound,))
 @principal_required(Role.ADMINISTRATOR)
 def show_settings(principal: Principal) -> Response:
     """The portal's defaults."""
-    return json_response(settings_schema(principal.portal))
+    return _answer(principal.portal)
 
 
 @blueprint.patch("")
@@ -52,4 +58,4 @@ def show_settings(principal: Principal) -> Response:
 def change_settings(principal: Principal) -> Response:
     """Change the portal's defaults, all or none."""
     wanted = portal_settings.PortalDefaults(**read_body(DefaultsBody).model_dump(mode="json"))
-    return json_response(settings_schema(portal_settings.change_settings(principal.portal.id, wanted)))
+    return _answer(portal_settings.change_settings(principal.portal.id, wanted))

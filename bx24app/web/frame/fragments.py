@@ -13,7 +13,7 @@ from bx24app.i18n import LANGUAGES
 from bx24app.messages.diagnostics import describe
 from bx24app.models import utcnow
 from bx24app.services import diagnostics
-from bx24app.services.callbacks import desk
+from bx24app.services.callbacks import desk, people
 from bx24app.services.callbacks import queries as callback_queries
 from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.portals import request_log
@@ -27,16 +27,14 @@ blueprint = Blueprint("fragments", __name__, url_prefix="/desk")
 @principal_required(Role.VIEWER)
 def rows(principal: Principal) -> Response:
     """The rows of the page's list; 304 when nothing changed since the given ``ETag``."""
-    found = desk.callbacks_of(principal.portal.id, principal.ticket)
+    found = desk.load_callbacks(principal)
     language = request.accept_languages.best_match(LANGUAGES, "en")
-    seen = "".join(f"{callback.id}{callback.version}" for callback in found)
+    seen = "".join(f"{named.callback.id}{named.callback.version}" for named in found)
     response = make_response()
     response.set_etag(hashlib.sha256(f"{language}{seen}".encode()).hexdigest()[:32])
     if response.make_conditional(request).status_code == HTTPStatus.NOT_MODIFIED:
         return response
-    response.set_data(
-        render_template("callbacks/rows.html", callbacks=callback_presenter.callback_rows(principal.portal.id, found))
-    )
+    response.set_data(render_template("callbacks/rows.html", callbacks=callback_presenter.callback_rows(found)))
     return response
 
 
@@ -44,12 +42,12 @@ def rows(principal: Principal) -> Response:
 @principal_required(Role.VIEWER)
 def detail(principal: Principal, callback_id: UUID) -> str:
     """One callback's attempts and why."""
-    callback = callback_queries.get_callback(principal.portal.id, callback_id)
+    named = callback_queries.get_named_callback(principal.portal.id, callback_id)
     return render_template(
         "callbacks/detail.html",
-        callback=callback_presenter.callback_rows(principal.portal.id, [callback])[0],
-        attempts=callback.attempts,
-        decisions=callback_presenter.decisions(callback),
+        callback=callback_presenter.callback_row(named),
+        attempts=named.callback.attempts,
+        decisions=callback_presenter.decisions(named),
     )
 
 
@@ -81,4 +79,4 @@ def requests_made(principal: Principal) -> str:
         before=query.before or None,
     )
     page = request_log.list_requests(principal.portal.id, wanted)
-    return render_template("desk/requests.html", page=page, names=desk.names_of(principal.portal.id, page.user_ids))
+    return render_template("desk/requests.html", page=page, names=people.names_of(principal.portal.id, page.user_ids))

@@ -2,13 +2,14 @@
 
 from flask import Blueprint, Response, jsonify, render_template
 
-from bx24app.services.callbacks.desk import callbacks_of, read_customer, ticket_for
+from bx24app.models import utcnow
+from bx24app.services.callbacks.desk import Desk, load_desk, read_customer, ticket_for
 from bx24app.services.portals.install import Installation
 from bx24app.services.portals.launch import Launch
 from bx24app.services.security import tickets
+from bx24app.services.websites import availability
 from bx24app.web.frame.guards import installation_required, launch_required, renewal_required
 from bx24app.web.presenters import desk as desk_presenter
-from bx24app.web.presenters import panels as panel_presenter
 
 blueprint = Blueprint("pages", __name__)
 
@@ -38,24 +39,26 @@ def install(installation: Installation) -> str:
 @launch_required(own_page=True)
 def desk(launch: Launch) -> str:
     """The app's own page."""
-    return _show(launch, compact=False)
+    return _render(load_desk(launch))
 
 
 @blueprint.post("/placement")
 @launch_required(own_page=False)
 def placement(launch: Launch) -> str:
     """The compact page of a CRM card or a call card."""
-    return _show(launch, compact=True)
+    return _render(load_desk(launch))
 
 
-def _show(launch: Launch, *, compact: bool) -> str:
-    customer = read_customer(launch)
-    seen = ticket_for(launch, customer)
-    ticket, expires_at = tickets.issue_ticket(seen)
-    page = desk_presenter.desk_page(launch, customer, callbacks_of(seen.portal_id, seen), compact=compact)
-    manages = launch.user.is_administrator and not compact
-    page["administration"] = panel_presenter.administration(launch.portal, launch.user) if manages else None
-    return render_template("desk/page.html", ticket=ticket, ticket_expires_at=expires_at.isoformat(), page=page)
+def _render(shown: Desk) -> str:
+    manages = shown.administration is not None
+    exhausted = availability.forms_out_of_budget(shown.launch.portal, utcnow()) if manages else []
+    ticket, expires_at = tickets.issue_ticket(shown.ticket)
+    return render_template(
+        "desk/page.html",
+        ticket=ticket,
+        ticket_expires_at=expires_at.isoformat(),
+        page=desk_presenter.desk_page(shown, exhausted),
+    )
 
 
 @blueprint.post("/session")

@@ -3,12 +3,12 @@
 from flask import Blueprint, render_template, request
 
 from bx24app.models import utcnow
-from bx24app.services.callbacks import desk
+from bx24app.services.callbacks import people
 from bx24app.services.callbacks.principal import Principal, Role
-from bx24app.services.calling import do_not_call, phone_numbers
+from bx24app.services.calling import do_not_call, phone_numbers, spoken_text
 from bx24app.services.portals import request_log
 from bx24app.services.webhooks import subscriptions
-from bx24app.services.websites import api_keys, forms, rejections
+from bx24app.services.websites import api_keys, availability, forms, rejections
 from bx24app.web.api.api_keys import key_schema
 from bx24app.web.guards import principal_required
 from bx24app.web.presenters import panels as panel_presenter
@@ -27,10 +27,10 @@ LATEST = 20
 def show_forms(principal: Principal) -> str:
     """The website forms, and how to make one."""
     portal = principal.portal
-    found = forms.list_forms(portal.id)
+    found = availability.list_forms(portal, utcnow())
     return render_template(
         "desk/panels/forms.html",
-        forms=[panel_presenter.form_row(form, portal) for form in found],
+        forms=[panel_presenter.form_row(listed) for listed in found],
         lines=panel_presenter.own_lines(portal),
         default_line_id=portal.settings.default_line_id,
         websites_off=portal.settings.websites_off,
@@ -43,7 +43,7 @@ def show_form(principal: Principal, form_key: str) -> str:
     """The settings of one form."""
     portal = principal.portal
     form = forms.get_form(portal.id, form_key)
-    options = panel_presenter.form_options(form, portal)
+    options = panel_presenter.form_options(form, portal, spoken_text.default_text(portal.language))
     return render_template("desk/panels/form.html", scope="form", form=form, options=options)
 
 
@@ -55,7 +55,7 @@ def show_settings(principal: Principal) -> str:
     return render_template(
         "desk/panels/settings.html",
         scope="settings",
-        settings=settings_of(portal),
+        settings=settings_of(portal, spoken_text.default_text(portal.language)),
         **panel_presenter.setting_options(portal),
     )
 
@@ -102,7 +102,7 @@ def show_do_not_call(principal: Principal) -> str:
     """The numbers listed last, or those with the given digits."""
     wanted = request.args.get("q", "")[:32]
     found = do_not_call.list_numbers(principal.portal.id, None, LISTED + 1, phone_numbers.digits(wanted))
-    names = desk.names_of(principal.portal.id, [row.added_by for row in found])
+    names = people.names_of(principal.portal.id, [row.added_by for row in found])
     rows = [panel_presenter.number_row(row, names) for row in found[:LISTED]]
     return render_template("desk/panels/do_not_call.html", numbers=rows, q=wanted, more=len(found) > LISTED)
 

@@ -9,12 +9,12 @@ from flask_babel import gettext as _
 
 from bx24app.errors import Refusal
 from bx24app.messages.decisions import decision_words
+from bx24app.messages.numbers import display_number
 from bx24app.messages.reasons import reason_sentence
 from bx24app.messages.states import state_label
 from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, State
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.callbacks import desk
-from bx24app.services.calling import phone_numbers, spoken_text
+from bx24app.services.callbacks.queries import NamedCallback
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,9 @@ def _name(names: dict[int, str], user_id: int | None) -> str | None:
     return names.get(user_id) or _("employee #%(id)s", id=user_id)
 
 
-def callback_row(callback: Callback, names: dict[int, str]) -> CallbackRow:
-    """A callback for the list; ``names`` are those of the people who appear in it."""
+def callback_row(named: NamedCallback) -> CallbackRow:
+    """A callback for the list."""
+    callback, names = named.callback, named.names
     last = callback.attempts[-1] if callback.attempts else None
     answered_by = _name(names, last.answered_by) if last else None
     duration = last.duration_seconds if last else None
@@ -87,7 +88,7 @@ def callback_row(callback: Callback, names: dict[int, str]) -> CallbackRow:
         reason=callback.reason,
         detail=detail_of(callback),
         to_number=callback.to_number,
-        display_number=phone_numbers.display_number(callback.to_number),
+        display_number=display_number(callback.to_number),
         line_name=callback.line_name,
         source=callback.source,
         requested_by=_name(names, callback.requested_by),
@@ -119,25 +120,18 @@ def _money(attempt: Attempt | None) -> str | None:
     return f"{attempt.cost:.2f}" if attempt is not None and attempt.cost else None
 
 
-def callback_rows(portal_id: int, callbacks: Iterable[Callback]) -> list[CallbackRow]:
+def callback_rows(callbacks: Iterable[NamedCallback]) -> list[CallbackRow]:
     """The list of a page."""
-    found = list(callbacks)
-    people = {user_id for callback in found for user_id in _people(callback)}
-    names = desk.names_of(portal_id, people)
-    return [callback_row(callback, names) for callback in found]
+    return [callback_row(named) for named in callbacks]
 
 
-def _people(callback: Callback) -> list[int | None]:
-    return [callback.requested_by, *(attempt.answered_by for attempt in callback.attempts)]
-
-
-def decisions(callback: Callback) -> list[DecisionRow]:
+def decisions(named: NamedCallback) -> list[DecisionRow]:
     """The why of a callback, oldest first, with the names of those who decided."""
-    deciders = [int(decision.inputs["user"]) for decision in callback.why if "user" in decision.inputs]
-    names = desk.names_of(callback.portal_id, deciders)
     return [
-        DecisionRow(decision.made_at, decision.rule, decision_words(decision.rule, _named(decision.inputs, names)))
-        for decision in callback.why
+        DecisionRow(
+            decision.made_at, decision.rule, decision_words(decision.rule, _named(decision.inputs, named.names))
+        )
+        for decision in named.callback.why
     ]
 
 
@@ -153,13 +147,13 @@ def words_of(problem: ExchangeError | Refusal | None) -> str | None:
     return reason_sentence(problem.explanation, problem.words)
 
 
-def settings_of(portal: Portal) -> dict[str, Any]:
-    """The portal's settings as an administrator sees them; empty where none is set."""
+def settings_of(portal: Portal, usual_text: str) -> dict[str, Any]:
+    """The portal's settings as an administrator sees them; empty where none is set, but for the text."""
     chosen = portal.settings
     return {
         "default_line_id": chosen.default_line_id or "",
         "default_voice_id": chosen.default_voice_id or "",
-        "default_text": chosen.default_text or spoken_text.default_text(portal.language),
+        "default_text": chosen.default_text or usual_text,
         "default_country": chosen.default_country or "",
         "stands_in": chosen.stands_in,
         "retries": chosen.retries,

@@ -7,13 +7,13 @@ import phonenumbers
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
+from bx24app.messages.numbers import display_number
 from bx24app.messages.reasons import reason_sentence
-from bx24app.models import Callback, Portal, PortalState
-from bx24app.services.callbacks import desk
-from bx24app.services.callbacks.desk import Choices, Customer
-from bx24app.services.calling import spoken_text
+from bx24app.models import Portal, PortalState
+from bx24app.services.callbacks.desk import Administration, Choices, Customer, Desk
+from bx24app.services.calling.spoken_text import MAX_SPOKEN_LENGTH
 from bx24app.services.portals.bindings import BindingProblem
-from bx24app.services.portals.launch import Launch
+from bx24app.services.websites.availability import ExhaustedBudget
 from bx24app.web.presenters.callbacks import callback_rows, words_of
 
 
@@ -27,16 +27,13 @@ def binding_problems(problems: Iterable[BindingProblem]) -> list[str]:
     ]
 
 
-def desk_page(opening: Launch, customer: Customer | None, found: list[Callback], *, compact: bool) -> dict[str, Any]:
-    """Everything that the desk's template shows."""
-    portal, user = opening.portal, opening.user
-    choices = desk.choices_for(portal, user)
+def desk_page(desk: Desk, exhausted: Iterable[ExhaustedBudget]) -> dict[str, Any]:
+    """Everything that the desk's template shows; ``exhausted`` are the budgets that an administrator is told of."""
+    portal, choices = desk.launch.portal, desk.choices
     out_of_order = _portal_problem(portal)
     return {
-        "placement": opening.place.placement,
-        "compact": compact,
-        "viewer": {"name": user.name, "is_administrator": user.is_administrator, "may_call": True},
-        "customer": _customer(customer),
+        "compact": desk.is_compact,
+        "customer": _customer(desk.customer),
         "lines": _lines(choices, portal),
         "portal_problem": out_of_order,
         "lines_problem": None if out_of_order else words_of(choices.lines.problem),
@@ -45,10 +42,42 @@ def desk_page(opening: Launch, customer: Customer | None, found: list[Callback],
         ],
         "voices_problem": None if out_of_order else words_of(choices.voices.problem),
         "text": choices.text,
-        "text_max": spoken_text.MAX_SPOKEN_LENGTH,
-        "callbacks": callback_rows(portal.id, found),
-        "notices": notices(portal) if user.is_administrator and not compact else None,
+        "text_max": MAX_SPOKEN_LENGTH,
+        "callbacks": callback_rows(desk.callbacks),
+        "notices": _notices(portal, desk.administration) if desk.administration else None,
+        "administration": _administration(portal, desk.administration, exhausted) if desk.administration else None,
     }
+
+
+def _administration(
+    portal: Portal, administration: Administration, exhausted: Iterable[ExhaustedBudget]
+) -> dict[str, Any]:
+    """What administrators see beside everybody's part: what to see at once, and the panels' names."""
+    return {"standing": administration.access, "alerts": _alerts(portal, exhausted), "panels": _panels()}
+
+
+def _alerts(portal: Portal, exhausted: Iterable[ExhaustedBudget]) -> list[str]:
+    if portal.settings.websites_off:
+        return [_("All website forms are stopped. Let them go on under “Website forms”.")]
+    words = {
+        "budget_calls": _("The form “%(name)s” has used up today's calls and takes no requests until midnight."),
+        "budget_money": _("The form “%(name)s” has used up today's money and takes no requests until midnight."),
+    }
+    return [words[stop.rule] % {"name": stop.form_name} for stop in exhausted]
+
+
+def _panels() -> list[tuple[str, str]]:
+    """The panels that are fetched when they are opened, in the order of the page."""
+    return [
+        ("forms", _("Website forms")),
+        ("keys", _("API keys")),
+        ("webhooks", _("Webhooks")),
+        ("do_not_call", _("Do-not-call list")),
+        ("tester", _("Rule tester")),
+        ("refusals", _("Refused requests")),
+        ("requests", _("Requests to Bitrix24")),
+        ("settings", _("Settings for everybody")),
+    ]
 
 
 # States in which nothing can be dialled, told to everybody with the way back.
@@ -63,12 +92,12 @@ def _portal_problem(portal: Portal) -> str | None:
     return reason_sentence(code) if code else None
 
 
-def notices(portal: Portal) -> dict[str, Any]:
+def _notices(portal: Portal, administration: Administration) -> dict[str, Any]:
     """What an administrator should know about the lines: those without money, and those that redial by themselves."""
     redialling = [line_id for line_id in portal.lines if portal.redials(line_id)]
     return {
         "stopped": [(line_id, portal.line_name(line_id)) for line_id in portal.stopped_lines],
-        "redialling": [portal.line_name(line_id) for line_id in redialling] if desk.app_retries(portal) else [],
+        "redialling": [portal.line_name(line_id) for line_id in redialling] if administration.app_retries else [],
     }
 
 
@@ -79,7 +108,7 @@ def _customer(customer: Customer | None) -> dict[str, Any] | None:
         "title": customer.title,
         "entity_type": customer.entity_type,
         "entity_id": customer.entity_id,
-        "numbers": [(n.e164, n.display, _kind(n.kind)) for n in customer.numbers],
+        "numbers": [(n.e164, display_number(n.e164), _kind(n.kind)) for n in customer.numbers],
         "problem": words_of(customer.problem),
     }
 

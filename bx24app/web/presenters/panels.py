@@ -10,50 +10,17 @@ from flask_babel import get_locale
 from flask_babel import gettext as _
 
 from bx24app.i18n import LANGUAGES
+from bx24app.messages.numbers import display_number
 from bx24app.messages.rules import rule_words
-from bx24app.models import DoNotCall, Form, Portal, Rejection, UnknownPolicy, User, utcnow
-from bx24app.services.callbacks import desk
-from bx24app.services.calling import phone_numbers, spoken_text
+from bx24app.models import DoNotCall, Form, Portal, Rejection, UnknownPolicy
 from bx24app.services.calling.business_hours import DAYS
-from bx24app.services.websites import availability, forms
+from bx24app.services.calling.spoken_text import MAX_SPOKEN_LENGTH
+from bx24app.services.websites.availability import ListedForm
 from bx24app.services.websites.rejections import RejectionSummary
 from bx24app.web.moments import iso
 from bx24app.web.presenters.desk import countries
 
 Pairs = list[tuple[str, str]]
-
-
-def administration(portal: Portal, user: User) -> dict[str, Any]:
-    """What the desk shows administrators beside everybody's part: what to see at once, and the panels' names."""
-    return {
-        "standing": desk.administrator_access(portal.id, user.user_id),
-        "alerts": _alerts(portal),
-        "panels": _panels(),
-    }
-
-
-def _alerts(portal: Portal) -> list[str]:
-    if portal.settings.websites_off:
-        return [_("All website forms are stopped. Let them go on under “Website forms”.")]
-    words = {
-        "budget_calls": _("The form “%(name)s” has used up today's calls and takes no requests until midnight."),
-        "budget_money": _("The form “%(name)s” has used up today's money and takes no requests until midnight."),
-    }
-    return [words[stop.rule] % {"name": stop.form_name} for stop in availability.forms_out_of_budget(portal, utcnow())]
-
-
-def _panels() -> Pairs:
-    """The panels that are fetched when they are opened, in the order of the page."""
-    return [
-        ("forms", _("Website forms")),
-        ("keys", _("API keys")),
-        ("webhooks", _("Webhooks")),
-        ("do_not_call", _("Do-not-call list")),
-        ("tester", _("Rule tester")),
-        ("refusals", _("Refused requests")),
-        ("requests", _("Requests to Bitrix24")),
-        ("settings", _("Settings for everybody")),
-    ]
 
 
 @dataclass(frozen=True)
@@ -70,19 +37,18 @@ class FormRow:
     snippet: str
 
 
-def form_row(form: Form, portal: Portal) -> FormRow:
+def form_row(listed: ListedForm) -> FormRow:
     """A form for the list, with why it takes no requests."""
-    line = forms.form_line(form, portal)
-    words = form_problems()
+    form, words = listed.form, form_problems()
     return FormRow(
         key=form.key,
         name=form.name,
         is_on=form.is_on,
-        line_name=line[1] if line else "",
+        line_name=listed.line_name,
         origins=form.allowed_origins,
-        problems=[words[name] for name in availability.form_problems(form, portal)],
-        url=forms.form_url(form),
-        snippet=forms.form_snippet(form),
+        problems=[words[name] for name in listed.problems],
+        url=listed.url,
+        snippet=listed.snippet,
     )
 
 
@@ -101,7 +67,7 @@ def own_lines(portal: Portal) -> Pairs:
     return [(line.line_id, line.name) for line in portal.usable_lines]
 
 
-def form_options(form: Form, portal: Portal) -> dict[str, Any]:
+def form_options(form: Form, portal: Portal, usual_text: str) -> dict[str, Any]:
     """What the settings of a form offer to choose from."""
     voices = [(id, str(name)) for id, name in (portal.voices or {}).items()]
     named = dict(countries())
@@ -109,7 +75,7 @@ def form_options(form: Form, portal: Portal) -> dict[str, Any]:
     return {
         "lines": [("", _("The portal's default line")), *own_lines(portal)],
         "voices": [("", _("Usual voice of this Bitrix24")), *voices],
-        "usual_text": spoken_text.default_text(portal.language),
+        "usual_text": usual_text,
         "asked": [
             ("off", _("not asked")),
             ("optional", _("asked, may stay empty")),
@@ -136,7 +102,7 @@ def setting_options(portal: Portal) -> dict[str, Any]:
         "lines": [("", _("None: everybody chooses")), *own_lines(portal)],
         "voices": [("", _("Usual voice of this Bitrix24")), *voices],
         "countries": [("", _("None: always with a country code")), *countries()],
-        "text_max": spoken_text.MAX_SPOKEN_LENGTH,
+        "text_max": MAX_SPOKEN_LENGTH,
         "days": _days(),
         "holidays": holiday_countries(),
     }
@@ -175,7 +141,7 @@ def number_row(row: DoNotCall, names: dict[int, str]) -> NumberRow:
     """A listed number with the name of whoever listed it; an erased one has none."""
     return NumberRow(
         id=row.id,
-        number=phone_numbers.display_number(row.number) if row.number else "",
+        number=display_number(row.number) if row.number else "",
         note=row.note or "",
         added_at=iso(row.added_at),
         added_by=names.get(row.added_by or 0, ""),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -13,15 +13,9 @@ from flask_babel import gettext as _
 from phonenumbers import PhoneNumberFormat
 
 from bx24app.models import FINAL, State
-from bx24app.services.websites import rules, wait_estimate
 from bx24app.services.websites.status_page import RequestStatus
 from bx24app.services.websites.submission import Submission
 from bx24app.web.moments import iso
-
-# Two or three days of usual hours.
-OFFERED = 48
-# A time so near is as soon as possible.
-SOONEST = timedelta(minutes=20)
 
 
 @dataclass(frozen=True)
@@ -59,15 +53,14 @@ class HostedForm:
     zone: ShownZone
 
 
-def hosted_form(case: Submission) -> HostedForm:
-    """The hosted form as it is now: when a call would come, and which times can be chosen."""
+def hosted_form(case: Submission, minutes: int | None, slots: Iterable[datetime]) -> HostedForm:
+    """The hosted form as it is now: a call comes within ``minutes`` (None: it is closed), or in one of ``slots``."""
     zone = case.hours.zone
-    is_open = case.hours.is_open(case.now)
     return HostedForm(
-        is_open=is_open,
-        waiting=_waiting(wait_estimate.expected_minutes(case.form, case.now)) if is_open else _closed(),
+        is_open=minutes is not None,
+        waiting=_closed() if minutes is None else _waiting(minutes),
         example=_example(case.country),
-        days=days(rules.free_slots(case, case.now + SOONEST, OFFERED), zone),
+        days=days(slots, zone),
         zone=zone_of(zone),
     )
 

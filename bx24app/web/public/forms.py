@@ -3,6 +3,7 @@
 A script sends JSON and gets JSON; a browser without JavaScript sends the form and is led to the customer's page.
 """
 
+from datetime import timedelta
 from uuid import uuid4
 
 from flask import Blueprint, Response, g, jsonify, make_response, redirect, render_template, request
@@ -11,7 +12,7 @@ from bx24app.errors import FieldRefused, Refusal
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import utcnow
 from bx24app.services.security import signing
-from bx24app.services.websites import forms, rules
+from bx24app.services.websites import forms, rules, wait_estimate
 from bx24app.services.websites.availability import form_problems
 from bx24app.services.websites.challenge import new_challenge, new_token
 from bx24app.services.websites.forms import OpenForm
@@ -26,6 +27,11 @@ from bx24app.web.presenters import visitors as visitor_presenter
 from bx24app.web.public import submissions
 
 blueprint = Blueprint("website_form", __name__, url_prefix="/w")
+
+# Two or three days of usual hours.
+OFFERED = 48
+# A time so near is as soon as possible.
+SOONEST = timedelta(minutes=20)
 
 
 def _open(form_key: str) -> OpenForm:
@@ -54,10 +60,12 @@ def _page(opened: OpenForm, refusal: Refusal | None = None) -> Response:
     field = refusal.field if refusal else None
     words = reason_sentence(refusal.explanation) if refusal else ""
     closed = form_problems(opened.form, opened.portal)
+    minutes = wait_estimate.expected_minutes(case.form, case.now) if case.hours.is_open(case.now) else None
+    free = rules.free_slots(case, case.now + SOONEST, OFFERED)
     text = render_template(
         "w/closed.html" if closed else "w/form.html",
         form=opened.form,
-        shown=visitor_presenter.hosted_form(case),
+        shown=visitor_presenter.hosted_form(case, minutes, free),
         token=new_token(opened.form.key),
         idempotency_key=request.form.get("idempotency_key") or str(uuid4()),
         honeypot=submissions.HONEYPOT,

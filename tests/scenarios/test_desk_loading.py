@@ -1,0 +1,126 @@
+"""Opening a page reads everything at once: few transactions, however much there is to show."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, select
+from werkzeug.datastructures import MultiDict
+
+from bx24app.bitrix24.launch import read_frame_post
+from bx24app.database import db, writing
+from bx24app.models import Portal, utcnow
+from bx24app.services.callbacks.desk import Desk, load_desk
+from bx24app.services.callbacks.principal import Role
+from bx24app.services.portals.launch import verify_launch
+from tests.fake_bitrix24 import FakePortal
+from tests.support.actors import Actor, post_frame
+
+MOST = 3
+
+
+@contextmanager
+def transactions(app: Flask) -> Iterator[list[object]]:
+    """Collect the transactions that begin meanwhile: each has one connection of the pool for itself."""
+    begun: list[object] = []
+
+    def note(connection: object, *_: object) -> None:
+        begun.append(connection)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "checkout", note)
+    try:
+        yield begun
+    finally:
+        event.remove(engine, "checkout", note)
+
+
+def load(app: Flask, actor: Actor, placement: str = "DEFAULT", **options: str) -> tuple[Desk, int, int]:
+    """What a page shows, with the transactions and the requests to the portal that reading it took."""
+    post = actor.launches(placement, **options)
+    with app.app_context():
+        launch = verify_launch(read_frame_post(MultiDict(post.query), MultiDict(post.form)))
+        asked = len(actor.portal.requests)
+        with transactions(app) as begun:
+            desk = load_desk(launch)
+        return desk, len(begun), len(actor.portal.requests) - asked
+
+
+@pytest.fixture
+def busy(administrator: Actor, manager: Actor) -> Actor:
+    """An administrator whose desk has something of everything."""
+    administrator.opens()
+    manager.opens()
+    for number in range(3):
+        manager.requests_callback(f"+493090182{number}")
+        administrator.requests_callback(f"+493090183{number}")
+    for name in ("One", "Two"):
+        administrator.asks("POST", "/forms", {"name": name, "budget_calls": 0})
+    return administrator
+
+
+def test_everything_is_read_in_one_transaction(app: Flask, busy: Actor) -> None:
+    desk, begun, asked = load(app, busy)
+    assert (begun, asked) == (1, 0)
+    assert desk.role == Role.ADMINISTRATOR
+    assert len(desk.callbacks) == 6
+    assert {busy.portal.administrator.full_name, busy.portal.manager.full_name} <= set(desk.callbacks[0].names.values())
+    assert desk.choices.lines.names
+    assert desk.choices.voices.names
+    assert desk.administration is not None
+    assert desk.administration.access is not None
+    assert desk.administration.access.serves
+
+
+def test_a_card_shows_its_customer_and_nothing_of_administration(app: Flask, busy: Actor, portal: FakePortal) -> None:
+    lead = portal.crm.add_lead("Price list", "Clara", ["+49 30 901820"])
+    desk, begun, asked = load(app, busy, "CRM_LEAD_DETAIL_TAB", ID=str(lead))
+    assert (begun, asked) == (1, 0)
+    assert desk.customer is not None
+    assert [number.e164 for number in desk.customer.numbers] == ["+4930901820"]
+    assert [named.callback.to_number for named in desk.callbacks] == ["+4930901820"]
+    assert desk.administration is None
+    assert desk.is_compact
+
+
+def test_who_is_no_administrator_sees_nothing_of_administration(app: Flask, busy: Actor, manager: Actor) -> None:
+    desk, begun, _ = load(app, manager)
+    assert (desk.role, desk.administration, begun) == (Role.OPERATOR, None, 1)
+
+
+def test_lists_that_are_old_are_asked_for_once(app: Flask, manager: Actor) -> None:
+    """The other side of it: what is not kept costs a request for each list."""
+    with app.app_context(), writing() as session:
+        portal = session.scalars(select(Portal)).one()
+        portal.lines_fetched_at = portal.voices_fetched_at = utcnow() - timedelta(days=2)
+    desk, begun, asked = load(app, manager)
+    assert asked == 2
+    assert begun > MOST
+    assert load(app, manager)[1:] == (1, 0)
+    assert desk.choices.lines.names
+
+
+@pytest.mark.parametrize("placement", ["DEFAULT", "CRM_LEAD_DETAIL_TAB"])
+def test_a_whole_page_costs_three_transactions_more_than_proving_who_opens_it(
+    app: Flask, busy: Actor, portal: FakePortal, placement: str
+) -> None:
+    lead = str(portal.crm.add_lead("Price list", "Clara", ["+49 30 901820"]))
+    options = {} if placement == "DEFAULT" else {"ID": lead}
+    with transactions(app) as proving:
+        assert post_frame(busy.client, "/session", busy.launches(placement, **options)).status_code == 200
+    with transactions(app) as whole:
+        page = busy.opens(placement, **options)
+    assert page.status_code == 200
+    assert ("used up today" in page.text) == (placement == "DEFAULT")
+    assert 1 <= len(whole) - len(proving) <= MOST
+
+
+def test_the_list_of_an_open_page_is_one_transaction_beside_the_guards(app: Flask, busy: Actor) -> None:
+    headers = {"Authorization": f"Bearer {busy.ticket}"}
+    assert busy.client.get("/desk/callbacks", headers=headers).status_code == 200
+    with transactions(app) as begun:
+        assert busy.client.get("/desk/callbacks", headers=headers).status_code == 200
+    assert len(begun) == 2
