@@ -4,32 +4,48 @@ from collections.abc import Callable, Mapping
 
 from flask_babel import gettext as _
 
+from bx24app.i18n import N_
 from bx24app.messages.reasons import reason_sentence
 
 DecisionSentence = Callable[[Mapping[str, str]], str]
 
 
+_OTHERS = {"customer": N_("the customer"), "api": N_("the website")}
+_NOT_REPEATED = {
+    "off": N_("repeating is switched off"),
+    "used_up": N_("all attempts are used up"),
+    "line_redials": N_("the line redials by itself, and both must not"),
+    "stop_line": N_("the line has no money"),
+    "never": N_("another attempt would end the same way"),
+}
+_CARDS = {"LEAD": N_("lead"), "CONTACT": N_("contact"), "COMPANY": N_("company"), "DEAL": N_("deal")}
+_EVENTS = {
+    "ONVOXIMPLANTCALLINIT": N_("Bitrix24 reported: the call has begun"),
+    "ONVOXIMPLANTCALLSTART": N_("Bitrix24 reported: somebody picked up"),
+    "ONVOXIMPLANTCALLEND": N_("Bitrix24 reported: the call has ended"),
+    "HISTORY": N_("The call history of Bitrix24 says how the call ended"),
+}
+_RESOLVED = {
+    "reached": N_("Decided: the customer was reached"),
+    "not_reached": N_("Decided: the customer was not reached"),
+    "dial_again": N_("Decided: dial again"),
+}
+
+
+def _named(table: Mapping[str, str], name: str) -> str:
+    """The text of a table in the present language; an unknown name shows itself."""
+    return str(_(table[name])) if name in table else name
+
+
 def _by(inputs: Mapping[str, str]) -> str:
-    others = {"customer": _("the customer"), "api": _("the website")}
-    if inputs.get("by") in others:
-        return f" ({others[inputs['by']]})"
+    if inputs.get("by") in _OTHERS:
+        return f" ({_named(_OTHERS, inputs['by'])})"
     return f" ({inputs['user']})" if "user" in inputs else ""
 
 
-def _not_repeated(why: str) -> str:
-    reasons = {
-        "off": _("repeating is switched off"),
-        "used_up": _("all attempts are used up"),
-        "line_redials": _("the line redials by itself, and both must not"),
-        "stop_line": _("the line has no money"),
-        "never": _("another attempt would end the same way"),
-    }
-    return str(reasons.get(why, why))
-
-
 def _card(inputs: Mapping[str, str]) -> str:
-    kinds = {"LEAD": _("lead"), "CONTACT": _("contact"), "COMPANY": _("company"), "DEAL": _("deal")}
-    return f"{kinds.get(inputs.get('entity', ''), '')} {inputs.get('id', '')}".strip()
+    kind = _CARDS.get(inputs.get("entity", ""))
+    return f"{_(kind) if kind else ''} {inputs.get('id', '')}".strip()
 
 
 _DECISIONS: dict[str, DecisionSentence] = {
@@ -46,23 +62,11 @@ _DECISIONS: dict[str, DecisionSentence] = {
         "The outcome of attempt %(number)s is not known; nothing is dialled again by itself",
         number=i.get("attempt", "?"),
     ),
-    "event_applied": lambda i: {
-        "ONVOXIMPLANTCALLINIT": _("Bitrix24 reported: the call has begun"),
-        "ONVOXIMPLANTCALLSTART": _("Bitrix24 reported: somebody picked up"),
-        "ONVOXIMPLANTCALLEND": _("Bitrix24 reported: the call has ended"),
-        "HISTORY": _("The call history of Bitrix24 says how the call ended"),
-    }.get(i.get("event", ""), i.get("event", "")),
+    "event_applied": lambda i: _named(_EVENTS, i.get("event", "")),
     "cancelled": lambda i: _("Cancelled") + _by(i),
     "rescheduled": lambda i: _("Moved to another time") + _by(i),
     "retried": lambda i: _("Asked for once more") + _by(i),
-    "resolved": lambda i: (
-        {
-            "reached": _("Decided: the customer was reached"),
-            "not_reached": _("Decided: the customer was not reached"),
-            "dial_again": _("Decided: dial again"),
-        }.get(i.get("outcome", ""), i.get("outcome", ""))
-        + _by(i)
-    ),
+    "resolved": lambda i: _named(_RESOLVED, i.get("outcome", "")) + _by(i),
     "crm_found": lambda i: _("Found in the CRM: %(card)s", card=_card(i)),
     "crm_created": lambda i: _("Added to the CRM: %(card)s", card=_card(i)),
     "crm_failed": lambda i: _("Not found in the CRM and not added: %(why)s", why=reason_sentence(i.get("reason", ""))),
@@ -82,7 +86,7 @@ _DECISIONS: dict[str, DecisionSentence] = {
     "not_repeated": lambda i: _(
         "The call ended with code %(code)s and is not dialled again: %(why)s",
         code=i.get("code", "?"),
-        why=_not_repeated(i.get("why", "")),
+        why=_named(_NOT_REPEATED, i.get("why", "")),
     ),
     "ambiguous": lambda i: _(
         "More than one call fits the attempt (%(calls)s); only a person can tell", calls=i.get("calls", "?")

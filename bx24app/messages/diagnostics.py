@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from flask_babel import gettext as _
 
+from bx24app.i18n import N_
 from bx24app.messages.reasons import reason_sentence
 from bx24app.services.diagnostics import Finding, Level
 
@@ -28,22 +29,22 @@ class FindingWords:
     mend: str
 
 
-def _titles() -> dict[str, str]:
-    return {
-        "database": "Database",
-        "keys": "Encryption keys",
-        "address": "Our address",
-        "authorization": "Authorization server",
-        "clock": _("Clock"),
-        "portal": "Bitrix24",
-        "access": _("Access"),
-        "scopes": _("Permissions (scopes)"),
-        "lines": _("Lines"),
-        "voices": _("Voices"),
-        "history": _("Call history"),
-        "bound": _("Places in Bitrix24"),
-        "events": _("News of calls"),
-    }
+# The first five are for the operator of the app, in English.
+_TITLES = {
+    "database": "Database",
+    "keys": "Encryption keys",
+    "address": "Our address",
+    "authorization": "Authorization server",
+    "portal": "Bitrix24",
+    "clock": N_("Clock"),
+    "access": N_("Access"),
+    "scopes": N_("Permissions (scopes)"),
+    "lines": N_("Lines"),
+    "voices": N_("Voices"),
+    "history": N_("Call history"),
+    "bound": N_("Places in Bitrix24"),
+    "events": N_("News of calls"),
+}
 
 
 def _refused(facts: Facts, mend: str) -> Sentences:
@@ -181,14 +182,12 @@ _WORST_FIRST = (Level.PROBLEM, Level.WARNING, Level.OK)
 
 def describe(findings: Iterable[Finding]) -> list[FindingWords]:
     """Put findings into words of the present language, the worst first."""
-    titles = _titles()
     told = []
     for finding in sorted(findings, key=lambda one: _WORST_FIRST.index(one.level)):
         sentence, mend = SENTENCES[finding.check, finding.about](finding.facts)
         at = finding.facts.get("at", "")
-        told.append(
-            FindingWords(finding.check, finding.level, finding.about, titles[finding.check], sentence, at, mend)
-        )
+        title = str(_(_TITLES[finding.check]))
+        told.append(FindingWords(finding.check, finding.level, finding.about, title, sentence, at, mend))
     return told
 
 
