@@ -51,7 +51,7 @@ class Workers(Stage):
         if rng.random() < 0.5:
             self.world.pass_time(95)
 
-    def _do_resume_dialling(self, rng: random.Random) -> None:
+    def _do_go_on(self, rng: random.Random) -> None:
         if self._stalled:
             self._process(self._stalled.pop(rng.randrange(len(self._stalled))))
 
