@@ -12,7 +12,7 @@ from bx24app.messages.decisions import decision_words
 from bx24app.messages.numbers import display_number
 from bx24app.messages.reasons import reason_sentence
 from bx24app.messages.states import state_label
-from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Outcome, Portal, State
+from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Portal, State
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.queries import NamedCallback
 
@@ -43,7 +43,6 @@ class CallbackRow:
     can_cancel: bool
     can_retry: bool
     can_resolve: bool
-    may_have_rung: bool
     is_final: bool
     crm_entity_type: str | None
     crm_entity_id: int | None
@@ -104,7 +103,6 @@ def callback_row(named: NamedCallback) -> CallbackRow:
         can_cancel=callback.state in WAITING,
         can_retry=callback.state in RETRIABLE,
         can_resolve=callback.state == State.UNKNOWN,
-        may_have_rung=any(a.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED) for a in callback.attempts),
         is_final=callback.state in FINAL,
         crm_entity_type=callback.crm_entity_type,
         crm_entity_id=callback.crm_entity_id,
