@@ -20,7 +20,7 @@ from pydantic import (
 )
 from werkzeug.local import LocalProxy
 
-PREFIX = "BX24APP_"
+VARIABLE_PREFIX = "BX24APP_"
 MINIMAL_SECRET_BYTES = 32
 ENCRYPTION_KEY_BYTES = 32
 
@@ -86,7 +86,7 @@ class Settings(BaseModel):
             url = urlsplit(getattr(self, name))
             schemes = ("https", "http") if self.allow_insecure_portals else ("https",)
             if url.scheme not in schemes or not url.hostname or url.path.strip("/") or url.query:
-                raise ValueError(f"{PREFIX}{name.upper()} must be an https address without a path")
+                raise ValueError(f"{VARIABLE_PREFIX}{name.upper()} must be an https address without a path")
         return self
 
     @property
@@ -99,9 +99,9 @@ def _collect(environ: Mapping[str, str]) -> dict[str, str]:
     """Take the ``BX24APP_*`` variables; ``X_FILE`` names a mounted file that holds ``X``."""
     values: dict[str, str] = {}
     for variable, value in environ.items():
-        if not variable.startswith(PREFIX) or not value:
+        if not variable.startswith(VARIABLE_PREFIX) or not value:
             continue
-        name = variable.removeprefix(PREFIX)
+        name = variable.removeprefix(VARIABLE_PREFIX)
         if name.endswith("_FILE"):
             values[name.removesuffix("_FILE").lower()] = _read_mounted(variable, value)
         else:
@@ -126,9 +126,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(cast("dict[str, Any]", values))
     except ValidationError as error:
-        missing = [f"{PREFIX}{str(e['loc'][0]).upper()}" for e in error.errors() if e["type"] == "missing"]
+        missing = [f"{VARIABLE_PREFIX}{str(e['loc'][0]).upper()}" for e in error.errors() if e["type"] == "missing"]
         wrong = [
-            ": ".join([*(f"{PREFIX}{str(part).upper()}" for part in e["loc"][:1]), e["msg"]])
+            ": ".join([*(f"{VARIABLE_PREFIX}{str(part).upper()}" for part in e["loc"][:1]), e["msg"]])
             for e in error.errors(include_input=False)
             if e["type"] != "missing"
         ]

@@ -16,7 +16,7 @@ CREATED_TYPES = ("LEAD", "CONTACT", "DEAL")
 SIMPLE_MODE = 2
 # Marks what is ours (docs: ORIGINATOR_ID, ORIGIN_ID), so that it is recognised after an answer was lost.
 ORIGINATOR = "callback-desk"
-MAX_NAME, MAX_TITLE = 50, 255
+MAX_CARD_NAME, MAX_TITLE = 50, 255
 # Comments are read as BB code, on older portals as HTML.
 _NO_MARKUP = str.maketrans("[]<>", "()()")
 MARKS = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
@@ -166,7 +166,7 @@ def add_card(client: PortalClient, kind: str, card: NewCard, contact_id: int | N
         fields["TITLE"] = f"{card.form}: {card.name or card.number}"[:MAX_TITLE]
     if kind != "DEAL":
         # A contact needs some name.
-        fields["NAME"] = (card.name or ("" if kind == "LEAD" else card.number))[:MAX_NAME]
+        fields["NAME"] = (card.name or ("" if kind == "LEAD" else card.number))[:MAX_CARD_NAME]
         fields["PHONE"] = [{"VALUE": card.number, "VALUE_TYPE": "WORK"}]
     elif contact_id is not None:
         fields["CONTACT_IDS"] = [contact_id]

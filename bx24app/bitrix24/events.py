@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 MAX_EVENT_KEYS = 200
-KEY = re.compile(r"^(?P<head>[A-Za-z_]\w{0,63})(?P<rest>(?:\[\w{1,64}\]){0,3})$")
+EVENT_KEY = re.compile(r"^(?P<head>[A-Za-z_]\w{0,63})(?P<rest>(?:\[\w{1,64}\]){0,3})$")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _unnest(items: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
     """Undo PHP's nesting: ``data[CALL_ID]=x`` becomes ``{"data": {"CALL_ID": "x"}}``; deeper keys get dots."""
     tree: dict[str, dict[str, str]] = {}
     for count, (key, value) in enumerate(items):
-        match = KEY.match(key)
+        match = EVENT_KEY.match(key)
         if count >= MAX_EVENT_KEYS or match is None:
             raise Malformed("event keys")
         path = re.findall(r"\[(\w+)\]", match["rest"])

@@ -16,8 +16,8 @@ from bx24app.outgoing.errors import UnreadableAnswer
 CALLBACK = 4
 SUCCESS = "200"
 HISTORY_PAGE = 50
-MAX_LISTED = 500
-MAX_NAME = 255
+MAX_ENTRIES = 500
+MAX_ENTRY_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class StartedCall:
 
 def _names(value: Json) -> dict[str, str]:
     """As much as is kept of a list; an id that is too long could not be named by a callback."""
-    named = ((str(key), str(name)[:MAX_NAME]) for key, name in as_object(value).items())
-    return dict(islice((pair for pair in named if len(pair[0]) <= MAX_NAME), MAX_LISTED))
+    named = ((str(key), str(name)[:MAX_ENTRY_NAME]) for key, name in as_object(value).items())
+    return dict(islice((pair for pair in named if len(pair[0]) <= MAX_ENTRY_NAME), MAX_ENTRIES))
 
 
 def get_lines(client: PortalClient) -> dict[str, str]:
@@ -86,7 +86,7 @@ def _moment(value: object) -> object:
     return moment if moment.tzinfo else None
 
 
-Text = Annotated[str, BeforeValidator(_as_text), Field(max_length=255)]
+WireText = Annotated[str, BeforeValidator(_as_text), Field(max_length=255)]
 
 
 class HistoryRow(BaseModel):
@@ -95,9 +95,9 @@ class HistoryRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     ID: Annotated[int, Field(gt=0, lt=2**62)]
-    CALL_ID: Annotated[Text, Field(min_length=1)]
+    CALL_ID: Annotated[WireText, Field(min_length=1)]
     CALL_TYPE: int = CALLBACK
-    PORTAL_NUMBER: Text = ""
+    PORTAL_NUMBER: WireText = ""
     PHONE_NUMBER: Annotated[str, BeforeValidator(_as_text), Field(max_length=64, repr=False)] = ""
     PORTAL_USER_ID: Annotated[int | None, BeforeValidator(_blank_is_none), Field(ge=0, lt=2**31)] = None
     CALL_DURATION: Annotated[int | None, BeforeValidator(_blank_is_none), Field(ge=0, le=10**7)] = None
@@ -105,7 +105,7 @@ class HistoryRow(BaseModel):
     COST: Annotated[Decimal | None, BeforeValidator(_blank_is_none), Field(ge=0, le=10**7)] = None
     COST_CURRENCY: Annotated[str, BeforeValidator(_as_text), Field(max_length=16)] = ""
     CALL_FAILED_CODE: Annotated[str, BeforeValidator(_as_text), Field(max_length=32)] = ""
-    CALL_FAILED_REASON: Text = ""
+    CALL_FAILED_REASON: WireText = ""
     REDIAL_ATTEMPT: Annotated[int | None, BeforeValidator(_blank_is_none)] = None
 
 

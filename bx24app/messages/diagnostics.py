@@ -9,7 +9,7 @@ from bx24app.i18n import N_
 from bx24app.messages.reasons import reason_sentence
 from bx24app.services.diagnostics import Finding, Level
 
-Facts = Mapping[str, str]
+FindingFacts = Mapping[str, str]
 Sentences = tuple[str, str]
 
 
@@ -47,7 +47,7 @@ _TITLES = {
 }
 
 
-def _refused(facts: Facts, mend: str) -> Sentences:
+def _refused(facts: FindingFacts, mend: str) -> Sentences:
     sentence = _("Bitrix24 does not let the app read this.")
     if facts.get("words"):
         sentence += " " + _("Bitrix24 says: “%(words)s”", words=facts["words"])
@@ -59,7 +59,7 @@ def _reinstall() -> str:
 
 
 # What the operator of the app is told on the command line, in English.
-_INSTALLATION: dict[tuple[str, str], Callable[[Facts], Sentences]] = {
+_INSTALLATION: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
     ("database", "ok"): lambda f: (f"Answers; its migrations are up to date ({f['head']}).", ""),
     ("database", "database"): lambda f: (
         f"Does not answer ({f['detail']}).",
@@ -102,7 +102,7 @@ _INSTALLATION: dict[tuple[str, str], Callable[[Facts], Sentences]] = {
     ),
 }
 # What concerns one portal; administrators read it in the desk.
-PORTAL_SENTENCES: dict[tuple[str, str], Callable[[Facts], Sentences]] = {
+PORTAL_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
     ("clock", "ok"): lambda _f: (_("Agrees with Bitrix24's."), ""),
     ("clock", "ahead"): lambda f: (
         _("The app's clock is %(seconds)s seconds ahead of Bitrix24's.", seconds=f["seconds"]),

@@ -12,12 +12,12 @@ from bx24app.web.frame import fragments, pages, panels
 from bx24app.web.public import forms, legal, status_page, widget
 
 # The largest honest body is a frame post or a callback of a few kilobytes.
-MAX_BODY_BYTES = 256 * 1024
+MAX_REQUEST_BYTES = 256 * 1024
 
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Add every route (docs/api.md)."""
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

@@ -11,8 +11,8 @@ from werkzeug.routing import BaseConverter
 # Ids are 32 bits wide in the database.
 MAX_ID = 2**31 - 1
 # A form's key, as ``services/forms.py`` makes it, and any other that an operator may have given.
-KEY = r"[0-9A-Za-z_-]{1,32}"
-FormKey = Annotated[str, Field(pattern=f"^{KEY}$")]
+KEY_PATTERN = r"[0-9A-Za-z_-]{1,32}"
+FormKey = Annotated[str, Field(pattern=f"^{KEY_PATTERN}$")]
 
 
 class IdConverter(BaseConverter):
@@ -30,7 +30,7 @@ class IdConverter(BaseConverter):
 class FormKeyConverter(BaseConverter):
     """``<key:form_key>``: the public name of a form."""
 
-    regex = KEY
+    regex = KEY_PATTERN
 
 
 def init_app(app: Flask) -> None:
@@ -44,5 +44,5 @@ SCHEMAS: dict[str | None, dict[str, object]] = {
     "path": {"type": "string", "minLength": 1},
     "uuid": {"type": "string", "format": "uuid"},
     "id": {"type": "integer", "minimum": 0, "maximum": MAX_ID},
-    "key": {"type": "string", "pattern": f"^{KEY}$"},
+    "key": {"type": "string", "pattern": f"^{KEY_PATTERN}$"},
 }

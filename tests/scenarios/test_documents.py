@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from bx24app.settings import PREFIX, Settings
+from bx24app.settings import VARIABLE_PREFIX, Settings
 from tests.support.database import ROOT
 
 FOLDERS = ("bx24app", "tests", "templates", "migrations", "benchmarks", "docs")
@@ -131,7 +131,7 @@ def test_every_code_of_a_refusal_is_documented_with_its_status(app: Flask) -> No
 def test_every_setting_and_command_is_documented(app: Flask) -> None:
     operating = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     for page in (api_page(), operating):
-        assert PREFIX in page
+        assert VARIABLE_PREFIX in page
         assert not [name for name in Settings.model_fields if f"`{name.upper()}`" not in page]
     # Flask's own are not among them.
     assert not [name for name in app.cli.commands if f"flask --app app {name}" not in api_page()]

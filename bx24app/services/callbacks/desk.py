@@ -22,7 +22,7 @@ from bx24app.services.portals.lines import Listing
 from bx24app.services.security.tickets import Ticket
 
 RECENT = timedelta(hours=24)
-MAX_LISTED = 50
+CALLBACKS_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ def _listed_on(ticket: Ticket | None) -> CallbackFilter:
     """What a page lists: the customer's callbacks, or outside of a card those of the last 24 hours."""
     if ticket and (ticket.entity_id or ticket.numbers):
         entity = (ticket.entity_type, ticket.entity_id) if ticket.entity_id else None
-        return CallbackFilter(crm_entity=entity, to_numbers=ticket.numbers, limit=MAX_LISTED)
-    return CallbackFilter(since=utcnow() - RECENT, limit=MAX_LISTED)
+        return CallbackFilter(crm_entity=entity, to_numbers=ticket.numbers, limit=CALLBACKS_SHOWN)
+    return CallbackFilter(since=utcnow() - RECENT, limit=CALLBACKS_SHOWN)
 
 
 @dataclass(frozen=True)

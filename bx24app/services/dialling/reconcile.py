@@ -183,7 +183,7 @@ def reconcile_attempt(session: Session, callback: Callback, attempt: Attempt) ->
 
 
 @dataclass(frozen=True)
-class _Step:
+class _AppliedReport:
     """One report to apply to its attempt; ``callback`` is None where it must not move the callback any more."""
 
     session: Session
@@ -200,7 +200,7 @@ def _apply(session: Session, row: ReceivedEvent, callback: Callback, attempt: At
     attempt.call_id = report.call_id
     moved = callback if _may_move(session, callback, attempt, report) else None
     try:
-        _MOVES[report.kind](_Step(session, moved, attempt, report, now))
+        _MOVES[report.kind](_AppliedReport(session, moved, attempt, report, now))
     except (MovedBackwards, IllegalTransition):
         return
     callback.decide("event_applied", now, event=report.kind, attempt=attempt.number)
@@ -220,35 +220,35 @@ def _number_is_free(session: Session, callback: Callback) -> bool:
     return callback.holds_number or holder_of(session, callback.portal_id, callback.to_number) is None
 
 
-def _initiated(step: _Step) -> None:
-    if step.callback is not None:
-        step.callback.start(step.attempt, step.report.call_id, step.now)
+def _initiated(applied: _AppliedReport) -> None:
+    if applied.callback is not None:
+        applied.callback.start(applied.attempt, applied.report.call_id, applied.now)
     else:
-        step.attempt.start(step.report.call_id)
+        applied.attempt.start(applied.report.call_id)
 
 
-def _answered(step: _Step) -> None:
-    if step.callback is not None:
-        step.callback.answer(step.attempt, step.report.user_id, step.now)
+def _answered(applied: _AppliedReport) -> None:
+    if applied.callback is not None:
+        applied.callback.answer(applied.attempt, applied.report.user_id, applied.now)
     else:
-        step.attempt.answer(step.report.user_id, step.now)
+        applied.attempt.answer(applied.report.user_id, applied.now)
 
 
-def _ended(step: _Step) -> None:
-    callback, attempt, report = step.callback, step.attempt, step.report
+def _ended(applied: _AppliedReport) -> None:
+    callback, attempt, report = applied.callback, applied.attempt, applied.report
     _fill(attempt, report)
     if report.is_success:
-        attempt.end(Outcome.COMPLETED, step.now, None, None)
+        attempt.end(Outcome.COMPLETED, applied.now, None, None)
         if callback is not None:
-            callback.complete(step.now)
+            callback.complete(applied.now)
         return
-    attempt.end(Outcome.MISSED, step.now, report.failed_code, report.failed_reason)
+    attempt.end(Outcome.MISSED, applied.now, report.failed_code, report.failed_reason)
     if callback is None:
         return
     if callback.state == State.FAILED:
-        callback.miss(step.now, retry_policy.code_reason(report.failed_code), report.failed_reason)
+        callback.miss(applied.now, retry_policy.code_reason(report.failed_code), report.failed_reason)
     elif callback.state != State.QUEUED:
-        retry_policy.after_miss(step.session, callback, attempt, report.failed_reason, step.now)
+        retry_policy.after_miss(applied.session, callback, attempt, report.failed_reason, applied.now)
     # One that a person has sent to be dialled again goes on: the customer was not reached.
 
 

@@ -25,7 +25,7 @@ from bx24app.services.websites.challenge import MINIMAL_FILL_TIME
 from bx24app.services.websites.submission import Submission
 from bx24app.settings import settings
 
-MAX_NAME = 80
+MAX_VISITOR_NAME = 80
 MAX_TOPIC = 120
 PAST_TOLERANCE = timedelta(minutes=1)
 FURTHEST_SLOT = timedelta(days=60)
@@ -73,7 +73,7 @@ def _origin(case: Submission) -> RuleFacts | None:
 def _fields(case: Submission) -> RuleFacts | None:
     # A site's back end knows what its own form asks.
     asked = case.form.fields if case.source == Source.WEBSITE else {}
-    for name, value, longest in (("name", case.name, MAX_NAME), ("topic", case.topic, MAX_TOPIC)):
+    for name, value, longest in (("name", case.name, MAX_VISITOR_NAME), ("topic", case.topic, MAX_TOPIC)):
         if asked.get(name) == "required" and not value:
             return {"field": name, "why": "missing"}
         if len(value) > longest:

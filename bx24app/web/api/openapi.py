@@ -30,7 +30,7 @@ from bx24app.web.guards import Guard, guard_of
 
 blueprint = Blueprint("openapi", __name__, url_prefix="/api/v1")
 
-PREFIX = "/api/v1"
+API_PREFIX = "/api/v1"
 CACHE = "bx24app.openapi"
 REFERENCE = "#/components/schemas/{model}"
 PROBLEM_TYPE = "application/problem+json"
@@ -38,12 +38,12 @@ SCHEMES = {
     "ticket": {"type": "http", "scheme": "bearer", "description": "The ticket of an open page; it lasts an hour."},
     "key": {"type": "http", "scheme": "bearer", "description": "The API key of a form; it reaches what came by it."},
 }
-Json = dict[str, Any]
+JsonObject = dict[str, Any]
 Model = type[BaseModel]
 # A shape, the media type of an answer that is not JSON, or None for one without content.
 Answers = Mapping[int, Model | str | None]
 View = TypeVar("View", bound=Callable[..., object])
-Schemas = Mapping[Model, Json]
+Schemas = Mapping[Model, JsonObject]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _described(app: Flask) -> Iterator[tuple[Rule, str, Callable[..., object], O
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
         described = view.__dict__.get("operation")
-        if rule.rule.startswith(PREFIX) and isinstance(described, Operation):
+        if rule.rule.startswith(API_PREFIX) and isinstance(described, Operation):
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
                 yield rule, method.lower(), view, described
 
@@ -101,8 +101,8 @@ def _path_of(rule: Rule) -> str:
     return PLACEHOLDER.sub(r"{\g<name>}", rule.rule)
 
 
-def _parameters(rule: Rule, described: Operation, schemas: Schemas) -> list[Json]:
-    found: list[Json] = [
+def _parameters(rule: Rule, described: Operation, schemas: Schemas) -> list[JsonObject]:
+    found: list[JsonObject] = [
         {"name": match["name"], "in": "path", "required": True, "schema": SCHEMAS[match["kind"]]}
         for match in PLACEHOLDER.finditer(rule.rule)
     ]
@@ -117,9 +117,9 @@ def _parameters(rule: Rule, described: Operation, schemas: Schemas) -> list[Json
     return found
 
 
-def _as_text(schema: Json) -> Json:
+def _as_text(schema: JsonObject) -> JsonObject:
     """A field as a parameter, which is there or not but never null."""
-    kept: list[Json] = [one for one in schema.get("anyOf", []) if one.get("type") != "null"]
+    kept: list[JsonObject] = [one for one in schema.get("anyOf", []) if one.get("type") != "null"]
     if len(kept) != 1:
         return schema
     return {name: value for name, value in schema.items() if name not in ("anyOf", "default")} | kept[0]
@@ -133,7 +133,7 @@ def _with_subclasses(
         yield from _with_subclasses(kind.__subclasses__())
 
 
-def _security(guard: Guard | None) -> list[Json]:
+def _security(guard: Guard | None) -> list[JsonObject]:
     if guard is None:
         return []
     return [{"ticket": []}, {"key": []}] if guard.lets_keys_in else [{"ticket": []}]
@@ -161,14 +161,14 @@ def _refusals(rule: Rule, guard: Guard | None, described: Operation) -> dict[int
     return codes
 
 
-def _content(shape: Model | str | None, schemas: Schemas) -> Json:
+def _content(shape: Model | str | None, schemas: Schemas) -> JsonObject:
     if shape is None:
         return {}
     return {"content": {shape: {}} if isinstance(shape, str) else {"application/json": {"schema": schemas[shape]}}}
 
 
-def _responses(described: Operation, refusals: Mapping[int, set[str]], schemas: Schemas) -> Json:
-    responses: Json = {}
+def _responses(described: Operation, refusals: Mapping[int, set[str]], schemas: Schemas) -> JsonObject:
+    responses: JsonObject = {}
     for status, shape in described.answers.items():
         responses[str(status)] = {"description": HTTPStatus(status).phrase, **_content(shape, schemas)}
     for status, codes in sorted(refusals.items()):
@@ -181,9 +181,11 @@ def _responses(described: Operation, refusals: Mapping[int, set[str]], schemas: 
     return responses
 
 
-def _operation(rule: Rule, view: Callable[..., object], described: Operation, taken: Schemas, given: Schemas) -> Json:
+def _operation(
+    rule: Rule, view: Callable[..., object], described: Operation, taken: Schemas, given: Schemas
+) -> JsonObject:
     guard = guard_of(view)
-    shown: Json = {
+    shown: JsonObject = {
         "operationId": rule.endpoint,
         "summary": (view.__doc__ or "").partition("\n")[0],
         "tags": [rule.endpoint.partition(".")[0]],
@@ -196,13 +198,13 @@ def _operation(rule: Rule, view: Callable[..., object], described: Operation, ta
     return shown
 
 
-def _body(body: Model | str, taken: Schemas) -> Json:
+def _body(body: Model | str, taken: Schemas) -> JsonObject:
     if isinstance(body, str):
         return {body: {"schema": {"type": "string"}}}
     return {"application/json": {"schema": taken[body]}}
 
 
-def document(app: Flask) -> Json:
+def document(app: Flask) -> JsonObject:
     """The whole description, from the rules that exist."""
     found = list(_described(app))
     taken = {model for *_, described in found for model in described.taken()}
@@ -218,7 +220,7 @@ def document(app: Flask) -> Json:
     inputs |= {model: model.model_json_schema(ref_template=REFERENCE) for model in apart}
     outputs = {model: references[model, "serialization"] for model in given}
     schemas = {name: schema for model in apart for name, schema in inputs[model].get("$defs", {}).items()}
-    paths: Json = {}
+    paths: JsonObject = {}
     for rule, method, view, described in found:
         paths.setdefault(_path_of(rule), {})[method] = _operation(rule, view, described, inputs, outputs)
     return {

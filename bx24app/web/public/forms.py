@@ -36,7 +36,7 @@ SOONEST = timedelta(minutes=20)
 
 def _open(form_key: str) -> OpenForm:
     """The form, spoken to the visitor in one of its languages, to be framed by its sites only."""
-    request.max_content_length = submissions.MAX_BODY_BYTES
+    request.max_content_length = submissions.MAX_SUBMISSION_BYTES
     opened = forms.open_form(form_key)
     speak_one_of(opened.form.languages)
     frame_only_in(" ".join(["'self'", *opened.form.allowed_origins]))

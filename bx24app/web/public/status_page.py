@@ -33,7 +33,7 @@ def status_json(status: RequestStatus) -> dict[str, Any]:
 
 
 def _look(signed: str) -> RequestStatus:
-    request.max_content_length = submissions.MAX_BODY_BYTES
+    request.max_content_length = submissions.MAX_SUBMISSION_BYTES
     status = status_page.get_status(signed)
     speak_one_of(status.opened.form.languages)
     frame_only_in(" ".join(["'self'", *status.opened.form.allowed_origins]))

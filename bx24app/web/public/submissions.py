@@ -11,7 +11,7 @@ from bx24app.services.calling.spoken_text import one_line
 from bx24app.services.websites.submit import FormPost
 
 # The honest body holds a few fields and a proof of work.
-MAX_BODY_BYTES = 16 * 1024
+MAX_SUBMISSION_BYTES = 16 * 1024
 HONEYPOT = "website"
 _YES = frozenset({True, "true", "on", "yes", "1"})
 

@@ -1,0 +1,95 @@
+"""What keeps the code easy to find one's way in: names that mean one thing, and no room that is too large."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.support.database import ROOT
+
+MAX_LINES = 300
+MAX_FUNCTION_LINES = 50
+MAX_MODULES = 15
+# Larger than they may be, and not to grow: whoever makes one smaller lowers its number here, or takes it out.
+LARGE_FILES = {"bx24app/errors.py": 343, "bx24app/models/callback.py": 352}
+LARGE_PACKAGES = {"bx24app/models": 17}
+# Said in every module of its kind, and meant of that module.
+OF_THEIR_MODULE = {"__all__", "blueprint", "log", "P", "R", "T"}
+SOURCES = sorted((ROOT / "bx24app").rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def constants(path: Path) -> Iterator[tuple[str, str]]:
+    """Names that a module gives values to, each with its value as it is written."""
+    for node in tree_of(path).body:
+        if isinstance(node, ast.AnnAssign) and node.value:
+            pairs: list[tuple[ast.expr, ast.expr]] = [(node.target, node.value)]
+        elif isinstance(node, ast.Assign):
+            pairs = [(target, node.value) for target in node.targets]
+        else:
+            continue
+        for target, value in pairs:
+            if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+                yield from zip(map(ast.unparse, target.elts), map(ast.unparse, value.elts), strict=True)
+            else:
+                yield ast.unparse(target), ast.unparse(value)
+
+
+def test_a_class_name_exists_once() -> None:
+    found = defaultdict(list)
+    for path in SOURCES:
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(name_of(path))
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+
+
+def test_constants_that_mean_different_things_have_different_names() -> None:
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in SOURCES:
+        for name, value in constants(path):
+            found[name][name_of(path)] = value
+    double = {name: values for name, values in found.items() if len(set(values.values())) > 1}
+    assert {name: values for name, values in double.items() if name not in OF_THEIR_MODULE} == {}
+
+
+def test_no_file_is_too_long() -> None:
+    found = {name_of(path): len(path.read_text().splitlines()) for path in SOURCES}
+    assert {name: lines for name, lines in found.items() if lines > LARGE_FILES.get(name, MAX_LINES)} == {}
+
+
+def test_no_package_has_too_many_modules() -> None:
+    found: dict[str, int] = defaultdict(int)
+    for path in SOURCES:
+        found[name_of(path.parent)] += path.name != "__init__.py"
+    assert {name: count for name, count in found.items() if count > LARGE_PACKAGES.get(name, MAX_MODULES)} == {}
+
+
+@pytest.mark.parametrize("path", [ROOT / name for name in (*LARGE_FILES, *LARGE_PACKAGES)], ids=name_of)
+def test_what_is_let_be_large_is_so_still(path: Path) -> None:
+    if path.is_dir():
+        assert len([*path.glob("*.py")]) - 1 > MAX_MODULES
+    else:
+        assert len(path.read_text().splitlines()) > MAX_LINES
+
+
+def test_no_function_is_too_long() -> None:
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    found = {
+        f"{name_of(path)}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, functions)
+    }
+    assert {name: lines for name, lines in found.items() if lines > MAX_FUNCTION_LINES} == {}
