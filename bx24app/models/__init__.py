@@ -30,7 +30,7 @@ from bx24app.models.rest_call import RestCall
 from bx24app.models.throttle import Throttle
 from bx24app.models.user import User
 from bx24app.models.webhook import Webhook, WebhookDelivery
-from bx24app.models.website_request import DecoyRequest, Rejection, WebsiteRequest
+from bx24app.models.website_request import CrmState, DecoyRequest, Rejection, WebsiteRequest
 
 __all__ = [
     "FINAL",
@@ -47,6 +47,7 @@ __all__ = [
     "Callback",
     "Credential",
     "CredentialState",
+    "CrmState",
     "Decision",
     "DecoyRequest",
     "DigestKey",

@@ -1,6 +1,6 @@
 """A callback: what was asked for, and where it stands."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ from uuid6 import uuid7
 from bx24app.database import Base
 from bx24app.models.attempt import Attempt
 from bx24app.models.columns import At, Code, Digest, Key, Name, utcnow
+from bx24app.models.lease import Leased
 
 
 class State(StrEnum):
@@ -109,7 +110,7 @@ class IllegalTransition(Exception):
         self.old = old
 
 
-class Callback(Base):
+class Callback(Leased, Base):
     """A request to ring a line and then a number; it keeps the identity under which it was accepted."""
 
     __tablename__ = "callback"
@@ -182,8 +183,6 @@ class Callback(Base):
     scheduled_at: Mapped[At | None]
     due_at: Mapped[At]
     expires_at: Mapped[At]
-    leased_until: Mapped[At | None]
-    lease_fence: Mapped[int] = mapped_column(default=0)
     version: Mapped[int] = mapped_column()
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow)
@@ -206,7 +205,8 @@ class Callback(Base):
         if state not in TRANSITIONS[State(self.state)]:
             raise IllegalTransition(self.id, self.state, state)
         self.state, self.reason, self.words, self.updated_at = state, reason, words, at
-        self.leased_until = self.asks_since = None
+        self.release()
+        self.asks_since = None
         self.holds_number = state in IN_HAND
         self.ended_at = at if state in FINAL else None
 
@@ -229,12 +229,10 @@ class Callback(Base):
         """A scheduled callback is due: it takes the number in hand."""
         self._go(State.QUEUED, at, self.reason)
 
-    def lease(self, at: datetime, until: datetime) -> int:
+    def lease(self, at: datetime, length: timedelta) -> int:
         """A worker takes the waiting callback; returns the lease's fencing number."""
-        self.leased_until = until
-        self.lease_fence += 1
         self.updated_at = at
-        return self.lease_fence
+        return super().lease(at, length)
 
     def wait_for(self, reason: str, at: datetime, **inputs: str | int | None) -> None:
         """Note once why a due callback is passed over."""

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from bx24app.crypto import Keyring
 from bx24app.database import Base
 from bx24app.models.columns import At, Code, Key, PortalKey, utcnow
+from bx24app.models.lease import Leased
 
 # The token may die on its way to the portal: renew a little before the known expiry.
 EXPIRY_MARGIN = timedelta(seconds=30)
@@ -21,8 +22,11 @@ class CredentialState(StrEnum):
     DEAD = "dead"
 
 
-class Credential(Base):
-    """The tokens of one person on one portal, each kept once: renewing one copy would void every other."""
+class Credential(Leased, Base):
+    """The tokens of one person on one portal, each kept once: renewing one copy would void every other.
+
+    Whoever renews them holds the lease.
+    """
 
     __tablename__ = "credential"
     __table_args__ = (UniqueConstraint("portal_id", "user_id"),)
@@ -40,9 +44,6 @@ class Credential(Base):
     expires_at: Mapped[At]
     state: Mapped[Code] = mapped_column(default=CredentialState.ALIVE)
     dead_reason: Mapped[Code | None]
-    renewing_until: Mapped[At | None]
-    # Grows with every lease taken: a late answer under an older lease is refused.
-    fence: Mapped[int] = mapped_column(default=0)
     # Counts the pairs of tokens kept: who saw an older one knows that another has renewed meanwhile.
     generation: Mapped[int] = mapped_column(default=0)
     used_at: Mapped[At] = mapped_column(default=utcnow)
@@ -64,8 +65,8 @@ class Credential(Base):
         self.refresh_token_sealed = keyring.seal(refresh_token, self._place("refresh_token", member_id))
         self.expires_at = expires_at
         self.state, self.dead_reason = CredentialState.ALIVE, None
-        self.renewing_until = None
-        self.fence = (self.fence or 0) + 1
+        self.release()
+        self.void_leases()
         self.generation = (self.generation or 0) + 1
         self.used_at = utcnow()
 
@@ -87,15 +88,8 @@ class Credential(Base):
         """Tell whether the access token is past its known expiry, or nearly so."""
         return self.expires_at - EXPIRY_MARGIN <= at
 
-    def take_lease(self, at: datetime, seconds: float) -> int | None:
-        """Become the one that renews; returns the fencing number, or None while another holds the lease."""
-        if self.renewing_until is not None and self.renewing_until > at:
-            return None
-        self.renewing_until = at + timedelta(seconds=seconds)
-        self.fence += 1
-        return self.fence
-
     def die(self, reason: str) -> None:
         """The tokens are refused for good: expired, revoked, or their owner dismissed."""
         self.state, self.dead_reason = CredentialState.DEAD, reason
-        self.renewing_until = self.service_since = None
+        self.service_since = None
+        self.release()

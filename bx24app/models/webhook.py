@@ -11,6 +11,7 @@ from uuid6 import uuid7
 from bx24app.crypto import Keyring
 from bx24app.database import Base
 from bx24app.models.columns import At, Code, Key, PortalKey, utcnow
+from bx24app.models.lease import Leased
 
 MAX_URL = 2000
 # After a rotation the receiver has this long to learn the new secret; both sign meanwhile.
@@ -19,8 +20,11 @@ DELIVERED_WITHIN = timedelta(hours=24)
 _PENDING_SQL = text("done_at IS NULL")
 
 
-class Webhook(Base):
-    """An address of a site that is told of every state change of a form's callbacks."""
+class Webhook(Leased, Base):
+    """An address of a site that is told of every state change of a form's callbacks.
+
+    One delivery at a time: the worker that holds the lease makes it.
+    """
 
     __tablename__ = "webhook"
 
@@ -40,9 +44,6 @@ class Webhook(Base):
     failing_since: Mapped[At | None]
     failures: Mapped[int] = mapped_column(default=0)
     waits_until: Mapped[At | None]
-    # One delivery at a time: the worker that holds the lease makes it.
-    leased_until: Mapped[At | None]
-    lease_fence: Mapped[int] = mapped_column(default=0)
 
     @staticmethod
     def _place(member_id: str) -> str:

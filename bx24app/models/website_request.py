@@ -1,6 +1,7 @@
 """What came with a callback that was asked for on a website or by a site's back end."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +11,28 @@ from uuid6 import uuid7
 
 from bx24app.database import Base
 from bx24app.models.columns import At, Code, Digest, Key, Name, utcnow
+from bx24app.models.lease import Leased
 
 _CRM_SQL = text("crm_due_at IS NOT NULL")
 
 
-class WebsiteRequest(Base):
-    """One per callback of the sources website and api: who asked, where, and what they agreed to."""
+class CrmState(StrEnum):
+    """How finding or making the customer in the CRM went."""
+
+    # Not looked for yet, or nobody was found and nobody was wanted.
+    NONE = ""
+    # The CRM was asked for a new card, and it is not known whether it made one.
+    ASKING = "asking"
+    FOUND = "found"
+    CREATED = "created"
+    FAILED = "failed"
+
+
+class WebsiteRequest(Leased, Base):
+    """One per callback of the sources website and api: who asked, where, and what they agreed to.
+
+    Whoever looks for the customer in the CRM holds the lease.
+    """
 
     __tablename__ = "website_request"
     __table_args__ = (
@@ -38,33 +55,38 @@ class WebsiteRequest(Base):
     consent_version: Mapped[int | None]
     consent_at: Mapped[At | None]
     number_digest: Mapped[Digest]
-    # How finding or making the customer in the CRM went: "" (not yet, or nobody was found), "found", "created",
-    # "failed" (crm_reason says why, crm_words in the portal's words); "asking_..." while the outcome is not known.
-    crm_state: Mapped[Code] = mapped_column(default="")
+    crm_state: Mapped[Code] = mapped_column(default=CrmState.NONE)
+    # While it is asking: for which kind of card, and how often so far.
+    crm_kind: Mapped[Code | None]
+    crm_asks: Mapped[int] = mapped_column(default=0)
+    # Why it failed; the words are the portal's.
     crm_reason: Mapped[Code | None]
     crm_words: Mapped[str | None] = mapped_column(Text)
     crm_tried_at: Mapped[At | None]
-    # When a worker looks next; None: it is settled. While one does it holds the lease.
+    # When a worker looks next; None: it is settled.
     crm_due_at: Mapped[At | None] = mapped_column(default=utcnow)
-    crm_leased_until: Mapped[At | None]
     created_at: Mapped[At] = mapped_column(default=utcnow)
 
-    def lease_crm(self, at: datetime, until: datetime) -> None:
-        """A worker looks for the customer."""
-        self.crm_tried_at, self.crm_leased_until = at, until
+    def lease(self, at: datetime, length: timedelta) -> int:
+        """A worker looks for the customer; returns the lease's fencing number."""
+        self.crm_tried_at = at
+        return super().lease(at, length)
 
     def ask_crm(self, kind: str, number: int, look_again_at: datetime) -> None:
         """The CRM is about to be asked for a new card, for the ``number``-th time; commit before asking."""
-        self.crm_state, self.crm_due_at = f"asking_{kind.lower()}_{number}", look_again_at
+        self.crm_state, self.crm_kind, self.crm_asks = CrmState.ASKING, kind, number
+        self.crm_due_at = look_again_at
 
     def wait_for_crm(self, due_at: datetime) -> None:
         """Nothing is known yet; a worker looks again."""
-        self.crm_due_at, self.crm_leased_until = due_at, None
+        self.crm_due_at = due_at
+        self.release()
 
-    def settle_crm(self, state: str, reason: str | None = None, words: str | None = None) -> None:
-        """Nothing more is done; ``state`` "": nobody was found and nobody wanted."""
+    def settle_crm(self, state: CrmState, reason: str | None = None, words: str | None = None) -> None:
+        """Nothing more is done."""
         self.crm_state, self.crm_reason, self.crm_words = state, reason, words
-        self.crm_due_at = self.crm_leased_until = None
+        self.crm_due_at, self.crm_kind, self.crm_asks = None, None, 0
+        self.release()
 
 
 class DecoyRequest(Base):

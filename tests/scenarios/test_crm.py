@@ -49,7 +49,7 @@ def later(app: Flask) -> None:
     """The pauses and the leases are over."""
     with app.app_context(), writing() as session:
         due = WebsiteRequest.crm_due_at.is_not(None)
-        values = {"crm_due_at": utcnow() - timedelta(seconds=1), "crm_leased_until": None}
+        values = {"crm_due_at": utcnow() - timedelta(seconds=1), "leased_until": None}
         session.execute(update(WebsiteRequest).where(due).values(values))
 
 
@@ -151,7 +151,7 @@ def test_an_answer_that_was_lost_leads_to_a_look_and_never_to_a_second_card(
     id = asks(visitor)
     worked(app)
     asked = len(portal.requests_for(method))
-    assert (asked, kept(app, id)[0].crm_state[:7]) == (1, "asking_")
+    assert (asked, kept(app, id)[0].crm_state) == (1, "asking")
     worked(app)  # Not yet: the portal may still be at it.
     assert len(portal.requests_for(method)) == asked
     later(app)

@@ -178,7 +178,7 @@ def test_waiting_for_access_is_noted_once_however_often_it_is_tried(
         for _ in range(3):
             with writing() as session:
                 past = datetime.now(UTC) - timedelta(seconds=1)
-                session.execute(update(Credential).values(expires_at=past, renewing_until=None))
+                session.execute(update(Credential).values(expires_at=past, leased_until=None))
                 session.execute(update(Callback).values(due_at=past))
             [claim] = queue.lease_due()
             dialling.dial(claim)

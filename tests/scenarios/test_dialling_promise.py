@@ -104,7 +104,7 @@ def test_an_accepted_request_survives_a_worker_killed_before_the_fence(
     assert state(app) == "queued"
     let_leases_end(app)
     with app.app_context(), writing() as session:
-        session.execute(update(Credential).values(renewing_until=None))
+        session.execute(update(Credential).values(leased_until=None))
     spawn()
     eventually(lambda: state(app) == "started")
     assert len(portal.telephony.dials) == 1

@@ -200,6 +200,24 @@ def test_lines_and_settings_of_a_portal_stay_what_they_are(engine: Engine, known
     assert row_of(engine, "portal") == before
 
 
+@pytest.mark.parametrize("state", ["", "found", "asking_lead_1", "asking_contact_0"])
+def test_leases_and_the_search_in_the_crm_stay_what_they_are(engine: Engine, state: str) -> None:
+    upgrade("0007")
+    fill(engine)
+    until = datetime(2026, 11, 26, 9, tzinfo=UTC)
+    change_row(engine, "website_request", {"crm_state": state, "crm_leased_until": until})
+    change_row(engine, "credential", {"renewing_until": until, "fence": 7})
+    before = row_of(engine, "website_request"), row_of(engine, "credential")
+    upgrade("0008")
+    request, credential = row_of(engine, "website_request"), row_of(engine, "credential")
+    _, kind, asks = (state.upper() if "_" in state else "_None_0").split("_")
+    asked = (request["crm_state"], str(request["crm_kind"]), request["crm_asks"])
+    assert asked == (state.split("_", maxsplit=1)[0], kind, int(asks))
+    assert (request["leased_until"], credential["leased_until"], credential["lease_fence"]) == (until, until, 7)
+    downgrade("0007")
+    assert (row_of(engine, "website_request"), row_of(engine, "credential")) == before
+
+
 def test_ready_only_with_all_migrations(app: Flask, client: FlaskClient) -> None:
     assert client.get("/healthz").json == {"status": "ok"}
     assert (client.get("/readyz").status_code, client.get("/readyz").json) == (200, {"status": "ok"})

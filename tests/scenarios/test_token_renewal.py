@@ -61,7 +61,7 @@ def test_an_expired_token_is_noticed_by_the_portals_word_too(
 def test_a_lost_lease_is_taken_over(app: Flask, fake: FakeBitrix24, expired: int) -> None:
     with app.app_context():
         with writing() as session:
-            session.execute(update(Credential).values(renewing_until=utcnow() + timedelta(seconds=0.3)))
+            session.execute(update(Credential).values(leased_until=utcnow() + timedelta(seconds=0.3)))
         assert token_renewal.open_access(expired).access_token
     assert fake.auth_server.renewals == 1
 

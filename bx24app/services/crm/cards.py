@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from bx24app.bitrix24 import crm
 from bx24app.database import writing
 from bx24app.errors import Refusal
-from bx24app.models import Callback, Portal, WebsiteRequest, utcnow
+from bx24app.models import Callback, CrmState, Portal, WebsiteRequest, utcnow
 from bx24app.outgoing.errors import ExchangeError, NoUsableAnswer
 from bx24app.services.crm.queue import (
     CRM_LEASE,
@@ -36,7 +36,7 @@ MAX_ASKS = 2
 def make_card(claim: CrmLease, kind: str, asked: int, contact_id: int | None = None) -> None:
     """Ask for a new card: marked before, so that a lost answer is never followed by a blind second request."""
     if asked >= MAX_ASKS:
-        settle(claim, "failed", ("CONTACT", contact_id) if contact_id else None, "crm_unknown")
+        settle(claim, CrmState.FAILED, ("CONTACT", contact_id) if contact_id else None, "crm_unknown")
         return
     if not _mark(claim, kind, asked + 1):
         return
@@ -56,7 +56,7 @@ def make_card(claim: CrmLease, kind: str, asked: int, contact_id: int | None = N
 
 def _made(claim: CrmLease, kind: str, made: int, contact_id: int | None) -> None:
     if kind != "CONTACT":
-        settle(claim, "created", ("CONTACT", contact_id) if contact_id else (kind, made))
+        settle(claim, CrmState.CREATED, ("CONTACT", contact_id) if contact_id else (kind, made))
         return
     with writing() as session:
         callback = session.get(Callback, claim.callback_id, with_for_update=True)
@@ -68,7 +68,7 @@ def _made(claim: CrmLease, kind: str, made: int, contact_id: int | None) -> None
 def _not_made(claim: CrmLease, kind: str, asked: int, error: ExchangeError | Refusal) -> None:
     """Nothing was executed: it is tried later, or told to people."""
     if is_final(error) or claim.age > GIVE_UP_AFTER:
-        settle(claim, "failed", None, reason_of(error), error.words)
+        settle(claim, CrmState.FAILED, None, reason_of(error), error.words)
         return
     with writing() as session:
         request = leased_request(session, claim)
@@ -90,7 +90,7 @@ def _mark(claim: CrmLease, kind: str, number: int) -> bool:
             return False
         now = utcnow()
         request.ask_crm(kind, number, now + LOST_ANSWER_PAUSE)
-        request.crm_leased_until = now + CRM_LEASE
+        request.leased_until = now + CRM_LEASE
     return True
 
 
@@ -100,6 +100,6 @@ def _is_asked_for(session: Session, request: WebsiteRequest, portal_id: int) -> 
         .join(Callback, Callback.id == WebsiteRequest.callback_id)
         .where(Callback.portal_id == portal_id, WebsiteRequest.id != request.id)
         .where(WebsiteRequest.number_digest == request.number_digest, WebsiteRequest.crm_due_at.is_not(None))
-        .where(WebsiteRequest.crm_state.startswith("asking_"))
+        .where(WebsiteRequest.crm_state == CrmState.ASKING)
     )
     return session.scalar(other.limit(1)) is not None

@@ -10,6 +10,7 @@ import structlog
 from bx24app.bitrix24 import crm
 from bx24app.bitrix24.crm import CrmMatches
 from bx24app.errors import Refusal
+from bx24app.models import CrmState
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.crm.cards import make_card
 from bx24app.services.crm.queue import (
@@ -42,18 +43,18 @@ def process_crm_request(claim: CrmLease) -> None:
 
 def _decide(claim: CrmLease, known: CrmMatches) -> None:
     if "DEAL" in known.made or "LEAD" in known.made:
-        settle(claim, "created", _ours(known))
+        settle(claim, CrmState.CREATED, _ours(known))
     elif claim.kind == "DEAL" or "CONTACT" in known.made:
         # The person is made, the deal is not, or not yet.
         make_card(claim, "DEAL", claim.asked if claim.kind == "DEAL" else 0, known.made.get("CONTACT"))
     elif known.customer is not None:
-        settle(claim, "found", known.customer)
+        settle(claim, CrmState.FOUND, known.customer)
     elif known.denied is not None:
         _looked_in_vain(claim, known.denied)
     elif claim.creates:
         make_card(claim, "CONTACT" if known.is_simple else "LEAD", claim.asked)
     else:
-        settle(claim, "", None)
+        settle(claim, CrmState.NONE, None)
 
 
 def _ours(known: CrmMatches) -> tuple[str, int]:
@@ -64,6 +65,6 @@ def _ours(known: CrmMatches) -> tuple[str, int]:
 def _looked_in_vain(claim: CrmLease, error: ExchangeError | Refusal) -> None:
     """Looking harms nobody: it is repeated unless the portal said no."""
     if is_final(error) or claim.age > GIVE_UP_AFTER:
-        settle(claim, "failed", None, reason_of(error), error.words)
+        settle(claim, CrmState.FAILED, None, reason_of(error), error.words)
     else:
         put_off(claim, pause_after(claim))

@@ -16,7 +16,7 @@ from bx24app.bitrix24.errors import (
 )
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal, Retry
-from bx24app.models import Callback, Form, Portal, PortalState, WebsiteRequest, utcnow
+from bx24app.models import Callback, CrmState, Form, Portal, PortalState, WebsiteRequest, utcnow
 from bx24app.outgoing.errors import ExchangeError
 
 log = structlog.get_logger(__name__)
@@ -38,7 +38,7 @@ class CrmLease:
     request_id: int
     callback_id: UUID
     portal_id: int
-    at: datetime
+    lease_fence: int
     age: timedelta
     creates: bool
     kind: str
@@ -53,7 +53,7 @@ def _due(now: datetime) -> Select[WebsiteRequest, Callback, Form]:
     busy = (
         select(others.portal_id)
         .join(other, others.id == other.callback_id)
-        .where(other.crm_due_at.is_not(None), other.crm_leased_until >= now)
+        .where(other.crm_due_at.is_not(None), other.leased_until >= now)
     )
     return (
         select(WebsiteRequest, Callback, Form)
@@ -78,13 +78,10 @@ def lease_crm_request() -> CrmLease | None:
         if found is None:
             return None
         request, callback, form = found
-        request.lease_crm(now, now + CRM_LEASE)
-        return _lease_of(request, callback, form)
+        return _lease_of(request, callback, form, now)
 
 
-def _lease_of(request: WebsiteRequest, callback: Callback, form: Form) -> CrmLease:
-    _, kind, asked = request.crm_state.split("_") if request.crm_state.startswith("asking_") else ("", "", "0")
-    assert request.crm_tried_at is not None
+def _lease_of(request: WebsiteRequest, callback: Callback, form: Form, now: datetime) -> CrmLease:
     card = NewCard(
         origin=str(callback.id),
         number=callback.to_number,
@@ -98,11 +95,11 @@ def _lease_of(request: WebsiteRequest, callback: Callback, form: Form) -> CrmLea
         request_id=request.id,
         callback_id=callback.id,
         portal_id=callback.portal_id,
-        at=request.crm_tried_at,
-        age=request.crm_tried_at - request.created_at,
+        lease_fence=request.lease(now, CRM_LEASE),
+        age=now - request.created_at,
         creates=form.creates_lead,
-        kind=kind.upper(),
-        asked=int(asked),
+        kind=request.crm_kind or "",
+        asked=request.crm_asks,
         card=card,
     )
 
@@ -133,7 +130,7 @@ def reason_of(error: ExchangeError | Refusal) -> str:
 def leased_request(session: Session, claim: CrmLease) -> WebsiteRequest | None:
     """The request, locked, if the claim still stands."""
     request = session.get(WebsiteRequest, claim.request_id, with_for_update=True)
-    stands = request is not None and request.crm_tried_at == claim.at and request.crm_due_at is not None
+    stands = request is not None and request.holds(claim.lease_fence) and request.crm_due_at is not None
     return request if stands else None
 
 
@@ -152,7 +149,11 @@ def show_in_card(callback: Callback, kind: str, number: int) -> None:
 
 
 def settle(
-    claim: CrmLease, state: str, entity: tuple[str, int] | None, reason: str | None = None, words: str | None = None
+    claim: CrmLease,
+    state: CrmState,
+    entity: tuple[str, int] | None,
+    reason: str | None = None,
+    words: str | None = None,
 ) -> None:
     """End the search with its state, and show the callback in the found card; commits."""
     with writing() as session:

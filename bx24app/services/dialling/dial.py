@@ -107,7 +107,7 @@ def _not_dialled(claim: DialLease, error: ExchangeError | Refusal) -> None:
         now = utcnow()
         if error.retry is Retry.LATER:
             callback.due_at = now + timedelta(seconds=DIAL_BACKOFF_SECONDS[0])
-            callback.leased_until = None
+            callback.release()
             # Once: a portal may be silent for an hour, and is asked every two seconds.
             callback.wait_for(error.code, now)
         else:

@@ -139,7 +139,7 @@ def _take(session: Session, portal: Portal, most: int, now: datetime) -> Iterato
             if callback.state == State.SCHEDULED:
                 callback.queue(now)
                 session.flush()
-            yield DialLease(callback.id, portal.id, callback.lease(now, now + DIAL_LEASE))
+            yield DialLease(callback.id, portal.id, callback.lease(now, DIAL_LEASE))
     if full and taken < most:
         _note_passed_over(session, portal, full, now)
 
@@ -188,7 +188,7 @@ def _expire(callback: Callback, now: datetime) -> None:
 def leased_callback(session: Session, claim: DialLease) -> Callback | None:
     """The claimed callback, locked, if the claim still stands."""
     callback = session.get(Callback, claim.callback_id, with_for_update=True)
-    stands = callback is not None and callback.state == State.QUEUED and callback.lease_fence == claim.lease_fence
+    stands = callback is not None and callback.state == State.QUEUED and callback.holds(claim.lease_fence)
     return callback if stands else None
 
 

@@ -28,7 +28,7 @@ from bx24app.services.portals.tokens import (
 log = structlog.get_logger(__name__)
 
 # Longer than the authorization server's time-outs together, so that a lease ends only with its holder.
-RENEWAL_LEASE_SECONDS = 25.0
+RENEWAL_LEASE = timedelta(seconds=25)
 RENEWAL_WAIT_SECONDS = 15.0
 RENEWAL_POLL_SECONDS = 0.1
 # Well before the 180 days of a refresh token, and rarely: the platform blocks apps that renew for nothing.
@@ -96,7 +96,9 @@ def renew(credential_id: int, seen: int) -> Access:
             credential, portal = load_alive(session, credential_id)
             if credential.generation > seen:
                 return access_of(portal, credential)
-            lease = credential.take_lease(utcnow(), RENEWAL_LEASE_SECONDS)
+            now = utcnow()
+            # Who finds it leased waits for what comes of it.
+            lease = None if credential.is_leased(now) else credential.lease(now, RENEWAL_LEASE)
             refresh_token = credential.refresh_token(keyring, portal.member_id)
         if lease is not None:
             return _renew_under_lease(credential_id, lease, refresh_token)
@@ -113,7 +115,7 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
     with writing() as session:
         lock_credential(session, credential_id)
         credential, portal = load_alive(session, credential_id)
-        if credential.fence != lease:
+        if not credential.holds(lease):
             # Our lease ended and somebody else renewed or reinstalled: theirs are newer.
             return access_of(portal, credential)
         foreign = CredentialRefused("other_portal") if tokens.member_id != portal.member_id else None
@@ -150,9 +152,9 @@ def _renewal_failed(credential_id: int, lease: int, error: ExchangeError) -> Non
     """Give the lease back, or bury the credential when the refusal is final."""
     with writing() as session:
         credential = lock_credential(session, credential_id)
-        if credential is None or credential.fence != lease:
+        if credential is None or not credential.holds(lease):
             return
-        credential.renewing_until = None
+        credential.release()
         if error.revokes_credential:
             invalidate_credential(session, credential, error)
 

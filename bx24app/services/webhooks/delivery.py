@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Select, and_, func, or_, select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from bx24app.crypto import SealError, keyring
 from bx24app.database import change_many, purge, reading, writing
@@ -81,9 +81,7 @@ def lease_delivery(webhook_id: int | None = None) -> DeliveryLease | None:
         if found is None:
             return None
         webhook, delivery_id = found
-        webhook.leased_until = now + DELIVERY_LEASE
-        webhook.lease_fence += 1
-        return DeliveryLease(webhook.id, delivery_id, webhook.lease_fence)
+        return DeliveryLease(webhook.id, delivery_id, webhook.lease(now, DELIVERY_LEASE))
 
 
 def deliver(claim: DeliveryLease) -> DeliveryResult:
@@ -116,12 +114,12 @@ def _write(claim: DeliveryLease) -> SignedRequest | None:
 
 def _record(claim: DeliveryLease, receipt: DeliveryResult) -> None:
     with writing() as session:
-        webhook = session.get(Webhook, claim.webhook_id, with_for_update={"key_share": True})
+        webhook = _leased_webhook(session, claim)
         delivery = session.get(WebhookDelivery, claim.delivery_id)
-        if webhook is None or delivery is None or webhook.lease_fence != claim.lease_fence:
+        if webhook is None or delivery is None:
             return  # Removed meanwhile, or another worker has taken over: it tells the same again.
         now = utcnow()
-        webhook.leased_until = None
+        webhook.release()
         delivery.attempts += 1
         if receipt.error is None:
             webhook.last_ok_at = now
@@ -133,6 +131,12 @@ def _record(claim: DeliveryLease, receipt: DeliveryResult) -> None:
         else:
             webhook.note_failure(now, now + _jittered(WEBHOOK_PAUSE_SECONDS, webhook.failures))
             _put_off(delivery, now, receipt)
+
+
+def _leased_webhook(session: Session, claim: DeliveryLease) -> Webhook | None:
+    """The webhook, locked, if the lease still stands."""
+    webhook = session.get(Webhook, claim.webhook_id, with_for_update={"key_share": True})
+    return webhook if webhook is not None and webhook.holds(claim.lease_fence) else None
 
 
 def _put_off(delivery: WebhookDelivery, now: datetime, receipt: DeliveryResult) -> None:
@@ -159,11 +163,9 @@ def _release(claimed: DeliveryLease | None) -> None:
     """Give a claim back that was not followed."""
     if claimed is not None:
         with writing() as session:
-            session.execute(
-                update(Webhook)
-                .where(Webhook.id == claimed.webhook_id, Webhook.lease_fence == claimed.lease_fence)
-                .values(leased_until=None)
-            )
+            webhook = _leased_webhook(session, claimed)
+            if webhook is not None:
+                webhook.release()
 
 
 def purge_deliveries() -> int:
