@@ -28,6 +28,22 @@ def mask_numbers(text: str) -> str:
     return NUMBER.sub(lambda match: mask_number(match[0]), text)
 
 
+def begin_lines(**names: str) -> None:
+    """Name a request or a job in every log line of this thread, until the next one begins or ``end_lines``."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**names)
+
+
+def end_lines() -> None:
+    """Name nothing any more: the thread is used again."""
+    structlog.contextvars.clear_contextvars()
+
+
+def name_portal(member_id: str) -> None:
+    """Name the portal too; only once it is proven, or read from a row of ours."""
+    structlog.contextvars.bind_contextvars(portal=member_id)
+
+
 def _hide_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name in event:
         if SECRET_NAMES.search(name):

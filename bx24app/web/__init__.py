@@ -4,7 +4,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bx24app.settings import Settings
-from bx24app.web import addresses, errors, events, headers, languages, operations, static
+from bx24app.web import addresses, errors, events, headers, languages, operations, request_ids, static
 from bx24app.web.api import api_keys, callbacks, do_not_call, lines, openapi, rules, webhooks
 from bx24app.web.api import forms as api_forms
 from bx24app.web.api import settings as api_settings
@@ -21,6 +21,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    request_ids.init_app(app)
     addresses.init_app(app)
     languages.init_app(app)
     errors.init_app(app)

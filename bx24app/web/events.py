@@ -3,6 +3,7 @@
 from flask import Blueprint, request
 
 from bx24app.bitrix24.events import read_event
+from bx24app.log import name_portal
 from bx24app.services.dialling import call_events
 from bx24app.services.portals import app_events, payment, uninstall
 
@@ -20,6 +21,7 @@ def receive() -> tuple[str, int]:
         payment.receive_payment_hint(event)
         return "", 200
     portal = app_events.portal_of_event(event)
+    name_portal(portal.member_id)
     if event.name == "ONAPPUNINSTALL":
         uninstall.receive_uninstall(portal, event)
     elif event.name in call_events.TELEPHONY:

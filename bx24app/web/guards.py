@@ -9,6 +9,7 @@ from flask import request
 from pydantic import BaseModel, ValidationError
 
 from bx24app.errors import InvalidRequest, NotPermitted
+from bx24app.log import name_portal
 from bx24app.services.callbacks import principal
 from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.websites import api_keys
@@ -52,12 +53,12 @@ def principal_required(
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             secret = _bearer()
-            if lets_keys_in and secret.startswith(api_keys.KEY_PREFIX):
-                return view(api_keys.authenticate(secret), *args, **kwargs)
-            employee = principal.authenticate(secret)
-            if employee.role < role:
+            is_key = lets_keys_in and secret.startswith(api_keys.KEY_PREFIX)
+            asking = api_keys.authenticate(secret) if is_key else principal.authenticate(secret)
+            name_portal(asking.portal.member_id)
+            if not is_key and asking.role < role:
                 raise NotPermitted
-            return view(employee, *args, **kwargs)
+            return view(asking, *args, **kwargs)
 
         guarded.__dict__["guard"] = Guard(role, lets_keys_in)
         return guarded

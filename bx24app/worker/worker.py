@@ -12,6 +12,7 @@ import click
 import structlog
 from flask import Flask
 
+from bx24app.log import begin_lines, end_lines
 from bx24app.services.runtime import wakeup
 from bx24app.worker.jobs import DIALS_AT_ONCE, background_jobs
 from bx24app.worker.scheduler import AnyJob, DueJob, Job, LeasedJob, Scheduler
@@ -92,8 +93,7 @@ class Worker:
     def _guarded(self, job: AnyJob, work: Callable[[], T]) -> T | None:
         """One failure must not end the worker: it is logged, and the row's lease keeps the promise."""
         began = time.monotonic()
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(job=job.name)
+        begin_lines(job=job.name)
         try:
             with self._app.app_context():
                 return work()
@@ -101,6 +101,8 @@ class Worker:
             log.exception("job_failed", seconds=round(time.monotonic() - began, 3))
             self._scheduler.fail(job)
             return None
+        finally:
+            end_lines()
 
 
 def init_app(app: Flask) -> None:

@@ -162,7 +162,7 @@ def test_a_job_that_fails_is_named_and_stops_no_other(
     failed = worker.lines("job_failed")
     assert all(line["seconds"] < 10 and "webhook_delivery" in line["exception"] for line in failed)
     [dialled] = worker.lines("dialled")
-    assert dialled["job"] == "dial"
+    assert (dialled["job"], dialled["portal"]) == ("dial", portal.member_id)
     worker.ends()
     # A job that fails at once is not tried again all the time.
     assert len(worker.lines("job_failed")) < 20

@@ -41,7 +41,7 @@ def read_next_history() -> int:
     try:
         found = _read(portal_id)
     except (ExchangeError, Refusal) as error:
-        log.info("history_not_read", portal=portal_id, reason=error.code)
+        log.info("history_not_read", portal_id=portal_id, reason=error.code)
         _failed(portal_id, error.code)
         return 0
     reconcile.reconcile_pending(portal_id)

@@ -10,6 +10,7 @@ from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.bitrix24.events import Event
 from bx24app.database import reading, writing
 from bx24app.errors import PortalUnreachable, Unverified
+from bx24app.log import name_portal
 from bx24app.models import Credential, Portal, User, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.security import digests
@@ -37,6 +38,7 @@ def receive_install_or_update(event: Event) -> None:
         # It comes only once: unproven it still is a reason to look at our handlers.
         _look_at_bindings(event)
         raise
+    name_portal(event.member_id)
     token_digest = digests.digest("application_token", event.application_token)
     with writing() as session:
         portal = session.scalar(select(Portal).where(Portal.member_id == event.member_id).with_for_update())

@@ -24,6 +24,7 @@ from bx24app.bitrix24.errors import (
 from bx24app.bitrix24.launch import FramePost, UserId
 from bx24app.database import reading, writing
 from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Retry, Unverified, VisitorRefused
+from bx24app.log import name_portal
 from bx24app.models import Portal, PortalState, User, utcnow
 from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
 from bx24app.services.portals import api as portal_api
@@ -268,6 +269,7 @@ def _note(post: FramePost, portal: Portal, profile: Profile, app: PortalApp | No
     token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
     with writing() as session:
         row = session.get_one(Portal, portal.id, with_for_update=True)
+        name_portal(row.member_id)
         if app is not None:
             row.license_family = app.family
             # What a browser posts is its user's to change: only an administrator's word about the token counts.

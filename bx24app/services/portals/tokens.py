@@ -12,6 +12,7 @@ from bx24app.bitrix24.errors import ApplicationRemoved, PaymentRequired
 from bx24app.crypto import keyring
 from bx24app.database import purge, reading, writing
 from bx24app.errors import PortalDisconnected, PortalUnpaid
+from bx24app.log import name_portal
 from bx24app.models import FINAL, Callback, Credential, CredentialState, Portal, PortalState, State, utcnow
 from bx24app.outgoing.errors import ExchangeError
 
@@ -100,9 +101,12 @@ def service_credential_id(portal_id: int, *states: PortalState) -> int:
     So does a portal in another state than ``states`` (default: installed).
     """
     with reading() as session:
-        state = session.scalar(select(Portal.state).where(Portal.id == portal_id))
+        portal = session.execute(select(Portal.state, Portal.member_id).where(Portal.id == portal_id)).one_or_none()
         found = session.scalar(_serving(portal_id).with_only_columns(Credential.id).limit(1))
-    usable = states or (PortalState.INSTALLED,)
+    if portal is None:
+        raise PortalDisconnected
+    name_portal(portal.member_id)
+    state, usable = portal.state, states or (PortalState.INSTALLED,)
     if state == PortalState.UNPAID and state not in usable:
         raise PortalUnpaid
     if found is None or state not in usable:
@@ -127,6 +131,8 @@ def load_alive(session: Session, credential_id: int) -> tuple[Credential, Portal
     row = session.execute(
         select(Credential, Portal).join(Portal, Portal.id == Credential.portal_id).where(Credential.id == credential_id)
     ).one_or_none()
+    if row is not None:
+        name_portal(row.Portal.member_id)
     if row is None or row.Credential.state != CredentialState.ALIVE:
         raise PortalDisconnected
     return row.Credential, row.Portal

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from bx24app.crypto import SealError, keyring
 from bx24app.database import change_many, purge, reading, writing
+from bx24app.log import name_portal
 from bx24app.models import Callback, Portal, Webhook, WebhookDelivery, utcnow
 from bx24app.services.webhooks.sender import DeliveryResult, SignedRequest, send_once
 
@@ -100,6 +101,7 @@ def _write(claim: DeliveryLease) -> SignedRequest | None:
         delivery = session.get_one(WebhookDelivery, claim.delivery_id)
         member_id = session.get_one(Portal, webhook.portal_id).member_id
         callback = session.get(Callback, delivery.callback_id) if delivery.callback_id else None
+    name_portal(member_id)
     payload = {"event_id": str(delivery.event_id), **delivery.payload}
     if callback is not None:
         payload["callback"] = {**payload["callback"], "to_number": callback.to_number or None}

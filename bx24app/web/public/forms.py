@@ -9,6 +9,7 @@ from uuid import uuid4
 from flask import Blueprint, Response, g, jsonify, make_response, redirect, render_template, request
 
 from bx24app.errors import FieldRefused, Refusal
+from bx24app.log import name_portal
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import utcnow
 from bx24app.services.security import signing
@@ -38,6 +39,7 @@ def _open(form_key: str) -> OpenForm:
     """The form, spoken to the visitor in one of its languages, to be framed by its sites only."""
     request.max_content_length = submissions.MAX_SUBMISSION_BYTES
     opened = forms.open_form(form_key)
+    name_portal(opened.portal.member_id)
     speak_one_of(opened.form.languages)
     frame_only_in(" ".join(["'self'", *opened.form.allowed_origins]))
     g.form_origins = opened.form.allowed_origins

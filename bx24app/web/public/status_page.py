@@ -5,6 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
 
 from bx24app.errors import InvalidRequest, Refusal
+from bx24app.log import name_portal
 from bx24app.messages.reasons import reason_sentence
 from bx24app.messages.states import customer_state_label
 from bx24app.services.websites import status_page
@@ -35,6 +36,7 @@ def status_json(status: RequestStatus) -> dict[str, Any]:
 def _look(signed: str) -> RequestStatus:
     request.max_content_length = submissions.MAX_SUBMISSION_BYTES
     status = status_page.get_status(signed)
+    name_portal(status.opened.portal.member_id)
     speak_one_of(status.opened.form.languages)
     frame_only_in(" ".join(["'self'", *status.opened.form.allowed_origins]))
     return status
