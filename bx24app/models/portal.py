@@ -79,7 +79,7 @@ class Portal(Base):
     )
 
     def __init__(self, **fields: Any) -> None:
-        super().__init__(**{"settings": PortalSettings(), **fields})
+        super().__init__(**{"settings": PortalSettings(), "lines": {}, **fields})
 
     @property
     def revisions(self) -> tuple[int, int]:
