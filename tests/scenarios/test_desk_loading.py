@@ -118,6 +118,14 @@ def test_a_whole_page_costs_three_transactions_more_than_proving_who_opens_it(
     assert 1 <= len(whole) - len(proving) <= MOST
 
 
+def test_a_request_of_staff_is_one_read_and_one_write(app: Flask, busy: Actor) -> None:
+    """Who asks, with their role, their portal and what they chose last, is one row of the first transaction."""
+    assert busy.requests_callback("+4930901840").status_code == 201
+    with transactions(app) as begun:
+        assert busy.requests_callback("+4930901841").status_code == 201
+    assert len(begun) == 2
+
+
 def test_the_list_of_an_open_page_is_one_transaction_beside_the_guards(app: Flask, busy: Actor) -> None:
     headers = {"Authorization": f"Bearer {busy.ticket}"}
     assert busy.client.get("/desk/callbacks", headers=headers).status_code == 200

@@ -184,6 +184,17 @@ class TestTickets:
             answer = manager.asks(method, path, {} if method == "PATCH" else None)
             assert (answer.status_code, json_of(answer)["code"]) == (403, "not_permitted")
 
+    def test_one_does_not_outlive_the_rights_of_its_holder(self, administrator: Actor) -> None:
+        administrator.installs()
+        administrator.opens()
+        earlier = administrator.ticket
+        assert administrator.asks("GET", "/settings").status_code == 200
+        administrator.user.admin = False
+        administrator.opens()
+        administrator.ticket = earlier
+        assert administrator.asks("GET", "/settings").status_code == 403
+        assert administrator.asks("GET", "/lines").status_code == 200
+
     def test_nothing_works_by_cookie(self, administrator: Actor, manager: Actor) -> None:
         page = manager.opens()
         assert "Set-Cookie" not in page.headers

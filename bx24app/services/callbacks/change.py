@@ -18,8 +18,6 @@ from bx24app.services.callbacks.request import CallbackRequest, accept_callback,
 from bx24app.services.callbacks.retry_policy import retry_policy_of
 from bx24app.services.runtime import wakeup
 
-OUTCOMES = ("reached", "not_reached", "dial_again")
-
 
 @dataclass(frozen=True)
 class _Change:
@@ -95,9 +93,9 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str
     return callback
 
 
-def retry(asker: Principal, callback_id: UUID) -> Callback:
+def retry(principal: Principal, callback_id: UUID) -> Callback:
     """Ask for the same once more: a new callback. Raises ``TooLate`` unless it was missed, failed or expired."""
-    old = get_callback(asker.portal.id, callback_id)
+    old = get_callback(principal.portal.id, callback_id)
     if old.state not in RETRIABLE:
         raise TooLate
     requested = CallbackRequest(
@@ -108,7 +106,7 @@ def retry(asker: Principal, callback_id: UUID) -> Callback:
         crm_entity_type=old.crm_entity_type,
         crm_entity_id=old.crm_entity_id,
     )
-    callback = prepare_callback(asker, requested)
+    callback = prepare_callback(principal, requested)
     callback.retry_of = old.id
-    callback.decide("retried", callback.created_at, user=asker.user_id, retry_of=str(old.id))
-    return accept_callback(asker, callback).callback
+    callback.decide("retried", callback.created_at, user=principal.user_id, retry_of=str(old.id))
+    return accept_callback(principal, callback).callback

@@ -60,7 +60,7 @@ class AcceptedCallback:
 
 
 def request_callback(
-    asker: Principal, requested: CallbackRequest, idempotency_key: str | None = None
+    principal: Principal, requested: CallbackRequest, idempotency_key: str | None = None
 ) -> AcceptedCallback:
     """Accept a request of a member of staff; it is committed when this returns, and a worker is woken.
 
@@ -71,17 +71,17 @@ def request_callback(
     """
     key, digest = idempotency_key, requested.digest()
     try:
-        callback = prepare_callback(asker, requested)
+        callback = prepare_callback(principal, requested)
     except (Refusal, ExchangeError):
-        earlier = earlier_answer(asker.portal.id, key, digest)
+        earlier = earlier_answer(principal.portal.id, key, digest)
         if not isinstance(earlier, Callback):
             raise
         return AcceptedCallback(earlier, replayed=True)
     callback.idempotency_key, callback.request_digest = key, digest
-    return accept_callback(asker, callback)
+    return accept_callback(principal, callback)
 
 
-def accept_callback(asker: Principal, callback: Callback) -> AcceptedCallback:
+def accept_callback(principal: Principal, callback: Callback) -> AcceptedCallback:
     """Accept a prepared callback of a member of staff, and remember the line and the voice that they chose; commits.
 
     Raises ``DuplicateOpenCallback``, ``IdempotencyKeyReused``.
@@ -91,22 +91,22 @@ def accept_callback(asker: Principal, callback: Callback) -> AcceptedCallback:
         if isinstance(outcome.earlier, Callback):
             return AcceptedCallback(outcome.earlier, replayed=True)
         raise DuplicateOpenCallback(outcome.holder.id if outcome.holder else None)
-    _remember_choice(asker, callback)
+    _remember_choice(principal, callback)
     return AcceptedCallback(callback)
 
 
-def _remember_choice(asker: Principal, callback: Callback) -> None:
+def _remember_choice(principal: Principal, callback: Callback) -> None:
     line_id, voice_id = callback.line_id, callback.voice_id or ""
-    if asker.row_id is None or (line_id, voice_id) == (asker.line_id, asker.voice_id):
+    if principal.row_id is None or (line_id, voice_id) == (principal.line_id, principal.voice_id):
         return
     with writing(single_statement=True) as session:
         chosen = {"last_line_id": line_id, "last_voice_id": voice_id}
-        session.execute(update(User).where(User.id == asker.row_id).values(chosen))
+        session.execute(update(User).where(User.id == principal.row_id).values(chosen))
 
 
-def prepare_callback(asker: Principal, requested: CallbackRequest) -> Callback:
+def prepare_callback(principal: Principal, requested: CallbackRequest) -> Callback:
     """The callback of a request as it would be stored; raises as ``request_callback`` does."""
-    portal = asker.portal
+    portal = principal.portal
     if portal.state != PortalState.INSTALLED:
         raise PortalUnpaid if portal.state == PortalState.UNPAID else PortalDisconnected
     line_id = requested.line_id or portal.settings.default_line_id
@@ -126,7 +126,7 @@ def prepare_callback(asker: Principal, requested: CallbackRequest) -> Callback:
         voice_id=voice_id or None,
         text=_spoken(requested.text, portal),
         source=Source.STAFF,
-        requested_by=asker.user_id,
+        requested_by=principal.user_id,
         crm_entity_type=requested.crm_entity_type,
         crm_entity_id=requested.crm_entity_id,
         scheduled_at=requested.scheduled_at,
