@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bx24app.outgoing.errors import AddressForbidden
+from bx24app.outgoing.networks import IPAddress, carried_addresses, is_public
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -19,12 +20,13 @@ class AddressPolicy:
     def permits(self, address: str) -> bool:
         """Tell whether a resolved address may be connected to."""
         ip = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-            ip = ip.ipv4_mapped
         if self.allow_insecure:
             return True
-        public = ip.is_global and not ip.is_multicast
-        return public or any(ip in network for network in self.private_networks)
+        # Whoever translates addresses connects to the one that is carried inside.
+        return all(map(self._permits, carried_addresses(ip) or (ip,)))
+
+    def _permits(self, ip: IPAddress) -> bool:
+        return is_public(ip) or any(ip in network for network in self.private_networks)
 
     def check(self, url: str) -> None:
         """Refuse an address by its looks; a resolved name is checked when connecting. Raises ``AddressForbidden``."""
