@@ -50,7 +50,10 @@ def _database(kind: str, directory: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{directory / 'app.db'}"
         return
-    with database.postgres_server(directory / "postgres") as server, database.fresh_database(server) as url:
+    with (
+        database.postgres_server(directory / "postgres", is_durable=True) as server,
+        database.fresh_database(server) as url,
+    ):
         _check_durability(url)
         yield url
 

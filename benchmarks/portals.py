@@ -142,5 +142,8 @@ def _database(kind: str, directory: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{directory}/bench.db"
         return
-    with database.postgres_server(directory / "postgres") as server, database.fresh_database(server) as url:
+    with (
+        database.postgres_server(directory / "postgres", is_durable=True) as server,
+        database.fresh_database(server) as url,
+    ):
         yield url

