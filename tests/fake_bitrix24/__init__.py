@@ -5,8 +5,9 @@ Built from the documentation, never from our own parsers: it must not import the
 
 from tests.fake_bitrix24.cloud import FakeBitrix24
 from tests.fake_bitrix24.faults import Fault
+from tests.fake_bitrix24.installation import LaunchPost
 from tests.fake_bitrix24.people import FakeUser
-from tests.fake_bitrix24.portal import FakePortal, LaunchPost
+from tests.fake_bitrix24.portal import FakePortal
 from tests.fake_bitrix24.registry import FakeApp
 from tests.fake_bitrix24.telephony import FakeCall, FakeLine
 

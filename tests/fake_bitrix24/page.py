@@ -15,7 +15,8 @@ from tests.fake_bitrix24.people import FakeUser
 from tests.fake_bitrix24.registry import FakeApp
 
 if TYPE_CHECKING:
-    from tests.fake_bitrix24.portal import FakePortal, LaunchPost
+    from tests.fake_bitrix24.installation import LaunchPost
+    from tests.fake_bitrix24.portal import FakePortal
 
 STATIC = Path(__file__).parent / "static"
 KINDS = {"lead": "LEAD", "deal": "DEAL", "contact": "CONTACT", "company": "COMPANY"}

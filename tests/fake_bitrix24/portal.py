@@ -4,15 +4,14 @@ import json
 import secrets
 import ssl
 import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from flask import Response, request
 
 from tests.fake_bitrix24.crm import CRM
 from tests.fake_bitrix24.events import Delivery, EventQueue
 from tests.fake_bitrix24.faults import Faults
+from tests.fake_bitrix24.installation import Bindings, LaunchPost
 from tests.fake_bitrix24.methods import METHODS
 from tests.fake_bitrix24.page import PortalPage
 from tests.fake_bitrix24.people import ALL_RIGHTS, MANAGER_RIGHTS, FakeUser
@@ -26,35 +25,6 @@ if TYPE_CHECKING:
     from tests.fake_bitrix24.cloud import FakeBitrix24
 
 TICK_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class LaunchPost:
-    """What a portal posts into a frame to open a page of an application (docs: api-reference/widgets/index.md)."""
-
-    handler: str
-    query: dict[str, str]
-    form: dict[str, str] = field(repr=False)
-
-    @property
-    def url(self) -> str:
-        """The handler with the query that the portal adds."""
-        return self.handler + ("&" if "?" in self.handler else "?") + urlencode(self.query)
-
-    @property
-    def body(self) -> str:
-        """The form, urlencoded."""
-        return urlencode(self.form)
-
-
-@dataclass
-class Bindings:
-    """An application on this portal: installed, finished, and what it has bound."""
-
-    application_token: str = field(repr=False)
-    finished: bool = False
-    placements: list[dict[str, Any]] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
 
 
 class FakePortal:

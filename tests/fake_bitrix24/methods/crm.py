@@ -1,0 +1,108 @@
+"""Leads, contacts, companies and deals."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from tests.fake_bitrix24.methods.filters import PAGE, matches
+from tests.fake_bitrix24.people import CRM_ADD, CRM_READ
+from tests.fake_bitrix24.rest import Asker, Method, Parameters, RestError
+
+if TYPE_CHECKING:
+    from tests.fake_bitrix24.portal import FakePortal
+
+
+def entity_get(kind: str) -> Method:
+    """``crm.<kind>.get``: an unknown id answers an empty code (docs: crm)."""
+
+    def run(portal: "FakePortal", asker: Asker, parameters: Parameters) -> Any:
+        found = portal.crm.find(kind, parameters.get("ID") or parameters.get("id"))
+        if found is None:
+            raise RestError("", "Not found", 404)
+        return found
+
+    return Method("crm", run)
+
+
+FIELDS = {
+    "LEAD": {"TITLE", "NAME", "PHONE"},
+    "CONTACT": {"NAME", "LAST_NAME", "PHONE"},
+    "DEAL": {"TITLE", "CONTACT_IDS"},
+}
+COMMON = {"SOURCE_ID", "SOURCE_DESCRIPTION", "COMMENTS", "ORIGINATOR_ID", "ORIGIN_ID"}
+COMMON |= {f"UTM_{mark}" for mark in ("SOURCE", "MEDIUM", "CAMPAIGN", "CONTENT", "TERM")}
+SAME_TYPE = 20
+
+
+def entity_add(kind: str) -> Method:
+    """``crm.<kind>.add`` (docs: crm-lead-add.md, crm-contact-add.md, crm-deal-add.md): twice makes two.
+
+    A user without the right gets an empty code. Unknown fields are ignored.
+    """
+
+    def run(portal: "FakePortal", asker: Asker, parameters: Parameters) -> Any:
+        if CRM_ADD not in asker.user.rights:
+            raise RestError("", "Access denied.", 400)
+        fields = parameters.get("fields") or parameters.get("FIELDS")
+        if not isinstance(fields, dict):
+            raise RestError("", "Parameter 'fields' must be array.", 400)
+        known = FIELDS[kind] | COMMON
+        return portal.crm.add_by_rest(kind, {name: value for name, value in fields.items() if name in known})
+
+    return Method("crm", run)
+
+
+def entity_list(kind: str) -> Method:
+    """``crm.<kind>.list`` with ``filter`` and ``select`` (docs: crm-lead-list.md)."""
+
+    def run(portal: "FakePortal", asker: Asker, parameters: Parameters) -> Any:
+        if CRM_READ not in asker.user.rights:
+            raise RestError("", "Access denied.", 400)
+        wanted = parameters.get("filter") or {}
+        names = parameters.get("select") or {}
+        shown = list(names.values() if isinstance(names, dict) else names) or ["ID"]
+        rows = [row for row in portal.crm.entities[kind].values() if all(matches(row, k, v) for k, v in wanted.items())]
+        return [{name: row.get(name) for name in shown} for row in rows][:PAGE]
+
+    return Method("crm", run)
+
+
+def find_by_communication(portal: "FakePortal", asker: Asker, parameters: Parameters) -> Any:
+    """docs: crm/duplicates/crm-duplicate-find-by-comm.md; nothing found: []. 20 hits hide the types after them."""
+    if CRM_READ not in asker.user.rights:
+        raise RestError("403", "Access denied", 403)
+    if parameters.get("type") not in ("EMAIL", "PHONE"):
+        raise RestError("Communication type is not defined", "Parameter 'type' is required.", 400)
+    values = parameters.get("values") or []
+    wanted = {re.sub(r"\D", "", str(v)) for v in (values.values() if isinstance(values, dict) else values)}
+    kinds = [parameters["entity_type"]] if parameters.get("entity_type") else ["LEAD", "CONTACT", "COMPANY"]
+    found: dict[str, list[int]] = {}
+    for kind in kinds:
+        found[kind] = [
+            number
+            for number, entity in portal.crm.entities[kind].items()
+            if any(re.sub(r"\D", "", phone["VALUE"]) in wanted for phone in entity.get("PHONE", []))
+        ][:SAME_TYPE]
+        if len(found[kind]) == SAME_TYPE:
+            break
+    return {kind: numbers for kind, numbers in found.items() if numbers} or []
+
+
+def crm_mode(portal: "FakePortal", asker: Asker, _: Parameters) -> Any:
+    """docs: crm.settings.mode.get: 1 with leads, 2 without."""
+    return 2 if portal.crm.simple_mode else 1
+
+
+METHODS = {
+    "crm.lead.get": entity_get("LEAD"),
+    "crm.deal.get": entity_get("DEAL"),
+    "crm.contact.get": entity_get("CONTACT"),
+    "crm.company.get": entity_get("COMPANY"),
+    "crm.duplicate.findbycomm": Method("crm", find_by_communication),
+    "crm.lead.add": entity_add("LEAD"),
+    "crm.contact.add": entity_add("CONTACT"),
+    "crm.deal.add": entity_add("DEAL"),
+    "crm.lead.list": entity_list("LEAD"),
+    "crm.contact.list": entity_list("CONTACT"),
+    "crm.deal.list": entity_list("DEAL"),
+    "crm.settings.mode.get": Method("crm", crm_mode),
+}
