@@ -241,7 +241,7 @@ def test_bodies_that_are_no_requests_are_refused_clearly(
 ) -> None:
     headers = {"Origin": visitor.origin, "Content-Type": kind}
     response = visitor.client.post(f"/w/{visitor.form_key}/callbacks", data=body, headers=headers)
-    assert response.status_code == status or (kind != "application/json" and response.status_code in (400, 413))
+    assert response.status_code == status
     assert json_of(response)["code"] == "invalid_request"
     assert rows(app, Callback) == []
 
@@ -374,10 +374,8 @@ def test_what_a_database_server_logs_of_a_refusal_tells_nothing_of_the_visitor(
     assert visitor.asks("040 42828", name="Clara Fall", altcha=proof).status_code == 400
     for status in (202, 202, 429):
         assert visitor.asks(name="Clara Fall").status_code == status
-    if not app.config["SQLALCHEMY_DATABASE_URI"].startswith("postgresql"):
-        assert refused == []
-        return
-    assert len(refused) == 4
+    # SQLite's writers stand in line, so that nobody meets a request of the same moment.
+    assert len(refused) == (4 if app.config["SQLALCHEMY_DATABASE_URI"].startswith("postgresql") else 0)
     for words in refused:
         assert "division by zero" in words
         assert not any(secret in words for secret in ("Clara", "901820", "4042828"))

@@ -79,10 +79,10 @@ def test_every_method_keeps_to_the_table(
         method(callback, callback.attempts[0])
         assert callback.state == new
         assert (callback.ended_at is not None) == (new in FINAL)
-        return
-    with pytest.raises(IllegalTransition):
-        method(callback, callback.attempts[0])
-    assert callback.state == old
+    else:
+        with pytest.raises(IllegalTransition):
+            method(callback, callback.attempts[0])
+        assert callback.state == old
 
 
 def test_a_waiting_or_final_callback_is_not_mistaken_for_one_in_hand() -> None:
@@ -94,7 +94,8 @@ def test_a_waiting_or_final_callback_is_not_mistaken_for_one_in_hand() -> None:
 ORDER = [Outcome.DIALLING, Outcome.UNKNOWN, Outcome.STARTED, Outcome.ANSWERED, Outcome.COMPLETED]
 
 
-@pytest.mark.parametrize(("earlier", "later"), [(a, b) for a in range(5) for b in range(5) if a >= b])
+# Nothing leads to the first: an attempt begins there.
+@pytest.mark.parametrize(("earlier", "later"), [(a, b) for a in range(5) for b in range(1, 5) if a >= b])
 def test_an_attempt_never_moves_backwards(earlier: int, later: int) -> None:
     attempt = Attempt(number=1, outcome=ORDER[earlier])
     moves: dict[Outcome, Callable[[], object]] = {
@@ -103,8 +104,6 @@ def test_an_attempt_never_moves_backwards(earlier: int, later: int) -> None:
         Outcome.ANSWERED: lambda: attempt.answer(7, NOW),
         Outcome.COMPLETED: lambda: attempt.end(Outcome.COMPLETED, NOW, None, None),
     }
-    if ORDER[later] not in moves:
-        return
     with pytest.raises(MovedBackwards):
         moves[ORDER[later]]()
     assert attempt.outcome == ORDER[earlier]
