@@ -28,7 +28,7 @@ from bx24app.services.webhooks import subscriptions
 from bx24app.services.websites import api_keys, api_submit, forms
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
-from tests.support.fuzzing import EXAMPLES, SEED, counts, fuzz_settings, garbage
+from tests.support.fuzzing import MANY, SEED, counts, few_and_many, fuzz_settings, garbage
 
 STATES = ("scheduled", "queued", "started", "answered", "unknown", "missed", "failed", "cancelled")
 ENDED = ("missed", "failed", "cancelled")
@@ -212,13 +212,14 @@ def probe(operation: Operation, mode: GenerationMode, examples: int, truth: Trut
         ask()
 
 
-def test_two_thousand_requests_find_nothing_undocumented(app: Flask, truth: Truth) -> None:
+@few_and_many
+def test_random_requests_find_nothing_undocumented(app: Flask, truth: Truth, examples: int) -> None:
     print(f"FUZZ_SEED={SEED}")
     schema = schemathesis.openapi.from_wsgi(PUBLIC, app)
     operations = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
     varied = [one for one in operations if one.body or one.query or one.path_parameters]
     # Some have few inputs that fit: the others get a quarter more.
-    each = math.ceil(EXAMPLES * 1.25 / len(varied) / len(GenerationMode))
+    each = math.ceil(examples * 1.25 / len(varied) / len(GenerationMode))
     before = counts(app)
     for operation in varied:
         for mode in GenerationMode:
@@ -227,12 +228,12 @@ def test_two_thousand_requests_find_nothing_undocumented(app: Flask, truth: Trut
         if operation not in varied:
             probe(operation, GenerationMode.POSITIVE, 3, truth)
     after = counts(app)
-    assert truth.asked >= EXAMPLES
+    assert truth.asked >= examples
     assert garbage(app) == []
     assert {table: after[table] - before[table] for table in COUNTED} == {table: truth.rows[table] for table in COUNTED}
     for table in UNTOUCHED:
         assert after[table] == before[table], table
-    # Operations get as far as their success; by chance a few find nothing in the state that they need.
+    # Many let operations get as far as their success; by chance a few find nothing in the state that they need.
     done = {label for label, status in truth.statuses if status < HTTPStatus.BAD_REQUEST}
     missing = {operation.label for operation in operations} - done - {"POST /api/v1/lines/{line_id}/resume"}
-    assert len(missing) <= 2, missing
+    assert examples < MANY or len(missing) <= 2, missing

@@ -15,7 +15,7 @@ from bx24app.models import Attempt, Callback, Credential, Portal, ReceivedEvent,
 from bx24app.services.dialling import dial, queue
 from tests.fake_bitrix24 import FakePortal, LaunchPost
 from tests.support.actors import Actor, json_of
-from tests.support.fuzzing import EXAMPLES, SEED, counts, fuzz_settings, garbage
+from tests.support.fuzzing import SEED, counts, few_and_many, fuzz_settings, garbage
 
 # Some ten seconds on a machine of its own.
 pytestmark = pytest.mark.timeout(300)
@@ -106,12 +106,12 @@ def facts(app: Flask) -> dict[str, Any]:
         }
 
 
-def posted(app: Flask, paths: tuple[str, ...], launch: LaunchPost, send: Send) -> dict[int, int]:
-    """Two thousand posts; returns how many were answered with which status."""
+def posted(paths: tuple[str, ...], launch: LaunchPost, send: Send, examples: int) -> dict[int, int]:
+    """Random posts; returns how many were answered with which status."""
     statuses: dict[int, int] = {}
 
     @seed(SEED)
-    @fuzz_settings()
+    @fuzz_settings(examples)
     @given(st.sampled_from(paths), changes(launch.form), changes(launch.query), MORE, RAW)
     def post(path: str, form: Changes, query: Changes, more: Pairs, raw: tuple[bytes, str] | None) -> None:
         body, content_type = raw or (body_of(launch.form, form, more), FORM)
@@ -122,16 +122,19 @@ def posted(app: Flask, paths: tuple[str, ...], launch: LaunchPost, send: Send) -
     return statuses
 
 
+@few_and_many
 @pytest.mark.parametrize("paths", [("/", "/install", "/placement"), ("/session",)], ids=["frames", "sessions"])
-def test_posts_of_a_frame(app: Flask, manager: Actor, portal: FakePortal, paths: tuple[str, ...], send: Send) -> None:
+def test_posts_of_a_frame(
+    app: Flask, manager: Actor, portal: FakePortal, paths: tuple[str, ...], send: Send, examples: int
+) -> None:
     print(f"FUZZ_SEED={SEED}")
     portal.rest.bucket.enabled = False
     lead = portal.crm.add_lead("Lead", "Clara", ["+49 30 901820"])
     launch = manager.launches("CRM_LEAD_DETAIL_TAB", ID=str(lead))
     before, rows = facts(app), counts(app)
-    statuses = posted(app, paths, launch, send)
-    assert sum(statuses.values()) >= EXAMPLES
-    assert min(statuses[200], statuses[400], statuses[403]) > EXAMPLES / 100, statuses
+    statuses = posted(paths, launch, send, examples)
+    assert sum(statuses.values()) >= examples
+    assert min(statuses[200], statuses[400], statuses[403]) > examples / 100, statuses
     assert facts(app) == before
     assert garbage(app) == []
     after = counts(app)
@@ -146,7 +149,8 @@ def ring_again(app: Flask) -> None:
         session.execute(update(Callback).values(state="started", ended_at=None))
 
 
-def test_events(app: Flask, manager: Actor, portal: FakePortal, send: Send) -> None:
+@few_and_many
+def test_events(app: Flask, manager: Actor, portal: FakePortal, send: Send, examples: int) -> None:
     print(f"FUZZ_SEED={SEED}")
     calls = [json_of(manager.requests_callback(f"+4930901{number:03}"))["id"] for number in range(3)]
     with app.app_context():
@@ -166,7 +170,7 @@ def test_events(app: Flask, manager: Actor, portal: FakePortal, send: Send) -> N
     statuses: dict[int, int] = {}
 
     @seed(SEED)
-    @fuzz_settings()
+    @fuzz_settings(examples)
     @given(
         mostly(names, kinds),
         mostly(st.sampled_from(call_ids), WORDS),
@@ -183,8 +187,8 @@ def test_events(app: Flask, manager: Actor, portal: FakePortal, send: Send) -> N
         statuses[status] = statuses.get(status, 0) + 1
 
     post()
-    assert sum(statuses.values()) >= EXAMPLES
-    assert min(statuses[200], statuses[400], statuses[403]) > EXAMPLES / 100, statuses
+    assert sum(statuses.values()) >= examples
+    assert min(statuses[200], statuses[400], statuses[403]) > examples / 100, statuses
     assert facts(app) == before
     assert garbage(app) == []
     after = counts(app)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from flask import Flask
 from hypothesis import HealthCheck, Phase, settings
 from sqlalchemy import func, select
@@ -16,13 +17,17 @@ from bx24app.database import Base, reading
 SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbelow(2**32))
 # The processes of a parallel run inherit it.
 os.environ["FUZZ_SEED"] = str(SEED)
-EXAMPLES = 2000
+# `make test` tries few examples, `make check` many too.
+FEW, MANY = 200, 2000
+few_and_many = pytest.mark.parametrize(
+    "examples", [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.long)]
+)
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
 # The longest text that anybody may store is the one to pronounce.
 LONGEST = 4000
 
 
-def fuzz_settings(examples: int = EXAMPLES) -> settings:
+def fuzz_settings(examples: int) -> settings:
     """One app and one database serve all examples: they are generated, not replayed."""
     return settings(
         max_examples=examples,
