@@ -104,7 +104,7 @@ def _compare(
     rounds, seconds = effort
     row = Row(kind=kind, work=work.name, target=work.target)
     for number in range(rounds + 1):
-        length = seconds if number else WARMING_SECONDS
+        length = seconds if number else min(seconds, WARMING_SECONDS)
         count = int(MOST_PER_SECOND * length)
         ours = load.measure(app, work.write(built, count // 2), work.status, length)
         theirs = {

@@ -1,9 +1,7 @@
 """Fake portals with the app installed, a database, and worker processes: what dialling is measured with."""
 
 import base64
-import os
 import secrets
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -21,9 +19,9 @@ from bx24app.models import Callback, Portal, PortalSettings, State, utcnow
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support import database
 from tests.support.actors import Actor
+from tests.support.processes import start
 
 SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
-ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -74,11 +72,8 @@ class Cloud:
     @contextmanager
     def workers(self, count: int, dials: int = 16) -> Iterator[None]:
         """Worker processes at work."""
-        command = [sys.executable, "-m", "benchmarks.worker", str(dials), str(self.speed)]
-        running = [
-            subprocess.Popen(command, cwd=ROOT, env={**os.environ, **self.environ}, stderr=subprocess.DEVNULL)
-            for _ in range(count)
-        ]
+        command = (sys.executable, "-m", "benchmarks.worker", str(dials), str(self.speed))
+        running = [start(command, self.environ) for _ in range(count)]
         try:
             yield
         finally:

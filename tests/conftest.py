@@ -15,7 +15,6 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import QueuePool
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from bx24app import create_app
 from bx24app.database import db
@@ -32,7 +31,9 @@ from tests.support.leaks import (
     pytest_sessionfinish,
     pytest_testnodedown,
 )
+from tests.support.processes import FLASK, Process, Spawn, StartWeb, free_port, kill, start, wait_until_up
 from tests.support.remembered import MADE, remember
+from tests.support.serving import Serving
 from tests.support.templates import compiled_once
 
 __all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish", "pytest_testnodedown"]
@@ -124,32 +125,6 @@ def fake() -> Iterator[FakeBitrix24]:
 @pytest.fixture
 def portal(fake: FakeBitrix24) -> FakePortal:
     return fake.add_portal("alpha")
-
-
-class Serving:
-    """The app on a real HTTP server; it exists before the app, whose PUBLIC_URL names it."""
-
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server: BaseWSGIServer | None = None
-
-    def serve(self, app: Flask) -> None:
-        class Quiet(WSGIRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log(self, type: str, message: str, *args: object) -> None:
-                pass
-
-        self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet, fd=self._socket.fileno())
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True, name="app").start()
-
-    def stop(self) -> None:
-        if self._server:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
-        self._socket.close()
 
 
 @pytest.fixture
@@ -262,6 +237,34 @@ def working(app: Flask, dials: int = 4) -> Iterator[Worker]:
 def worker(app: Flask) -> Iterator[Worker]:
     with working(app) as running:
         yield running
+
+
+@pytest.fixture
+def spawn(environ: dict[str, str]) -> Iterator[Spawn]:
+    """Start ``flask --app app ...``; whatever is left is killed at the end."""
+    running: list[Process] = []
+
+    def begin(*command: str) -> Process:
+        running.append(start((*FLASK, *command), environ))
+        return running[-1]
+
+    yield begin
+    for process in running:
+        kill(process)
+
+
+@pytest.fixture
+def start_web(spawn: Spawn) -> StartWeb:
+    """Start some web processes; returns them by their addresses."""
+
+    def begin(count: int) -> dict[str, Process]:
+        ports = [free_port() for _ in range(count)]
+        started = {f"http://127.0.0.1:{port}": spawn("run", "--port", str(port)) for port in ports}
+        for url in started:
+            wait_until_up(url)
+        return started
+
+    return begin
 
 
 Eventually = Callable[[Callable[[], bool]], None]

@@ -9,7 +9,7 @@ from flask import Flask, url_for
 from playwright.sync_api import Page
 
 from bx24app.web.static import DIRECTORY
-from tests.support.database import ROOT
+from tests.support import ROOT
 
 ENTRIES = sorted(path.stem for path in (DIRECTORY / "pages").glob("*.js"))
 # The widget is no module: the server calls it.

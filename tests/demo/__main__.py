@@ -3,18 +3,17 @@
 import base64
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 import threading
 from pathlib import Path
 
-from werkzeug.serving import WSGIRequestHandler, make_server
-
 from bx24app import create_app
 from bx24app.database.migrations import upgrade_database
 from bx24app.worker.worker import Worker
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
+from tests.support.processes import free_port
+from tests.support.serving import Serving
 from tests.website import Website
 
 # Portal and app on different sites, as in life: cookies and frames behave as they will.
@@ -30,24 +29,6 @@ GUIDE = (
     "As the administrator open Callback Desk, then “Website forms”: create a form with the address {website} and copy "
     "its line. Open {website} (a company's website), paste the line there, and ask for a callback with the button.",
 )
-
-
-class _Quiet(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log(self, type: str, message: str, *args: object) -> None:
-        pass
-
-
-def free_port(host: str, wanted: int) -> int:
-    """The wanted port, or any other when something listens there already."""
-    for port in (wanted, 0):
-        try:
-            with socket.create_server((host, port)) as probe:
-                return int(probe.getsockname()[1])
-        except OSError:
-            continue
-    raise SystemExit("no free port on loopback")
 
 
 def website() -> Website:
@@ -66,14 +47,14 @@ def people_and_customers(portal: FakePortal) -> None:
     portal.crm.add_deal("Delivery in spring", contact_id=contact)
 
 
-def environment(directory: str, fake: FakeBitrix24, port: int) -> dict[str, str]:
+def environment(directory: str, fake: FakeBitrix24, url: str) -> dict[str, str]:
     """Settings with fresh secrets, in a folder that is gone afterwards."""
     return {
         "BX24APP_CLIENT_ID": f"app.{secrets.token_hex(7)}.12345678",
         "BX24APP_CLIENT_SECRET": secrets.token_urlsafe(30),
         "BX24APP_SECRET_KEY": secrets.token_urlsafe(40),
         "BX24APP_ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "BX24APP_PUBLIC_URL": f"http://{APP_HOST}:{port}",
+        "BX24APP_PUBLIC_URL": url,
         "BX24APP_AUTH_SERVER": fake.auth_server.url,
         "BX24APP_DATABASE_URL": f"sqlite:///{Path(directory) / 'demo.db'}",
         "BX24APP_ALLOW_INSECURE_PORTALS": "true",
@@ -88,12 +69,11 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     with tempfile.TemporaryDirectory() as directory, FakeBitrix24() as fake, website() as site:
-        port = free_port(APP_HOST, APP_PORT)
+        server = Serving(APP_HOST, free_port(APP_HOST, APP_PORT))
         portal = fake.add_portal("demo", PORTAL_HOST, free_port(PORTAL_HOST, PORTAL_PORT))
         portal.guide = tuple(step.format(website=site.url) for step in GUIDE)
         people_and_customers(portal)
-        environ = environment(directory, fake, port)
-        url = environ["BX24APP_PUBLIC_URL"]
+        environ = environment(directory, fake, server.url)
         app = create_app(environ)
         with app.app_context():
             upgrade_database()
@@ -101,13 +81,12 @@ def main() -> None:
             client_id=environ["BX24APP_CLIENT_ID"],
             client_secret=environ["BX24APP_CLIENT_SECRET"],
             code="callback_desk.app",
-            install_url=f"{url}/install",
-            app_url=f"{url}/",
+            install_url=f"{server.url}/install",
+            app_url=f"{server.url}/",
             scopes=SCOPES,
-            event_urls={"ONAPPINSTALL": f"{url}/events", "ONAPPUNINSTALL": f"{url}/events"},
+            event_urls={"ONAPPINSTALL": f"{server.url}/events", "ONAPPUNINSTALL": f"{server.url}/events"},
         )
-        server = make_server(APP_HOST, port, app, threaded=True, request_handler=_Quiet)
-        threading.Thread(target=server.serve_forever, daemon=True, name="app").start()
+        server.serve(app)
         worker = Worker(app)
         working = threading.Thread(target=worker.run, name="worker")
         working.start()
@@ -117,7 +96,7 @@ def main() -> None:
         stopping.wait()
         worker.stop()
         working.join(timeout=75)
-        server.shutdown()
+        server.stop()
 
 
 main()

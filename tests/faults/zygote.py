@@ -28,7 +28,7 @@ from bx24app.services.dialling import call_history, deadlines, queue, reconcile
 from bx24app.services.dialling import dial as dialling
 from bx24app.services.security import digests
 from tests.faults import mutants
-from tests.support.database import ROOT
+from tests.support import ROOT
 
 ENGINE_STEPS = ("begin", "before_cursor_execute", "after_cursor_execute", "commit", "rollback")
 CONNECT_SECONDS = 2.0

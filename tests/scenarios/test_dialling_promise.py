@@ -1,11 +1,7 @@
 """The promise about dialling, with real worker processes that are killed with SIGKILL."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,37 +13,9 @@ from bx24app.models import Callback, Credential
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
-from tests.support.database import ROOT
+from tests.support.processes import Spawn, kill, run_python
 
 START = "voximplant.callback.start"
-Spawn = Callable[[], subprocess.Popen[bytes]]
-
-
-@pytest.fixture
-def spawn(environ: dict[str, str]) -> Iterator[Spawn]:
-    """Start worker processes as an operator does; whatever is left is killed at the end, by its id."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start() -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flask", "--app", "app", "worker"],
-            cwd=ROOT,
-            env={**os.environ, **environ},
-            stderr=subprocess.DEVNULL,
-        )
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def let_leases_end(app: Flask) -> None:
@@ -74,12 +42,12 @@ def test_a_worker_killed_after_the_fence_leaves_unknown_and_no_second_dial(
     portal.events.pause()
     asked = portal.faults.add(fault, START, seconds=30)
     created = json_of(manager.requests_callback())
-    first = spawn()
+    first = spawn("worker")
     assert asked.received.wait(20)
     assert state(app) == "dialling"
     kill(first)
     let_leases_end(app)
-    spawn()
+    spawn("worker")
     eventually(lambda: state(app) == "unknown")
     time.sleep(1.5)  # A second worker has the time to make the mistake.
     shown = manager.sees(created["id"])
@@ -98,14 +66,14 @@ def test_an_accepted_request_survives_a_worker_killed_before_the_fence(
         session.execute(update(Credential).values(expires_at=datetime.now(UTC)))
     stuck = portal.cloud.auth_server.faults.add("hang_before", "oauth/token", seconds=30)
     assert manager.requests_callback().status_code == 201
-    first = spawn()
+    first = spawn("worker")
     assert stuck.received.wait(20)
     kill(first)
     assert state(app) == "queued"
     let_leases_end(app)
     with app.app_context(), writing() as session:
         session.execute(update(Credential).values(leased_until=None))
-    spawn()
+    spawn("worker")
     eventually(lambda: state(app) == "started")
     assert len(portal.telephony.dials) == 1
 
@@ -113,7 +81,7 @@ def test_an_accepted_request_survives_a_worker_killed_before_the_fence(
 def test_sigterm_finishes_the_dial_in_flight(app: Flask, manager: Actor, portal: FakePortal, spawn: Spawn) -> None:
     asked = portal.faults.add("hang_after", START, seconds=2)
     manager.requests_callback()
-    worker = spawn()
+    worker = spawn("worker")
     assert asked.received.wait(20)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=20) == 0
@@ -126,8 +94,8 @@ def test_two_workers_dial_each_callback_once(
 ) -> None:
     for n in range(10):
         assert manager.requests_callback(f"+493090182{n}").status_code == 201
-    spawn()
-    spawn()
+    spawn("worker")
+    spawn("worker")
 
     def all_started() -> bool:
         with app.app_context(), reading() as session:
@@ -143,7 +111,5 @@ def test_an_accepted_request_is_on_disk_when_the_answer_is_given(
     created = json_of(manager.requests_callback())
     script = "from app import app; from bx24app.database import reading; from bx24app.models import Callback\n"
     script += "with app.app_context(), reading() as s: print(s.query(Callback).one().id)"
-    found = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env={**os.environ, **environ}, capture_output=True, check=True
-    )
-    assert created["id"] in found.stdout.decode()
+    found = run_python("-c", script, environ=environ)
+    assert created["id"] in found.stdout, found.stderr

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from bx24app.settings import VARIABLE_PREFIX, Settings
-from tests.support.database import ROOT
+from tests.support import ROOT
 
 FOLDERS = ("bx24app", "tests", "templates", "migrations", "benchmarks", "docs")
 KINDS = frozenset({".py", ".html", ".js", ".css", ".md", ".mako"})

@@ -10,9 +10,8 @@ from flask import Flask
 from sqlalchemy import text
 
 from bx24app.database import writing
-from tests.support import leaks
+from tests.support import ROOT, leaks
 from tests.support.actors import Actor
-from tests.support.database import ROOT
 from tests.support.remembered import MADE
 
 # A run of its own, in which a test plants a secret.

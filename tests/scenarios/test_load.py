@@ -12,11 +12,9 @@ from flask import Flask
 from bx24app.models import State
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
-from tests.scenarios.test_dialling_promise import Spawn, spawn
 from tests.support.actors import Actor
+from tests.support.processes import Spawn
 from tests.support.waiting import accept, change_portal, seen
-
-__all__ = ["spawn"]
 
 START, STATISTICS = "voximplant.callback.start", "voximplant.statistic.get"
 
@@ -67,8 +65,8 @@ def test_two_worker_processes_share_many_portals_and_dial_each_callback_once(
         accept(app, to_number=f"+4930{number:07}")
     for number in range(20):
         accept(app, portal_id=2 + number % 5, to_number=f"+4930{number:07}")
-    spawn()
-    spawn()
+    spawn("worker")
+    spawn("worker")
     eventually(lambda: sum(len(one.telephony.dials) for one in others) == 20)
     # The big portal may not go beyond its limit; what it has left of it is soon used up.
     eventually(lambda: len(portal.telephony.dials) >= 44)

@@ -16,8 +16,8 @@ from bx24app.messages.rules import rule_words
 from bx24app.models import Callback, Rejection
 from bx24app.services.websites import rules
 from tests.fake_bitrix24 import FakePortal
+from tests.support import ROOT
 from tests.support.actors import CUSTOMER, Actor, json_of
-from tests.support.database import ROOT
 from tests.support.visitors import Visitor, altered
 
 TAKEN = None

@@ -1,10 +1,7 @@
 """Canary: whatever was secret in a whole life of the app stands nowhere in clear."""
 
 import logging
-import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -17,7 +14,7 @@ from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
 from tests.support import leaks
 from tests.support.actors import Actor, post_frame
-from tests.support.database import ROOT
+from tests.support.processes import run_python
 
 
 def secrets_of(fake: FakeBitrix24, environ: dict[str, str]) -> list[str]:
@@ -109,10 +106,7 @@ def test_no_secret_is_in_a_traceback(fake: FakeBitrix24, monkeypatch: pytest.Mon
 
 
 def test_a_wrong_start_tells_no_secret(environ: dict[str, str]) -> None:
-    broken = {**os.environ, **environ, "BX24APP_PUBLIC_URL": "ftp://nowhere"}
-    done = subprocess.run(
-        [sys.executable, "-c", "import app"], cwd=ROOT, env=broken, capture_output=True, text=True, check=False
-    )
+    done = run_python("-c", "import app", environ=environ | {"BX24APP_PUBLIC_URL": "ftp://nowhere"})
     assert done.returncode != 0
     assert "BX24APP_PUBLIC_URL must be an https address" in done.stderr
     for name in ("CLIENT_SECRET", "SECRET_KEY", "ENCRYPTION_KEYS"):

@@ -1,14 +1,8 @@
 """Requests from websites over several processes: taken once, limited exactly, and kept through SIGKILL."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,70 +16,11 @@ from bx24app.database import reading, writing
 from bx24app.models import Callback, DecoyRequest, Rejection, WebsiteRequest
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakePortal
-from tests.support.database import ROOT
+from tests.support.processes import Spawn, StartWeb, kill
 from tests.support.visitors import Visitor
 from tests.support.websites import MakeVisitor
 
 PLENTY = {"address_hour": 1000, "number_day": 1000, "form_hour": 1000, "form_day": 1000}
-Spawn = Callable[..., subprocess.Popen[bytes]]
-
-
-@pytest.fixture
-def spawn(environ: dict[str, str]) -> Iterator[Spawn]:
-    """Start processes as an operator does; whatever is left is killed at the end, by its id."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(*command: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flask", "--app", "app", *command],
-            cwd=ROOT,
-            env={**os.environ, **environ},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        kill(process)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-@pytest.fixture
-def start_web(spawn: Spawn) -> Callable[[int], dict[str, subprocess.Popen[bytes]]]:
-    """Start some web processes; returns them by their addresses."""
-
-    def start(count: int) -> dict[str, subprocess.Popen[bytes]]:
-        started = {}
-        for _ in range(count):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = probe.getsockname()[1]
-            started[f"http://127.0.0.1:{port}"] = spawn("run", "--port", str(port))
-        for url in started:
-            wait_until_up(url)
-        return started
-
-    return start
-
-
-def wait_until_up(url: str) -> None:
-    for _ in range(400):
-        try:
-            if requests.get(f"{url}/readyz", timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.05)
-    raise AssertionError("the process does not come up")
-
-
-StartWeb = Callable[[int], dict[str, subprocess.Popen[bytes]]]
 
 
 def send(url: str, visitor: Visitor, body: dict[str, Any]) -> requests.Response:

@@ -18,8 +18,8 @@ from bx24app.database import reading, writing
 from bx24app.models import Webhook, utcnow
 from bx24app.services.webhooks import sender
 from tests.conftest import OtherApp, encryption_key
+from tests.support import ROOT
 from tests.support.actors import Actor, json_of
-from tests.support.database import ROOT
 from tests.support.sites import Site
 from tests.support.webhook_steps import added, asked, form, listed, site, told_all
 

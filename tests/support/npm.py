@@ -8,7 +8,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.database import ROOT
+from tests.support import ROOT
 
 CACHE = ROOT / "artifacts" / "npm"
 SDK, SDK_VERSION = "@bitrix24/b24jssdk", "2.2.0"

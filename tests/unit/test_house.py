@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.database import ROOT
+from tests.support import ROOT
 
 MAX_LINES = 300
 MAX_FUNCTION_LINES = 50

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.database import ROOT
+from tests.support import ROOT
 
 PURE = [*(ROOT / "bx24app/web/presenters").glob("*.py"), *(ROOT / "bx24app/messages").glob("*.py")]
 

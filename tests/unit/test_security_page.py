@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.support.database import ROOT
+from tests.support import ROOT
 
 PAGE = (ROOT / "SECURITY.md").read_text()
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith(("| threat", "| ---"))]
