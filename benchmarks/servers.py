@@ -20,7 +20,7 @@ def serving(application: str, environ: dict[str, str]) -> Iterator[int]:
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--reuse-port", "--log-level", "error"]
     command += ["--workers", str(WORKERS), "--threads", str(THREADS), "--keep-alive", "60"]
-    running = start([*command, "--bind", f"127.0.0.1:{port}", application], environ, is_heard=True)
+    running = start([*command, "--bind", f"127.0.0.1:{port}", application], environ, errors=sys.stderr.fileno())
     try:
         _wait_until_up(port)
         yield port

@@ -4,6 +4,7 @@ import base64
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,17 +32,17 @@ from tests.support.leaks import (
     pytest_sessionfinish,
     pytest_testnodedown,
 )
-from tests.support.processes import FLASK, Process, Spawn, StartWeb, free_port, kill, start, wait_until_up
 from tests.support.remembered import MADE, remember
 from tests.support.serving import Serving
 from tests.support.templates import compiled_once
 
 __all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish", "pytest_testnodedown"]
 
-# Fixtures of website forms stand with their people.
-pytest_plugins = ["tests.support.websites"]
+# Fixtures of processes and of website forms stand with those who use them.
+pytest_plugins = ["tests.support.operator", "tests.support.websites"]
 SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
 LIFE_CYCLE = ("ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL", "ONAPPPAYMENT")
+PATIENCE_SECONDS = 40
 LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -239,46 +240,19 @@ def worker(app: Flask) -> Iterator[Worker]:
         yield running
 
 
-@pytest.fixture
-def spawn(environ: dict[str, str]) -> Iterator[Spawn]:
-    """Start ``flask --app app ...``; whatever is left is killed at the end."""
-    running: list[Process] = []
-
-    def begin(*command: str) -> Process:
-        running.append(start((*FLASK, *command), environ))
-        return running[-1]
-
-    yield begin
-    for process in running:
-        kill(process)
-
-
-@pytest.fixture
-def start_web(spawn: Spawn) -> StartWeb:
-    """Start some web processes; returns them by their addresses."""
-
-    def begin(count: int) -> dict[str, Process]:
-        ports = [free_port() for _ in range(count)]
-        started = {f"http://127.0.0.1:{port}": spawn("run", "--port", str(port)) for port in ports}
-        for url in started:
-            wait_until_up(url)
-        return started
-
-    return begin
-
-
 Eventually = Callable[[Callable[[], bool]], None]
 
 
 @pytest.fixture
 def eventually() -> Eventually:
-    """Wait until something holds, at most 10 s."""
+    """Wait until something holds; a busy machine may take its time."""
 
     def wait(holds: Callable[[], bool]) -> None:
-        for _ in range(500):
+        # Counted, for clocks may be set by the test.
+        for _ in range(PATIENCE_SECONDS * 50):
             if holds():
                 return
-            threading.Event().wait(0.02)
+            time.sleep(0.02)
         raise AssertionError("it never came true")
 
     return wait

@@ -1,8 +1,6 @@
 """The look for leaks finds what is planted: in a database, a log, the output, an artefact."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from sqlalchemy import text
 from bx24app.database import writing
 from tests.support import ROOT, leaks
 from tests.support.actors import Actor
+from tests.support.processes import Finished, run_python
 from tests.support.remembered import MADE
 
 # A run of its own, in which a test plants a secret.
@@ -32,26 +31,12 @@ PLANTS = {
 }
 
 
-def run(folder: Path, leak: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, leak: str) -> Finished:
     (folder / "conftest.py").write_text("from tests.support.leaks import *")
     (folder / "test_planted.py").write_text(PLANTED.format(leak=leak))
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-c",
-        os.devnull,
-        "--rootdir",
-        ".",
-        "--basetemp=tmp",
-    ]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [*command, "test_planted.py"], cwd=folder, env=environ, capture_output=True, text=True, check=False
-    )
+    options = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", "--basetemp=tmp"]
+    environ = {"PYTHONPATH": str(ROOT)}
+    return run_python("-m", "pytest", *options, "test_planted.py", environ=environ, folder=folder)
 
 
 @pytest.mark.parametrize("place", PLANTS)

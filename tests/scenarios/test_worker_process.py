@@ -1,10 +1,7 @@
 """The worker as a process: how it ends, whoever hangs, and what it says about a job that fails."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +16,8 @@ from bx24app.models import State
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+from tests.support import processes
 from tests.support.actors import Actor
-from tests.support import ROOT
 from tests.support.sites import Site
 from tests.support.waiting import accept, seen, work
 from tests.support.webhook_steps import added, asked, form, site
@@ -38,13 +35,7 @@ class Process:
     def __init__(self, environ: dict[str, str], log: Path) -> None:
         self._log = log
         with log.open("wb") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "flask", "--app", "app", "worker"],
-                cwd=ROOT,
-                env={**os.environ, **environ},
-                stdout=subprocess.DEVNULL,
-                stderr=stream,
-            )
+            self.process = processes.start([*processes.FLASK, "worker"], environ, stream)
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         whole = [line for line in self._log.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
@@ -68,9 +59,7 @@ def start(environ: dict[str, str], app: Flask, tmp_path: Path) -> Iterator[Calla
 
     yield one
     for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.wait()
+        processes.kill(each.process)
 
 
 def test_it_ends_in_time_whoever_hangs_and_finishes_its_dials(

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 
 import requests
 
@@ -15,7 +17,9 @@ from tests.support import ROOT
 
 FLASK = (sys.executable, "-m", "flask", "--app", "app")
 UP_SECONDS = 60.0
+NOTHING: Mapping[str, str] = MappingProxyType({})
 Process = subprocess.Popen[bytes]
+Finished = subprocess.CompletedProcess[str]
 Spawn = Callable[..., Process]
 StartWeb = Callable[[int], dict[str, Process]]
 
@@ -31,22 +35,15 @@ def free_port(host: str = "127.0.0.1", wanted: int = 0) -> int:
     return free_port(host)
 
 
-def start(command: Sequence[str], environ: Mapping[str, str], *, is_heard: bool = False) -> Process:
-    """Start a process in the project's folder; ``is_heard``: what it prints is shown."""
-    output = None if is_heard else subprocess.DEVNULL
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}, stdout=output, stderr=output)
+def start(command: Sequence[str], environ: Mapping[str, str], errors: IO[bytes] | int = subprocess.DEVNULL) -> Process:
+    """Start a process in the project's folder; ``errors``: where its log goes."""
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=errors)
 
 
-def run_python(*arguments: str, environ: Mapping[str, str] = MappingProxyType({})) -> subprocess.CompletedProcess[str]:
-    """Run Python in the project's folder to its end."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run_python(*arguments: str, environ: Mapping[str, str] = NOTHING, folder: Path = ROOT) -> Finished:
+    """Run Python to its end; what it printed comes back."""
+    command, settings = [sys.executable, *arguments], {**os.environ, **environ}
+    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, check=False)
 
 
 def kill(process: Process) -> None:
