@@ -33,8 +33,7 @@ from tests.support.leaks import (
     pytest_testnodedown,
 )
 from tests.support.remembered import MADE, remember
-from tests.support.serving import Serving
-from tests.support.templates import compiled_once
+from tests.support.serving import Serving, compiled_once
 
 __all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish", "pytest_testnodedown"]
 

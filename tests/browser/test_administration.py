@@ -11,7 +11,7 @@ from tests.browser.test_appearance import shoot
 from tests.browser.test_journey import frame, no_scroll_bar
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
-from tests.support.axe import problems
+from tests.support.browser import problems
 from tests.support.visitors import Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]

@@ -19,8 +19,7 @@ from tests.browser.test_journey import no_scroll_bar
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
-from tests.support.axe import problems
-from tests.support.browser import PHONE, watched_page
+from tests.support.browser import PHONE, problems, watched_page
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 BOTH = pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)

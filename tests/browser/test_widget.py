@@ -15,8 +15,7 @@ from tests.browser.test_appearance import shoot
 from tests.browser.test_journey import no_scroll_bar
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
-from tests.support.axe import problems
-from tests.support.browser import PATIENCE_MS
+from tests.support.browser import PATIENCE_MS, problems
 from tests.website import Website
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

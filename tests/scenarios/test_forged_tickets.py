@@ -26,7 +26,7 @@ from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.events import http_build_query
 from tests.scenarios.test_launch import PAGES, changed, fitting
 from tests.support.actors import Actor, json_of, post_frame
-from tests.support.canary import Canary, canary
+from tests.support.sites import Canary, canary
 from tests.support.visitors import Visitor
 from tests.support.websites import MakeVisitor
 

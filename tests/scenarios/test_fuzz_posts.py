@@ -15,7 +15,7 @@ from bx24app.models import Attempt, Callback, Credential, Portal, ReceivedEvent,
 from bx24app.services.dialling import dial, queue
 from tests.fake_bitrix24 import FakePortal, LaunchPost
 from tests.support.actors import Actor, json_of
-from tests.support.fuzzing import SEED, counts, few_and_many, fuzz_settings, garbage
+from tests.support.fuzzing import MANY, SEED, counts, few_and_many, fuzz_settings, garbage
 
 # Some ten seconds on a machine of its own.
 pytestmark = pytest.mark.timeout(300)
@@ -134,7 +134,8 @@ def test_posts_of_a_frame(
     before, rows = facts(app), counts(app)
     statuses = posted(paths, launch, send, examples)
     assert sum(statuses.values()) >= examples
-    assert min(statuses[200], statuses[400], statuses[403]) > examples / 100, statuses
+    # Many reach every kind of answer; some kinds are too rare for a few.
+    assert examples < MANY or min(statuses[200], statuses[400], statuses[403]) > examples / 100, statuses
     assert facts(app) == before
     assert garbage(app) == []
     after = counts(app)
@@ -188,11 +189,12 @@ def test_events(app: Flask, manager: Actor, portal: FakePortal, send: Send, exam
 
     post()
     assert sum(statuses.values()) >= examples
-    assert min(statuses[200], statuses[400], statuses[403]) > examples / 100, statuses
+    # Many reach every kind of answer; some kinds are too rare for a few.
+    assert examples < MANY or min(statuses[200], statuses[400], statuses[403]) > examples / 100, statuses
     assert facts(app) == before
     assert garbage(app) == []
     after = counts(app)
-    assert rows["received_event"] < after["received_event"] <= rows["received_event"] + statuses[200]
+    assert rows["received_event"] < after["received_event"] <= rows["received_event"] + statuses.get(200, 0)
     for table in ("portal", "portal_user", "credential", "callback", "attempt"):
         assert after[table] == rows[table]
     with app.app_context(), reading() as session:

@@ -15,7 +15,7 @@ from bx24app.services.dialling import dial, queue
 from tests.conftest import SCOPES, plain_environ
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import Actor, json_of, post_frame
-from tests.support.canary import canary
+from tests.support.sites import canary
 
 PUBLIC_URL = "https://127.0.0.99:9"
 

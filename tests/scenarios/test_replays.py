@@ -16,8 +16,8 @@ from bx24app.services.portals import uninstall
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.scenarios.test_launch import PAGES, TICKET, fitting
 from tests.support.actors import Actor, json_of, post_frame
-from tests.support.canary import Canary, canary
 from tests.support.fuzzing import counts
+from tests.support.sites import Canary, canary
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from bx24app.worker.worker import Worker
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
-from tests.support.canary import canary
-from tests.support.sites import Site, a_site, status
+from tests.support.sites import Site, a_site, canary, status
 from tests.support.visitors import Visitor
 from tests.support.webhook_steps import KEY, added, asked, change, form, hurry, listed, site, told_all
 

@@ -1,17 +1,24 @@
-"""A real browser: Debian's Chromium, watched for console errors and violations of the content policy."""
+"""A real browser: Debian's Chromium, watched for console errors and violations of the content policy.
+
+axe-core, run in a page's frames, finds what keeps people with disabilities out.
+"""
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Frame, Page, ViewportSize, sync_playwright
 
-SCREENSHOTS = Path(__file__).parent.parent.parent / "artifacts" / "screenshots"
+from tests.support import ROOT, npm
+
+SCREENSHOTS = ROOT / "artifacts" / "screenshots"
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 360, "height": 740}
 PATIENCE_MS = 10_000
+AXE_VERSION = "4.14.1"
+BAD = ("serious", "critical")
 
 
 @contextmanager
@@ -69,3 +76,18 @@ def screenshot(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
     if before is not None:
         page.set_viewport_size(before)
+
+
+def problems(frame: Frame, within: str = "body") -> list[str]:
+    """The serious and critical findings of axe-core inside an element, one sentence each."""
+    # Evaluated by the debugger's way, which the page's policy does not touch.
+    frame.evaluate((npm.installed("axe-core", AXE_VERSION) / "axe.min.js").read_text() + "; null")
+    found: dict[str, Any] = frame.evaluate(
+        "within => axe.run(within, {resultTypes: ['violations'], iframes: false})", within
+    )
+    return [
+        f"{violation['id']}: {node['html'][:200]} ({node['failureSummary']})"
+        for violation in found["violations"]
+        if violation["impact"] in BAD
+        for node in violation["nodes"]
+    ]

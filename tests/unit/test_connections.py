@@ -13,7 +13,7 @@ from bx24app.bitrix24.client import PortalClients
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.errors import AddressForbidden, ExchangeError, NotSent, NoUsableAnswer
 from bx24app.outgoing.networks import carried_addresses
-from tests.support.canary import canary
+from tests.support.sites import canary
 
 PUBLIC = AddressPolicy()
 INSECURE = AddressPolicy(allow_insecure=True)
