@@ -3,10 +3,12 @@
 import logging
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from structlog.typing import ExcInfo
 
 from bx24app.settings import Settings
 
@@ -51,6 +53,24 @@ def _hide_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> Mutabl
     return event
 
 
+def describe_exception(exc_info: ExcInfo) -> str:
+    """Say where an exception comes from, without its words: they quote what somebody has sent, or a secret.
+
+    Only what an exception names as ``loggable`` is told, which errors of the database do.
+    """
+    parts: list[str] = []
+    error: BaseException | None = exc_info[1]
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        lines = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__)).format()
+        kind = type(error)
+        told = getattr(error, "loggable", "")
+        parts.append("".join([*lines, f"{kind.__module__}.{kind.__qualname__}" + (f": {told}" if told else "")]))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\nwhich followed from:\n\n".join(["Traceback (most recent call last):\n" + part for part in parts])
+
+
 def init_app(settings: Settings) -> None:
     """Send our own and the libraries' records to standard error in one format."""
     for name in TALKATIVE:
@@ -60,7 +80,7 @@ def init_app(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _hide_secrets,
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(describe_exception),
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from bx24app.database.engine import db, is_postgresql
+from bx24app.database.errors import hide_values
 from bx24app.database.transactions import single_transaction
 from bx24app.database.writer_lock import writer_lock
 
@@ -109,7 +110,9 @@ def _running(*, is_transaction: bool) -> Iterator[Run]:
             cursor.close()
     except driver.Error as error:
         # Without statement and values, which may be a visitor's.
-        raise DBAPIError.instance(None, None, error, driver.Error, dialect=dialect) from error
+        raised = DBAPIError.instance(None, None, error, driver.Error, dialect=dialect)
+        hide_values(error, raised, driver.Error)
+        raise raised from error
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bx24app.database.base import Base
+from bx24app.database.errors import hide_values_of
 from bx24app.settings import Settings
 
 SQLITE_PRAGMAS = (
@@ -95,7 +96,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         Path(app.instance_path).mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{app.instance_path}/bx24app.db"
     app.config["SQLALCHEMY_DATABASE_URI"] = url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = POOL
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = POOL | {"hide_parameters": True}
     db.init_app(app)
     with app.app_context():
+        hide_values_of(db.engine)
         (configure_postgresql if is_postgresql() else configure_sqlite)(db.engine)

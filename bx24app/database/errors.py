@@ -1,0 +1,55 @@
+"""What an error of the database may tell: what is wrong and where, and never a value of a statement or a row.
+
+Texts of drivers quote values, PostgreSQL adds whole rows as DETAIL. They are taken out where the error is born, so that
+whoever prints it later, a server or a command too, has nothing to hide.
+"""
+
+import re
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import StatementError
+
+# An exception with this attribute says in it what a log may hold; of any other one a log holds the class alone.
+LOGGABLE = "loggable"
+NOT_SHOWN = "(its words are not shown)"
+# From the first quotation mark to the last: a value may hold some itself.
+_QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
+# The class of PostgreSQL's codes whose primary message quotes values (appendix A: data exception).
+_DATA_EXCEPTION = "22"
+
+
+def description(error: BaseException) -> str:
+    """What the text of a driver's error says, without values."""
+    text = str(error).partition("\n")[0]
+    if type(error).__module__.startswith("sqlite3"):
+        return _QUOTED.sub("...", text)
+    state = getattr(error, "sqlstate", None)
+    if state is None:
+        # Without a code the server has said nothing; a lost connection names host and reason.
+        return text if type(error).__name__ == "OperationalError" else NOT_SHOWN
+    if state.startswith(_DATA_EXCEPTION):
+        text = _QUOTED.sub("...", text).partition(":")[0]
+    return f"{text} ({state})"
+
+
+def hide_values(original: BaseException, wrapper: BaseException | None, driver_error: type[BaseException]) -> None:
+    """Take every value out of the texts of a driver's error and of SQLAlchemy's around it."""
+    told = description(original) if isinstance(original, driver_error) else NOT_SHOWN
+    if isinstance(original, driver_error):
+        original.args = (told,)
+        setattr(original, LOGGABLE, told)
+    if wrapper is not None:
+        kind = type(original)
+        wrapper.args = (f"({kind.__module__}.{kind.__qualname__}) {told}",)
+        statement = wrapper.statement if isinstance(wrapper, StatementError) else None
+        setattr(wrapper, LOGGABLE, f"{told} {statement or ''}".strip())
+
+
+def _hide(context: ExceptionContext) -> None:
+    hide_values(context.original_exception, context.sqlalchemy_exception, context.dialect.loaded_dbapi.Error)
+
+
+def hide_values_of(engine: Engine) -> None:
+    """Let no error of an engine carry a value."""
+    event.listen(engine, "handle_error", _hide)
