@@ -52,10 +52,10 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
         Job("purge_deliveries", 60.0, delivery.purge_deliveries),
         Job("purge_unmatched_events", 60.0, call_events.purge_unmatched),
         Job("purge_idle_tokens", 60.0, tokens.purge_idle),
-        Job("purge_request_log", 600.0, portal_api.purge_request_log),
+        Job("purge_request_log", 60.0, portal_api.purge_request_log),
         Job("purge_uninstalled_portals", 600.0, uninstall.purge_uninstalled),
-        Job("purge_callbacks", 600.0, retention.purge_callbacks),
-        Job("purge_visitors", 600.0, retention.purge_public),
+        Job("purge_callbacks", 60.0, retention.purge_callbacks),
+        Job("purge_visitors", 60.0, retention.purge_public),
     )
 
 

@@ -90,8 +90,8 @@ def lease_without_end() -> Iterator[None]:
 
 @contextmanager
 def no_settling() -> Iterator[None]:
-    """Nothing is decided when the time for evidence is over."""
-    with _replaced(deadlines, "settle_overdue", lambda: 0):
+    """Nothing is decided when no report can be awaited any more."""
+    with _replaced(deadlines, "apply_deadlines", lambda: 0):
         yield
 
 
