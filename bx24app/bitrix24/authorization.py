@@ -10,14 +10,15 @@ from email.utils import parsedate_to_datetime
 
 import requests
 from pydantic import BaseModel, Field, ValidationError
-from requests.adapters import HTTPAdapter
 from requests_oauthlib import OAuth2Session
 
 from bx24app.bitrix24.answers import Json, as_object, read_answer
-from bx24app.bitrix24.client import READ_TIMEOUT
+from bx24app.bitrix24.client import EXCHANGE_SECONDS, READ_TIMEOUT
 from bx24app.bitrix24.compliance import bitrix24_compliance_fix
 from bx24app.bitrix24.errors import ApplicationRemoved, Bitrix24Error
-from bx24app.outgoing.adapter import USER_AGENT, failure_of
+from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
+from bx24app.outgoing.address_policy import AddressPolicy
+from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import UnreadableAnswer
 
 # The codes with which the server says that it saw nothing in a posted body.
@@ -77,7 +78,8 @@ class AuthorizationServer:
         self._address = address.rstrip("/")
         self._client_id = client_id
         self._client_secret = client_secret
-        self._adapter = HTTPAdapter(max_retries=0)
+        # The operator chose the address: it may be any.
+        self._adapter = GuardedAdapter(AddressPolicy(allow_insecure=True), EXCHANGE_SECONDS)
 
     def _session(self) -> OAuth2Session:
         session = bitrix24_compliance_fix(OAuth2Session(self._client_id))
@@ -95,24 +97,29 @@ class AuthorizationServer:
         Raises ``CredentialRefused`` (expired, used or revoked), ``ApplicationRemoved``, ``PaymentRequired`` or
         another ``ExchangeError``.
         """
-        try:
-            answer = self._renew_by_post(refresh_token)
-        except Bitrix24Error as error:
-            if error.foreign_code.casefold() not in BODY_NOT_READ:
-                raise
-            answer = self._get(
-                "/oauth/token/",
-                grant_type="refresh_token",
-                refresh_token=refresh_token,
-                client_id=self._client_id,
-                client_secret=self._client_secret,
-            )
+        # Both ways together: whoever renews holds a lease meanwhile (``token_renewal.RENEWAL_LEASE``).
+        with ending_within(EXCHANGE_SECONDS):
+            answer = self._renew_either_way(refresh_token)
         try:
             read = _TokenAnswer.model_validate(answer)
         except ValidationError:
             raise UnreadableAnswer from None
         expires_at = datetime.now(UTC) + timedelta(seconds=read.expires_in)
         return Tokens(expires_at=expires_at, **read.model_dump(exclude={"expires_in"}))
+
+    def _renew_either_way(self, refresh_token: str) -> Mapping[str, Json]:
+        try:
+            return self._renew_by_post(refresh_token)
+        except Bitrix24Error as error:
+            if error.foreign_code.casefold() not in BODY_NOT_READ:
+                raise
+            return self._get(
+                "/oauth/token/",
+                grant_type="refresh_token",
+                refresh_token=refresh_token,
+                client_id=self._client_id,
+                client_secret=self._client_secret,
+            )
 
     def _renew_by_post(self, refresh_token: str) -> Mapping[str, Json]:
         """Renew with the secret in the body, as deployed clients do."""

@@ -19,6 +19,9 @@ from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
 READ_TIMEOUT = (5.0, 15.0)
 # The platform cuts a request after 60 s: only a later silence says nothing more.
 DIAL_TIMEOUT = (5.0, 65.0)
+# Whole exchanges, however slowly their bytes come; a dial's ends before its lease (``queue.DIAL_LEASE``).
+EXCHANGE_SECONDS = 20.0
+DIAL_SECONDS = 75.0
 MAX_BATCH = 50
 LAST_SECOND = 2**33
 # Entered around every request that a client sends.
@@ -47,7 +50,7 @@ class PortalClients:
     def __init__(self, policy: AddressPolicy, dial_timeout: tuple[float, float] = DIAL_TIMEOUT) -> None:
         self.policy = policy
         self._dial_timeout = dial_timeout
-        self._adapter = GuardedAdapter(policy)
+        self._adapter = GuardedAdapter(policy, EXCHANGE_SECONDS)
 
     def client(self, client_endpoint: str, access_token: str, watch: Watch = nullcontext) -> "PortalClient":
         """A client for a confirmed address; raises ``AddressForbidden``."""
@@ -61,7 +64,7 @@ class PortalClients:
         A pooled connection can be reset under us and make an unknown outcome out of nothing.
         """
         self.policy.check(client_endpoint)
-        adapter = GuardedAdapter(self.policy, pool_size=1)
+        adapter = GuardedAdapter(self.policy, DIAL_SECONDS, pool_size=1)
         try:
             yield PortalClient(client_endpoint, access_token, adapter, self._dial_timeout, watch)
         finally:

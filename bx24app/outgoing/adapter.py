@@ -1,9 +1,7 @@
 """Connections to addresses that others chose: which may be reached, and whether a request can have been sent."""
 
 import socket
-from contextlib import suppress
 from typing import Any, ClassVar
-from weakref import WeakSet
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -13,6 +11,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, Ne
 from urllib3.util.connection import create_connection
 
 from bx24app.outgoing.address_policy import AddressPolicy
+from bx24app.outgoing.deadline import SEND_BYTES, PunctualResponse, ending_within, is_over, seconds_left
 from bx24app.outgoing.errors import (
     AddressForbidden,
     ConnectionReset,
@@ -32,14 +31,14 @@ class _ForbiddenAddress(NewConnectionError):
 
 
 class _GuardedConnection(HTTPConnection):
-    """Connects to permitted addresses only, and makes every failure before the request tell itself apart.
+    """Connects to permitted addresses only, makes every failure before the request tell itself apart, and has an end.
 
     The name is resolved, checked and connected to in one step: an answer of the name server that changes between
     check and connection finds no gap.
     """
 
     policy: ClassVar[AddressPolicy]
-    opened: ClassVar["WeakSet[socket.socket]"]
+    response_class = PunctualResponse
 
     def _new_conn(self) -> socket.socket:
         try:
@@ -52,7 +51,7 @@ class _GuardedConnection(HTTPConnection):
         for last, address in zip(reversed(range(len(permitted))), permitted, strict=True):
             try:
                 return create_connection(
-                    (address, self.port or 0), self.timeout, self.source_address, self.socket_options
+                    (address, self.port or 0), seconds_left(self.timeout), self.source_address, self.socket_options
                 )
             except OSError:
                 if not last:
@@ -67,8 +66,16 @@ class _GuardedConnection(HTTPConnection):
         except (OSError, HTTPError) as error:
             # A time-out or a failed handshake too: nothing of the request has left us yet.
             raise NewConnectionError(self, f"not connected: {type(error).__name__}") from None
-        if self.sock is not None:
-            self.opened.add(self.sock)
+
+    def send(self, data: Any) -> None:
+        """Send in pieces, each within the time that is left: whoever takes bytes slowly has an end too."""
+        pieces = [data]
+        if isinstance(data, bytes):
+            pieces = [data[start : start + SEND_BYTES] for start in range(0, len(data), SEND_BYTES)]
+        for piece in pieces:
+            if self.sock is not None:
+                self.sock.settimeout(seconds_left(self.timeout))
+            super().send(piece)
 
 
 class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
@@ -76,17 +83,19 @@ class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
 
 
 class GuardedAdapter(HTTPAdapter):
-    """Pooled keep-alive connections under an address policy; never retries."""
+    """Pooled keep-alive connections under an address policy; never retries.
 
-    def __init__(self, policy: AddressPolicy, pool_size: int = POOL_SIZE) -> None:
-        self._policy = policy
-        self._opened: WeakSet[socket.socket] = WeakSet()
+    An exchange ends within ``seconds``, from the name server to the last byte of the answer.
+    """
+
+    def __init__(self, policy: AddressPolicy, seconds: float, pool_size: int = POOL_SIZE) -> None:
+        self._policy, self._seconds = policy, seconds
         super().__init__(pool_connections=pool_size, pool_maxsize=pool_size, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools use guarded connections."""
         super().init_poolmanager(*args, **kwargs)
-        ours = {"policy": self._policy, "opened": self._opened}
+        ours = {"policy": self._policy}
         plain = type("Connection", (_GuardedConnection,), dict(ours))
         secure = type("TLSConnection", (_GuardedTLSConnection,), dict(ours))
         self.poolmanager.pool_classes_by_scheme = {
@@ -94,11 +103,12 @@ class GuardedAdapter(HTTPAdapter):
             "https": type("TLSPool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
         }
 
-    def abort(self) -> None:
-        """Break every connection, also under whoever waits for an answer that comes byte by byte."""
-        for opened in list(self._opened):
-            with suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send one request; nothing is sent when the time of the caller's work is over."""
+        with ending_within(self._seconds):
+            if is_over():
+                raise requests.ConnectTimeout(request=request)
+            return super().send(request, *args, **kwargs)
 
 
 def failure_of(error: requests.RequestException) -> ExchangeError:

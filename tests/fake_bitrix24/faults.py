@@ -3,12 +3,14 @@
 import json
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from flask import Response, request
 
 Answer = Callable[[], Response]
+DRIP_SECONDS = 0.05
 STATUSES = {"expired_token": 401, "QUERY_LIMIT_EXCEEDED": 503, "OPERATION_TIME_LIMIT": 429, "ERROR_CORE": 400}
 HTML = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 
@@ -19,7 +21,8 @@ class Fault:
 
     ``kind``: ``error`` (``code``, ``words``, ``status``; nothing executed), ``drop_before`` and ``drop_after``
     (the connection is closed without an answer, before or after execution), ``hang_before`` and ``hang_after``
-    (silence for ``seconds``), ``html_502``, ``html_502_after``, ``empty``, ``truncated_json``,
+    (silence for ``seconds``), ``drip_head`` and ``drip_body`` (a byte now and then for ``seconds``, after execution;
+    a body comes to its end then, a head does not), ``html_502``, ``html_502_after``, ``empty``, ``truncated_json``,
     ``malformed_result`` (all of these after execution but ``html_502``), ``moved`` (302 to ``host``).
     """
 
@@ -101,6 +104,8 @@ def suffer(fault: Fault, execute: Answer) -> Response:
         "truncated_json": lambda: Response(answer.get_data()[:-7], 200, content_type="application/json"),
         "malformed_result": lambda: Response('{"result":{"RESULT":"yes"}}', 200, content_type="application/json"),
         "hang_after": lambda: _hang(fault, answer),
+        "drip_head": lambda: _drip_head(fault),
+        "drip_body": lambda: Response(_dripping(fault, answer.get_data()), content_type="application/json"),
     }
     return after[fault.kind]()
 
@@ -108,3 +113,19 @@ def suffer(fault: Fault, execute: Answer) -> Response:
 def _hang(fault: Fault, answer: Response) -> Response:
     fault.released.wait(fault.seconds)
     return answer
+
+
+def _dripping(fault: Fault, body: bytes) -> Iterator[bytes]:
+    """White space may stand before any JSON text: as much of it as there is time, and then the answer."""
+    ends_at = time.monotonic() + fault.seconds
+    while time.monotonic() < ends_at and not fault.released.wait(DRIP_SECONDS):
+        yield b" "
+    yield body
+
+
+def _drip_head(fault: Fault) -> Response:
+    connection, ends_at = request.environ["werkzeug.socket"], time.monotonic() + fault.seconds
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    while time.monotonic() < ends_at and not fault.released.wait(DRIP_SECONDS):
+        connection.sendall(b"x")
+    return drop_connection()

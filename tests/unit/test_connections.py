@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -281,6 +282,46 @@ def test_an_answer_that_falls_silent_half_way_is_a_time_out() -> None:
         with PortalClients(INSECURE, (1.0, 0.2)).dialler(url, "t") as client, pytest.raises(NoUsableAnswer) as caught:
             client.invoke("profile")
     assert caught.value.code == "timeout"
+
+
+def test_a_connection_is_used_again_after_an_exchange_that_was_nearly_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was left of one exchange is no time-out of the next one on the same connection."""
+    monkeypatch.setattr("bx24app.bitrix24.client.EXCHANGE_SECONDS", 0.6)
+    head, body = b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n", b'{"result":"a"}'
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as open_ones:
+
+        def answer_twice() -> None:
+            connection = open_ones.enter_context(server.accept()[0])
+            connection.recv(65536)
+            connection.sendall(head)
+            for byte in body:
+                time.sleep(0.03)
+                connection.sendall(bytes([byte]))
+            connection.recv(65536)
+            time.sleep(0.45)
+            connection.sendall(head + body)
+
+        threading.Thread(target=answer_twice, daemon=True).start()
+        client = PortalClients(INSECURE).client(f"http://127.0.0.1:{server.getsockname()[1]}/rest/", "t")
+        assert [client.invoke("profile"), client.invoke("profile")] == ["a", "a"]
+
+
+def test_bytes_that_are_taken_slowly_have_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bx24app.bitrix24.client.EXCHANGE_SECONDS", 0.6)
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as open_ones:
+
+        def take_slowly() -> None:
+            connection = open_ones.enter_context(server.accept()[0])
+            with contextlib.suppress(OSError):
+                while connection.recv(4096):
+                    time.sleep(0.1)
+
+        threading.Thread(target=take_slowly, daemon=True).start()
+        client = PortalClients(INSECURE).client(f"http://127.0.0.1:{server.getsockname()[1]}/rest/", "t")
+        began = time.monotonic()
+        with pytest.raises(NoUsableAnswer):
+            client.invoke("profile", {"long": "x" * 20_000_000})
+        assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize(

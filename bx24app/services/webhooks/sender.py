@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import threading
 import time
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -12,7 +11,7 @@ import requests
 from bx24app.log import mask_numbers
 from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
 from bx24app.outgoing.address_policy import AddressPolicy
-from bx24app.outgoing.errors import ConnectionReset, ExchangeError, ReadTimeout
+from bx24app.outgoing.errors import ConnectionReset, ExchangeError
 from bx24app.settings import settings
 
 DELIVERY_TIMEOUT_SECONDS = 10.0
@@ -54,26 +53,13 @@ def signature(secrets: tuple[str, ...], timestamp: int, body: bytes) -> str:
 
 def send_once(letter: SignedRequest) -> DeliveryResult:
     """Post it once on a fresh connection, in ten seconds at most, without following anybody elsewhere."""
-    adapter = GuardedAdapter(webhook_policy(), pool_size=1)
-    late = threading.Event()
-
-    def give_up() -> None:
-        late.set()
-        adapter.abort()
-
-    # The library's time-out is for each read: a site that answers byte by byte would hold us for ever.
-    watchdog = threading.Timer(DELIVERY_TIMEOUT_SECONDS, give_up)
-    watchdog.daemon = True
-    watchdog.start()
+    adapter = GuardedAdapter(webhook_policy(), DELIVERY_TIMEOUT_SECONDS, pool_size=1)
     try:
-        receipt = _post(letter, adapter)
+        return _post(letter, adapter)
     except ExchangeError as error:
-        receipt = DeliveryResult(None, error.code.removeprefix("bitrix24_"))
+        return DeliveryResult(None, error.code.removeprefix("bitrix24_"))
     finally:
-        watchdog.cancel()
         adapter.close()
-    # Half of an answer may look like a whole one.
-    return DeliveryResult(None, ReadTimeout.code) if late.is_set() else receipt
 
 
 def _post(letter: SignedRequest, adapter: GuardedAdapter) -> DeliveryResult:

@@ -1,0 +1,74 @@
+"""An end for every exchange, however slowly its bytes come: time-outs of the library are for single reads."""
+
+import http.client
+import io
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+# A monotonic time; None: no end was set.
+_ends_at: ContextVar[float | None] = ContextVar("ends_at", default=None)
+# A blocking call needs a time-out above zero.
+SHORTEST_SECONDS = 0.001
+SEND_BYTES = 16 * 1024
+
+
+@contextmanager
+def ending_within(seconds: float) -> Iterator[None]:
+    """Let every exchange of this thread inside end in ``seconds``, or sooner where an outer one says so."""
+    outer, inner = _ends_at.get(), time.monotonic() + seconds
+    token = _ends_at.set(inner if outer is None else min(inner, outer))
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)
+
+
+def is_over() -> bool:
+    """Tell whether no time is left."""
+    ends_at = _ends_at.get()
+    return ends_at is not None and time.monotonic() >= ends_at
+
+
+def seconds_left(most: float | None, ends_at: float | None = None) -> float | None:
+    """How long one blocking call may take, ``most`` at the most; raises ``TimeoutError`` when no time is left."""
+    ends_at = _ends_at.get() if ends_at is None else ends_at
+    if ends_at is None:
+        return most
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the exchange took too long")
+    left = max(left, SHORTEST_SECONDS)
+    return left if most is None else min(left, most)
+
+
+class _PunctualReader(io.RawIOBase):
+    """What a socket says, until the exchange has to end; a single read waits as long as the socket's time-out says."""
+
+    def __init__(self, raw: Any, opened: socket.socket, ends_at: float | None) -> None:
+        self._raw, self._opened, self._ends_at = raw, opened, ends_at
+        self._each = opened.gettimeout()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._opened.settimeout(seconds_left(self._each, self._ends_at))
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class PunctualResponse(http.client.HTTPResponse):
+    """An answer that has to be whole when the exchange ends, its body too, wherever that is read."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        raw = self.fp.detach()
+        self.fp = io.BufferedReader(_PunctualReader(raw, sock, _ends_at.get()))
