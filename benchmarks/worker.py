@@ -3,7 +3,7 @@
 import sys
 
 from app import app
-from bx24app.models.throttle import STANDARD_LIMIT, RequestLimit
+from bx24app.models.portals.throttle import STANDARD_LIMIT, RequestLimit
 from bx24app.services.portals import throttle
 from bx24app.worker.worker import Worker
 

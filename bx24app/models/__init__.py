@@ -1,8 +1,10 @@
 """What the app knows: typed rows and the state changes they allow."""
 
-from bx24app.models.api_key import ApiKey
-from bx24app.models.attempt import Attempt, MovedBackwards, Outcome
-from bx24app.models.callback import (
+from bx24app.models.callbacks.attempt import Attempt, MovedBackwards, Outcome
+from bx24app.models.callbacks.callback import Callback
+from bx24app.models.callbacks.decision import Decision
+from bx24app.models.callbacks.received_event import ReceivedEvent
+from bx24app.models.callbacks.state import (
     FINAL,
     IN_HAND,
     IS_OPEN,
@@ -11,26 +13,24 @@ from bx24app.models.callback import (
     RETRIABLE,
     TRANSITIONS,
     WAITING,
-    Callback,
-    Decision,
     IllegalTransition,
     Source,
     State,
     first_id,
 )
 from bx24app.models.columns import utcnow
-from bx24app.models.credential import Credential, CredentialState
 from bx24app.models.digest_key import DigestKey
 from bx24app.models.do_not_call import DoNotCall
-from bx24app.models.form import Form, UnknownPolicy
-from bx24app.models.portal import Portal, PortalLine, PortalSettings, PortalState
-from bx24app.models.rate_limit import BudgetDay, TokenBucket
-from bx24app.models.received_event import ReceivedEvent
-from bx24app.models.rest_call import RestCall
-from bx24app.models.throttle import Throttle
-from bx24app.models.user import User
-from bx24app.models.webhook import Webhook, WebhookDelivery
-from bx24app.models.website_request import CrmState, DecoyRequest, Rejection, WebsiteRequest
+from bx24app.models.portals.credential import Credential, CredentialState
+from bx24app.models.portals.portal import Portal, PortalLine, PortalSettings, PortalState
+from bx24app.models.portals.rest_call import RestCall
+from bx24app.models.portals.throttle import Throttle
+from bx24app.models.portals.user import User
+from bx24app.models.websites.api_key import ApiKey
+from bx24app.models.websites.form import Form, UnknownPolicy
+from bx24app.models.websites.rate_limit import BudgetDay, TokenBucket
+from bx24app.models.websites.webhook import Webhook, WebhookDelivery
+from bx24app.models.websites.website_request import CrmState, DecoyRequest, Rejection, WebsiteRequest
 
 __all__ = [
     "FINAL",

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from bx24app.models import Portal, State, Throttle, utcnow
-from bx24app.models.throttle import ENTERPRISE_LIMIT, RESERVE, STANDARD_LIMIT, RequestLimit
+from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, RESERVE, STANDARD_LIMIT, RequestLimit
 from bx24app.services.dialling import queue
 from bx24app.services.portals import throttle
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal

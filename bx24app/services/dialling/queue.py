@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from bx24app.database import reading, writing
 from bx24app.models import IS_WAITING, Callback, Portal, State, Throttle, utcnow
-from bx24app.models.throttle import LONGEST_PAUSE
+from bx24app.models.portals.throttle import LONGEST_PAUSE
 from bx24app.services.callbacks.number_holder import holds
 from bx24app.services.portals import throttle
 

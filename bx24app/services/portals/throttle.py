@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.errors import Overloaded, RefusedForNow
 from bx24app.models import Portal, Throttle
-from bx24app.models.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, STANDARD_LIMIT, RequestLimit
+from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, STANDARD_LIMIT, RequestLimit
 
 QUERY_LIMIT = "query_limit_exceeded"
 OPERATION_TIME = "operation_time_limit"

@@ -17,7 +17,7 @@ from uuid6 import uuid7
 
 from bx24app.database import is_postgresql
 from bx24app.models import Callback, Form, Webhook, WebhookDelivery, utcnow
-from bx24app.models.webhook import DELIVERED_WITHIN
+from bx24app.models.websites.webhook import DELIVERED_WITHIN
 
 STATE_CHANGED = "callback.state_changed"
 PING = "ping"

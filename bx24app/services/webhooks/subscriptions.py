@@ -14,7 +14,7 @@ from bx24app.crypto import keyring
 from bx24app.database import reading, writing
 from bx24app.errors import AddressRefused, InvalidRequest, NotFound
 from bx24app.models import Form, Portal, Webhook, WebhookDelivery, utcnow
-from bx24app.models.webhook import MAX_URL
+from bx24app.models.websites.webhook import MAX_URL
 from bx24app.outgoing.errors import AddressForbidden
 from bx24app.services.webhooks import outbox, sender
 

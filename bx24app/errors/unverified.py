@@ -1,0 +1,51 @@
+"""A post that does not prove who sends it."""
+
+from bx24app.errors.known import KnownError, Retry
+
+
+class Unverified(KnownError):
+    """A post does not prove its portal, application or user; the text is for the log only."""
+
+    code = "not_permitted"
+    reason = "unverified"
+    status: int = 403
+
+
+class Malformed(Unverified):
+    """A post lacks fields that every Bitrix24 portal sends, or they have the wrong shape."""
+
+    code = "invalid_request"
+    reason = "malformed"
+    status = 400
+
+
+class NotInstalled(Unverified):
+    """Bitrix24 vouches for the post, but an administrator has not installed the app on this portal."""
+
+    reason = "not_installed"
+
+
+class AdministratorNeeded(Unverified):
+    """The user is known, but only an administrator of the portal may do this."""
+
+    reason = "administrator_needed"
+
+
+class VisitorRefused(Unverified):
+    """The portal itself does not let this visitor use the app; ``cause`` and ``words`` say why."""
+
+    reason = "visitor_refused"
+
+    def __init__(self, text: str, cause: str, words: str | None) -> None:
+        super().__init__(text)
+        self.cause = cause
+        self.words = words
+
+
+class PortalUnreachable(Unverified):
+    """Neither the portal nor the authorization server could be asked who the user is."""
+
+    code = "bitrix24_unavailable"
+    reason = "portal_unreachable"
+    status = 503
+    retry = Retry.LATER

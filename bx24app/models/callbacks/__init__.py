@@ -1,0 +1,1 @@
+"""A callback, its attempts, its decisions, and what the portal reported of its calls."""

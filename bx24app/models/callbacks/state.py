@@ -1,0 +1,111 @@
+"""Where a callback stands: its states, and the changes between them that are allowed."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import (
+    TextClause,
+    text,
+)
+
+
+class State(StrEnum):
+    """Where a callback stands (docs/calls.md)."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    DIALLING = "dialling"
+    STARTED = "started"
+    ANSWERED = "answered"
+    UNKNOWN = "unknown"
+    COMPLETED = "completed"
+    MISSED = "missed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Source(StrEnum):
+    """Who asked for the callback."""
+
+    STAFF = "staff"
+    WEBSITE = "website"
+    API = "api"
+    ROBOT = "robot"
+
+
+IN_HAND = frozenset({State.QUEUED, State.DIALLING, State.STARTED, State.ANSWERED, State.UNKNOWN})
+
+
+WAITING = frozenset({State.SCHEDULED, State.QUEUED})
+
+
+# The portal has, or may have, a call of it under way.
+OPEN = frozenset({State.DIALLING, State.STARTED, State.ANSWERED, State.UNKNOWN})
+
+
+FINAL = frozenset({State.COMPLETED, State.MISSED, State.FAILED, State.CANCELLED, State.EXPIRED})
+
+
+RETRIABLE = frozenset({State.MISSED, State.FAILED, State.EXPIRED})
+
+
+_ENDS = frozenset({State.COMPLETED, State.MISSED})
+
+
+# What later evidence of a call may say about an attempt whose outcome was not known, or was refused in words we
+# do not know, whatever a person decided meanwhile.
+_EVIDENCE = _ENDS | {State.STARTED, State.ANSWERED}
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.SCHEDULED: frozenset({State.SCHEDULED, State.QUEUED, State.CANCELLED, State.EXPIRED, State.FAILED}),
+    State.QUEUED: frozenset({State.SCHEDULED, State.DIALLING, State.CANCELLED, State.EXPIRED, State.FAILED})
+    | _EVIDENCE,
+    State.DIALLING: frozenset(
+        {
+            State.SCHEDULED,
+            State.QUEUED,
+            State.STARTED,
+            State.COMPLETED,
+            State.FAILED,
+            State.UNKNOWN,
+        }
+    ),
+    State.STARTED: frozenset({State.ANSWERED, State.SCHEDULED}) | _ENDS,
+    State.ANSWERED: frozenset({State.SCHEDULED}) | _ENDS,
+    State.UNKNOWN: frozenset({State.QUEUED, State.SCHEDULED}) | _EVIDENCE,
+    State.FAILED: _EVIDENCE,
+    State.COMPLETED: frozenset(),
+    State.MISSED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.EXPIRED: frozenset(),
+}
+
+
+WAITING_SQL = text(f"state IN ({', '.join(repr(state.value) for state in sorted(WAITING))})")
+
+
+def _is_one_of(states: frozenset[State]) -> TextClause:
+    return text(f"callback.state IN ({', '.join(repr(state.value) for state in sorted(states))})")
+
+
+# Written out, so that every plan can use the indexes over a few states.
+IS_WAITING = _is_one_of(WAITING)
+
+
+IS_OPEN = _is_one_of(OPEN)
+
+
+def first_id(moment: datetime) -> UUID:
+    """No callback that was asked for at ``moment`` or later has a smaller id: they begin with their time (UUID 7)."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+
+
+class IllegalTransition(Exception):
+    """The callback may not go from its state to the other one."""
+
+    def __init__(self, callback_id: UUID, old: str, new: str) -> None:
+        super().__init__(f"callback {callback_id}: {old} -> {new} is not allowed")
+        self.old = old

@@ -1,0 +1,1 @@
+"""A portal, its people, their tokens, and what was asked of it."""

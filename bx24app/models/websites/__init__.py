@@ -1,0 +1,1 @@
+"""Website forms, what came with their requests, their limits, keys and webhooks."""
