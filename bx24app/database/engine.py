@@ -24,9 +24,9 @@ SQLITE_PRAGMAS = (
 )
 
 
-# As many threads as a process usually has: what is above is opened for one transaction and closed again.
+# A process usually has up to 20 threads. Connections beyond these are opened for one transaction and closed again.
 POOL = {"pool_size": 20, "max_overflow": 20}
-# A connection that lay still for longer is asked whether its server lives.
+# A connection that was idle for longer is pinged before its use.
 IDLE_SECONDS = 1.0
 _USED_AT = "bx24app_used_at"
 
@@ -59,10 +59,10 @@ def configure_sqlite(engine: Engine) -> None:
 
 
 def _check_that_it_lives(engine: Engine) -> Callable[[DBAPIConnection, ConnectionPoolEntry, object], None]:
-    """A server that was restarted must cost nobody a request: each connection is looked at before its use.
+    """Check each pooled connection before its use, so that no request fails because the server was restarted.
 
-    The end of a connection lies in its socket, ready to be read: seeing that costs no round trip. Only a server whose
-    machine vanished leaves no trace; it cannot be back within a second.
+    A server that closes a connection makes its socket readable, and polling the socket costs no round trip. Only a
+    server whose machine vanished leaves no such sign; it cannot be back within ``IDLE_SECONDS``.
     """
 
     def check(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:

@@ -38,7 +38,7 @@ class InvalidNumber(InvalidRequest):
 
 
 class NumberNotAllowed(InvalidRequest):
-    """A number, but of a kind that is never dialled: premium, shared-cost, short."""
+    """A valid number of a kind that is never dialled: premium rate or shared cost."""
 
     code = "number_not_allowed"
     status = 422

@@ -31,10 +31,10 @@ class _ForbiddenAddress(NewConnectionError):
 
 
 class _GuardedConnection(HTTPConnection):
-    """Connects to permitted addresses only, makes every failure before the request tell itself apart, and has an end.
+    """Connects to permitted addresses only, and never waits beyond the exchange's deadline.
 
-    The name is resolved, checked and connected to in one step: an answer of the name server that changes between
-    check and connection finds no gap.
+    A failure before anything was sent raises its own error type, so that the caller knows it may repeat. The name is
+    resolved once and that very address is connected to, so DNS cannot change in between.
     """
 
     policy: ClassVar[AddressPolicy]

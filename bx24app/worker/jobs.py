@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
-    """Everything that a worker does; ``dials``: how many dials are in flight at the most.
+    """List every job of a worker; ``dials``: how many dials may be in flight at once.
 
-    Jobs that ask a portal or a site wait for others, those of the database for the database alone. A job that shall
-    take no more than its share of one portal leases that portal first, as the first three do.
+    Jobs that call portals or sites may hang for a minute, so each job has threads of its own. Leases are taken so
+    that one portal never gets all the threads of a job.
     """
     return (
         LeasedJob(DIAL, 0.1, queue.lease_due, dial.dial, dials, is_finished=True),

@@ -54,8 +54,8 @@ RETRIABLE = frozenset({State.MISSED, State.FAILED, State.EXPIRED})
 _ENDS = frozenset({State.COMPLETED, State.MISSED})
 
 
-# What later evidence of a call may say about an attempt whose outcome was not known, or was refused in words we
-# do not know, whatever a person decided meanwhile.
+# States to which a late call report may still move a callback that is UNKNOWN, was sent back to the queue by a person,
+# or FAILED with a refusal we do not list.
 _EVIDENCE = _ENDS | {State.STARTED, State.ANSWERED}
 
 

@@ -46,7 +46,10 @@ def earlier_answer(portal_id: int, key: str | None, digest: str) -> Callback | D
 
 
 def complete(callback: Callback) -> Callback:
-    """Give a new callback what the database would need the unit of work for: its id, its state, its decisions' key."""
+    """Set what SQLAlchemy would set on flush, because the guarded write bypasses it.
+
+    That is the id, the version, the state, and the callback id of its decisions. Returns the same callback.
+    """
     callback.id, callback.version = uuid7(), 1
     callback.accept(callback.created_at)
     for decision in callback.decisions:

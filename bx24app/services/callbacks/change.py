@@ -44,7 +44,11 @@ def _changing(portal_id: int, callback_id: UUID) -> Iterator[_Change]:
 
 
 def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | None = None) -> Callback:
-    """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled. ``by``: who, if no user of ours."""
+    """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled. Commits.
+
+    The caller has checked who may: the guards of web/api/callbacks.py for staff, websites/status_page.py for the
+    customer. ``by`` names the caller where it is no user of the portal.
+    """
     with _changing(portal_id, callback_id) as change:
         change.callback.cancel(change.now)
         change.callback.decide("cancelled", change.now, user=user_id, by=by)

@@ -31,10 +31,11 @@ NUMBER_FREE = "number_free"
 
 @dataclass(frozen=True)
 class Budget:
-    """What a form may take on one day, in the zone of its hours.
+    """How many calls a form may take on one day, in the time zone of its hours.
 
-    ``calls`` None: any number. ``overspent`` is what was found about the day's money, None: enough is left. That was
-    found when ``seen`` requests of the day had been taken, and counts only while no other has followed.
+    ``calls``: the limit, None for no limit. ``overspent``: why the day's money is used up, None while some is left.
+    The money was looked up when the form had taken ``seen`` calls that day; after another call it must be looked up
+    again, so the guarded write compares ``seen`` with the count.
     """
 
     form_id: int
@@ -62,7 +63,7 @@ class Candidate:
 
     @property
     def needs_free_number(self) -> bool:
-        """Tell whether another callback may hold its number: only beside one that staff plan for later."""
+        """Tell whether its number must be free: only a callback that staff plan for later may share a number."""
         return self.website_request is not None or self.callback.holds_number
 
 
@@ -82,10 +83,10 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class Condition:
-    """One row of the table.
+    """One row of the table: when it applies, how the guarded write checks it, and how it is explained afterwards.
 
-    ``clause`` is what the guarded write asks for beside the candidate's own columns; None: the write takes something
-    instead, or a unique key stands guard. ``find`` explains, without taking anything.
+    ``clause`` is SQL that the guarded write adds to its WHERE; None where the write itself checks the condition by
+    taking a token or counting a call. ``find`` returns the obstacle, or None, and changes nothing.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """The guarded write: a callback, or its decoy, is inserted only where every condition holds.
 
-On PostgreSQL it is one statement, on SQLite one short transaction. Where a condition does not hold nothing is done at
-all: PostgreSQL has taken tokens by then, and a division by zero, which tells its log nothing, takes them back.
+On PostgreSQL it is one statement, on SQLite one short transaction. Where a condition does not hold, nothing is written.
+PostgreSQL may have taken tokens by then; the statement then divides by zero on purpose, so that the whole statement is
+rolled back. That error puts no data into the server's log.
 """
 
 from collections.abc import Iterator, Mapping

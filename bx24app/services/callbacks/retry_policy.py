@@ -34,22 +34,21 @@ class NextStep(StrEnum):
 
 # docs: CALL_FAILED_CODE. A code that is not listed is never dialled again by itself.
 NEXT_STEPS: dict[str, NextStep] = {
-    "200": NextStep.NONE,
-    "304": NextStep.AGAIN_LATER,
-    "480": NextStep.AGAIN_LATER,
-    "486": NextStep.AGAIN_LATER,
-    "603-S": NextStep.AGAIN_LATER,
-    "500": NextStep.AGAIN_LATER,
-    "402": NextStep.STOP_LINE,
-    "402-B24": NextStep.STOP_LINE,
-    "403": NextStep.NEVER,
-    "404": NextStep.NEVER,
-    "423": NextStep.NEVER,
-    "484": NextStep.NEVER,
-    "503": NextStep.NEVER,
-    # Whoever declines has been reached and does not want to talk.
-    "603": NextStep.NEVER,
-    "OTHER": NextStep.NEVER,
+    "200": NextStep.NONE,  # the call took place
+    "304": NextStep.AGAIN_LATER,  # nobody answered
+    "480": NextStep.AGAIN_LATER,  # temporarily unavailable
+    "486": NextStep.AGAIN_LATER,  # busy
+    "603-S": NextStep.AGAIN_LATER,  # the call was cancelled
+    "500": NextStep.AGAIN_LATER,  # internal error
+    "402": NextStep.STOP_LINE,  # no money on the account
+    "402-B24": NextStep.STOP_LINE,  # no money on the portal's account
+    "403": NextStep.NEVER,  # forbidden
+    "404": NextStep.NEVER,  # no such number
+    "423": NextStep.NEVER,  # blocked
+    "484": NextStep.NEVER,  # the direction is not available
+    "503": NextStep.NEVER,  # the direction is not available
+    "603": NextStep.NEVER,  # declined: the customer was reached and does not want to talk
+    "OTHER": NextStep.NEVER,  # not defined by the platform
 }
 
 

@@ -49,7 +49,7 @@ class CrmLease:
 def _due(now: datetime) -> Select[WebsiteRequest, Callback, Form]:
     """The request due longest, of an installed portal for which no other is being looked for."""
     other, others = aliased(WebsiteRequest), aliased(Callback)
-    # Asked for as a whole: those under way are few, the callbacks of one portal may be many.
+    # One query over all portals, not one per portal: only few rows are under way, but a portal may have many callbacks.
     busy = (
         select(others.portal_id)
         .join(other, others.id == other.callback_id)

@@ -53,7 +53,7 @@ def _lease_portal() -> int | None:
     is_due = or_(
         Portal.history_due_at.is_(None), Portal.history_due_at <= now, Portal.history_due_at > now + HISTORY_EVERY * 10
     )
-    # Asked for as a whole: the callbacks that are open are few, those of one portal may be many.
+    # One query over all portals, not one per portal: only few callbacks are open, but a portal may have many.
     has_open = Portal.id.in_(select(Callback.portal_id).where(Callback.holds_number, IS_OPEN))
     query = select(Portal.id, Portal.history_due_at).where(Portal.state == PortalState.INSTALLED, is_due, has_open)
     with reading() as session:

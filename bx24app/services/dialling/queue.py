@@ -1,4 +1,4 @@
-"""Who dials next: claiming due callbacks by lease, fairly between portals, and giving up what nobody follows."""
+"""Who dials next: leasing due callbacks, fairly between portals, and ending dials that a dead worker left behind."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from bx24app.services.portals import throttle
 
 # Longer than connecting (5 s) and reading (65 s) together: a lease ends only when its worker is gone.
 DIAL_LEASE = timedelta(seconds=90)
-# One that seems to last longer, whatever the clocks of several machines say, comes from a clock that was set back:
-# it would keep a dead worker's callback for hours.
+# A lease that ends even later was written by a machine whose clock was wrong. It does not count, because a dead
+# worker's callback would otherwise wait for hours.
 LONGEST_DIAL_LEASE = DIAL_LEASE + timedelta(minutes=2)
 DIALS_PER_PORTAL = 2
 # A portal whose due callbacks all have to wait is not looked at again sooner.

@@ -1,7 +1,7 @@
-"""Applying call reports to attempts: only ever forward, and each report once.
+"""Applying call reports to attempts: states only move forward, and each report is applied once.
 
-A report belongs to the attempt whose call it names. An attempt whose outcome is not known has no call yet: then line
-and number decide, if the report came after the fence and only one call fits. Two candidates: a person decides.
+A report belongs to the attempt that has its call id. An attempt of unknown outcome has no call id yet. It is matched by
+line and number, if the report came after the attempt began and exactly one call fits. If several fit, a person decides.
 """
 
 from collections.abc import Sequence
@@ -216,7 +216,7 @@ def _may_move(session: Session, callback: Callback, attempt: Attempt, report: Ca
 
 
 def _number_is_free(session: Session, callback: Callback) -> bool:
-    """Whether taking the number in hand again would collide with a newer callback for it."""
+    """Tell whether this callback may hold its number again: no newer callback holds it."""
     return callback.holds_number or holder_of(session, callback.portal_id, callback.to_number) is None
 
 

@@ -168,7 +168,7 @@ def call_for_portal(portal_id: int, label: RequestLabel, work: Callable[[PortalC
         try:
             return call(access, label, work)
         except CredentialRefused:
-            continue  # Buried by now.
+            continue  # ``call`` has invalidated it.
         except AccessDenied as error:
             denied = error
             if not tokens.demote(access.credential_id):

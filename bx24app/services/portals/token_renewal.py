@@ -39,20 +39,20 @@ RENEWED_AT_ONCE = 10
 def service_access(portal_id: int, *states: PortalState) -> Access:
     """The portal's own access; the next administrator takes over from one whose tokens are dead.
 
-    Raises ``PortalDisconnected`` when none is left, or what ``access`` raises.
+    Raises ``PortalDisconnected`` when none is left, or what ``open_access`` raises.
     """
     for _ in range(MAX_ADMINISTRATORS):
         try:
             return open_access(service_credential_id(portal_id, *states))
         except CredentialRefused:
-            continue  # Buried by now.
+            continue  # ``open_access`` has invalidated it.
     raise PortalDisconnected
 
 
 def person_access(portal_id: int, user_id: int) -> Access:
-    """A person's own access; raises ``NotPermitted`` without a live one, or what ``access`` raises.
+    """A person's own access; raises ``NotPermitted`` without a live one, or what ``open_access`` raises.
 
-    One that was moved to a system user is nobody's own any more.
+    When the platform has moved a person's token to a system user, it is no longer that person's own.
     """
     with reading() as session:
         credential_id = session.scalar(
@@ -149,7 +149,7 @@ def _follow(portal: Portal, client_endpoint: str) -> None:
 
 
 def _renewal_failed(credential_id: int, lease: int, error: ExchangeError) -> None:
-    """Give the lease back, or bury the credential when the refusal is final."""
+    """Give the lease back, or invalidate the credential when the refusal is final."""
     with writing() as session:
         credential = lock_credential(session, credential_id)
         if credential is None or not credential.holds(lease):

@@ -1,4 +1,4 @@
-"""Whose token is used, and renewing it exactly once however many need it at the same time."""
+"""Stored tokens: whose token is used for a portal, and what happens when one is refused for good."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta

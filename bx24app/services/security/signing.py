@@ -1,7 +1,8 @@
-"""Everything that we sign: one place for the keys, and the customers' links.
+"""What is signed with ``SECRET_KEY``: one place for the keys, and the customers' links.
 
-Whatever an operator has put behind ``SECRET_KEY`` as an older key still opens what it signed; nothing new is signed
-with it. A salt keeps what is signed for one use from being taken for another.
+An older key that the operator has kept in ``SECRET_KEY_FALLBACKS`` still verifies what it signed, but signs nothing
+new. A salt keeps what is signed for one use from being accepted for another. Webhooks are signed with secrets of their
+own (``webhooks/sender.py``).
 """
 
 import hmac

@@ -1,9 +1,9 @@
 """Noting for webhooks that a form's callback has changed its state, in the transaction that changes it.
 
-A listener on every flush, so that no use case can forget it. The rows stand or fall with the change: a change that
-was not committed is told to nobody, a committed one is never lost. Nothing but the database itself can keep them from
-being written (they are made of values that are stored anyway, and the webhook's row is held meanwhile), and then the
-change could not be written either; sending is the business of ``deliveries``.
+A listener runs on every flush, so that no use case can forget it. The rows are committed together with the change:
+a change that is rolled back is never sent, a committed one is never lost. Writing them cannot fail where writing the
+change succeeds, because they hold only values that are stored anyway and the webhook's row is locked meanwhile.
+``delivery`` and ``sender`` send them later.
 """
 
 from collections.abc import Sequence

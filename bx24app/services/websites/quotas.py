@@ -29,7 +29,7 @@ from bx24app.services.websites.budgets import LocalDay
 from bx24app.services.websites.rules import RuleFacts
 from bx24app.services.websites.submission import Submission
 
-# Without JavaScript nothing was worked for: such requests have this part of the limits to themselves.
+# A request without JavaScript brings no proof of work, so such requests may use only this part of the limits.
 NO_SCRIPT_DIVISOR = 3
 # A proof is remembered for so many seconds longer than it would be valid.
 PROOF_KEPT_SECONDS = 60.0

@@ -125,10 +125,11 @@ def _read(opened: OpenForm, asked: FormPost) -> PreparedSubmission:
 
 
 def decoy_state(decoy: DecoyRequest, now: datetime) -> State:
-    """Where a decoy pretends to stand."""
+    """Tell the state in which a decoy is shown."""
     if decoy.cancelled_at is not None:
         return State.CANCELLED
     if now > decoy.expires_at:
         return State.EXPIRED
-    # Of two that met, the earlier one may be answered with the later one's decoy.
+    # Two equal requests may meet, and one then gets the other's decoy, which was created after its own ``now``. It must
+    # be shown as queued all the same.
     return State.SCHEDULED if decoy.due_at > max(now, decoy.created_at) else State.QUEUED

@@ -1,4 +1,4 @@
-"""``/api/v1/lines``, ``/voices`` and ``/settings``: what the form offers, and the portal's defaults."""
+"""``/api/v1/lines`` and ``/api/v1/voices``: the lines and voices that the form offers."""
 
 from typing import Literal
 
