@@ -38,7 +38,7 @@ class InvalidNumber(InvalidRequest):
 
 
 class NumberNotAllowed(InvalidRequest):
-    """A valid number of a kind that is never dialled: premium rate or shared cost."""
+    """A number of a kind that is never dialled: premium, shared cost, personal, pager, satellite."""
 
     code = "number_not_allowed"
     status = 422

@@ -14,7 +14,7 @@ _REFUSALS = {
         "This is not a telephone number that can be dialled. Write it with the country code, such as "
         "+49 30 901820, and without an extension."
     ),
-    "number_not_allowed": N_("Premium, shared-cost and satellite numbers are never dialled."),
+    "number_not_allowed": N_("Premium, shared-cost, personal, pager and satellite numbers are never dialled."),
     "unknown_line": N_("Your Bitrix24 has no such line now. Refresh the list of lines and choose another one."),
     "unknown_voice": N_("Your Bitrix24 has no such voice now. Refresh the list of voices and choose another one."),
     "text_invalid": N_(

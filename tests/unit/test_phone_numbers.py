@@ -4,7 +4,8 @@ import pytest
 
 from bx24app.errors import InvalidNumber, NumberNotAllowed
 from bx24app.messages.numbers import display_number
-from bx24app.services.calling.phone_numbers import digits, guess_country, normalize
+from bx24app.services.calling.costly_numbers import COSTLY_RANGES
+from bx24app.services.calling.phone_numbers import digits, guess_country, normalize, parse_number
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,86 @@ def test_numbers_that_cannot_be_dialled(typed: str) -> None:
 def test_numbers_that_cost_the_company_money_are_never_dialled(typed: str) -> None:
     with pytest.raises((NumberNotAllowed, InvalidNumber)):
         normalize(typed, None)
+
+
+COSTLY = (
+    "+44 70 1234 5678",
+    "+44 76 4012 3456",
+    "+44 7612 345678",
+    "+41 878 123 456",
+    "+39 178 123 4567",
+    "+39 199 123 456",
+    "+1 500 234 5678",
+    "+1 500 123 4567",
+    "+1 522 234 5678",
+    "+1 900 234 5678",
+    "+61 147 101 234",
+    "+61 145 101 234",
+    "+7 954 123 45 67",
+    "+7 940 123 45 67",
+    "+7 840 123 45 67",
+    "+878 10 1234567890",
+    "+800 1234 5678",
+    "+808 1234 5678",
+    "+979 1 2345 6789",
+    "+870 773 111 632",
+    "+881 6 1234 5678",
+    "+882 16 1234 5678",
+    "+883 5100 0123 4567",
+    "+86 1349 123 4567",
+    "+86 1740 012 3456",
+    "+62 868 123 456",
+    "+34 701 234 567",
+    "+370 700 12345",
+)
+
+
+@pytest.mark.parametrize("typed", COSTLY)
+def test_costly_numbers_are_named_as_such_for_staff_and_visitors(typed: str) -> None:
+    with pytest.raises(NumberNotAllowed):
+        normalize(typed, None)
+    parsed = parse_number(typed, None)
+    assert parsed.is_costly
+    assert parsed.e164
+
+
+@pytest.mark.parametrize(
+    ("typed", "country"),
+    [("070 1234 5678", "GB"), ("0878 123 456", "CH"), ("8 954 123-45-67", "RU"), ("0147101234", "AU")],
+)
+def test_they_are_known_in_their_national_form_too(typed: str, country: str) -> None:
+    with pytest.raises(NumberNotAllowed):
+        normalize(typed, country)
+    assert parse_number(typed, country).is_costly
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "+44 7624 123456",
+        "+44 7911 123456",
+        "+44 20 7946 0018",
+        "+41 79 123 45 67",
+        "+39 347 123 4567",
+        "+39 06 1234 5678",
+        "+1 212 555 0146",
+        "+61 491 570 156",
+        "+7 953 123 45 67",
+        "+7 941 123 45 67",
+        "+86 138 1234 5678",
+        "+86 1731 123 4567",
+        "+62 812 3456 789",
+    ],
+)
+def test_the_ranges_beside_them_are_dialled(typed: str) -> None:
+    assert normalize(typed, None) == parse_number(typed, None).e164
+    assert not parse_number(typed, None).is_costly
+
+
+def test_every_costly_range_has_a_source_and_is_listed_once() -> None:
+    assert all(one.prefix.isdigit() and one.kind and one.source for one in COSTLY_RANGES)
+    prefixes = [one.prefix for one in COSTLY_RANGES]
+    assert not [one for one in prefixes for other in prefixes if one is not other and one.startswith(other)]
 
 
 def test_a_premium_number_is_named_as_such() -> None:

@@ -5,21 +5,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
 
 from bx24app.errors import InvalidNumber, NumberNotAllowed
+from bx24app.services.calling.costly_numbers import costly_range, is_costly
 
 MAX_NUMBER_LENGTH = 64
-# Never dialled: they cost the company money or reach nobody who asked.
-REFUSED_TYPES = frozenset(
-    {
-        PhoneNumberType.PREMIUM_RATE,
-        PhoneNumberType.SHARED_COST,
-        PhoneNumberType.UAN,
-        PhoneNumberType.VOICEMAIL,
-    }
-)
-SATELLITE_CODES = frozenset({870, 881, 882, 883})
 _ZONES = {
     "br": "BR",
     "de": "DE",
@@ -59,6 +50,8 @@ def _parse(text: str, country: str | None) -> PhoneNumber:
         number = phonenumbers.parse(text, country)
     except NumberParseException:
         raise InvalidNumber("to_number") from None
+    if costly_range(number) is not None:
+        raise NumberNotAllowed("to_number")
     if not phonenumbers.is_valid_number(number) or number.extension:
         raise InvalidNumber("to_number")
     return number
@@ -68,10 +61,10 @@ def normalize(text: str, country: str | None) -> str:
     """Turn a typed number into E.164; ``country`` (ISO 3166) reads national forms.
 
     Raises ``InvalidNumber``, also for one with an extension (the portal cannot dial it), and ``NumberNotAllowed``
-    for premium, shared-cost, voicemail and satellite numbers.
+    for premium, shared-cost, personal, pager, voicemail and satellite numbers.
     """
     number = _parse(text, country)
-    if phonenumbers.number_type(number) in REFUSED_TYPES or number.country_code in SATELLITE_CODES:
+    if is_costly(number):
         raise NumberNotAllowed("to_number")
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
 
@@ -106,13 +99,12 @@ def parse_number(text: str, country: str | None) -> ParsedNumber:
         number = phonenumbers.parse(cleaned, country)
     except NumberParseException:
         return ParsedNumber()
-    if number.country_code in SATELLITE_CODES:
+    if costly_range(number) is not None:
         return ParsedNumber(phonenumbers.format_number(number, PhoneNumberFormat.E164), None, is_costly=True)
     region = phonenumbers.region_code_for_number(number)
     if region is None or not phonenumbers.is_valid_number_for_region(number, region):
         return ParsedNumber()
-    is_costly = phonenumbers.number_type(number) in REFUSED_TYPES
-    return ParsedNumber(phonenumbers.format_number(number, PhoneNumberFormat.E164), region, is_costly)
+    return ParsedNumber(phonenumbers.format_number(number, PhoneNumberFormat.E164), region, is_costly(number))
 
 
 def _cleaned(text: str) -> str | None:

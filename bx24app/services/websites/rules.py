@@ -113,7 +113,8 @@ def _number_shape(case: Submission) -> RuleFacts | None:
 
 
 def _number_kind(case: Submission) -> RuleFacts | None:
-    return {"number": case.masked, "kind": "premium, shared-cost or satellite"} if case.typed.is_costly else None
+    kind = "premium, shared-cost, personal, pager or satellite"
+    return {"number": case.masked, "kind": kind} if case.typed.is_costly else None
 
 
 def _country(case: Submission) -> RuleFacts | None:
