@@ -14,6 +14,7 @@ Unverified                 a post that does not prove who sends it
  +-- Malformed             it is not even a post of Bitrix24
  +-- NotInstalled, AdministratorNeeded, VisitorRefused        known, but not let in
  +-- PortalUnreachable     nobody could be asked
+      +-- TooManyLaunches  the portal's other launches have to be answered first
 """
 
 from bx24app.errors.known import Executed, KnownError, Retry
@@ -56,6 +57,7 @@ from bx24app.errors.unverified import (
     Malformed,
     NotInstalled,
     PortalUnreachable,
+    TooManyLaunches,
     Unverified,
     VisitorRefused,
 )
@@ -95,6 +97,7 @@ __all__ = [
     "TextInvalid",
     "TicketExpired",
     "TooLate",
+    "TooManyLaunches",
     "UnknownLine",
     "UnknownVariable",
     "UnknownVoice",

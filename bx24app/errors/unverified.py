@@ -1,5 +1,7 @@
 """A post that does not prove who sends it."""
 
+from typing import ClassVar
+
 from bx24app.errors.known import KnownError, Retry
 
 
@@ -9,6 +11,8 @@ class Unverified(KnownError):
     code = "not_permitted"
     reason = "unverified"
     status: int = 403
+    # Seconds after which it is worth trying again.
+    retry_after: ClassVar[int | None] = None
 
 
 class Malformed(Unverified):
@@ -49,3 +53,10 @@ class PortalUnreachable(Unverified):
     reason = "portal_unreachable"
     status = 503
     retry = Retry.LATER
+
+
+class TooManyLaunches(PortalUnreachable):
+    """So many launches of the portal are being answered that another one would take threads from other portals."""
+
+    reason = "too_many_launches"
+    retry_after = 5

@@ -1,8 +1,12 @@
 """The web door: blueprints, guards and the mapping of errors to answers."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from bx24app.outgoing.deadline import ending_within
 from bx24app.settings import Settings
 from bx24app.web import addresses, errors, events, headers, languages, operations, request_ids, static
 from bx24app.web.api import api_keys, callbacks, do_not_call, lines, openapi, rules, webhooks
@@ -13,11 +17,25 @@ from bx24app.web.public import forms, legal, status_page, widget
 
 # The largest honest body is a frame post or a callback of a few kilobytes.
 MAX_REQUEST_BYTES = 256 * 1024
+# What one request asks of others ends together: a portal's whole exchange, and then the authorization server's.
+REQUEST_SECONDS = 30.0
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def _ending_in_time(wsgi_app: "WSGIApplication") -> "WSGIApplication":
+    def ended(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        with ending_within(REQUEST_SECONDS):
+            return wsgi_app(environ, start_response)
+
+    return ended
 
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Add every route (docs/api.md)."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
+    app.wsgi_app = _ending_in_time(app.wsgi_app)  # type: ignore[assignment, method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

@@ -10,7 +10,7 @@ from flask import Flask, Response, make_response, render_template, request
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
 
-from bx24app.errors import Refusal, Unverified, VisitorRefused
+from bx24app.errors import Refusal, Retry, Unverified, VisitorRefused
 from bx24app.messages.reasons import reason_sentence
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.settings import settings
@@ -65,11 +65,11 @@ def reason_title(code: str) -> str:
     return code.replace("_", " ").capitalize()
 
 
-def page(status: int, heading: str, explanation: str, advice: str) -> Response:
-    """A short page without data, which any portal may frame."""
+def page(status: int, heading: str, explanation: str, advice: str, *, may_retry: bool = False) -> Response:
+    """A short page without data, which any portal may frame; ``may_retry``: with a button that asks for it again."""
     frame_anywhere(insecure=settings.allow_insecure_portals)
-    text = render_template("problems/page.html", heading=heading, explanation=explanation, advice=advice)
-    return make_response(text, status)
+    words = {"heading": heading, "explanation": explanation, "advice": advice}
+    return make_response(render_template("problems/page.html", **words, may_retry=may_retry), status)
 
 
 def _refused(error: Refusal) -> Response:
@@ -97,9 +97,13 @@ def _exchange_failed(error: ExchangeError) -> Response:
 
 def _unverified(error: Unverified) -> Response:
     log.info("unverified", reason=str(error), path=request.path)
-    if not _wants_page():
-        return problem(error.status, error.code, _problem_words()[error.code])
-    return page(error.status, *_page_words(error))
+    if _wants_page():
+        response = page(error.status, *_page_words(error), may_retry=error.retry is Retry.LATER)
+    else:
+        response = problem(error.status, error.code, _problem_words()[error.code])
+    if error.retry_after:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def _problem_words() -> dict[str, str]:
@@ -139,6 +143,11 @@ def _page_words(error: Unverified) -> tuple[str, str, str]:
             _("Bitrix24 does not answer"),
             _("The app could not ask your Bitrix24 who you are. Nothing was dialled."),
             _("Wait a minute and reload the page."),
+        ),
+        "too_many_launches": (
+            _("Bitrix24 answers slowly"),
+            _("Other pages of your Bitrix24 are still waiting for its answer. Nothing was dialled."),
+            _("Wait a few seconds and press Retry."),
         ),
         "unverified": (
             _("The app could not recognise you"),

@@ -16,7 +16,7 @@ DIAL = "dial"
 DIALS_AT_ONCE = 16
 DELIVERIES_AT_ONCE = 16
 CRM_REQUESTS_AT_ONCE = 8
-HISTORIES_AT_ONCE = 4
+HISTORIES_AT_ONCE = 8
 
 T = TypeVar("T")
 
@@ -39,12 +39,12 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
             crm_lookup.process_crm_request,
             CRM_REQUESTS_AT_ONCE,
         ),
-        # They ask portals and the authorization server.
-        Job("read_call_history", 0.5, call_history.read_next_history, HISTORIES_AT_ONCE),
-        Job("confirm_removals", 1.0, uninstall.confirm_removals),
-        Job("bind_again", 5.0, bindings.rebind_due),
-        Job("check_payments", 5.0, payment.check_payments),
-        Job("renew_idle_tokens", 600.0, token_renewal.renew_idle),
+        # They ask portals and the authorization server, each one thread a portal: a slow one fills no job.
+        Job("read_call_history", 0.5, call_history.read_next_history, HISTORIES_AT_ONCE, is_repeated=True),
+        Job("confirm_removals", 1.0, uninstall.confirm_removals, uninstall.REMOVALS_AT_ONCE),
+        Job("bind_again", 5.0, bindings.rebind_due, bindings.REBOUND_AT_ONCE),
+        Job("check_payments", 5.0, payment.check_payments, payment.ASKED_AT_ONCE),
+        Job("renew_idle_tokens", 600.0, token_renewal.renew_idle, token_renewal.PORTALS_AT_ONCE),
         # They ask the database alone.
         Job("expire_abandoned_dials", 1.0, queue.expire_abandoned),
         Job("reconcile_calls", 1.0, reconcile.reconcile_pending),

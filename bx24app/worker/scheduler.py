@@ -16,14 +16,15 @@ MAX_SLEEP_SECONDS = 0.1
 class Job:
     """Something to do every few ``seconds``, by ``at_once`` threads of a worker at the most.
 
-    Any worker does it; doing it twice harms nothing. ``work`` returns how much it has done: where several may do it
-    at once and something was done, there may be more, and the next one begins without a pause.
+    Any worker does it; doing it twice harms nothing. ``work`` returns how much it has done: with ``is_repeated``, where
+    something was done there may be more, and the next one begins without a pause.
     """
 
     name: str
     seconds: float
     work: Callable[[], int]
     at_once: int = 1
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class Worker:
         job = due.job
         if isinstance(job, Job):
             done = self._guarded(job, job.work)
-            self._scheduler.end(job, is_more=bool(done) and job.at_once > 1)
+            self._scheduler.end(job, is_more=bool(done) and job.is_repeated)
             return
         leased = self._guarded(job, partial(job.lease, due.free)) or ()
         if self._is_stopping and not job.is_finished:

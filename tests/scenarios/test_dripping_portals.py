@@ -1,6 +1,9 @@
 """Answers that come byte by byte: every exchange has an end, and what one portal takes of us has a bound."""
 
+import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -8,15 +11,21 @@ from flask import Flask
 from bx24app.bitrix24 import client
 from bx24app.bitrix24.authorization import AuthorizationServer
 from bx24app.bitrix24.connections import portal_clients
+from bx24app.models import utcnow
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import NotSent, NoUsableAnswer
-from tests.fake_bitrix24 import FakeBitrix24, FakePortal
-from tests.support.actors import Actor, json_of
+from bx24app.services.dialling import call_history
+from bx24app.services.portals import bindings, payment
+from tests.conftest import Eventually
+from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+from tests.support.actors import Actor, json_of, post_frame
+from tests.support.waiting import accept, change_portal, work
 
 EXCHANGE = 0.6
 # Much longer than an exchange, and shorter than anybody would wait for a test.
 DRIPPING = 4.0
 SLACK = 1.0
+PATIENCE = 15.0
 HOW = ("drip_head", "drip_body")
 LINES = "voximplant.line.get"
 
@@ -71,3 +80,85 @@ def test_the_exchanges_of_one_piece_of_work_end_together(app: Flask, manager: Ac
                 portal_clients.client(endpoint, "none").invoke("profile")
     assert time.monotonic() - began < EXCHANGE * 1.5 + SLACK
     assert len(portal.requests) == asked + 2
+
+
+def test_a_portal_takes_four_launches_and_no_more(
+    app: Flask,
+    administrator: Actor,
+    fake: FakeBitrix24,
+    application: FakeApp,
+    portal: FakePortal,
+    eventually: Eventually,
+) -> None:
+    """The next one gets a short page with Retry, a page that is open a problem; other portals' pages open."""
+    administrator.installs()
+    other = Actor(app.test_client(), second := fake.add_portal("beta"), application, second.administrator)
+    other.installs()
+    app.extensions["bx24app.portals"]._adapter._seconds = PATIENCE
+    fault = portal.faults.add("hang_after", "batch", seconds=PATIENCE, times=4)
+    threads = [threading.Thread(target=_opens, args=(app, administrator)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: fault.times == 0)
+    refused = post_frame(app.test_client(), "/", administrator.launches())
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    assert ">Retry</button>" in refused.text
+    renewed = post_frame(app.test_client(), "/session", administrator.launches())
+    assert (renewed.status_code, json_of(renewed)["code"]) == (503, "bitrix24_unavailable")
+    assert other.opens().status_code == 200
+    portal.faults.release()
+    for thread in threads:
+        thread.join()
+    assert administrator.opens().status_code == 200
+
+
+def _opens(app: Flask, actor: Actor) -> None:
+    post_frame(app.test_client(), "/", actor.launches())
+
+
+JOBS: dict[str, tuple[Callable[[], int], dict[str, Any], str]] = {
+    "bindings": (bindings.rebind_due, {"bound_at": None}, "batch"),
+    "payments": (payment.check_payments, {"payment_hinted_at": utcnow()}, "app.info"),
+    "history": (call_history.read_next_history, {"history_due_at": None}, "voximplant.statistic.get"),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_portal_that_drips_holds_one_thread_of_a_job(
+    app: Flask,
+    administrator: Actor,
+    fake: FakeBitrix24,
+    application: FakeApp,
+    portal: FakePortal,
+    eventually: Eventually,
+    name: str,
+) -> None:
+    """However long it takes: the next thread does the same for the other portal, and leaves the first one alone."""
+    administrator.installs()
+    second = fake.add_portal("beta")
+    Actor(app.test_client(), second, application, second.administrator).installs()
+    app.extensions["bx24app.portals"]._adapter._seconds = PATIENCE
+    due, fields, method = JOBS[name]
+    if name == "history":
+        accept(app, portal_id=1, to_number="+4930901821")
+        accept(app, portal_id=2)
+        work(app)
+    change_portal(app, **fields)
+    asked = [len(one.requests_for(method)) for one in (portal, second)]
+    fault = portal.faults.add("drip_body", method, seconds=PATIENCE)
+    slow = threading.Thread(target=_in_context, args=(app, due))
+    slow.start()
+    eventually(fault.received.is_set)
+    began = time.monotonic()
+    _in_context(app, due)
+    assert time.monotonic() - began < PATIENCE / 2
+    assert len(second.requests_for(method)) > asked[1]
+    _in_context(app, due)
+    assert len(portal.requests_for(method)) == asked[0] + 1
+    portal.faults.release()
+    slow.join()
+
+
+def _in_context(app: Flask, due: Callable[[], int]) -> None:
+    with app.app_context():
+        due()

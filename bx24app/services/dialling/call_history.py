@@ -11,6 +11,7 @@ from bx24app.bitrix24.telephony import HistoryPage, HistoryRow
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
 from bx24app.models import IS_OPEN, Callback, Portal, PortalState, ReceivedEvent, utcnow
+from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.dialling import reconcile
 from bx24app.services.dialling.call_report import report_of_row, row_of_report
@@ -24,6 +25,7 @@ HISTORY_EVERY = timedelta(seconds=30)
 HISTORY_RETRY_AFTER = timedelta(minutes=2)
 # Longer than one reading can take; another process takes over then.
 HISTORY_LEASE = timedelta(minutes=1)
+HISTORY_SECONDS = 50.0
 # Ids are given out in order, but rows may become visible a little out of it.
 OVERLAP = 20
 PAGES_AT_ONCE = 10
@@ -39,7 +41,9 @@ def read_next_history() -> int:
     if portal_id is None:
         return 0
     try:
-        found = _read(portal_id)
+        # So that the lease ends only with its holder.
+        with ending_within(HISTORY_SECONDS):
+            found = _read(portal_id)
     except (ExchangeError, Refusal) as error:
         log.info("history_not_read", portal_id=portal_id, reason=error.code)
         _failed(portal_id, error.code)

@@ -1,6 +1,6 @@
 """Bringing a portal's placements and event handlers into line with the manifest."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,6 +16,7 @@ from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.manifest import Placement, manifest, manifest_digest
 from bx24app.services.portals.tokens import Access
+from bx24app.services.runtime.slots import Slots, work_through
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
@@ -143,7 +144,8 @@ def _reconciled(portal_id: int, work: Callable[[], list[BindingProblem]]) -> lis
 
 
 BINDINGS_CHECKED_EVERY = timedelta(days=1)
-MAX_REBOUND = 10
+REBOUND_AT_ONCE = 8
+_rebinding = Slots[int](each=1, in_all=REBOUND_AT_ONCE)
 
 
 def rebind_due() -> int:
@@ -151,27 +153,26 @@ def rebind_due() -> int:
 
     Every portal is looked at once a day: the event that tells of an update comes once, or not at all.
     """
+    return work_through(_rebinding, _next_due, _rebind)
+
+
+def _next_due(besides: Collection[int]) -> int | None:
     now = utcnow()
-    query = (
-        select(Portal)
-        .where(
-            Portal.state == PortalState.INSTALLED,
-            or_(
-                Portal.bound_at.is_(None),
-                Portal.bound_at < now - BINDINGS_CHECKED_EVERY,
-                or_(Portal.bound_manifest.is_(None), Portal.bound_manifest != manifest_digest())
-                & (Portal.bound_at < now - BIND_RETRY_AFTER),
-            ),
-        )
-        .order_by(Portal.bound_at)
-        .limit(MAX_REBOUND)
+    is_due = or_(
+        Portal.bound_at.is_(None),
+        Portal.bound_at < now - BINDINGS_CHECKED_EVERY,
+        or_(Portal.bound_manifest.is_(None), Portal.bound_manifest != manifest_digest())
+        & (Portal.bound_at < now - BIND_RETRY_AFTER),
     )
+    query = select(Portal.id).where(Portal.state == PortalState.INSTALLED, is_due, Portal.id.not_in(besides))
     with reading() as session:
-        due = session.scalars(query).all()
-    for portal in due:
-        try:
-            problems = reconcile_for_portal(portal.id)
-        except Refusal:
-            continue  # Disconnected meanwhile.
-        log.info("bound_again", member_id=portal.member_id, problems=[problem.what for problem in problems])
-    return len(due)
+        return session.scalar(query.order_by(Portal.bound_at).limit(1))
+
+
+def _rebind(portal_id: int) -> int:
+    try:
+        problems = reconcile_for_portal(portal_id)
+    except Refusal:
+        return 0  # Disconnected meanwhile.
+    log.info("bound_again", portal_id=portal_id, problems=[problem.what for problem in problems])
+    return 1

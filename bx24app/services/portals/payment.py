@@ -1,5 +1,6 @@
 """Whether the app on a portal is paid for: hinted by an event, asked of the portal."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 import structlog
@@ -11,12 +12,14 @@ from bx24app.errors import Refusal
 from bx24app.models import Portal, PortalState, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
-from bx24app.services.portals.uninstall import PORTALS_AT_ONCE
+from bx24app.services.runtime.slots import Slots, work_through
 
 log = structlog.get_logger(__name__)
 
 ASK_PAYMENT_AGAIN = timedelta(minutes=1)
 ASK_UNPAID_AGAIN = timedelta(hours=1)
+ASKED_AT_ONCE = 8
+_asking = Slots[int](each=1, in_all=ASKED_AT_ONCE)
 
 
 def receive_payment_hint(event: Event) -> None:
@@ -29,20 +32,21 @@ def receive_payment_hint(event: Event) -> None:
 
 def check_payments() -> int:
     """Ask portals for which a payment was hinted, and unpaid ones every hour; returns how many were asked."""
+    return work_through(_asking, _next_due, _ask_payment)
+
+
+def _next_due(besides: Collection[int]) -> int | None:
     now = utcnow()
     never = Portal.payment_asked_at.is_(None)
     hinted = Portal.payment_hinted_at.is_not(None) & (never | (Portal.payment_asked_at < now - ASK_PAYMENT_AGAIN))
     unpaid = (Portal.state == PortalState.UNPAID) & (never | (Portal.payment_asked_at < now - ASK_UNPAID_AGAIN))
     states = (PortalState.INSTALLED, PortalState.UNPAID)
-    query = select(Portal.id).where(Portal.state.in_(states), hinted | unpaid).limit(PORTALS_AT_ONCE)
+    query = select(Portal.id).where(Portal.state.in_(states), hinted | unpaid, Portal.id.not_in(besides))
     with reading() as session:
-        due = session.scalars(query).all()
-    for portal_id in due:
-        _ask_payment(portal_id)
-    return len(due)
+        return session.scalar(query.order_by(Portal.payment_asked_at.asc().nulls_first()).limit(1))
 
 
-def _ask_payment(portal_id: int) -> None:
+def _ask_payment(portal_id: int) -> int:
     """What the portal's ``app.info`` says (docs: api-reference/common/system/app-info.md) decides."""
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
@@ -58,9 +62,9 @@ def _ask_payment(portal_id: int) -> None:
     except (ExchangeError, Refusal) as error:
         # PAYMENT_REQUIRED has put the portal into its state by now.
         log.info("payment_not_told", reason=error.code)
-        return
+        return 1
     if not isinstance(told, dict):
-        return
+        return 1
     expired = told.get("PAYMENT_EXPIRED") == "Y"
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
@@ -68,3 +72,4 @@ def _ask_payment(portal_id: int) -> None:
             portal.state = PortalState.UNPAID if expired else PortalState.INSTALLED
             portal.status = str(told.get("STATUS") or portal.status)[:1]
     log.info("payment_told", member_id=portal.member_id, state=portal.state)
+    return 1

@@ -1,11 +1,12 @@
 """Renewing tokens exactly once, however many need it at the same time."""
 
 import time
+from collections.abc import Collection
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 
 from bx24app.bitrix24.authorization import Tokens
 from bx24app.bitrix24.connections import authorization_server, portal_clients
@@ -24,6 +25,7 @@ from bx24app.services.portals.tokens import (
     lock_credential,
     service_credential_id,
 )
+from bx24app.services.runtime.slots import Slots, work_through
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +36,8 @@ RENEWAL_POLL_SECONDS = 0.1
 # Well before the 180 days of a refresh token, and rarely: the platform blocks apps that renew for nothing.
 IDLE_TOKENS = timedelta(days=120)
 RENEWED_AT_ONCE = 10
+PORTALS_AT_ONCE = 4
+_renewing = Slots[int](each=1, in_all=PORTALS_AT_ONCE)
 
 
 def service_access(portal_id: int, *states: PortalState) -> Access:
@@ -160,15 +164,27 @@ def _renewal_failed(credential_id: int, lease: int, error: ExchangeError) -> Non
 
 
 def renew_idle() -> int:
-    """Renew the tokens that nobody has used for months, a few at a time; returns how many were tried."""
+    """Renew the tokens that nobody has used for months, a few portals at a time; returns how many were tried."""
+    return work_through(_renewing, _next_idle, _renew_idle_of)
+
+
+def _is_idle() -> ColumnElement[bool]:
+    unused = Credential.used_at < utcnow() - IDLE_TOKENS
+    return and_(Credential.state == CredentialState.ALIVE, unused, Portal.state == PortalState.INSTALLED)
+
+
+def _next_idle(besides: Collection[int]) -> int | None:
+    query = select(Credential.portal_id).join(Portal, Portal.id == Credential.portal_id)
+    query = query.where(_is_idle(), Credential.portal_id.not_in(besides)).order_by(Credential.used_at).limit(1)
+    with reading() as session:
+        return session.scalar(query)
+
+
+def _renew_idle_of(portal_id: int) -> int:
     query = (
         select(Credential.id, Credential.generation)
         .join(Portal, Portal.id == Credential.portal_id)
-        .where(
-            Credential.state == CredentialState.ALIVE,
-            Credential.used_at < utcnow() - IDLE_TOKENS,
-            Portal.state == PortalState.INSTALLED,
-        )
+        .where(_is_idle(), Credential.portal_id == portal_id)
         .order_by(Credential.used_at)
         .limit(RENEWED_AT_ONCE)
     )

@@ -1,5 +1,6 @@
 """Removing the app from a portal: told by an event, confirmed by Bitrix24, then purged."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 import structlog
@@ -28,6 +29,7 @@ from bx24app.models import (
 )
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import token_renewal
+from bx24app.services.runtime.slots import Slots, work_through
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +39,8 @@ log = structlog.get_logger(__name__)
 SETTINGS_KEPT = timedelta(days=30)
 # A removal that was only concluded from refusals may be a mistake, such as a wrong client secret of ours.
 UNCONFIRMED_KEPT = timedelta(days=3)
-PORTALS_AT_ONCE = 10
+REMOVALS_AT_ONCE = 8
+_confirming = Slots[int](each=1, in_all=REMOVALS_AT_ONCE)
 
 
 def receive_uninstall(portal: Portal, event: Event) -> None:
@@ -55,11 +58,22 @@ def confirm_removals() -> int:
 
     People, tokens, numbers and logs go; with ``CLEAN`` 0 the settings stay for 30 days. Returns how many were told.
     """
+    return work_through(_confirming, _next_told, _confirm)
+
+
+def _next_told(besides: Collection[int]) -> int | None:
+    query = select(Portal.id).where(Portal.removal_told_at.is_not(None), Portal.id.not_in(besides))
     with reading() as session:
-        told = session.scalars(select(Portal).where(Portal.removal_told_at.is_not(None)).limit(PORTALS_AT_ONCE)).all()
-    for portal in told:
-        _remove(portal, is_installed=_is_installed(portal))
-    return len(told)
+        return session.scalar(query.order_by(Portal.removal_told_at).limit(1))
+
+
+def _confirm(portal_id: int) -> int:
+    with reading() as session:
+        portal = session.get(Portal, portal_id)
+    if portal is None:
+        return 0
+    _remove(portal, is_installed=_is_installed(portal))
+    return 1
 
 
 def _remove(portal: Portal, *, is_installed: bool) -> None:

@@ -8,15 +8,21 @@ from urllib.parse import urlsplit
 from flask import request
 
 from bx24app.bitrix24.launch import FramePost, read_frame_post
+from bx24app.errors import TooManyLaunches
 from bx24app.services.portals import install, launch
 from bx24app.services.portals.install import Installation
 from bx24app.services.portals.launch import Launch
+from bx24app.services.runtime.slots import Slots
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", Launch, Installation)
+
+# Launches wait for portals: of a process's 16 threads (docs/operating.md) some are left for whoever waits for none.
+LAUNCHES_OF_PORTAL, LAUNCHES_AT_ONCE = 4, 12
+_launches = Slots[str](LAUNCHES_OF_PORTAL, LAUNCHES_AT_ONCE)
 
 
 def proven_by(view: Callable[..., object]) -> type | None:
@@ -69,7 +75,11 @@ def _guarding(
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             speak(request.args.get("LANG", ""))
-            return view(prove(read_frame_post(request.args, request.form)), *args, **kwargs)
+            post = read_frame_post(request.args, request.form)
+            with _launches.hold(post.member_id) as is_held:
+                if not is_held:
+                    raise TooManyLaunches("too many launches at once")
+                return view(prove(post), *args, **kwargs)
 
         guarded.__dict__["proven"] = kind
         return guarded
