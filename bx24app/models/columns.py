@@ -1,10 +1,11 @@
 """Column types that several tables share."""
 
+import json
 import secrets
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, ForeignKey, String
+from sqlalchemy import BigInteger, ColumnElement, DateTime, Dialect, ForeignKey, String, TextClause, false, text, true
 from sqlalchemy.orm import mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -28,6 +29,10 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+Stored = str | bool | int | float | list[str] | dict[str, Any]
+ServerDefault = str | TextClause | ColumnElement[bool]
+
+
 def utcnow() -> datetime:
     """The present moment, aware, in UTC."""
     return datetime.now(UTC)
@@ -36,6 +41,15 @@ def utcnow() -> datetime:
 def new_revision() -> int:
     """A number that no row has had before."""
     return secrets.randbits(62)
+
+
+def stored(value: Stored) -> ServerDefault:
+    """The default of a column, which the database alone puts where a new row does not say."""
+    if isinstance(value, bool):
+        return true() if value else false()
+    if isinstance(value, str):
+        return value
+    return text(json.dumps(value)) if isinstance(value, int | float) else json.dumps(value)
 
 
 Key = Annotated[int, mapped_column(primary_key=True)]

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from bx24app.models.columns import At
+from bx24app.models.columns import At, stored
 
 
 class Leased:
@@ -15,7 +15,7 @@ class Leased:
 
     # Until when nobody else may take it; None: it is free.
     leased_until: Mapped[At | None]
-    lease_fence: Mapped[int] = mapped_column(default=0)
+    lease_fence: Mapped[int] = mapped_column(server_default=stored(0))
 
     def lease(self, at: datetime, length: timedelta) -> int:
         """Take the row for a while; returns the number of the lease. Whether it is free is the caller's question."""

@@ -218,6 +218,26 @@ def test_leases_and_the_search_in_the_crm_stay_what_they_are(engine: Engine, sta
     assert (row_of(engine, "website_request"), row_of(engine, "credential")) == before
 
 
+def defaults(engine: Engine) -> dict[tuple[str, str], str | None]:
+    """What each column has by itself, as the database writes it."""
+    found = inspect(engine)
+    return {
+        (table, column["name"]): column["default"]
+        for table in found.get_table_names()
+        for column in found.get_columns(table)
+        if table != "alembic_version"
+    }
+
+
+def test_the_defaults_of_the_models_are_those_of_the_database(engine: Engine) -> None:
+    upgrade("head")
+    migrated = defaults(engine)
+    Base.metadata.drop_all(engine)
+    Base.metadata.create_all(engine)
+    assert migrated == defaults(engine)
+    assert len([default for default in migrated.values() if default is not None]) > 40
+
+
 def test_ready_only_with_all_migrations(app: Flask, client: FlaskClient) -> None:
     assert client.get("/healthz").json == {"status": "ok"}
     assert (client.get("/readyz").status_code, client.get("/readyz").json) == (200, {"status": "ok"})

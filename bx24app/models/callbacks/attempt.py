@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, Numeric, String, Text, Uni
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Digest, Key, Name, PortalKey
+from bx24app.models.columns import At, Code, Digest, Key, Name, PortalKey, stored
 
 
 class Outcome(StrEnum):
@@ -67,7 +67,7 @@ class Attempt(Base):
     # How far the call history had been read when this attempt was about to dial: its own row comes later.
     history_cursor: Mapped[int | None] = mapped_column(BigInteger)
     number_digest: Mapped[Digest | None]
-    outcome: Mapped[Code] = mapped_column(default=Outcome.DIALLING)
+    outcome: Mapped[Code] = mapped_column(server_default=stored(Outcome.DIALLING))
     call_id: Mapped[Name | None]
     failed_code: Mapped[Code | None]
     failed_reason: Mapped[str | None] = mapped_column(Text)

@@ -19,7 +19,7 @@ from bx24app.database import Base
 from bx24app.models.callbacks.attempt import Attempt
 from bx24app.models.callbacks.decision import Decision
 from bx24app.models.callbacks.state import FINAL, IN_HAND, TRANSITIONS, WAITING_SQL, IllegalTransition, State
-from bx24app.models.columns import At, Code, Digest, Name, utcnow
+from bx24app.models.columns import At, Code, Digest, Name, stored, utcnow
 from bx24app.models.lease import Leased
 
 
@@ -77,7 +77,7 @@ class Callback(Leased, Base):
     portal_id: Mapped[int] = mapped_column(ForeignKey("portal.id", ondelete="CASCADE"))
     state: Mapped[Code]
     # One callback at a time holds its number: those in hand, but for an unknown one whose time for evidence is over.
-    holds_number: Mapped[bool] = mapped_column(default=False)
+    holds_number: Mapped[bool] = mapped_column(server_default=stored(False))
     reason: Mapped[Code | None]
     words: Mapped[str | None] = mapped_column(Text)
     retry_of: Mapped[UUID | None] = mapped_column(Uuid)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.crypto import Keyring
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Key, PortalKey, utcnow
+from bx24app.models.columns import At, Code, Key, PortalKey, stored, utcnow
 from bx24app.models.lease import Leased
 
 # The token may die on its way to the portal: renew a little before the known expiry.
@@ -42,10 +42,10 @@ class Credential(Leased, Base):
     access_token_sealed: Mapped[str] = mapped_column(Text)
     refresh_token_sealed: Mapped[str] = mapped_column(Text)
     expires_at: Mapped[At]
-    state: Mapped[Code] = mapped_column(default=CredentialState.ALIVE)
+    state: Mapped[Code] = mapped_column(server_default=stored(CredentialState.ALIVE))
     dead_reason: Mapped[Code | None]
     # Counts the pairs of tokens kept: who saw an older one knows that another has renewed meanwhile.
-    generation: Mapped[int] = mapped_column(default=0)
+    generation: Mapped[int] = mapped_column(server_default=stored(0))
     used_at: Mapped[At] = mapped_column(default=utcnow)
 
     @staticmethod

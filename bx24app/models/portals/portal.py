@@ -4,11 +4,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text, false, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, attribute_keyed_dict, mapped_column, relationship
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Digest, Key, Name, Revision, new_revision, utcnow
+from bx24app.models.columns import At, Code, Digest, Key, Name, Revision, new_revision, stored, utcnow
 
 
 class PortalState(StrEnum):
@@ -33,10 +33,10 @@ class Portal(Base):
     # another app on this portal has other values (the portal's app.info has no client_id).
     app_code: Mapped[Name]
     app_id: Mapped[Code]
-    state: Mapped[Code] = mapped_column(default=PortalState.INSTALLED)
-    status: Mapped[str] = mapped_column(String(1), default="F")
+    state: Mapped[Code] = mapped_column(server_default=stored(PortalState.INSTALLED))
+    status: Mapped[str] = mapped_column(String(1), server_default=stored("F"))
     application_token_digest: Mapped[Digest | None]
-    language: Mapped[Code] = mapped_column(default="en")
+    language: Mapped[Code] = mapped_column(server_default=stored("en"))
     # Lists change rarely and cost a REST call each: kept here, with the time they were read.
     lines_fetched_at: Mapped[At | None]
     voices: Mapped[dict[str, Any] | None] = mapped_column(JSON)
@@ -59,7 +59,7 @@ class Portal(Base):
     event_at: Mapped[At | None]
     # ONAPPUNINSTALL came; we ask the authorization server before anything is deleted.
     removal_told_at: Mapped[At | None]
-    removal_keeps_settings: Mapped[bool] = mapped_column(default=False)
+    removal_keeps_settings: Mapped[bool] = mapped_column(server_default=stored(False))
     # ONAPPPAYMENT proves nothing: it only makes us ask.
     payment_hinted_at: Mapped[At | None]
     payment_asked_at: Mapped[At | None]
@@ -200,16 +200,16 @@ class PortalSettings(Base):
     default_country: Mapped[str | None] = mapped_column(String(2))
     # A person's callback whose own access has ended meanwhile may be dialled under the portal's (an administrator's
     # choice: the portal then does not check that person's rights).
-    stands_in: Mapped[bool] = mapped_column(server_default=false())
+    stands_in: Mapped[bool] = mapped_column(server_default=stored(False))
     # When callbacks that nobody of staff asked for are dialled (calling/business_hours.py); None: always.
     hours: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     # The kill switch: no form of this portal takes requests.
-    websites_off: Mapped[bool] = mapped_column(server_default=false())
+    websites_off: Mapped[bool] = mapped_column(server_default=stored(False))
     # Further dials after a staff callback that did not reach the customer; 0: none.
-    retries: Mapped[int] = mapped_column(server_default=text("0"))
-    retry_minutes: Mapped[int] = mapped_column(server_default=text("10"))
+    retries: Mapped[int] = mapped_column(server_default=stored(0))
+    retry_minutes: Mapped[int] = mapped_column(server_default=stored(10))
     # Calls under way at once on one line; None: as many as are due.
-    line_cap: Mapped[int | None] = mapped_column(server_default=text("10"))
+    line_cap: Mapped[int | None] = mapped_column(server_default=stored(10))
     revision: Mapped[Revision]
 
 
@@ -225,7 +225,7 @@ class PortalLine(Base):
     # Its place in the portal's list; None: not listed (any more).
     position: Mapped[int | None]
     # It turned out to belong to another telephony app (CALL_ID null): marked, never a default.
-    is_foreign: Mapped[bool] = mapped_column(server_default=false())
+    is_foreign: Mapped[bool] = mapped_column(server_default=stored(False))
     # When the history last showed that it redials missed callbacks by itself; None: never.
     redials_seen_at: Mapped[At | None]
     # It has no money; from this moment on one dial tries it again.

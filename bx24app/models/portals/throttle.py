@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code
+from bx24app.models.columns import At, Code, stored
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Throttle(Base):
     __table_args__ = (Index("ix_pace_dial_at", "dial_at"),)
 
     portal_id: Mapped[int] = mapped_column(ForeignKey("portal.id", ondelete="CASCADE"), primary_key=True)
-    level: Mapped[float] = mapped_column(default=0.0)
+    level: Mapped[float] = mapped_column(server_default=stored(0.0))
     level_at: Mapped[At]
     # Before this moment no dial begins: the bucket is full, or the platform has said so.
     dial_at: Mapped[At | None]

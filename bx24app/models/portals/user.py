@@ -4,7 +4,7 @@ from sqlalchemy import UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Key, Name, PortalKey, utcnow
+from bx24app.models.columns import At, Code, Key, Name, PortalKey, stored, utcnow
 
 
 class User(Base):
@@ -17,7 +17,7 @@ class User(Base):
     portal_id: Mapped[PortalKey]
     user_id: Mapped[int]
     name: Mapped[Name]
-    is_administrator: Mapped[bool] = mapped_column(default=False)
+    is_administrator: Mapped[bool] = mapped_column(server_default=stored(False))
     time_zone: Mapped[Code | None]
     last_line_id: Mapped[Name | None]
     last_voice_id: Mapped[Name | None]

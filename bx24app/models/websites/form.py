@@ -8,7 +8,7 @@ from sqlalchemy import JSON, Numeric, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Key, Name, PortalKey, Revision, utcnow
+from bx24app.models.columns import At, Code, Key, Name, PortalKey, Revision, stored, utcnow
 
 
 class UnknownPolicy(StrEnum):
@@ -19,9 +19,22 @@ class UnknownPolicy(StrEnum):
 
 
 # What one visitor, one number and the whole form may ask for; a bucket that fills again over its hour or day.
-LIMITS = {"address_hour": 5, "number_day": 3, "form_hour": 60, "form_day": 300}
-FIELDS = {"name": "optional", "topic": "off"}
+LIMITS: dict[str, int] = {"address_hour": 5, "number_day": 3, "form_hour": 60, "form_day": 300}
+FIELDS: dict[str, Any] = {"name": "optional", "topic": "off"}
 LANGUAGES = ("en", "ru")
+# What a form is until an administrator says otherwise, for its columns and for its settings alike.
+DEFAULTS: dict[str, Any] = {
+    "is_on": True,
+    "fields": FIELDS,
+    "languages": list(LANGUAGES),
+    "limits": LIMITS,
+    "colour": "#0075ff",
+    "creates_lead": False,
+    "retries": 2,
+    "retry_minutes": 10,
+    "unknown_policy": UnknownPolicy.ASK,
+    "expiry_minutes": 60,
+}
 
 
 class Form(Base):
@@ -33,41 +46,41 @@ class Form(Base):
     portal_id: Mapped[PortalKey]
     key: Mapped[str] = mapped_column(String(32), unique=True)
     name: Mapped[Name]
-    is_on: Mapped[bool] = mapped_column(default=True)
+    is_on: Mapped[bool] = mapped_column(server_default=stored(DEFAULTS["is_on"]))
     # None: the portal's default, as for a callback of staff.
     line_id: Mapped[Name | None]
     voice_id: Mapped[Name | None]
     text: Mapped[str | None] = mapped_column(Text)
     default_country: Mapped[str | None] = mapped_column(String(2))
     # Where callbacks may go (ISO 3166); none: to the default country only.
-    allowed_countries: Mapped[list[str]] = mapped_column(JSON, default=list)
+    allowed_countries: Mapped[list[str]] = mapped_column(JSON, server_default=stored([]))
     # Beginnings of E.164 numbers; when any are allowed, all others are refused.
-    blocked_prefixes: Mapped[list[str]] = mapped_column(JSON, default=list)
-    allowed_prefixes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    blocked_prefixes: Mapped[list[str]] = mapped_column(JSON, server_default=stored([]))
+    allowed_prefixes: Mapped[list[str]] = mapped_column(JSON, server_default=stored([]))
     # Sites that may frame the hosted form and post to it ("https://example.com"); none: our own page only.
-    allowed_origins: Mapped[list[str]] = mapped_column(JSON, default=list)
+    allowed_origins: Mapped[list[str]] = mapped_column(JSON, server_default=stored([]))
     # "off", "optional" or "required" for each of "name" and "topic"; topics to choose from, none: free words.
-    fields: Mapped[dict[str, str]] = mapped_column(JSON, default=lambda: dict(FIELDS))
-    topics: Mapped[list[str]] = mapped_column(JSON, default=list)
+    fields: Mapped[dict[str, str]] = mapped_column(JSON, server_default=stored(DEFAULTS["fields"]))
+    topics: Mapped[list[str]] = mapped_column(JSON, server_default=stored([]))
     # None: no consent is asked. The version grows with every change of the text.
     consent_text: Mapped[str | None] = mapped_column(Text)
-    consent_version: Mapped[int] = mapped_column(default=0)
-    languages: Mapped[list[str]] = mapped_column(JSON, default=lambda: list(LANGUAGES))
-    limits: Mapped[dict[str, int]] = mapped_column(JSON, default=lambda: dict(LIMITS))
+    consent_version: Mapped[int] = mapped_column(server_default=stored(0))
+    languages: Mapped[list[str]] = mapped_column(JSON, server_default=stored(DEFAULTS["languages"]))
+    limits: Mapped[dict[str, int]] = mapped_column(JSON, server_default=stored(DEFAULTS["limits"]))
     # Of one day in the zone of its hours; None: no budget. Money without a currency is in that of the last calls.
     budget_calls: Mapped[int | None]
     budget_money: Mapped[Decimal | None] = mapped_column(Numeric(12, 4))
     budget_currency: Mapped[Code | None]
-    colour: Mapped[str] = mapped_column(String(7), default="#0075ff")
+    colour: Mapped[str] = mapped_column(String(7), server_default=stored(DEFAULTS["colour"]))
     # Make a lead of a number that the CRM does not know.
-    creates_lead: Mapped[bool] = mapped_column(default=False)
+    creates_lead: Mapped[bool] = mapped_column(server_default=stored(DEFAULTS["creates_lead"]))
     # None: the portal's hours.
     hours: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     # Further dials after one that did not reach the customer, and the minutes between them.
-    retries: Mapped[int] = mapped_column(default=2)
-    retry_minutes: Mapped[int] = mapped_column(default=10)
-    unknown_policy: Mapped[Code] = mapped_column(default=UnknownPolicy.ASK)
-    expiry_minutes: Mapped[int] = mapped_column(default=60)
+    retries: Mapped[int] = mapped_column(server_default=stored(DEFAULTS["retries"]))
+    retry_minutes: Mapped[int] = mapped_column(server_default=stored(DEFAULTS["retry_minutes"]))
+    unknown_policy: Mapped[Code] = mapped_column(server_default=stored(DEFAULTS["unknown_policy"]))
+    expiry_minutes: Mapped[int] = mapped_column(server_default=stored(DEFAULTS["expiry_minutes"]))
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow, onupdate=utcnow)
     revision: Mapped[Revision]

@@ -6,7 +6,7 @@ from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
-from bx24app.models.columns import Digest, Key
+from bx24app.models.columns import Digest, Key, stored
 
 
 class TokenBucket(Base):
@@ -39,4 +39,4 @@ class BudgetDay(Base):
     id: Mapped[Key]
     form_id: Mapped[int] = mapped_column(ForeignKey("form.id", ondelete="CASCADE"))
     day: Mapped[date]
-    calls: Mapped[int] = mapped_column(default=0)
+    calls: Mapped[int] = mapped_column(server_default=stored(0))

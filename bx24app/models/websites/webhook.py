@@ -10,7 +10,7 @@ from uuid6 import uuid7
 
 from bx24app.crypto import Keyring
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Key, PortalKey, utcnow
+from bx24app.models.columns import At, Code, Key, PortalKey, stored, utcnow
 from bx24app.models.lease import Leased
 
 MAX_URL = 2000
@@ -35,14 +35,14 @@ class Webhook(Leased, Base):
     secret_sealed: Mapped[str] = mapped_column(Text)
     former_secret_sealed: Mapped[str | None] = mapped_column(Text)
     former_until: Mapped[At | None]
-    is_on: Mapped[bool] = mapped_column(default=True)
+    is_on: Mapped[bool] = mapped_column(server_default=stored(True))
     # Why it was switched off by itself; None: it was not.
     off_reason: Mapped[Code | None]
     created_at: Mapped[At] = mapped_column(default=utcnow)
     last_ok_at: Mapped[At | None]
     # Since when every delivery fails, how often one did since, and before which moment none is tried.
     failing_since: Mapped[At | None]
-    failures: Mapped[int] = mapped_column(default=0)
+    failures: Mapped[int] = mapped_column(server_default=stored(0))
     waits_until: Mapped[At | None]
 
     @staticmethod
@@ -106,7 +106,7 @@ class WebhookDelivery(Base):
     due_at: Mapped[At]
     # When it is given up.
     expires_at: Mapped[At]
-    attempts: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(server_default=stored(0))
     last_status: Mapped[int | None]
     # What was wrong at the last attempt; None: nothing.
     last_error: Mapped[str | None] = mapped_column(String(200))

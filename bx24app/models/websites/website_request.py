@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Digest, Key, Name, utcnow
+from bx24app.models.columns import At, Code, Digest, Key, Name, stored, utcnow
 from bx24app.models.lease import Leased
 
 _CRM_SQL = text("crm_due_at IS NOT NULL")
@@ -43,22 +43,22 @@ class WebsiteRequest(Leased, Base):
     id: Mapped[Key]
     callback_id: Mapped[UUID] = mapped_column(ForeignKey("callback.id", ondelete="CASCADE"), unique=True)
     form_id: Mapped[int] = mapped_column(ForeignKey("form.id", ondelete="CASCADE"))
-    name: Mapped[Name] = mapped_column(default="")
-    topic: Mapped[Name] = mapped_column(default="")
+    name: Mapped[Name] = mapped_column(server_default=stored(""))
+    topic: Mapped[Name] = mapped_column(server_default=stored(""))
     # The page it was asked on, and the marks of the campaign that led there.
-    page: Mapped[str] = mapped_column(Text, default="")
-    utm: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
-    language: Mapped[Code] = mapped_column(default="en")
+    page: Mapped[str] = mapped_column(Text, server_default=stored(""))
+    utm: Mapped[dict[str, str]] = mapped_column(JSON, server_default=stored({}))
+    language: Mapped[Code] = mapped_column(server_default=stored("en"))
     # The visitor's IP address; None for a site's back end, and once its time is over.
     address: Mapped[str | None] = mapped_column(String(45))
     consent_text: Mapped[str | None] = mapped_column(Text)
     consent_version: Mapped[int | None]
     consent_at: Mapped[At | None]
     number_digest: Mapped[Digest]
-    crm_state: Mapped[Code] = mapped_column(default=CrmState.NONE)
+    crm_state: Mapped[Code] = mapped_column(server_default=stored(CrmState.NONE))
     # While it is asking: for which kind of card, and how often so far.
     crm_kind: Mapped[Code | None]
-    crm_asks: Mapped[int] = mapped_column(default=0)
+    crm_asks: Mapped[int] = mapped_column(server_default=stored(0))
     # Why it failed; the words are the portal's.
     crm_reason: Mapped[Code | None]
     crm_words: Mapped[str | None] = mapped_column(Text)
@@ -132,5 +132,5 @@ class Rejection(Base):
     rule: Mapped[Code]
     inputs: Mapped[dict[str, Any]] = mapped_column(JSON)
     # In a flood the later ones are only counted here.
-    count: Mapped[int] = mapped_column(default=1)
+    count: Mapped[int] = mapped_column(server_default=stored(1))
     made_at: Mapped[At] = mapped_column(default=utcnow, index=True)

@@ -16,6 +16,7 @@ from bx24app.database import reading, writing
 from bx24app.database.compiled import CompiledStatement, compiled_reading
 from bx24app.errors import NotFound
 from bx24app.models import Form, Portal, PortalSettings, UnknownPolicy, utcnow
+from bx24app.models.websites.form import DEFAULTS, FIELDS, LIMITS
 from bx24app.services.calling import spoken_text
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals import lines
@@ -74,8 +75,8 @@ class AskedFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: FieldRequirement = "optional"
-    topic: FieldRequirement = "off"
+    name: FieldRequirement = FIELDS["name"]
+    topic: FieldRequirement = FIELDS["topic"]
 
 
 class FormLimits(BaseModel):
@@ -83,10 +84,10 @@ class FormLimits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    address_hour: Count = 5
-    number_day: Count = 3
-    form_hour: Count = 60
-    form_day: Count = 300
+    address_hour: Count = LIMITS["address_hour"]
+    number_day: Count = LIMITS["number_day"]
+    form_hour: Count = LIMITS["form_hour"]
+    form_day: Count = LIMITS["form_day"]
 
 
 class FormSettings(BaseModel):
@@ -95,7 +96,7 @@ class FormSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Readable = ""
-    is_on: bool = True
+    is_on: bool = DEFAULTS["is_on"]
     line_id: Readable | None = None
     voice_id: Readable | None = None
     text: LongReadable | None = None
@@ -108,17 +109,17 @@ class FormSettings(BaseModel):
     fields: AskedFields = AskedFields()
     topics: Annotated[list[Readable], Field(max_length=50), AfterValidator(_once)] = []
     consent_text: LongReadable | None = None
-    languages: Annotated[list[Literal["en", "ru"]], Field(min_length=1, max_length=2)] = ["en", "ru"]
-    retries: Annotated[int, Field(ge=0, le=10)] = 2
-    retry_minutes: Annotated[int, Field(ge=1, le=1440)] = 10
-    unknown_policy: Annotated[UnknownPolicy, Field(strict=False)] = UnknownPolicy.ASK
-    expiry_minutes: Annotated[int, Field(ge=2, le=1440)] = 60
+    languages: Annotated[list[Literal["en", "ru"]], Field(min_length=1, max_length=2)] = DEFAULTS["languages"]
+    retries: Annotated[int, Field(ge=0, le=10)] = DEFAULTS["retries"]
+    retry_minutes: Annotated[int, Field(ge=1, le=1440)] = DEFAULTS["retry_minutes"]
+    unknown_policy: Annotated[UnknownPolicy, Field(strict=False)] = DEFAULTS["unknown_policy"]
+    expiry_minutes: Annotated[int, Field(ge=2, le=1440)] = DEFAULTS["expiry_minutes"]
     limits: FormLimits = FormLimits()
     budget_calls: Annotated[int, Field(ge=0, le=100_000)] | None = None
     budget_money: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=4)] | None = None
     budget_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
-    colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#0075ff"
-    creates_lead: bool = False
+    colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = DEFAULTS["colour"]
+    creates_lead: bool = DEFAULTS["creates_lead"]
 
     def changes(self) -> dict[str, Any]:
         """The columns that were named, as they are stored."""

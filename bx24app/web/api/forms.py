@@ -1,18 +1,20 @@
 """``/api/v1/forms``: the website forms of a portal, for administrators."""
 
 from datetime import datetime
+from decimal import Decimal
+from types import GenericAlias, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from flask import Blueprint, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from bx24app.errors import InvalidRequest, NotFound
-from bx24app.models import Form, Portal, UnknownPolicy, utcnow
+from bx24app.models import Form, Portal, utcnow
 from bx24app.services.callbacks.principal import Principal, Role
-from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals import settings as portal_settings
 from bx24app.services.websites import availability, forms
 from bx24app.services.websites.availability import ListedForm
-from bx24app.services.websites.forms import AskedFields, FormLimits, FormSettings
+from bx24app.services.websites.forms import FormSettings
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
@@ -21,36 +23,31 @@ from bx24app.web.guards import InvalidBody, principal_required, read_body
 blueprint = Blueprint("forms", __name__, url_prefix="/api/v1/forms")
 
 
-class FormSchema(BaseModel):
+def _answered(checked: Any) -> Any:
+    """The type of a setting as it is answered: of what is checked when it is written nothing is left."""
+    kind, parts = get_origin(checked), get_args(checked)
+    if kind is Annotated:
+        return _answered(parts[0])
+    if kind is Literal:
+        return str
+    if kind is list:
+        return GenericAlias(list, (_answered(parts[0]),))
+    if kind in (Union, UnionType):
+        return Union[tuple(_answered(part) for part in parts)]  # noqa: UP007  They are known only here.
+    return str if checked is Decimal else checked
+
+
+_settings: dict[str, Any] = {
+    name: (_answered(field.annotation), ...) for name, field in FormSettings.model_fields.items()
+}
+_Settings = create_model("_Settings", **_settings)
+
+
+class FormSchema(_Settings):
     """A form; ``problems`` names the rules that keep it from taking requests."""
 
     key: str
-    name: str
-    is_on: bool
-    line_id: str | None
-    voice_id: str | None
-    text: str | None
-    default_country: str | None
-    allowed_countries: list[str]
-    blocked_prefixes: list[str]
-    allowed_prefixes: list[str]
-    allowed_origins: list[str]
-    hours: Hours | None
-    fields: AskedFields
-    topics: list[str]
-    consent_text: str | None
     consent_version: int
-    languages: list[str]
-    retries: int
-    retry_minutes: int
-    unknown_policy: UnknownPolicy
-    expiry_minutes: int
-    limits: FormLimits
-    budget_calls: int | None
-    budget_money: str | None
-    budget_currency: str | None
-    colour: str
-    creates_lead: bool
     created_at: datetime
     updated_at: datetime
     url: str
