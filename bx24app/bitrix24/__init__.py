@@ -1,1 +1,1 @@
-"""How Bitrix24 talks: its OAuth dialect, REST, frame posts and events; knows nothing of our database."""
+"""The protocol of Bitrix24: its OAuth dialect, REST, frame posts and events; it does not use our database."""

@@ -1,4 +1,4 @@
-"""Reading what a Bitrix24 server answers: a result, or a typed error."""
+"""Read the answer of a Bitrix24 server: a result, or a typed error."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from bx24app.outgoing.errors import UnreadableAnswer
 Json = Any
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
-# What no database keeps: escapes can bring it into a text.
+# JSON escapes can put NUL and lone surrogates into a text, and no database stores them.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -42,7 +42,7 @@ def _storable(value: Json) -> Json:
 
 
 def read_answer(response: requests.Response) -> dict[str, Json]:
-    """Take the JSON object of an answer.
+    """Read the JSON object of an answer.
 
     Raises ``Moved``, a ``Bitrix24Error`` by its code (also with status 200), or a ``NoUsableAnswer``.
     """
@@ -54,7 +54,7 @@ def read_answer(response: requests.Response) -> dict[str, Json]:
         raise UnreadableAnswer from None
     if not isinstance(answer, dict):
         raise UnreadableAnswer
-    # Some methods answer an empty code: the key counts, not its truth.
+    # Some methods answer with an empty error code, so the presence of the key decides, not its value.
     if "error" in answer:
         words = str(answer.get("error_description") or "")
         raise error_for(str(answer["error"] or ""), words, response.status_code)
@@ -64,7 +64,7 @@ def read_answer(response: requests.Response) -> dict[str, Json]:
 
 
 def as_object(value: Json) -> dict[str, Json]:
-    """PHP writes an empty object as ``[]``: read both; anything else is no usable answer."""
+    """Read a JSON object; PHP writes an empty one as ``[]``. Raises ``UnreadableAnswer`` for anything else."""
     if isinstance(value, dict):
         return value
     if value == []:

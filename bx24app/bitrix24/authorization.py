@@ -1,4 +1,4 @@
-"""The authorization server: renewing tokens and asking whom a token belongs to.
+"""The authorization server: it renews tokens and says to whom a token belongs.
 
 The client secret goes to this configured address and nowhere else.
 """
@@ -21,7 +21,7 @@ from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import UnreadableAnswer
 
-# The codes with which the server says that it saw nothing in a posted body.
+# The server answers with these codes when it did not read the posted body.
 BODY_NOT_READ = frozenset({"invalid_request", "no_auth_found"})
 
 
@@ -36,7 +36,7 @@ class _TokenAnswer(BaseModel):
 
 @dataclass(frozen=True)
 class Tokens:
-    """A pair of tokens and whom they belong to."""
+    """A pair of tokens, with the portal and the user to whom they belong."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -65,7 +65,7 @@ class AppInfo(BaseModel):
 
 @dataclass(frozen=True)
 class KeyProbe:
-    """What the server said to a renewal that cannot succeed."""
+    """What a renewal that cannot succeed showed; ``refuses_keys``: the server does not accept our id and secret."""
 
     refuses_keys: bool
     answered_at: datetime | None
@@ -84,7 +84,7 @@ class AuthorizationServer:
     def _session(self) -> OAuth2Session:
         session = bitrix24_compliance_fix(OAuth2Session(self._client_id))
         session.trust_env = False
-        # The library's own renewal cannot be told otherwise: a redirect would take the client secret elsewhere.
+        # The library's renewal has no option against redirects, and a redirect would send the client secret elsewhere.
         session.max_redirects = 0
         session.mount("https://", self._adapter)
         session.mount("http://", self._adapter)
@@ -92,7 +92,7 @@ class AuthorizationServer:
         return session
 
     def renew(self, refresh_token: str) -> Tokens:
-        """Exchange a refresh token for a new pair; the old one is void afterwards.
+        """Exchange a refresh token for a new pair; the old one is invalid afterwards.
 
         Raises ``CredentialRefused`` (expired, used or revoked), ``ApplicationRemoved``, ``PaymentRequired`` or
         another ``ExchangeError``.
@@ -122,7 +122,7 @@ class AuthorizationServer:
             )
 
     def _renew_by_post(self, refresh_token: str) -> Mapping[str, Json]:
-        """Renew with the secret in the body, as deployed clients do."""
+        """Renew with the client secret in the body, as deployed clients do."""
         try:
             token: Mapping[str, Json] = self._session().refresh_token(
                 f"{self._address}/oauth/token/",
@@ -136,7 +136,7 @@ class AuthorizationServer:
         return token
 
     def app_info(self, access_token: str) -> AppInfo:
-        """Ask whom a token belongs to (application, portal, user); raises ``ExchangeError``."""
+        """Ask to which application, portal and user a token belongs; raises ``ExchangeError``."""
         try:
             answer = self._post("/rest/app.info", auth=access_token)
         except Bitrix24Error as error:
@@ -149,7 +149,10 @@ class AuthorizationServer:
             raise UnreadableAnswer from None
 
     def probe(self) -> KeyProbe:
-        """Try our own keys with a refresh token that does not exist; raises ``ExchangeError`` without an answer."""
+        """Test our client id and secret with a refresh token that does not exist.
+
+        Raises ``ExchangeError`` when the server gave no answer that tells.
+        """
         fields = {"grant_type": "refresh_token", "refresh_token": "none", "client_id": self._client_id}
         response = self._send("POST", "/oauth/token/", fields | {"client_secret": self._client_secret})
         answered_at = _date(response)
@@ -163,7 +166,7 @@ class AuthorizationServer:
         return self._ask("POST", path, fields)
 
     def _get(self, path: str, **fields: str) -> Mapping[str, Json]:
-        """The documented way, which puts secrets into an address: only where a body is not read."""
+        """Ask in the documented way, which puts secrets into the URL; for servers that do not read a posted body."""
         return self._ask("GET", path, fields)
 
     def _ask(self, verb: str, path: str, fields: dict[str, str]) -> Mapping[str, Json]:
@@ -182,7 +185,7 @@ class AuthorizationServer:
                 data=fields if verb == "POST" else None,
             )
         except requests.RequestException as error:
-            raise failure_of(error) from None  # Its text holds the address, and so perhaps a token.
+            raise failure_of(error) from None  # The text of the error holds the URL, which may contain a token.
 
 
 def _date(response: requests.Response) -> datetime | None:

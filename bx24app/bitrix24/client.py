@@ -1,4 +1,4 @@
-"""Calling REST methods of one portal under one person's token."""
+"""Call REST methods of one portal with the token of one person."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,26 +17,26 @@ from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
 
 READ_TIMEOUT = (5.0, 15.0)
-# The platform cuts a request after 60 s: only a later silence says nothing more.
+# The platform ends every request after 60 s, so waiting longer than 65 s for an answer is useless.
 DIAL_TIMEOUT = (5.0, 65.0)
 # Whole exchanges, however slowly their bytes come; a dial's ends before its lease (``queue.DIAL_LEASE``).
 EXCHANGE_SECONDS = 20.0
 DIAL_SECONDS = 75.0
 MAX_BATCH = 50
 LAST_SECOND = 2**33
-# Entered around every request that a client sends.
+# A context manager that a client enters around every request that it sends.
 Watch = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
 class BatchAnswer:
-    """The parts of a batch by name: a result, or the error of that part."""
+    """The answer to a batch: for each part, by its name, a result or an error."""
 
     results: dict[str, Json]
     errors: dict[str, ExchangeError]
 
     def result(self, name: str) -> Json:
-        """Take one part's result; raises its error."""
+        """Return the result of one part; raises that part's error, ``UnreadableAnswer`` when the part is missing."""
         if name in self.errors:
             raise self.errors[name]
         if name not in self.results:
@@ -45,7 +45,7 @@ class BatchAnswer:
 
 
 class PortalClients:
-    """Makes clients for portals; holds the process's one pool of kept-alive connections."""
+    """Makes clients for portals and owns the connection pool of this process."""
 
     def __init__(self, policy: AddressPolicy, dial_timeout: tuple[float, float] = DIAL_TIMEOUT) -> None:
         self.policy = policy
@@ -53,15 +53,15 @@ class PortalClients:
         self._adapter = GuardedAdapter(policy, EXCHANGE_SECONDS)
 
     def client(self, client_endpoint: str, access_token: str, watch: Watch = nullcontext) -> "PortalClient":
-        """A client for a confirmed address; raises ``AddressForbidden``."""
+        """Make a client for a confirmed endpoint; raises ``AddressForbidden``."""
         self.policy.check(client_endpoint)
         return PortalClient(client_endpoint, access_token, self._adapter, READ_TIMEOUT, watch)
 
     @contextmanager
     def dialler(self, client_endpoint: str, access_token: str, watch: Watch = nullcontext) -> Iterator["PortalClient"]:
-        """A client for one request on a fresh connection.
+        """Make a client that dials on a connection of its own; raises ``AddressForbidden``.
 
-        A pooled connection can be reset under us and make an unknown outcome out of nothing.
+        The other side can reset a pooled connection at any moment, and then the outcome of the dial would be unknown.
         """
         self.policy.check(client_endpoint)
         adapter = GuardedAdapter(self.policy, DIAL_SECONDS, pool_size=1)
@@ -72,7 +72,7 @@ class PortalClients:
 
 
 class PortalClient:
-    """One portal, one token. Every request is sent once: no retries, no redirects followed."""
+    """A client of one portal with one token. It sends every request once: it does not retry or follow redirects."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class PortalClient:
         self._session.trust_env = False
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
-        # When the platform forgets the working time of the method called last (docs: limits.md).
+        # The time at which the platform resets its count of the last method's operating time (docs: limits.md).
         self.operating_reset_at: datetime | None = None
 
     def invoke(self, method: str, parameters: Mapping[str, Json] | None = None) -> Json:
@@ -118,10 +118,10 @@ class PortalClient:
         return answer
 
     def batch(self, commands: Mapping[str, tuple[str, Mapping[str, str | int]]]) -> BatchAnswer:
-        """Call up to 50 methods in one request; a part may refer to an earlier one by ``$result[name][KEY]``."""
+        """Call up to 50 methods in one request; a part may refer to an earlier one as ``$result[name][KEY]``."""
         if len(commands) > MAX_BATCH:
             raise ValueError("a batch holds 50 commands at most")
-        # `$result[a][B]` is recognised only with its brackets unescaped.
+        # The platform recognises `$result[a][B]` only when its brackets are not escaped.
         cmd = {
             name: f"{method}?{urlencode(parameters, safe='$[]')}" if parameters else method
             for name, (method, parameters) in commands.items()
@@ -135,11 +135,11 @@ class PortalClient:
 
 
 def _reset_at(times: Json) -> datetime | None:
-    """``operating_reset_at``, seconds since 1970; absent on older portals."""
-    told = times.get("operating_reset_at") if isinstance(times, dict) else None
-    if not isinstance(told, int | float) or not 0 < told < LAST_SECOND:
+    """Read ``operating_reset_at`` (seconds since 1970); None on older portals, which do not send it."""
+    seconds = times.get("operating_reset_at") if isinstance(times, dict) else None
+    if not isinstance(seconds, int | float) or not 0 < seconds < LAST_SECOND:
         return None
-    return datetime.fromtimestamp(told, UTC)
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _part_error(error: Json) -> ExchangeError:

@@ -1,4 +1,4 @@
-"""Where Bitrix24 is not the OAuth 2 of the standard: one named fix for each deviation (docs: settings/oauth/)."""
+"""Where Bitrix24 deviates from the OAuth 2 standard: one named fix for each deviation (docs: settings/oauth/)."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ Headers = dict[str, str]
 
 
 def _put_token_into_json(session: OAuth2Session) -> None:
-    """REST takes the token as ``auth`` beside the parameters (docs: settings/how-to-call-rest-api)."""
+    """Send the token as the parameter ``auth``, where REST expects it (docs: settings/how-to-call-rest-api)."""
 
     def hook(url: str, headers: Headers | None, data: Mapping[str, object] | None) -> tuple[str, Headers, str]:
         body = json.dumps({**(data or {}), "auth": session.access_token})
@@ -23,13 +23,13 @@ def _put_token_into_json(session: OAuth2Session) -> None:
 
 
 def _complete_token_answer(response: Response) -> Response:
-    """Token answers lack ``token_type``, separate scopes by commas, and may be errors with status 200.
+    """Complete a token answer: it lacks ``token_type``, separates scopes by commas, may be an error with status 200.
 
-    Errors leave here as ours, typed by code: oauthlib would tell them apart by classes of the standard.
+    Raises our own errors, typed by code, because oauthlib knows only the error classes of the standard.
     """
     answer = read_answer(response)
     if not answer.get("access_token") or not str(answer.get("expires_in")).isdecimal():
-        raise UnreadableAnswer  # The library would fail over it.
+        raise UnreadableAnswer  # The library would raise an untyped error for it.
     answer["token_type"] = "Bearer"  # noqa: S105  The kind of a token, not a token.
     answer["scope"] = str(answer.get("scope") or "").replace(",", " ")
     response._content = json.dumps(answer).encode()

@@ -1,4 +1,4 @@
-"""The process's two ways out: to portals, and to the authorization server."""
+"""The two connections of this process to Bitrix24: to portals, and to the authorization server."""
 
 import os
 from typing import cast
@@ -13,9 +13,9 @@ from bx24app.settings import Settings
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Make the connections from the operator's settings; nothing is opened yet."""
+    """Prepare the connections from the operator's settings; none is opened yet."""
     if settings.allow_insecure_portals:
-        # oauthlib refuses plain http unless told so, and only through the environment.
+        # oauthlib accepts plain http only when this environment variable is set.
         os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
     policy = AddressPolicy(settings.private_portals, settings.allow_insecure_portals)
     app.extensions["bx24app.portals"] = PortalClients(policy)

@@ -1,4 +1,4 @@
-"""Which telephone numbers belong to a CRM entity, which entities to a number, and new cards for a customer."""
+"""The CRM: the telephone numbers of an entity, the entities of a number, and new cards for a customer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,23 +9,23 @@ from bx24app.bitrix24.errors import MethodUnknown
 from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
 
 ENTITY_TYPES = ("LEAD", "DEAL", "CONTACT", "COMPANY")
-# Whose number it is: a person we know, else a company, else an enquiry.
+# The order in which we choose the owner of a number: a known person, then a company, then a lead.
 PREFERRED_TYPES = ("CONTACT", "COMPANY", "LEAD")
-# What we make: enquiries, or where a portal has none, a person with a deal.
+# The types that we create: a lead, or a contact with a deal on a portal without leads.
 CREATED_TYPES = ("LEAD", "CONTACT", "DEAL")
 SIMPLE_MODE = 2
-# Marks what is ours (docs: ORIGINATOR_ID, ORIGIN_ID), so that it is recognised after an answer was lost.
+# We mark our cards (docs: ORIGINATOR_ID, ORIGIN_ID), so that we find them again when an answer was lost.
 ORIGINATOR = "callback-desk"
 MAX_CARD_NAME, MAX_TITLE = 50, 255
-# Comments are read as BB code, on older portals as HTML.
+# Portals read comments as BB code, older portals as HTML.
 _NO_MARKUP = str.maketrans("[]<>", "()()")
-MARKS = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
+UTM_FIELDS = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
 BatchCommands = dict[str, tuple[str, Mapping[str, str | int]]]
 
 
 @dataclass(frozen=True)
 class CrmPhone:
-    """A number as the CRM holds it; ``kind`` is ``WORK``, ``MOBILE``, ``HOME`` and the like."""
+    """A number as it stands in the CRM; ``kind`` is ``WORK``, ``MOBILE``, ``HOME`` or similar."""
 
     value: str = field(repr=False)
     kind: str
@@ -33,7 +33,7 @@ class CrmPhone:
 
 @dataclass(frozen=True)
 class CrmEntity:
-    """A CRM entity with the name to show and the numbers to offer."""
+    """A CRM entity with its name and its numbers."""
 
     type: str
     id: int
@@ -42,7 +42,7 @@ class CrmEntity:
 
 
 def commands_for(entity_type: str, entity_id: int) -> BatchCommands:
-    """The parts of a batch that read an entity; a deal has no number of its own, but a contact and a company."""
+    """Make the parts of a batch that read an entity; the numbers of a deal are those of its contact and its company."""
     commands: BatchCommands = {"entity": (f"crm.{entity_type.lower()}.get", {"ID": entity_id})}
     if entity_type == "DEAL":
         commands["contact"] = ("crm.contact.get", {"ID": "$result[entity][CONTACT_ID]"})
@@ -65,7 +65,7 @@ def _title(fields: Mapping[str, Json]) -> str:
 
 
 def read_entity(entity_type: str, entity_id: int, answer: BatchAnswer) -> CrmEntity:
-    """Read the entity from the batch that held its commands; raises the error of its own part."""
+    """Read the entity from the answer to its commands; raises the error of the entity's own part."""
     fields = answer.result("entity")
     fields = fields if isinstance(fields, dict) else {}
     phones = _phones(fields)
@@ -78,9 +78,9 @@ def read_entity(entity_type: str, entity_id: int, answer: BatchAnswer) -> CrmEnt
 
 @dataclass(frozen=True)
 class CrmMatches:
-    """What a CRM has for a number: the newest card of each type, and those that we made for this request.
+    """The cards for a number: the newest of each type (``found``), and those that we made for this request (``made``).
 
-    ``denied`` is why a type could not be looked through, None: all were.
+    ``denied`` is the error for which one type could not be searched; None when all were searched.
     """
 
     found: dict[str, int]
@@ -90,15 +90,15 @@ class CrmMatches:
 
     @property
     def customer(self) -> tuple[str, int] | None:
-        """The card to show the callback in."""
+        """The card in which the callback is shown; None when no card has the number."""
         return next(((kind, self.found[kind]) for kind in PREFERRED_TYPES if kind in self.found), None)
 
 
 def look_up(client: PortalClient, number: str, origin: str) -> CrmMatches:
-    """Look a number (E.164) and our own mark up; per type, for 20 hits of one would hide the later ones.
+    """Search the CRM for a number (E.164) and for the cards that we made for the request ``origin``.
 
-    Docs: crm/duplicates/crm-duplicate-find-by-comm.md, crm.settings.mode.get, the list methods. Raises
-    ``ExchangeError`` when nothing could be asked.
+    Each type is searched separately, because 20 hits of one type would hide the next type. Raises ``ExchangeError``
+    when the batch failed. Docs: crm/duplicates/crm-duplicate-find-by-comm.md, crm.settings.mode.get, the list methods.
     """
     values = {"type": "PHONE", "values[0]": number, "values[1]": number.removeprefix("+")}
     commands: BatchCommands = {
@@ -138,7 +138,7 @@ def _ids(values: Json) -> list[int]:
 
 @dataclass(frozen=True)
 class NewCard:
-    """What is written on a new card; ``origin`` names the request that it is made for."""
+    """The content of a new card; ``origin`` names the request for which it is made."""
 
     origin: str
     number: str = field(repr=False)
@@ -146,11 +146,11 @@ class NewCard:
     form: str
     topic: str = ""
     page: str = ""
-    marks: Mapping[str, str] = field(default_factory=dict)
+    utm: Mapping[str, str] = field(default_factory=dict)
 
 
 def add_card(client: PortalClient, kind: str, card: NewCard, contact_id: int | None = None) -> int:
-    """Make a lead, a contact or a deal and return its id; asked twice it makes two.
+    """Make a lead, a contact or a deal and return its id; not idempotent: a second call makes a second card.
 
     Docs: crm.lead.add, crm.contact.add, crm.deal.add. Raises ``ExchangeError``.
     """
@@ -160,12 +160,12 @@ def add_card(client: PortalClient, kind: str, card: NewCard, contact_id: int | N
         "COMMENTS": card.topic.translate(_NO_MARKUP),
         "ORIGINATOR_ID": ORIGINATOR,
         "ORIGIN_ID": card.origin,
-        **{mark: card.marks[mark.lower()] for mark in MARKS if card.marks.get(mark.lower())},
+        **{name: card.utm[name.lower()] for name in UTM_FIELDS if card.utm.get(name.lower())},
     }
     if kind != "CONTACT":
         fields["TITLE"] = f"{card.form}: {card.name or card.number}"[:MAX_TITLE]
     if kind != "DEAL":
-        # A contact needs some name.
+        # The CRM accepts no contact without a name.
         fields["NAME"] = (card.name or ("" if kind == "LEAD" else card.number))[:MAX_CARD_NAME]
         fields["PHONE"] = [{"VALUE": card.number, "VALUE_TYPE": "WORK"}]
     elif contact_id is not None:

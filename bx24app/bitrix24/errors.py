@@ -1,24 +1,24 @@
-"""What can go wrong with a request to Bitrix24, told apart by code, never by HTTP status.
+"""The failures of a request to Bitrix24, told apart by error code, never by HTTP status.
 
-ExchangeError                no answer as asked, for whatever reason (outgoing/errors.py)
+ExchangeError                the request got no proper answer (outgoing/errors.py)
  +-- NotSent, NoUsableAnswer with their subclasses
- |    +-- ServerFailed       the server does not know itself whether it was executed
+ |    +-- ServerFailed       the server failed and may have executed the request
  |         +-- InternalServerError, UnexpectedAnswer
- +-- Moved                   302: the portal has a new host, nothing was executed
- +-- Bitrix24Error           an error code: nothing was executed
+ +-- Moved                   302: the portal has a new host; nothing was executed
+ +-- Bitrix24Error           the server answered with an error code; nothing was executed
       +-- RefusedForNow      the same request may succeed later
-      |    +-- Overloaded    the platform has stopped the portal by hand
-      +-- TokenExpired       renew, then repeat once
-      +-- CredentialRefused  this person's tokens are dead
+      |    +-- Overloaded    the platform's staff have stopped the portal's requests
+      +-- TokenExpired       renew the token, then repeat once
+      +-- CredentialRefused  this person's tokens are invalid for good
       +-- AccessDenied       the user lacks a right
       |    +-- ClosedToUser  the app is closed to this user
       |    +-- ConfirmationNeeded  an administrator has to confirm the method
       +-- InsufficientScope  the app lacks a scope
       +-- ApplicationRemoved the app is not installed there any more
-      |    +-- PortalGone    nor is the portal there
+      |    +-- PortalGone    the portal itself does not exist any more
       +-- PaymentRequired    the trial or the paid period is over
-      +-- MethodUnknown      not on this portal
-      +-- MethodRefused      the method's own words (ERROR_CORE and every code we do not list)
+      +-- MethodUnknown      the portal does not have the method
+      +-- MethodRefused      the method refused (ERROR_CORE and every code that we do not list)
 
 Sources: docs/bitrix24.md; the statuses and codes seen in the official SDK.
 """
@@ -28,7 +28,7 @@ from bx24app.outgoing.errors import ExchangeError, NoUsableAnswer
 
 
 class Moved(ExchangeError):
-    """The portal answered with its new host, which is not to be believed unconfirmed."""
+    """The portal answered with its new ``host``, which must be confirmed before it is used."""
 
     code = "moved"
     retry = Retry.AFTER_MOVE
@@ -40,25 +40,25 @@ class Moved(ExchangeError):
 
 
 class ServerFailed(NoUsableAnswer):
-    """The server failed over the request, and does not know itself whether it was executed."""
+    """The server failed while it handled the request, which may have been executed."""
 
     code = "server_error"
 
     def __init__(self, error: str, _words: str = "", status: int = 0) -> None:
-        # Its words are about the server's own trouble and tell people nothing.
+        # The description is about the inside of the server, so it is not shown to people.
         super().__init__(f"{error or '(empty code)'} ({status})")
         self.foreign_code = error
         self.status = status or None
 
 
 class InternalServerError(ServerFailed):
-    """The server says that it has failed."""
+    """The server reports an internal error."""
 
     code = "internal_server_error"
 
 
 class UnexpectedAnswer(ServerFailed):
-    """A server behind the server answered something that it cannot understand."""
+    """The server could not read the answer of another server behind it."""
 
     code = "error_unexpected_answer"
 
@@ -78,20 +78,20 @@ class Bitrix24Error(ExchangeError):
 
 
 class RefusedForNow(Bitrix24Error):
-    """Nothing was executed: a limit, an overload, the authorization server out of reach."""
+    """The request met a limit or an overload, or the portal could not reach the authorization server."""
 
     code = api_code = "bitrix24_busy"
     retry = Retry.LATER
 
 
 class Overloaded(RefusedForNow):
-    """The platform has stopped the portal's requests by hand."""
+    """The platform's staff have stopped the portal's requests."""
 
     code = api_code = "bitrix24_overloaded"
 
 
 class TokenExpired(Bitrix24Error):
-    """The access token is past its hour."""
+    """The access token is older than one hour."""
 
     code = "expired_token"
     retry = Retry.AFTER_RENEWAL
@@ -106,13 +106,13 @@ class CredentialRefused(Bitrix24Error):
 
 
 class AccessDenied(Bitrix24Error):
-    """The user lacks the right."""
+    """The user lacks a right that the method needs."""
 
     code = api_code = "bitrix24_access_denied"
 
 
 class ClosedToUser(AccessDenied):
-    """An administrator has not opened the app to this user, or they are no employee."""
+    """An administrator has not given this user access to the app, or the user is not an employee."""
 
     code = api_code = "bitrix24_closed_to_user"
 
@@ -124,7 +124,7 @@ class ConfirmationNeeded(AccessDenied):
 
 
 class InsufficientScope(Bitrix24Error):
-    """The application lacks a scope."""
+    """The application lacks a scope that the method needs."""
 
     code = api_code = "bitrix24_insufficient_scope"
 
@@ -144,23 +144,23 @@ class PortalGone(ApplicationRemoved):
 
 
 class PaymentRequired(Bitrix24Error):
-    """The application's or the portal's paid period is over."""
+    """The paid period or the trial of the application or the portal is over."""
 
     code = "payment_required"
     revokes_credential = True
 
 
 class MethodUnknown(Bitrix24Error):
-    """The portal does not know the method."""
+    """The portal does not have the method."""
 
     code = "method_unknown"
 
 
 class MethodRefused(Bitrix24Error):
-    """The method's own refusal, in the portal's words."""
+    """The method refused; ``words`` is the portal's explanation."""
 
 
-# One table for the portal's REST, the authorization server and its token endpoint.
+# The portal's REST, the authorization server and its token endpoint share this table.
 _CODES: dict[str, type[Bitrix24Error] | type[ServerFailed]] = {
     "expired_token": TokenExpired,
     "no_auth_found": CredentialRefused,
@@ -195,6 +195,6 @@ FIRST_SERVER_ERROR = 500
 
 
 def error_for(error: str, words: str, status: int) -> Bitrix24Error | ServerFailed:
-    """Make the typed error for an answer's ``error`` code, in whichever case it came."""
+    """Make the typed error for the ``error`` code of an answer; upper and lower case are the same."""
     unlisted = ServerFailed if status >= FIRST_SERVER_ERROR else MethodRefused
     return _CODES.get(error.casefold(), unlisted)(error, words, status)

@@ -1,4 +1,4 @@
-"""Events of the portal's queue, as typed values. Nothing in them is proven."""
+"""Events that a portal sends, as typed values. Nothing in them is proven yet."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ EVENT_KEY = re.compile(r"^(?P<head>[A-Za-z_]\w{0,63})(?P<rest>(?:\[\w{1,64}\]){0
 
 @dataclass(frozen=True)
 class Event:
-    """An event of the queue with its proof; ``fields`` are those of ``data``."""
+    """An event with the tokens that may prove it; ``fields`` are the fields of ``data``."""
 
     name: str
     member_id: str
@@ -53,19 +53,19 @@ class CallEvent(BaseModel):
 
     @property
     def line_id(self) -> str:
-        """The line, under whichever name this event gives it."""
+        """The line; the name of its field depends on the event."""
         return self.ACCOUNT_SEARCH_ID or self.PORTAL_NUMBER
 
 
-# Without these nobody could tell which call an event speaks of, or how it ended.
+# Without these fields an event does not say which call it is about, or how the call ended.
 _NEEDED = frozenset({"CALL_ID", "CALL_TYPE", "CALL_FAILED_CODE"})
 
 
 def read_call_event(fields: Mapping[str, str]) -> CallEvent:
-    """Read the data of a telephony event; PHP's empty strings mean absent.
+    """Read the data of a telephony event; PHP sends an absent value as an empty string.
 
-    No event is sent twice: what cannot be read of cost, duration, time or persons is left out. Raises ``Malformed``
-    for the call itself, its type and its code.
+    The portal sends no event twice, so an unreadable cost, duration, time or person is left out and the rest is kept.
+    Raises ``Malformed`` when the call's id, type or code cannot be read.
     """
     given = {key: value for key, value in fields.items() if value != ""}
     try:
@@ -79,7 +79,7 @@ def read_call_event(fields: Mapping[str, str]) -> CallEvent:
 
 
 def _unnest(items: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
-    """Undo PHP's nesting: ``data[CALL_ID]=x`` becomes ``{"data": {"CALL_ID": "x"}}``; deeper keys get dots."""
+    """Undo PHP's nesting: ``data[CALL_ID]=x`` becomes ``{"data": {"CALL_ID": "x"}}``; dots join deeper keys."""
     tree: dict[str, dict[str, str]] = {}
     for count, (key, value) in enumerate(items):
         match = EVENT_KEY.match(key)
@@ -91,7 +91,7 @@ def _unnest(items: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
 
 
 def read_event(items: Iterable[tuple[str, str]]) -> Event:
-    """Read an event from its form fields, in whatever order. Raises ``Malformed``."""
+    """Read an event from its form fields, which may come in any order. Raises ``Malformed``."""
     tree = _unnest(items)
     check_readable(value for branch in tree.values() for value in branch.values())
     auth, name = tree.get("auth", {}), tree.get("event", {}).get("", "")

@@ -1,4 +1,4 @@
-"""What Bitrix24 posts to us: frame posts and events, as typed values. Nothing in them is proven."""
+"""Frame posts, with which a portal opens our pages, as typed values. Nothing in them is proven yet."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from bx24app.errors import Malformed
 
 MAX_OPTIONS = 64
-# Undecodable bytes arrive as U+FFFD; PostgreSQL stores no NUL.
+# Bytes that could not be decoded arrive as U+FFFD, and PostgreSQL does not store NUL.
 UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
 
 
@@ -20,12 +20,12 @@ MemberId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
 UserId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-# In a header it must be ASCII.
+# We send tokens in headers, which must be ASCII.
 Token = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z0-9_.~+/=-]*$", repr=False)]
 
 
 def _options(value: object) -> dict[str, str]:
-    """Read PLACEMENT_OPTIONS: a JSON string that may be absent, empty, ``""`` or ``[]``."""
+    """Read PLACEMENT_OPTIONS, a JSON object in a string; without options it is absent, empty, ``""`` or ``[]``."""
     if value in (None, ""):
         return {}
     try:
@@ -60,7 +60,7 @@ class FramePost(BaseModel):
 
 
 def check_readable(values: Iterable[str]) -> None:
-    """Refuse bytes that no text holds; raises ``Malformed``."""
+    """Refuse control characters and bytes that could not be decoded; raises ``Malformed``."""
     if any(UNREADABLE.search(value) for value in values):
         raise Malformed("undecodable or control characters")
 
@@ -69,7 +69,7 @@ _IN_QUERY = frozenset({"DOMAIN", "PROTOCOL", "LANG", "APP_SID"})
 
 
 def read_frame_post(query: Mapping[str, str], form: Mapping[str, str]) -> FramePost:
-    """Read a frame post; the two sources are never mixed. Raises ``Malformed``."""
+    """Read a frame post; each field is taken from its own source only, query or body. Raises ``Malformed``."""
     fields = {name: query[name] for name in _IN_QUERY & query.keys()}
     fields |= {name: form[name] for name in FramePost.model_fields.keys() - _IN_QUERY if name in form}
     check_readable(fields.values())

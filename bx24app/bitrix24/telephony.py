@@ -1,4 +1,4 @@
-"""Lines, voices and the one method that dials (docs: api-reference/telephony/voximplant)."""
+"""Lines, voices, the call history, and the one method that dials (docs: api-reference/telephony/voximplant)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,9 +22,9 @@ MAX_ENTRY_NAME = 255
 
 @dataclass(frozen=True)
 class StartedCall:
-    """The portal took the callback; ``call_id`` is None when another telephony app was given it.
+    """The portal accepted the callback; ``call_id`` is None when it handed the callback over to another telephony app.
 
-    ``operating_reset_at``: when the platform forgets how long the method has worked, if it said so.
+    ``operating_reset_at`` is when the platform resets its count of the method's operating time; None if it did not say.
     """
 
     call_id: str | None
@@ -32,13 +32,13 @@ class StartedCall:
 
 
 def _names(value: Json) -> dict[str, str]:
-    """As much as is kept of a list; an id that is too long could not be named by a callback."""
+    """Read at most ``MAX_ENTRIES`` names by id; entries with an id too long to store with a callback are left out."""
     named = ((str(key), str(name)[:MAX_ENTRY_NAME]) for key, name in as_object(value).items())
     return dict(islice((pair for pair in named if len(pair[0]) <= MAX_ENTRY_NAME), MAX_ENTRIES))
 
 
 def get_lines(client: PortalClient) -> dict[str, str]:
-    """Read the portal's lines (id -> name); needs the right to modify numbers. Raises ``ExchangeError``."""
+    """Read the portal's lines (id -> name). The user needs the right to modify numbers. Raises ``ExchangeError``."""
     return _names(client.invoke("voximplant.line.get"))
 
 
@@ -48,19 +48,19 @@ def get_voices(client: PortalClient) -> dict[str, str]:
 
 
 def callback_parameters(line_id: str, number: str, text: str, voice_id: str | None) -> dict[str, str]:
-    """The parameters of ``voximplant.callback.start``; without a voice the portal's language decides."""
+    """Make the parameters of ``voximplant.callback.start``; without a voice the portal chooses one by its language."""
     parameters = {"FROM_LINE": line_id, "TO_NUMBER": number, "TEXT_TO_PRONOUNCE": text}
     return parameters | ({"VOICE": voice_id} if voice_id else {})
 
 
 def start_callback(client: PortalClient, parameters: dict[str, str]) -> StartedCall:
-    """Ring the line, then the number; calling it twice rings twice. Raises ``ExchangeError``."""
+    """Ring the line, then the number; not idempotent: a second call rings again. Raises ``ExchangeError``."""
     accepted = read_started_call(client.invoke("voximplant.callback.start", parameters))
     return replace(accepted, operating_reset_at=client.operating_reset_at)
 
 
 def read_started_call(result: Json) -> StartedCall:
-    """Read the result of ``voximplant.callback.start``; raises ``NoUsableAnswer`` for anything but an acceptance."""
+    """Read the result of ``voximplant.callback.start``; raises ``UnreadableAnswer`` unless the portal accepted."""
     if not isinstance(result, dict) or result.get("RESULT") is not True or "CALL_ID" not in result:
         raise UnreadableAnswer
     call_id = result["CALL_ID"]
@@ -78,7 +78,7 @@ def _as_text(value: object) -> object:
 
 
 def _moment(value: object) -> object:
-    """A time without a zone, or no time at all, says nothing: portals live in zones of their own."""
+    """Read a time; None for one without a zone, because each portal has a zone of its own."""
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
@@ -111,7 +111,10 @@ class HistoryRow(BaseModel):
 
 @dataclass(frozen=True)
 class HistoryPage:
-    """Rows of callbacks as one request listed them; ``last_id`` is the greatest id seen, also of unreadable rows."""
+    """The callbacks in one page of the call history; ``last_id`` is the greatest id on it, also of unreadable rows.
+
+    ``is_full`` means that another page may follow.
+    """
 
     rows: tuple[HistoryRow, ...]
     last_id: int
@@ -119,9 +122,9 @@ class HistoryPage:
 
 
 def read_history(client: PortalClient, after: int | None) -> HistoryPage:
-    """Read the rows of callbacks after an id, the oldest first; without an id the newest ones.
+    """Read the rows of callbacks after an id, the oldest first; without an id read the newest ones.
 
-    Needs the right to see call statistics. Rows that cannot be read are left out. Raises ``ExchangeError``.
+    The user needs the right to see call statistics. Unreadable rows are left out. Raises ``ExchangeError``.
     """
     wanted: dict[str, Json] = {"CALL_TYPE": CALLBACK} | ({} if after is None else {">ID": after})
     order = "DESC" if after is None else "ASC"

@@ -1,1 +1,1 @@
-"""HTTP to addresses that others chose: which may be connected to, and whether a request can have been sent."""
+"""HTTP to addresses that others chose: which are permitted, and whether a request may have been sent."""

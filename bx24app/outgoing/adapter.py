@@ -1,4 +1,4 @@
-"""Connections to addresses that others chose: which may be reached, and whether a request can have been sent."""
+"""Connections to addresses that others chose, and what their failures prove about the request."""
 
 import socket
 from typing import Any, ClassVar
@@ -22,7 +22,6 @@ from bx24app.outgoing.errors import (
 )
 
 POOL_SIZE = 64
-# How we name ourselves to everybody.
 USER_AGENT = "CallbackDesk/0.1"
 
 
@@ -64,11 +63,11 @@ class _GuardedConnection(HTTPConnection):
         except NewConnectionError:
             raise
         except (OSError, HTTPError) as error:
-            # A time-out or a failed handshake too: nothing of the request has left us yet.
+            # This covers a time-out and a failed handshake too: no part of the request has been sent yet.
             raise NewConnectionError(self, f"not connected: {type(error).__name__}") from None
 
     def send(self, data: Any) -> None:
-        """Send in pieces, each within the time that is left: whoever takes bytes slowly has an end too."""
+        """Send in pieces, each within the time that is left, so that a slow reader cannot block us either."""
         pieces = [data]
         if isinstance(data, bytes):
             pieces = [data[start : start + SEND_BYTES] for start in range(0, len(data), SEND_BYTES)]
@@ -79,11 +78,11 @@ class _GuardedConnection(HTTPConnection):
 
 
 class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
-    """The same over TLS."""
+    """A guarded connection over TLS."""
 
 
 class GuardedAdapter(HTTPAdapter):
-    """Pooled keep-alive connections under an address policy; never retries.
+    """Pooled keep-alive connections under an address policy; it never retries.
 
     An exchange ends within ``seconds``, from the name server to the last byte of the answer.
     """
@@ -104,7 +103,7 @@ class GuardedAdapter(HTTPAdapter):
         }
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send one request; nothing is sent when the time of the caller's work is over."""
+        """Send one request; raises ``ConnectTimeout`` and sends nothing when the time of the caller's work is over."""
         with ending_within(self._seconds):
             if is_over():
                 raise requests.ConnectTimeout(request=request)
@@ -119,7 +118,7 @@ def failure_of(error: requests.RequestException) -> ExchangeError:
         return AddressForbidden("the host has no permitted address")
     if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
         return NotSent("no connection")
-    # A body that stops half-way is told by the library as a broken connection.
+    # The library reports a body that stops half-way as a broken connection.
     if isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError):
         return ReadTimeout()
     if isinstance(error, requests.exceptions.ContentDecodingError):

@@ -1,4 +1,4 @@
-"""Which addresses may be connected to."""
+"""Decide which addresses we may connect to."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class AddressPolicy:
-    """Which addresses a portal may have: public ones over https, and what the operator adds."""
+    """Permits public addresses over https, and the private networks that the operator adds."""
 
     private_networks: tuple[IPNetwork, ...] = ()
     allow_insecure: bool = False
 
     def permits(self, address: str) -> bool:
-        """Tell whether a resolved address may be connected to."""
+        """Tell whether we may connect to a resolved IP address."""
         ip = ipaddress.ip_address(address.partition("%")[0])
         if self.allow_insecure:
             return True
@@ -29,7 +29,7 @@ class AddressPolicy:
         return is_public(ip) or any(ip in network for network in self.private_networks)
 
     def check(self, url: str) -> None:
-        """Refuse an address by its looks; a resolved name is checked when connecting. Raises ``AddressForbidden``."""
+        """Check a URL as it is written; names are resolved and checked when connecting. Raises ``AddressForbidden``."""
         schemes = {"https", "http"} if self.allow_insecure else {"https"}
         try:
             parts = urlsplit(url)
@@ -40,7 +40,7 @@ class AddressPolicy:
             raise AddressForbidden("not an address of a portal")
 
     def _permits_literal(self, host: str) -> bool:
-        """A host that is an address already needs no name server to be judged."""
+        """Check a host that is an IP address; a name is permitted here, because it is checked when connecting."""
         try:
             ipaddress.ip_address(host.partition("%")[0])
         except ValueError:

@@ -1,15 +1,15 @@
-"""What keeps a request to an address that others chose from being answered, and what is proven about it then.
+"""The failures of a request to an address that others chose, and what each proves about the request.
 
 ExchangeError
- +-- NotSent                 proven: no request reached the other side; may be repeated
- |    +-- AddressForbidden   the address is not one that we may talk to
+ +-- NotSent                 the request never reached the other side; it may be repeated
+ |    +-- AddressForbidden   we may not connect to the address
  +-- NoUsableAnswer          the request may have been executed
-      +-- ReadTimeout        silence
-      +-- ConnectionReset    the connection broke, before or within the answer
-      +-- UnreadableAnswer   an answer, but not one that can be understood
+      +-- ReadTimeout        no answer came in time
+      +-- ConnectionReset    the connection broke before or during the answer
+      +-- UnreadableAnswer   an answer came, but it cannot be read
 
-The codes are stored with callbacks and promised to programs (docs/api.md), so they keep the names that they had
-when portals were the only addresses.
+The codes are stored with callbacks and promised to programs (docs/api.md), so they keep the prefix ``bitrix24_`` from
+the time when portals were the only addresses.
 """
 
 from typing import ClassVar
@@ -18,17 +18,17 @@ from bx24app.errors import Executed, KnownError, Retry
 
 
 class ExchangeError(KnownError):
-    """Whatever kept a request from being answered as asked; ``status`` and ``words`` are the other side's."""
+    """A request got no proper answer; ``status`` and ``words`` come from the other side."""
 
     code = "bitrix24_unavailable"
     executed = Executed.UNKNOWN
-    # What a caller of our own API is told, where the request was made on their behalf.
+    # Our own API answers with these when the request was made for one of its callers.
     api_status: ClassVar[int] = 503
     api_code: ClassVar[str] = "bitrix24_unavailable"
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or self.code)
-        # The other side's own code, as it came.
+        # The error code of the other side, unchanged.
         self.foreign_code = ""
 
 
@@ -41,19 +41,19 @@ class NotSent(ExchangeError):
 
 
 class AddressForbidden(NotSent):
-    """The host resolves to no address that we may talk to."""
+    """The host resolves to no address that we may connect to."""
 
     code = api_code = "bitrix24_address_forbidden"
 
 
 class NoUsableAnswer(ExchangeError):
-    """Sent, but what came back says nothing: only what does no harm when it is done twice may be repeated."""
+    """The request was sent, but its outcome is unknown: repeat it only when doing it twice does no harm."""
 
     retry = Retry.LATER
 
 
 class ReadTimeout(NoUsableAnswer):
-    """The other side fell silent, before or within its answer."""
+    """The other side stopped sending before or during its answer."""
 
     code = "timeout"
 
@@ -65,6 +65,6 @@ class ConnectionReset(NoUsableAnswer):
 
 
 class UnreadableAnswer(NoUsableAnswer):
-    """The answer is not of the promised form, or too long."""
+    """The answer does not have the documented form, or is too long."""
 
     code = "unreadable"

@@ -89,7 +89,7 @@ def _lease_of(request: WebsiteRequest, callback: Callback, form: Form, now: date
         form=form.name,
         topic=request.topic,
         page=request.page,
-        marks={str(mark): str(value) for mark, value in request.utm.items()},
+        utm={str(name): str(value) for name, value in request.utm.items()},
     )
     return CrmLease(
         request_id=request.id,
