@@ -1,4 +1,4 @@
-"""Sealing of secrets at rest and comparing of secrets."""
+"""Seal secrets for storage, and compare secrets in constant time."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ NONCE_BYTES = 12
 
 
 class SealError(Exception):
-    """A sealed value does not open: wrong key, altered, or moved to another place."""
+    """A sealed value cannot be opened: its key is unknown, or it was altered or moved to another place."""
 
 
 def _key_id(key: bytes) -> str:
@@ -25,11 +25,11 @@ def _key_id(key: bytes) -> str:
 
 
 class Keyring:
-    """The encryption keys: the first seals, all open.
+    """The encryption keys: the first key seals, every key opens.
 
     A sealed value is ``<key id>.<base64 of nonce and AES-256-GCM ciphertext>``. ``place`` names where the value
-    lives (table, column, ``member_id``) and is authenticated with it, so that a value copied into another
-    portal's row does not open.
+    is stored (table, column, ``member_id``) and is authenticated with it, so that a value copied into another
+    portal's row cannot be opened.
     """
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
@@ -38,11 +38,11 @@ class Keyring:
 
     @property
     def sealing_id(self) -> str:
-        """The id of the key that seals."""
+        """The id of the key that seals; it stands before each sealed value."""
         return self._sealing_id
 
     def knows(self, key_id: str) -> bool:
-        """Tell whether values sealed under this key can be opened."""
+        """Tell whether the key with this id is configured, so that its values can be opened."""
         return key_id in self._ciphers
 
     def seal(self, secret: str, place: str) -> str:
@@ -65,7 +65,7 @@ class Keyring:
 
 
 def keyed_digest(key: bytes, purpose: str, value: str) -> str:
-    """HMAC-SHA256 of a value under our digest key, separated by purpose; 64 hex digits."""
+    """Return the HMAC-SHA256 of a value, other for each ``purpose``, as 64 hex digits."""
     return hmac.new(key, f"{purpose}\0{value}".encode(), hashlib.sha256).hexdigest()
 
 

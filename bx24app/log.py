@@ -1,4 +1,4 @@
-"""Structured logs without secrets: numbers are masked, libraries that print tokens are kept quiet."""
+"""Structured logs without secrets: numbers can be masked, and libraries that log tokens are kept quiet."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ from structlog.typing import ExcInfo
 
 from bx24app.settings import Settings
 
-# requests-oauthlib and oauthlib print tokens and bodies at DEBUG, urllib3 prints whole URLs.
+# At DEBUG requests-oauthlib and oauthlib log tokens and bodies, and urllib3 logs whole URLs.
 TALKATIVE = ("requests_oauthlib", "oauthlib", "urllib3")
 SECRET_NAMES = re.compile(r"token|secret|auth_id|refresh_id|authorization|password|ticket", re.IGNORECASE)
 VISIBLE_DIGITS = 3
@@ -20,13 +20,13 @@ NUMBER = re.compile(r"\+?\d[\d\s().-]{5,}\d")
 
 
 def mask_number(text: str) -> str:
-    """Hide a telephone number but for its last three digits."""
+    """Mask a telephone number, all but its last three digits."""
     digits = re.sub(r"\D", "", text)
     return f"...{digits[-VISIBLE_DIGITS:]}" if len(digits) > VISIBLE_DIGITS else "..."
 
 
 def mask_numbers(text: str) -> str:
-    """Hide every telephone number inside a text."""
+    """Mask every telephone number inside a text."""
     return NUMBER.sub(lambda match: mask_number(match[0]), text)
 
 
@@ -72,7 +72,7 @@ def describe_exception(exc_info: ExcInfo) -> str:
 
 
 def init_app(settings: Settings) -> None:
-    """Send our own and the libraries' records to standard error in one format."""
+    """Write our own log records and those of the libraries to standard error in one format."""
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     shared: list[structlog.typing.Processor] = [

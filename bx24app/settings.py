@@ -1,4 +1,4 @@
-"""The operator's settings: read once from the environment, checked together, never changed."""
+"""The operator's settings: they are read once from the environment, checked together, and never changed."""
 
 import base64
 import binascii
@@ -26,7 +26,7 @@ ENCRYPTION_KEY_BYTES = 32
 
 
 class SettingsError(Exception):
-    """The environment is incomplete or wrong; the message names everything at once."""
+    """Settings are missing or wrong; the message names all of them at once."""
 
 
 def _split(value: object) -> object:
@@ -57,7 +57,7 @@ SealingKeys = Annotated[tuple[bytes, ...], BeforeValidator(_decode_keys), Field(
 
 
 class Settings(BaseModel):
-    """One typed, frozen view of the ``BX24APP_*`` variables; secrets have no repr."""
+    """The ``BX24APP_*`` variables, typed and frozen; secrets do not appear in its repr."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -91,12 +91,12 @@ class Settings(BaseModel):
 
     @property
     def public_origin(self) -> str:
-        """``https://callback.example.com``: scheme and host, no slash at the end."""
+        """Return scheme and host without a slash at the end, such as ``https://callback.example.com``."""
         return self.public_url.rstrip("/")
 
 
 def _collect(environ: Mapping[str, str]) -> dict[str, str]:
-    """Take the ``BX24APP_*`` variables; ``X_FILE`` names a mounted file that holds ``X``."""
+    """Collect the ``BX24APP_*`` variables; ``X_FILE`` names a file that contains the value of ``X``."""
     values: dict[str, str] = {}
     for variable, value in environ.items():
         if not variable.startswith(VARIABLE_PREFIX) or not value:
@@ -117,11 +117,11 @@ def _read_mounted(variable: str, path: str) -> str:
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Read the settings.
+    """Read the settings from the environment.
 
     Raises ``SettingsError`` with one message that names all missing and all wrong variables, without their values.
     """
-    # A misspelt variable is not an error: operators keep variables of theirs beside ours.
+    # An unknown variable is not an error, because operators may have ``BX24APP_*`` variables of their own.
     values = {name: value for name, value in _collect(environ).items() if name in Settings.model_fields}
     try:
         return Settings.model_validate(cast("dict[str, Any]", values))
@@ -137,7 +137,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def init_app(app: Flask, environ: Mapping[str, str]) -> Settings:
-    """Read the settings and keep them for ``settings``."""
+    """Read the settings and keep them where ``settings`` finds them; raises ``SettingsError``."""
     value = read_settings(environ)
     app.extensions["bx24app.settings"] = value
     app.config["SECRET_KEY"] = value.secret_key.get_secret_value()

@@ -1,8 +1,8 @@
-"""Statements of the hottest paths: put together and compiled once, then run on a bare connection of the pool.
+"""Statements of the hottest paths: they are built and compiled once, and run on a bare connection of the pool.
 
-What SQLAlchemy does around one execution costs several times what the driver does (docs/benchmarks.md). The statements,
-their types, the pool and the errors are still its own. Rows come as the driver makes them: select plain numbers, texts
-and truths only.
+What SQLAlchemy does around one execution costs several times what the driver does (docs/benchmarks.md). SQLAlchemy
+still provides the statements, their types, the pool and the errors. Rows come as the driver returns them, so select
+only plain numbers, texts and booleans.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,11 +26,11 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class _Compiled:
-    """A statement in the words of one driver."""
+    """A statement compiled for one driver."""
 
     sql: str
     names: tuple[str, ...]
-    # The names of the parameters in their order, for a driver that counts them.
+    # The names of the parameters in their order, for a driver with positional parameters; None: it knows names.
     order: list[str] | None
     constants: dict[str, Any]
     converters: dict[str, Callable[[Any], Any]]
@@ -44,14 +44,14 @@ class _Compiled:
 
 
 class CompiledStatement:
-    """A statement whose parameters all have names; it may differ between databases."""
+    """A statement whose parameters all have names; ``make`` may build another one for each kind of database."""
 
     def __init__(self, make: Callable[[], ClauseElement]) -> None:
         self._make = make
         self._by_dialect: dict[str, _Compiled] = {}
 
     def on(self, dialect: Dialect) -> _Compiled:
-        """The statement for one kind of database."""
+        """Return the statement compiled for one kind of database."""
         if dialect.name not in self._by_dialect:
             self._by_dialect[dialect.name] = _compile(self._make(), dialect)
         return self._by_dialect[dialect.name]
@@ -72,22 +72,22 @@ def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
     return _Compiled(str(compiled), names, compiled.positiontup if dialect.positional else None, constants, converters)
 
 
-# Runs a statement with the values of its parameters; the cursor is good until the next one.
+# Runs a statement with the values of its parameters; the cursor is valid until the next statement runs.
 Run = Callable[[CompiledStatement, Parameters], DBAPICursor]
 
 
 @contextmanager
 def compiled_reading() -> Iterator[Run]:
-    """Run statements that only read, each of which sees the state of its own moment."""
+    """Run statements that only read; each of them sees the state at its own time."""
     with single_transaction(), _running(is_transaction=False) as run:
         yield run
 
 
 @contextmanager
 def compiled_writing() -> Iterator[Run]:
-    """Run statements that write, committed when the block ends without an exception.
+    """Run statements that write; they are committed when the block ends without an exception.
 
-    On SQLite they are one transaction. On PostgreSQL there may be only one: it is its own transaction.
+    On SQLite they are one transaction. On PostgreSQL run only one statement, which is a transaction of its own.
     """
     with single_transaction(), writer_lock(), _running(is_transaction=not is_postgresql()) as run:
         yield run
@@ -109,7 +109,7 @@ def _running(*, is_transaction: bool) -> Iterator[Run]:
             yield run
             cursor.close()
     except driver.Error as error:
-        # Without statement and values, which may be a visitor's.
+        # The error leaves out statement and values, because they may contain a visitor's data.
         raised = DBAPIError.instance(None, None, error, driver.Error, dialect=dialect)
         hide_values(error, raised, driver.Error)
         raise raised from error
@@ -117,10 +117,10 @@ def _running(*, is_transaction: bool) -> Iterator[Run]:
 
 @contextmanager
 def _borrowed() -> Iterator[Any]:
-    """A connection that commits each statement; it goes back as it was, or not at all when it broke."""
+    """Lend a connection that commits each statement; restore it before it returns to the pool, or drop a broken one."""
     with closing(db.engine.raw_connection()) as borrowed:
         connection: Any = borrowed.driver_connection
-        if not is_postgresql():  # Its driver commits each statement anyway.
+        if not is_postgresql():  # The driver of SQLite commits each statement anyway.
             yield connection
             return
         connection.autocommit = True

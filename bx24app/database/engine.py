@@ -35,7 +35,7 @@ db = SQLAlchemy(model_class=Base)
 
 
 def is_postgresql() -> bool:
-    """Tell whether the database is a server, to which every statement is a round trip."""
+    """Tell whether the database is PostgreSQL, a server to which every statement is a round trip; else it is SQLite."""
     return db.engine.dialect.name != "sqlite"
 
 
@@ -53,12 +53,12 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def configure_sqlite(engine: Engine) -> None:
-    """Give every connection of a SQLite engine our settings and our kind of BEGIN."""
+    """Give every connection of a SQLite engine our pragmas and our kind of BEGIN."""
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
 
 
-def _check_that_it_lives(engine: Engine) -> Callable[[DBAPIConnection, ConnectionPoolEntry, object], None]:
+def _connection_check(engine: Engine) -> Callable[[DBAPIConnection, ConnectionPoolEntry, object], None]:
     """Check each pooled connection before its use, so that no request fails because the server was restarted.
 
     A server that closes a connection makes its socket readable, and polling the socket costs no round trip. Only a
@@ -84,13 +84,13 @@ def _note_use(_: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
 
 
 def configure_postgresql(engine: Engine) -> None:
-    """Let no request meet a connection that has died."""
-    event.listen(engine, "checkout", _check_that_it_lives(engine))
+    """Check every connection of a PostgreSQL engine before its use, so that no request gets a broken one."""
+    event.listen(engine, "checkout", _connection_check(engine))
     event.listen(engine, "checkin", _note_use)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Connect the app with its database."""
+    """Connect the app with its database; without a URL that is a SQLite file in the instance folder."""
     url = settings.database_url
     if not url:
         Path(app.instance_path).mkdir(parents=True, exist_ok=True)

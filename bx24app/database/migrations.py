@@ -1,4 +1,4 @@
-"""Where the migrations are, and bringing a database up to date."""
+"""Find the migrations and bring a database up to date."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ PROJECT = Path(__file__).parent.parent.parent
 
 
 def alembic_config() -> Config:
-    """Alembic's settings, from ``pyproject.toml``."""
+    """Read Alembic's settings from ``pyproject.toml``."""
     return Config(toml_file=PROJECT / "pyproject.toml")
 
 
 def upgrade_database(revision: str = "head") -> None:
-    """Bring the current app's database up to ``revision``; idempotent."""
+    """Upgrade the current app's database to ``revision``; idempotent."""
     command.upgrade(alembic_config(), revision)

@@ -1,4 +1,4 @@
-"""Statements that SQLAlchemy has no short way for: inserts that meet what is there already, deleting by and by."""
+"""Statements that SQLAlchemy makes long: inserts that skip existing rows, and changes in small batches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from bx24app.database.base import Base
 from bx24app.database.transactions import reading, writing
 
 T = TypeVar("T")
-# Rows that one transaction of a purge changes, and all of them together: nobody waits long for either.
+# The most rows that one transaction and one whole run of a purge change, so that nobody waits long for either.
 PURGE_BATCH = 500
 PURGED_PER_RUN = 10_000
 
 
-def insert_new(session: Session, rows: Sequence[Base], told_by: InstrumentedAttribute[T]) -> set[T]:
-    """Insert those rows of one table of which nothing unique is taken already.
+def insert_new(session: Session, rows: Sequence[Base], returning: InstrumentedAttribute[T]) -> set[T]:
+    """Insert the rows of one table that violate no unique constraint, and skip the others.
 
-    Returns the value of ``told_by`` of those that were inserted; all rows have the same columns set.
+    All rows must have the same columns set. Returns the values of the column ``returning`` of the inserted rows.
     """
     if not rows:
         return set()
-    statement = insert_into(type(rows[0]), _dialect(session)).on_conflict_do_nothing().returning(told_by)
+    statement = insert_into(type(rows[0]), _dialect(session)).on_conflict_do_nothing().returning(returning)
     return set(session.connection().execute(statement, [_set_values(row) for row in rows]).scalars())
 
 
 def insert_into(model: type[Base], dialect: str) -> postgresql.Insert | sqlite.Insert:
-    """Begin an insert that has ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
+    """Make an insert that has ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
     table = _table_of(model)
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
@@ -43,27 +43,27 @@ def _table_of(model: type[Base]) -> Table:
 
 
 def _set_values(row: Base) -> dict[str, Any]:
-    held = row.__dict__
-    return {column.key: held[column.key] for column in _table_of(type(row)).columns if column.key in held}
+    attributes = row.__dict__
+    return {column.key: attributes[column.key] for column in _table_of(type(row)).columns if column.key in attributes}
 
 
 def purge(
-    model: type[Base], condition: ColumnElement[bool], *, most: int = PURGED_PER_RUN, oldest_first: bool = False
+    model: type[Base], condition: ColumnElement[bool], *, limit: int = PURGED_PER_RUN, oldest_first: bool = False
 ) -> int:
-    """Delete the rows that fulfil a condition, ``most`` at the most; returns how many. The next run goes on.
+    """Delete at most ``limit`` rows that fulfil a condition; returns how many. The next run deletes the rest.
 
-    Commits after each ``PURGE_BATCH``; nothing but the keys is read. Where no index helps with the condition,
-    ``oldest_first`` looks at the ``most`` lowest keys only: right for rows that grow old in the order of their keys.
+    Commits after each ``PURGE_BATCH`` rows, and reads only keys. Use ``oldest_first`` where no index helps with the
+    condition and rows grow old in the order of their keys: it looks only at the ``limit`` lowest keys.
     """
-    return _by_batches(delete(model).where(condition), _keys(model, condition, most, oldest_first=oldest_first))
+    return _in_batches(delete(model).where(condition), _keys(model, condition, limit, oldest_first=oldest_first))
 
 
 def change_many(model: type[Base], condition: ColumnElement[bool], changes: Mapping[str, Any]) -> int:
-    """Make changes to the rows that fulfil a condition, in batches like ``purge``; returns how many.
+    """Change the rows that fulfil a condition, in batches like ``purge``; returns how many.
 
-    A changed row must not fulfil the condition any more, or the next run finds it again.
+    A changed row must not fulfil the condition any more, or the next run changes it again.
     """
-    return _by_batches(update(model).where(condition).values(changes), _keys(model, condition, PURGED_PER_RUN))
+    return _in_batches(update(model).where(condition).values(changes), _keys(model, condition, PURGED_PER_RUN))
 
 
 @dataclass(frozen=True)
@@ -72,21 +72,21 @@ class _Keys:
     values: Sequence[Any]
 
 
-def _keys(model: type[Base], condition: ColumnElement[bool], most: int, *, oldest_first: bool = False) -> _Keys:
-    """Find the keys without a lock: most of the time there is nothing to do."""
+def _keys(model: type[Base], condition: ColumnElement[bool], limit: int, *, oldest_first: bool = False) -> _Keys:
+    """Find the keys of the rows, without a write lock because most of the time there is nothing to do."""
     [key] = _table_of(model).primary_key
     query = select(key).where(condition)
     if oldest_first:
-        query = query.where(key.in_(select(key).order_by(key).limit(most)))
+        query = query.where(key.in_(select(key).order_by(key).limit(limit)))
     with reading() as session:
-        return _Keys(key, session.scalars(query.limit(most)).all())
+        return _Keys(key, session.scalars(query.limit(limit)).all())
 
 
-def _by_batches(statement: Delete | Update, keys: _Keys) -> int:
-    """Run a statement for some keys at a time; its condition is judged again, for the rows may have changed."""
-    done = 0
+def _in_batches(statement: Delete | Update, keys: _Keys) -> int:
+    """Run a statement for a batch of keys at a time; it checks its condition again, because rows may have changed."""
+    changed = 0
     for begin in range(0, len(keys.values), PURGE_BATCH):
         batch = statement.where(keys.column.in_(keys.values[begin : begin + PURGE_BATCH]))
         with writing() as session:
-            done += cast("CursorResult[Any]", session.connection().execute(batch)).rowcount
-    return done
+            changed += cast("CursorResult[Any]", session.connection().execute(batch)).rowcount
+    return changed

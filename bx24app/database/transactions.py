@@ -9,19 +9,19 @@ from sqlalchemy.orm import Session
 from bx24app.database.engine import db, is_postgresql
 from bx24app.database.writer_lock import writer_lock
 
-# On PostgreSQL: each statement is a transaction of its own.
+# With this option PostgreSQL treats each statement as a transaction of its own.
 _AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
 _open_transaction: ContextVar[bool] = ContextVar("open_transaction", default=False)
 
 
 def in_transaction() -> bool:
-    """Tell whether this thread holds a transaction; no HTTP may happen while it does."""
+    """Tell whether this thread has a transaction open; it must not send HTTP requests meanwhile."""
     return _open_transaction.get()
 
 
 @contextmanager
 def single_transaction() -> Iterator[None]:
-    """Hold this thread's one transaction meanwhile; a second one raises ``RuntimeError``."""
+    """Mark that this thread has a transaction open; raises ``RuntimeError`` when it already has one."""
     if in_transaction():
         raise RuntimeError("a transaction is open already: pass its session on")
     token = _open_transaction.set(True)
@@ -41,12 +41,11 @@ def _transaction(**options: object) -> Iterator[Session]:
 
 @contextmanager
 def writing(*, single_statement: bool = False) -> Iterator[Session]:
-    """Open a transaction that may write; commits at the end, rolls back on an exception.
+    """Open a transaction that may write; it commits at the end and rolls back on an exception.
 
-    On SQLite it takes the write lock at once: a transaction that reads first and writes later would fail with
-    "database is locked" in spite of the busy timeout. ``single_statement`` promises one statement alone, which on
-    PostgreSQL
-    is its own transaction: the round trips for BEGIN and COMMIT are saved.
+    On SQLite it takes the write lock at once, because a transaction that reads first and writes later would fail with
+    "database is locked" in spite of the busy timeout. Pass ``single_statement`` when the block runs one statement only:
+    PostgreSQL then needs no round trips for BEGIN and COMMIT.
     """
     options = _AUTOCOMMIT if single_statement and is_postgresql() else {"bx24app_writes": True}
     with single_transaction(), writer_lock(), _transaction(**options) as session:
@@ -55,10 +54,10 @@ def writing(*, single_statement: bool = False) -> Iterator[Session]:
 
 @contextmanager
 def reading() -> Iterator[Session]:
-    """Open a transaction that only reads: it never waits for a writer.
+    """Open a transaction that only reads; it never waits for a writer.
 
-    On SQLite all of it sees one state. On PostgreSQL each statement would see its own anyway (READ COMMITTED), so
-    that the round trips for BEGIN and COMMIT are saved.
+    On SQLite all statements see the same state. On PostgreSQL each statement sees the state at its own time, as in
+    READ COMMITTED, so the round trips for BEGIN and COMMIT are saved.
     """
     with (
         single_transaction(),

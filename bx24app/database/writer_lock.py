@@ -1,4 +1,4 @@
-"""The lock at which writers of a SQLite file wait in line."""
+"""The writer lock: writers of a SQLite file wait in line for it."""
 
 import fcntl
 import os
@@ -16,10 +16,10 @@ _threads = threading.Lock()
 
 @contextmanager
 def writer_lock() -> Iterator[None]:
-    """Wait in line to write to a SQLite file, behind the threads of this process and then behind other processes.
+    """Wait in line to write to a SQLite file: first behind the threads of this process, then behind other processes.
 
-    SQLite lets those who find its lock taken sleep, longer and longer; here the next one is woken at once. The lock
-    that keeps writers apart is still SQLite's own.
+    A writer that finds SQLite's own lock taken sleeps for longer and longer times; this lock wakes the next writer at
+    once. SQLite's own lock still keeps the writers apart. On PostgreSQL this does nothing.
     """
     if is_postgresql() or not (path := _sqlite_path()):
         yield
@@ -30,12 +30,14 @@ def writer_lock() -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
         finally:
-            fcntl.flock(file, fcntl.LOCK_UN)  # Closing alone would not do where the process was forked meanwhile.
+            fcntl.flock(
+                file, fcntl.LOCK_UN
+            )  # A process forked meanwhile has the file open too, so closing it is not enough.
             os.close(file)
 
 
 def _sqlite_path() -> str:
-    """The file as SQLite itself names it, whatever kind of URL led there; empty in memory."""
+    """Ask SQLite for the path of its file, because URLs name it in many ways; empty for a database in memory."""
     known: dict[str, str] = current_app.extensions
     if _PATH not in known:
         with closing(db.engine.raw_connection()) as connection:
@@ -44,7 +46,7 @@ def _sqlite_path() -> str:
 
 
 def _open_lock_file(path: str) -> int:
-    """The file at which writers wait; whoever may read the database may wait there."""
+    """Open the lock file; everybody who may read the database may wait at it."""
     name = f"{path}-turn"
     try:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC)

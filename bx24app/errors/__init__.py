@@ -1,19 +1,19 @@
-"""What a use case may refuse, as types that know what they mean; those of requests to others: ``outgoing/errors.py``.
+"""The errors of use cases and guards; the errors of requests to others are in ``outgoing/errors.py``.
 
-KnownError                 what may be done about it, as attributes
-Refusal
+KnownError                 says by its attributes what may be done about it
+Refusal                    the use case did nothing
  +-- InvalidRequest        a field has the wrong shape
  |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused
  +-- DuplicateOpenCallback, IdempotencyKeyReused, TooLate     the state does not allow it
- +-- NotFound, NotPermitted, TicketExpired (KeyRefused)       the caller may not
+ +-- NotFound, NotPermitted, TicketExpired (KeyRefused)       the caller may not do it
  +-- PortalDisconnected (PortalUnpaid), Bitrix24Unavailable   the portal cannot be used now
- +-- RuleRefused            a rule that guards a website form decided
+ +-- RuleRefused            a rule of a website form rejects the submission
  |    +-- FormClosed, OriginRefused, NotHuman, FieldRefused, PublicNumberInvalid, PublicNumberRefused
  |    +-- OnDoNotCallList, OutsideHours, RateLimited, BudgetExhausted
-Unverified                 a post that does not prove who sends it
- +-- Malformed             it is not even a post of Bitrix24
- +-- NotInstalled, AdministratorNeeded, VisitorRefused        known, but not let in
- +-- PortalUnreachable     nobody could be asked
+Unverified                 a post does not prove who sends it
+ +-- Malformed             it does not look like a post of Bitrix24
+ +-- NotInstalled, AdministratorNeeded, VisitorRefused        the sender is known, but may not open the page
+ +-- PortalUnreachable     nobody could be asked who sends it
       +-- TooManyLaunches  the portal's other launches have to be answered first
 """
 

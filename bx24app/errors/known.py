@@ -1,4 +1,4 @@
-"""What every error of ours means to a caller: whether to repeat, whether anything was done, what to answer."""
+"""What an error means to its caller: whether to repeat, whether anything was executed, what to answer."""
 
 from enum import StrEnum
 from typing import ClassVar
@@ -14,34 +14,34 @@ class Retry(StrEnum):
 
 
 class Executed(StrEnum):
-    """Whether what was asked for has been done."""
+    """Whether the request was executed."""
 
     NO = "no"
     UNKNOWN = "unknown"
 
 
 class KnownError(Exception):
-    """An error that says what it means: callers read its attributes, and list no classes."""
+    """An error whose attributes say what it means; callers read them and never list classes."""
 
-    # For states, logs and programs: stored and promised.
+    # The code is stored with callbacks, logged, and promised to programs.
     code: ClassVar[str]
-    # Which sentence explains it to people, where one code has several.
+    # Names the sentence that explains the error to people, where one code has several sentences.
     reason: ClassVar[str] = ""
     retry: ClassVar[Retry] = Retry.NEVER
     executed: ClassVar[Executed] = Executed.NO
-    # The access that was used is of no use any more: ``tokens.invalidate`` marks it, and perhaps its portal.
+    # The credential that was used is dead: ``tokens.invalidate`` marks it, and perhaps its portal.
     revokes_credential: ClassVar[bool] = False
-    # The HTTP status that came, or for our own refusals the one to answer with; None: there was none.
+    # The HTTP status that we received, or with which we answer our own refusals; None: there is none.
     status: int | None = None
-    # What the other side said to people.
+    # The other side's explanation for people.
     words: str | None = None
 
     @property
     def explanation(self) -> str:
-        """The code of the sentence that explains it to people."""
+        """The code of the sentence that explains the error to people."""
         return self.reason or self.code
 
     @property
     def callback_reason(self) -> str:
-        """The promised reason of a callback that fails by it."""
+        """The reason of a callback that fails because of this error; promised to programs."""
         return self.explanation

@@ -1,4 +1,4 @@
-"""What a use case may refuse."""
+"""The refusals of use cases."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,11 +8,11 @@ from bx24app.errors.known import KnownError, Retry
 
 
 class Refusal(KnownError):
-    """The use case did nothing; ``code`` is one of the promised codes, ``words`` the portal's own text."""
+    """The use case did nothing; ``code`` is one of the promised codes, ``words`` the portal's own explanation."""
 
     code = "invalid_request"
     status: int = 409
-    # What may be done instead: the thing in the way, other times, seconds to wait, what is wrong with which field.
+    # What may help: the callback in the way, other times, seconds to wait, and (field, message) pairs.
     open_id: UUID | None = None
     slots: Sequence[datetime] | None = None
     retry_after: int | None = None
@@ -45,7 +45,7 @@ class NumberNotAllowed(InvalidRequest):
 
 
 class UnknownLine(InvalidRequest):
-    """The portal has no such line, or the line is our own external one."""
+    """The portal has no such line, or it is an external line of our own app."""
 
     code = "unknown_line"
     status = 422
@@ -66,19 +66,19 @@ class TextInvalid(InvalidRequest):
 
 
 class UnknownVariable(TextInvalid):
-    """A template names a variable that nobody fills; ``words`` is that variable."""
+    """A template names a variable that does not exist; ``words`` is that variable."""
 
     reason = "unknown_variable"
 
 
 class AddressRefused(InvalidRequest):
-    """An address of a site that is not public, or not https."""
+    """The address of a site is not public, or not https."""
 
     reason = "address_refused"
 
 
 class DuplicateOpenCallback(Refusal):
-    """Another callback for this number is in hand: ``open_id``, None where the caller may not know it."""
+    """Another callback holds this number: ``open_id`` is its id, None where the caller may not know it."""
 
     code = "duplicate_open_callback"
 
@@ -88,27 +88,27 @@ class DuplicateOpenCallback(Refusal):
 
 
 class IdempotencyKeyReused(Refusal):
-    """The same key came before with another body."""
+    """The idempotency key was used before with another request."""
 
     code = "idempotency_key_reused"
     status = 422
 
 
 class TooLate(Refusal):
-    """The callback has left the state in which this was possible."""
+    """The callback is no longer in a state in which this is possible."""
 
     code = "too_late"
 
 
 class NotFound(Refusal):
-    """There is no such thing, or it belongs to another portal."""
+    """The thing does not exist, or it belongs to another portal."""
 
     code = "not_found"
     status = 404
 
 
 class NotPermitted(Refusal):
-    """The caller's role does not allow it."""
+    """The role of the principal does not allow it."""
 
     code = "not_permitted"
     status = 403
@@ -122,13 +122,13 @@ class TicketExpired(Refusal):
 
 
 class KeyRefused(TicketExpired):
-    """An API key that is not known, or was revoked."""
+    """The API key is unknown, or it was revoked."""
 
     reason = "key_refused"
 
 
 class PortalDisconnected(Refusal):
-    """No live credential of an administrator is left, or the app was uninstalled."""
+    """No valid credential of an administrator is left, or the app was uninstalled."""
 
     code = "portal_disconnected"
 
@@ -140,7 +140,7 @@ class PortalUnpaid(PortalDisconnected):
 
 
 class Bitrix24Unavailable(Refusal):
-    """The portal could not be asked; nothing was dialled."""
+    """The portal could not be reached; nothing was dialled."""
 
     code = "bitrix24_unavailable"
     status = 503

@@ -8,7 +8,7 @@ from bx24app.errors.refusals import Refusal
 
 
 class RuleRefused(Refusal):
-    """A rule of a form decided against a request; what it looked at is for the portal, not for the visitor."""
+    """A rule of a form rejects a submission; its ``inputs`` are shown to the portal, not to the visitor."""
 
     status = 400
 
@@ -19,7 +19,7 @@ class RuleRefused(Refusal):
 
 
 class FormClosed(RuleRefused):
-    """The form takes no requests now, whoever asks."""
+    """The form takes no submissions now from anybody."""
 
     code = "not_permitted"
     reason = "form_closed"
@@ -27,7 +27,7 @@ class FormClosed(RuleRefused):
 
 
 class OriginRefused(RuleRefused):
-    """The request comes from a page that may not send it."""
+    """The submission comes from a page that is not on the form's list of origins."""
 
     code = "not_permitted"
     reason = "origin_refused"
@@ -35,19 +35,19 @@ class OriginRefused(RuleRefused):
 
 
 class NotHuman(RuleRefused):
-    """Nothing shows that a person has filled in the form."""
+    """Nothing proves that a person has filled in the form."""
 
     reason = "not_human"
 
 
 class FieldRefused(RuleRefused):
-    """A field is missing or cannot be what it is."""
+    """A field is missing, or its value is not allowed."""
 
     reason = "field_refused"
 
 
 class PublicNumberInvalid(RuleRefused):
-    """A visitor's text is not a telephone number."""
+    """The text of the visitor is not a telephone number."""
 
     code = "invalid_number"
     reason = "public_number"
@@ -55,7 +55,7 @@ class PublicNumberInvalid(RuleRefused):
 
 
 class PublicNumberRefused(RuleRefused):
-    """A telephone number, but not one that this form calls."""
+    """The telephone number is not one that this form calls."""
 
     code = "number_not_allowed"
     reason = "number_refused"
@@ -63,14 +63,14 @@ class PublicNumberRefused(RuleRefused):
 
 
 class OnDoNotCallList(RuleRefused):
-    """The number must not be called. For the site's own back end: a visitor is told ``PublicNumberRefused``."""
+    """The number is on the do-not-call list; visitors do not learn this and get ``PublicNumberRefused``."""
 
     code = "do_not_call"
     status = 422
 
 
 class OutsideHours(RuleRefused):
-    """Nobody is there at that time; ``slots`` are offered instead."""
+    """The time is outside the business hours; ``slots`` are offered instead."""
 
     code = "outside_hours"
     reason = "public_hours"
@@ -79,7 +79,7 @@ class OutsideHours(RuleRefused):
 
 
 class RateLimited(RuleRefused):
-    """Too many requests; ``retry_after`` seconds later there may be room again."""
+    """There were too many requests; a new one may be accepted after ``retry_after`` seconds."""
 
     code = "rate_limited"
     reason = "public_limit"
@@ -88,7 +88,7 @@ class RateLimited(RuleRefused):
 
 
 class BudgetExhausted(RuleRefused):
-    """The form's calls of today are used up."""
+    """The budget of the form for today is used up."""
 
     code = "budget_exhausted"
     reason = "public_budget"

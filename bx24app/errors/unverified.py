@@ -6,7 +6,7 @@ from bx24app.errors.known import KnownError, Retry
 
 
 class Unverified(KnownError):
-    """A post does not prove its portal, application or user; the text is for the log only."""
+    """A post does not prove its portal, application or user; the error's text is for the log only."""
 
     code = "not_permitted"
     reason = "unverified"
@@ -16,7 +16,7 @@ class Unverified(KnownError):
 
 
 class Malformed(Unverified):
-    """A post lacks fields that every Bitrix24 portal sends, or they have the wrong shape."""
+    """A post lacks fields that every Bitrix24 portal sends, or they have the wrong form."""
 
     code = "invalid_request"
     reason = "malformed"
@@ -24,7 +24,7 @@ class Malformed(Unverified):
 
 
 class NotInstalled(Unverified):
-    """Bitrix24 vouches for the post, but an administrator has not installed the app on this portal."""
+    """Bitrix24 confirms the post, but no administrator has installed the app on this portal."""
 
     reason = "not_installed"
 
@@ -36,7 +36,7 @@ class AdministratorNeeded(Unverified):
 
 
 class VisitorRefused(Unverified):
-    """The portal itself does not let this visitor use the app; ``cause`` and ``words`` say why."""
+    """The portal does not let this user open the app; ``cause`` and ``words`` say why."""
 
     reason = "visitor_refused"
 

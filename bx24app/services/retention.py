@@ -17,7 +17,7 @@ def purge_callbacks() -> int:
     """Delete some of the callbacks that are older than the operator keeps them; returns how many."""
     limit = utcnow() - timedelta(days=settings.retention_days)
     is_old = Callback.state.in_(FINAL) & (Callback.due_at < limit) & (Callback.updated_at < limit)
-    return purge(Callback, is_old, most=PURGED_AT_ONCE)
+    return purge(Callback, is_old, limit=PURGED_AT_ONCE)
 
 
 def purge_public() -> int:

@@ -123,7 +123,7 @@ def make(luck: random.Random, form: Form, at: datetime, calls: int) -> Candidate
         return candidate
     limits = [RateLimit("number_day", f"number {number}", 30, 86400.0), RateLimit("form_day", "form", 90, 86400.0)]
     if luck.random() < 0.5:
-        limits.append(RateLimit("proof_unspent", f"proof {luck.randrange(30)}", 1, 1200.0, is_single=True))
+        limits.append(RateLimit("proof_unspent", f"proof {luck.randrange(30)}", 1, 1200.0, is_single_use=True))
     overspent: Facts | None = {"budget": "1"} if luck.random() < 0.3 else None
     budget = Budget(form.id, at.date(), luck.choice([None, CALLS]), overspent, luck.choice([None, calls]))
     request = WebsiteRequest(callback_id=callback.id, form_id=form.id, number_digest=f"d{number}", created_at=at)

@@ -80,7 +80,7 @@ def test_a_purge_commits_by_batches_and_the_next_one_goes_on(
             all_rows = session.scalar(select(func.count(RestCall.id))) or 0
         event.listen(db.engine, "before_cursor_execute", lambda *given: deletes.append(given[2]))
         is_old = RestCall.made_at < utcnow() - timedelta(days=7)
-        first = purge(RestCall, is_old, most=5, oldest_first=oldest_first)
+        first = purge(RestCall, is_old, limit=5, oldest_first=oldest_first)
         assert (first, sum(one.startswith("DELETE") for one in deletes)) == (5, 3)
         assert purge(RestCall, is_old) == all_rows - 6
         assert purge(RestCall, is_old, oldest_first=oldest_first) == 0

@@ -1,1 +1,1 @@
-"""What a call is made of: numbers, hours, spoken texts, and the list of numbers not to call."""
+"""The parts of a call: telephone numbers, business hours, spoken texts, and the do-not-call list."""

@@ -1,4 +1,4 @@
-"""Working hours: whether a moment lies inside them, and which moments do, over holidays and changes of the clock."""
+"""Business hours: whether a time lies inside them, and which times do; they know holidays and daylight saving time."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -14,7 +14,7 @@ from bx24app.models import Form, Portal
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = "24:00"
-# Whoever opens less often than this is closed.
+# Hours that do not open within this time count as closed.
 FURTHEST_OPENING = timedelta(days=60)
 
 
@@ -40,10 +40,10 @@ Region = Annotated[str, Field(max_length=16), AfterValidator(_region)]
 
 
 class Hours(BaseModel):
-    """Opening times of a week in one zone; ``{"zone": "Europe/Berlin", "week": {"mon": [["09:00", "18:00"]]}}``.
+    """The opening times of a week in one zone: ``{"zone": "Europe/Berlin", "week": {"mon": [["09:00", "18:00"]]}}``.
 
-    A day that ``week`` leaves out is closed, as are the public holidays of ``holidays`` ("" for none; ISO 3166, with
-    a part of the country after a dash) and the days in ``closed``. ``24:00`` is the end of a day.
+    Closed are the days that ``week`` leaves out, the days in ``closed``, and the public holidays of ``holidays``: a
+    country (ISO 3166), perhaps with a part of it after a dash, or "" for none. ``24:00`` is the end of a day.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,15 +62,15 @@ class Hours(BaseModel):
         return self
 
     def is_open(self, at: datetime) -> bool:
-        """Tell whether a moment lies inside."""
+        """Tell whether a time lies inside the hours."""
         return any(start <= at < end for start, end in self._spans(at))
 
     def next_open(self, at: datetime) -> datetime | None:
-        """The first moment inside, at ``at`` or after it (UTC); None when there is none for two months."""
+        """Find the first time inside the hours, at ``at`` or later (UTC); None when they do not open for 60 days."""
         return next((max(start, at) for start, end in self._openings(at) if end > at), None)
 
     def slots(self, after: datetime, count: int, minutes: int = 30) -> list[datetime]:
-        """The next moments to choose from, each on a round ``minutes`` of its opening time (UTC)."""
+        """List the next ``count`` times to offer (UTC), every ``minutes`` from the beginning of each opening time."""
         step = timedelta(minutes=minutes)
         found: list[datetime] = []
         for start, end in self._openings(after):
@@ -99,7 +99,10 @@ class Hours(BaseModel):
             yield self._moment(day, start, 0), self._moment(day, end, 1)
 
     def _moment(self, day: date, clock: str, fold: Literal[0, 1]) -> datetime:
-        """A time of the wall; one that the clock skips comes later by the change, one that it repeats counts whole."""
+        """Turn a local time into UTC.
+
+        A time that the change of the clock skips comes later by that change; of a repeated hour both passes are inside.
+        """
         if clock == MIDNIGHT:
             day, clock = day + timedelta(days=1), "00:00"
         zone = ZoneInfo(self.zone)
@@ -114,7 +117,7 @@ class Hours(BaseModel):
 
 
 def hours_in_force(portal: Portal, form: Form | None = None) -> Hours | None:
-    """The hours that hold for a callback: those of its form, else the portal's; None: always."""
+    """Return the hours that apply to a callback: those of its form, else the portal's; None means always open."""
     stored = (form.hours if form is not None else None) or portal.settings.hours
     return Hours.model_validate(stored) if stored else None
 

@@ -1,4 +1,4 @@
-"""The do-not-call list of a portal: asking it, adding, removing, taking in and giving out whole lists."""
+"""The do-not-call list of a portal: look up, add and remove numbers, import and export the list."""
 
 import csv
 import io
@@ -19,17 +19,17 @@ from bx24app.services.security import digests
 MAX_IMPORT = 5000
 MAX_NOTE = 255
 IMPORT_BATCH = 500
-# A spreadsheet takes a cell that begins like this for a formula.
+# A spreadsheet reads a cell that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def number_digest(number: str) -> str:
-    """The keyed digest under which a number is listed; call it outside of transactions."""
+    """Return the keyed digest under which a number is listed; call it outside of transactions."""
     return digests.digest("number", digits(number))
 
 
 def is_listed(session: Session, portal_id: int, number_digest: str) -> bool:
-    """Tell whether a number, given by ``digest_of``, must not be dialled; inside the caller's transaction."""
+    """Tell whether a number, given by its ``number_digest``, must not be dialled; inside the caller's transaction."""
     row = select(DoNotCall.id).where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == number_digest)
     return session.scalar(row) is not None
 
@@ -37,7 +37,7 @@ def is_listed(session: Session, portal_id: int, number_digest: str) -> bool:
 def list_numbers(
     portal_id: int, before: int | None = None, limit: int = 50, with_digits: str | None = None
 ) -> list[DoNotCall]:
-    """The numbers added last come first; ``before`` is the id after which the next page begins."""
+    """List numbers, the last added first; ``before`` is the id after which the next page begins."""
     query = select(DoNotCall).where(DoNotCall.portal_id == portal_id)
     if before is not None:
         query = query.where(DoNotCall.id < before)
@@ -48,7 +48,7 @@ def list_numbers(
 
 
 def add_number(portal_id: int, number: str, note: str | None, user_id: int | None) -> tuple[DoNotCall, bool]:
-    """List a number; returns its row, and whether it is new. Commits. Raises ``InvalidNumber``."""
+    """Add a number; returns its row, and whether it is new. Commits. Raises ``InvalidNumber``."""
     listed = _listed(portal_id, _country(portal_id), number, note)
     if listed is None:
         raise InvalidNumber("number")
@@ -60,7 +60,7 @@ def add_number(portal_id: int, number: str, note: str | None, user_id: int | Non
 
 
 def remove_number(portal_id: int, id: int) -> None:
-    """Take a number off the list; commits. Raises ``NotFound``."""
+    """Remove a number from the list; commits. Raises ``NotFound``."""
     with writing() as session:
         row = session.scalar(select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.id == id))
         if row is None:
@@ -70,7 +70,7 @@ def remove_number(portal_id: int, id: int) -> None:
 
 @dataclass(frozen=True)
 class ImportedLine:
-    """What became of one line of a list: ``added``, ``known``, ``refused``, or ``skipped`` (a heading, nothing)."""
+    """One imported line; ``outcome`` is ``added``, ``known``, ``refused``, or ``skipped`` (a heading or no number)."""
 
     number: int
     text: str
@@ -78,9 +78,9 @@ class ImportedLine:
 
 
 def import_list(portal_id: int, text: str, user_id: int | None) -> list[ImportedLine]:
-    """Add a list, a number a line with a note after a comma, semicolon or tab; commits what can be read.
+    """Add a list with one number on each line, and a note after a comma, semicolon or tab; commits what can be read.
 
-    Raises ``InvalidRequest`` for one of more than ``MAX_IMPORT`` lines.
+    Raises ``InvalidRequest`` for a list of more than ``MAX_IMPORT`` lines.
     """
     country = _country(portal_id)
     rows = list(_rows(text))
@@ -101,7 +101,7 @@ def import_list(portal_id: int, text: str, user_id: int | None) -> list[Imported
 
 
 def _rows(text: str) -> Iterator[tuple[str, str]]:
-    """Number and note of each line, whatever stands between them; an apostrophe is a spreadsheet's."""
+    """Split each line into number and note, without the apostrophe with which spreadsheets mark a text."""
     for line in text.removeprefix("\ufeff").splitlines():
         delimiter = next((mark for mark in "\t;," if mark in line), ",")
         cells = next(csv.reader([line.replace("\0", "")], delimiter=delimiter), [])
@@ -127,11 +127,11 @@ def _country(portal_id: int) -> str | None:
 
 
 def _store(listed: list[DoNotCall], user_id: int | None) -> set[str]:
-    """Add what is not known yet; returns the digests of what was added."""
+    """Add the numbers that are not listed yet; returns the digests of those."""
     now = utcnow()
     for row in listed:
         row.added_by, row.added_at = user_id, now
-    # Of a number that stands in a list twice, the first line counts.
+    # When a number stands in a list twice, the first line counts.
     in_order = list(reversed({row.number_digest: row for row in reversed(listed)}.values()))
     added: set[str] = set()
     with writing() as session:
@@ -141,7 +141,7 @@ def _store(listed: list[DoNotCall], user_id: int | None) -> set[str]:
 
 
 def export_list(portal_id: int) -> str:
-    """The list as CSV, safe to open in a spreadsheet and to take in again; erased numbers are not in it."""
+    """Write the list as CSV that is safe in a spreadsheet and can be imported again; erased numbers are left out."""
     query = select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.number.is_not(None))
     out = io.StringIO()
     writer = csv.writer(out)
@@ -153,5 +153,5 @@ def export_list(portal_id: int) -> str:
 
 
 def safe_cell(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+    """Quote a cell that a spreadsheet would read as a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,4 +1,4 @@
-"""Telephone numbers: from what people type to E.164, by Google's rules."""
+"""Telephone numbers: read what people type and write it as E.164, by the rules of Google's libphonenumber."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _LANGUAGES |= {"kz": "KZ", "vn": "VN", "ja": "JP", "id": "ID", "th": "TH", "in":
 
 
 def guess_country(domain: str, language: str) -> str | None:
-    """The country whose national numbers a portal most likely writes, by its domain's zone or its language."""
+    """Guess the country of a portal's national numbers by the zone of its domain or its language; None: unknown."""
     zone = domain.partition(":")[0].rpartition(".")[2].lower()
     return _ZONES.get(zone) or _LANGUAGES.get(language.lower())
 
@@ -58,7 +58,7 @@ def _parse(text: str, country: str | None) -> PhoneNumber:
 
 
 def normalize(text: str, country: str | None) -> str:
-    """Turn a typed number into E.164; ``country`` (ISO 3166) reads national forms.
+    """Turn a typed number into E.164; national numbers are read as those of ``country`` (ISO 3166).
 
     Raises ``InvalidNumber``, also for one with an extension (the portal cannot dial it), and ``NumberNotAllowed``
     for premium, shared-cost, personal, pager, voicemail and satellite numbers.
@@ -71,25 +71,25 @@ def normalize(text: str, country: str | None) -> str:
 
 @dataclass(frozen=True)
 class ParsedNumber:
-    """A number as a visitor typed it; ``e164`` None: it cannot be dialled."""
+    """A number that a visitor typed, as it was read; ``e164`` None: it cannot be dialled."""
 
     e164: str | None = None
     country: str | None = None
     is_costly: bool = False
-    # Too short for anything but an emergency or service number.
+    # The number is so short that it can only be an emergency or service number.
     is_short: bool = False
 
 
 SHORT_DIGITS = 6
-# What people put between digits, beside white space; a plus sign only begins a number.
+# People put these between digits, beside white space; a plus sign may stand only at the beginning.
 _SEPARATORS = frozenset("().-‐‑‒–—−/（）．－")
 _PLUS = frozenset("+＋")
 
 
-# One request looks at its number more than once.
+# The cache helps because one request reads its number more than once.
 @lru_cache(maxsize=64)
 def parse_number(text: str, country: str | None) -> ParsedNumber:
-    """Read what a visitor typed: digits of any script, separators, a plus sign; letters, signs and extensions not."""
+    """Read what a visitor typed: digits of any script, separators and a plus sign, but no letters or extensions."""
     cleaned = _cleaned(text)
     if cleaned is None:
         return ParsedNumber()
@@ -108,21 +108,21 @@ def parse_number(text: str, country: str | None) -> ParsedNumber:
 
 
 def _cleaned(text: str) -> str | None:
-    """Plain digits with a plus sign in front; None for anything that is no number."""
+    """Reduce a number to ASCII digits, perhaps with a plus sign in front; None for any other text."""
     if len(text) > MAX_NUMBER_LENGTH:
         return None
-    found = ""
+    cleaned = ""
     for char in text.strip():
         digit = unicodedata.decimal(char, None)
         if digit is not None:
-            found += str(digit)
-        elif char in _PLUS and not found:
-            found = "+"
+            cleaned += str(digit)
+        elif char in _PLUS and not cleaned:
+            cleaned = "+"
         elif not (char.isspace() or char in _SEPARATORS or unicodedata.category(char) == "Cf"):
             return None
-    return found if found.strip("+") else None
+    return cleaned if cleaned.strip("+") else None
 
 
 def digits(text: str) -> str:
-    """Only the digits: the portal writes numbers with and without a plus sign."""
+    """Keep only the digits, because the portal writes numbers with and without a plus sign."""
     return "".join(filter(str.isdigit, text))

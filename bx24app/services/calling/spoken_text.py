@@ -1,14 +1,14 @@
-"""What is spoken to the manager: plain texts, and templates with the customer's name, topic, form and page."""
+"""The text spoken to the manager: a plain text, or a template with the customer's name, topic, form and page."""
 
 import re
 import unicodedata
 
 from bx24app.errors import TextInvalid, UnknownVariable
 
-# About 15 seconds of speech: the customer waits meanwhile.
+# 300 characters are about 15 seconds of speech, during which the customer waits.
 MAX_SPOKEN_LENGTH = 300
 VARIABLES = ("name", "topic", "form", "page")
-# What a template leaves at least for each of its variables.
+# A template must leave at least so many characters for each of its variables.
 ROOM_PER_VARIABLE = 12
 
 _DEFAULTS = {
@@ -20,20 +20,20 @@ _DEFAULT_TEMPLATES = {
     "ru": "Заказан обратный звонок от {name}, форма {form}. Соединяю с клиентом.",
 }
 
-# Only a single pair of braces is ours: {{ }}, {% %} and ${ } belong to other engines and are spoken as they stand.
+# Only a single pair of braces is a variable: {{ }}, {% %} and ${ } belong to other engines and are spoken unchanged.
 _VARIABLE = re.compile(r"(?<![{$])\{([^{}%]*)\}(?!\})")
-# What leads to a variable goes with it when it is empty: a short word, and the quotes or brackets around it.
+# An empty variable is removed together with the short words before it and the quotes or brackets around it.
 _LEADING = "about|at|by|called|for|form|from|in|named|of|on|page|to|topic|with"
 _LEADING += "|в|для|из|имя|к|клиент|на|о|об|от|по|с|со|страница|страницы|тема|теме|форма|формы|форме"
 _EMPTY = r"(?:\b(?:%s)\s+){0,2}[\"'“«„‘(\[]?\x00[\"'”»“’)\]]?"
 _LEFT_EMPTY = re.compile(_EMPTY % _LEADING, re.IGNORECASE)
-# What ends a phrase; only the marks of _WEAK let the sentence go on.
+# These marks end a phrase; after the marks of _WEAK the sentence goes on.
 _MARKS = re.compile(r"([,;.!?…]+(?=\s|$)|\s[—–-]+(?=\s))")
 _WEAK = re.compile(r"[,;—–\s-]*")
 
 
 def check_text(text: str) -> str:
-    """A text fit to be spoken, on one line; raises ``TextInvalid`` for an empty or too long one."""
+    """Return a text that can be spoken, on one line; raises ``TextInvalid`` when it is empty or too long."""
     spoken = " ".join(text.split())
     if not any(map(str.isalnum, spoken)) or len(spoken) > MAX_SPOKEN_LENGTH:
         raise TextInvalid("text")
@@ -41,20 +41,20 @@ def check_text(text: str) -> str:
 
 
 def default_text(language: str) -> str:
-    """The sentence for a portal's language, in English where there is none."""
+    """Return the default sentence for a portal's language, in English where there is none."""
     return _DEFAULTS.get(language.lower(), _DEFAULTS["en"])
 
 
 def default_template(language: str) -> str:
-    """The template of a form without a text of its own, in English where there is none for the language."""
+    """Return the template for forms without a text of their own, in English where the language has none."""
     return _DEFAULT_TEMPLATES.get(language.lower(), _DEFAULT_TEMPLATES["en"])
 
 
 def check_template(text: str) -> str:
-    """A template fit to be filled, on one line: ``{name}``, ``{topic}``, ``{form}``, ``{page}`` are its variables.
+    """Return a template that can be filled, on one line; variables are ``{name}``, ``{topic}``, ``{form}``, ``{page}``.
 
-    Raises ``UnknownVariable`` naming any other, ``TextInvalid`` for one without words of its own, or one that
-    leaves no room for its variables. The syntax of other template engines is text like any other.
+    Raises ``UnknownVariable`` for any other variable, ``TextInvalid`` for a template without words of its own or
+    without room for its variables. The syntax of other template engines counts as plain text.
     """
     template = one_line(text)
     names = [name.strip() for name in _VARIABLE.findall(template)]
@@ -68,10 +68,10 @@ def check_template(text: str) -> str:
 
 
 def fill_template(template: str, **values: str | None) -> str:
-    """Speak a template: at most ``MAX_LENGTH`` characters on one line, whatever the values hold.
+    """Fill a template: the text has at most ``MAX_SPOKEN_LENGTH`` characters on one line, whatever the values contain.
 
-    Values are put in once, as text, without control characters, and long ones are shortened. An empty one goes with
-    the words that lead to it ("from", a label, a comma), so that the sentence stays whole.
+    Values are inserted once, as plain text without control characters; long values are shortened. An empty value is
+    left out together with the words that lead to it ("from", a label, a comma), so that the sentence stays correct.
     """
     cleaned = {name: one_line(values.get(name) or "") for name in VARIABLES}
     whole = _without_empty(one_line(template), cleaned)
@@ -86,15 +86,15 @@ def fill_template(template: str, **values: str | None) -> str:
 
 
 def one_line(text: str) -> str:
-    """One line without control, formatting and unassigned characters, which could turn what people read around."""
+    """Put a text on one line without control, formatting and unassigned characters, which can reorder text."""
     line = " ".join(text.split())
-    if line.isprintable():  # Nearly all are, and looking at each character takes longer.
+    if line.isprintable():  # Nearly every text is, and checking each character takes longer.
         return line
     return " ".join("".join(char for char in line if unicodedata.category(char)[0] != "C").split())
 
 
 def _without_empty(template: str, values: dict[str, str]) -> str:
-    """Leave out the variables that are empty, with what leads to them."""
+    """Leave out the variables that are empty, with the words that lead to them."""
     marked = _VARIABLE.sub(lambda found: found[0] if values.get(found[1].strip()) else "\0", template)
     if "\0" not in marked:
         return template
@@ -105,11 +105,11 @@ def _without_empty(template: str, values: dict[str, str]) -> str:
         if "\0" not in phrase or (any(map(str.isalnum, left)) and not left.endswith(":")):
             kept.append((left, mark))
         elif kept and _WEAK.fullmatch(kept[-1][1]):
-            # The phrase goes, the end of its sentence stays.
+            # The phrase is left out, but the mark that ends its sentence is kept.
             kept[-1] = (kept[-1][0], mark)
     whole = " ".join(phrase + mark for phrase, mark in kept).rstrip(" ,;—–-")
     if not any(map(str.isalnum, whole)):
-        return " ".join(marked.replace("\0", "").split())  # It is nothing but a label.
+        return " ".join(marked.replace("\0", "").split())  # The whole template is only a label.
     return whole[:1].upper() + whole[1:] if marked[:1].isupper() or marked[:1] in "{\0" else whole
 
 

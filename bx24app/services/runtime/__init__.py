@@ -1,1 +1,1 @@
-"""What use cases need of the process: rate limits, a cache of rows, waking workers."""
+"""What use cases need at run time: rate limits, a cache of rows, and a signal that wakes workers."""

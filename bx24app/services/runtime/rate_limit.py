@@ -1,6 +1,7 @@
-"""Token buckets: how often something may happen, held across processes and restarts by one statement.
+"""Token buckets: they limit how often something may happen.
 
-What may happen once is a bucket of one token that never comes back.
+They are rows that one statement changes, so they hold across processes and restarts. What may happen only once is a
+bucket of one token that never fills again.
 """
 
 from collections.abc import Sequence
@@ -21,22 +22,22 @@ DAY = 24 * HOUR
 
 @dataclass(frozen=True)
 class RateLimit:
-    """Holds ``size`` tokens and fills again over ``seconds``; ``digest`` hides what it is for."""
+    """A bucket of ``size`` tokens that fills again in ``seconds``; ``digest`` is its key and hides what it counts."""
 
     name: str
     digest: str
     size: float
     seconds: float
-    # One of those that only browsers without JavaScript count against.
-    is_plain: bool = False
-    # It never fills again; it is forgotten after ``seconds``.
-    is_single: bool = False
+    # Only requests of browsers without JavaScript count against this bucket.
+    for_no_script: bool = False
+    # The bucket never fills again; its row is deleted after ``seconds``.
+    is_single_use: bool = False
 
 
 def take_tokens(session: Session, buckets: Sequence[RateLimit], now: float) -> RateLimit | None:
-    """Take a token from each; returns the first bucket that has none, and then the caller must roll back.
+    """Take a token from each bucket; returns the first that has none, None: all gave one.
 
-    ``now`` is in seconds since the epoch.
+    When a bucket is returned the caller must roll back. ``now`` is in seconds since the epoch.
     """
     connection = session.connection()
     taken = set(connection.execute(_taking(connection.dialect.name), bucket_rows(buckets, now)).scalars())
@@ -44,16 +45,16 @@ def take_tokens(session: Session, buckets: Sequence[RateLimit], now: float) -> R
 
 
 def bucket_rows(buckets: Sequence[RateLimit], now: float) -> list[dict[str, Any]]:
-    """The rows of new buckets that have given one token.
+    """Make the rows of new buckets that have given one token.
 
-    Always in the same order, or two transactions would wait for each other.
+    The rows are sorted, because two transactions that lock them in different orders would wait for each other.
     """
     return [
         {
             "digest": bucket.digest,
             "tokens": bucket.size - 1,
             "size": bucket.size,
-            "refill": 0.0 if bucket.is_single else bucket.size / bucket.seconds,
+            "refill": 0.0 if bucket.is_single_use else bucket.size / bucket.seconds,
             "at": now,
             "full_at": now + bucket.seconds,
         }
@@ -67,12 +68,12 @@ def _taking(dialect: str) -> Any:
 
 
 def upsert_tokens(statement: Any) -> Any:
-    """A new bucket begins full; an old one has filled since, and stays as it is when that is not enough.
+    """Complete an insert of ``bucket_rows``: an existing bucket fills for the time that has passed and gives a token.
 
-    Returns the digests of those that gave a token.
+    A bucket without a whole token is not changed. The statement returns the digests of the buckets that gave a token.
     """
     old, new = _TABLE.c, statement.excluded
-    # A clock that was set back fills nothing.
+    # When the clock was set back, no time has passed and the bucket is not filled.
     at = case((new.at > old.at, new.at), else_=old.at)
     filled = old.tokens + (at - old.at) * new.refill
     held = case((filled < new.size, filled), else_=new.size)
@@ -83,7 +84,7 @@ def upsert_tokens(statement: Any) -> Any:
 
 
 def tokens_left(session: Session, bucket: RateLimit, now: float) -> float:
-    """How many tokens a bucket has, taking none."""
+    """Count the tokens of a bucket without taking any."""
     row = session.scalar(select(TokenBucket).where(TokenBucket.digest == bucket.digest))
     if row is None:
         return bucket.size
@@ -91,5 +92,5 @@ def tokens_left(session: Session, bucket: RateLimit, now: float) -> float:
 
 
 def purge_full_buckets() -> int:
-    """Delete buckets that are full again, for no row says the same, and single ones; returns how many."""
+    """Delete full buckets, because a missing row counts as full, and old single-use ones; returns how many."""
     return purge(TokenBucket, TokenBucket.full_at < utcnow().timestamp())

@@ -1,7 +1,8 @@
-"""What hardly ever changes, kept by each process for as long as the database says that it is still the same.
+"""The row cache: each process keeps rows that rarely change for as long as their ``revision`` is the same.
 
-The ``revision`` of a row changes with every UPDATE. Reading it costs a part of reading a row with dozens of columns,
-and nothing is answered from memory without it. Only an UPDATE by hand leaves it as it is: that is seen a little later.
+The ``revision`` of a row changes with every UPDATE of the app. Reading it is much cheaper than reading a row with
+dozens of columns, and it is read before every answer from the cache. An UPDATE by hand does not change it, so the app
+sees such a change up to ``CACHED_SECONDS`` later.
 """
 
 import time
@@ -13,7 +14,7 @@ from flask import current_app
 
 _KEPT = "bx24app.row_cache"
 MAX_CACHED = 1000
-# Longest for which something is kept.
+# A value is kept for at most this time.
 CACHED_SECONDS = 10.0
 
 Revisions = tuple[int, ...]
@@ -31,7 +32,7 @@ def _kept() -> dict[Hashable, _Kept]:
 
 
 def get_cached(key: Hashable, revisions: Revisions) -> Any | None:
-    """What was kept under ``key``, or None when its rows have other revisions by now."""
+    """Return the value kept under ``key``; None when there is none, it is too old, or its rows have other revisions."""
     kept = _kept().get(key)
     if kept is None or kept.revisions != revisions or time.monotonic() > kept.until:
         return None
@@ -39,7 +40,7 @@ def get_cached(key: Hashable, revisions: Revisions) -> Any | None:
 
 
 def put_cached(key: Hashable, revisions: Revisions, value: Any) -> None:
-    """Keep a value that was made of rows with these revisions; all threads share it, so nobody may change it."""
+    """Keep a value that was made from rows with these revisions; all threads share it, so nobody may change it."""
     kept = _kept()
     if len(kept) >= MAX_CACHED:
         kept.clear()

@@ -1,4 +1,4 @@
-"""Waking the workers of this process; those of other processes look every tenth of a second."""
+"""Wake the workers of this process; workers of other processes look for due callbacks every tenth of a second."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,14 +7,14 @@ _listeners: list[Callable[[], None]] = []
 
 
 def wake() -> None:
-    """Say that a callback may be due."""
+    """Tell the workers of this process that a callback may be due."""
     for listener in tuple(_listeners):
         listener()
 
 
 @contextmanager
 def listening(listener: Callable[[], None]) -> Iterator[None]:
-    """Call ``listener``, in whichever thread it happens, when a callback may be due."""
+    """Call ``listener`` when a callback may be due, in the thread that calls ``wake``."""
     _listeners.append(listener)
     try:
         yield

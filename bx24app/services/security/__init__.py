@@ -1,1 +1,1 @@
-"""Digests, tickets, signed links and the rotation of keys."""
+"""Digests, tickets, signed links and key rotation."""

@@ -1,4 +1,4 @@
-"""Keyed digests of what we must recognise but not keep: application tokens, numbers of strangers."""
+"""Keyed digests of values that we must recognise but must not store: application tokens, numbers of strangers."""
 
 import secrets
 
@@ -19,7 +19,7 @@ def _stored() -> str | None:
 
 
 def _make() -> str:
-    """Store a random key, unless another process was faster."""
+    """Store a random key; when another process has stored one meanwhile, return that one."""
     with writing() as session:
         row = session.get(DigestKey, 1, with_for_update=True)
         if row is None:
@@ -37,10 +37,10 @@ def _key() -> bytes:
 
 
 def digest(purpose: str, value: str) -> str:
-    """The keyed digest of a value; call it outside of transactions, for the first call may write."""
+    """Return the keyed digest of a value; call it outside of transactions, because the first call may write."""
     return keyed_digest(_key(), purpose, value)
 
 
 def matches(purpose: str, value: str, expected: str | None) -> bool:
-    """Tell in constant time whether a value has the expected digest; no expectation matches nothing."""
+    """Tell in constant time whether a value has the expected digest; False when nothing is expected (None)."""
     return bool(value) and expected is not None and same_secret(digest(purpose, value), expected)

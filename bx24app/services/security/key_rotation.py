@@ -1,4 +1,4 @@
-"""Rotating the encryption keys: what is sealed under an older one is sealed anew under the first."""
+"""Rotate the encryption keys: values sealed under an older key are sealed again under the first."""
 
 import structlog
 from sqlalchemy import not_, or_, select
@@ -12,9 +12,10 @@ log = structlog.get_logger(__name__)
 
 
 def rotate_keys() -> int:
-    """Seal anew, a row per transaction so that nobody waits; idempotent, returns how many values were.
+    """Seal every value under the first key; returns how many were sealed again. Idempotent.
 
-    A value whose key is no longer configured is left as it is; ``doctor`` names it.
+    Each row has a transaction of its own, so that nobody waits long. A value whose key is not configured any more is
+    left unchanged; ``flask doctor`` names it.
     """
     current = f"{keyring.sealing_id}.%"
     old = select(Credential.id).where(
@@ -33,7 +34,7 @@ def rotate_keys() -> int:
 
 def _rotate_credential(credential_id: int) -> int:
     with writing() as session:
-        # Locked in the order that everybody keeps: the portal first.
+        # Every transaction locks the portal before its credentials, so that none waits for another in a circle.
         portal_id = session.scalar(select(Credential.portal_id).where(Credential.id == credential_id))
         portal = session.get(Portal, portal_id, with_for_update=True) if portal_id else None
         credential = session.get(Credential, credential_id, with_for_update=True)

@@ -18,37 +18,40 @@ LINK_SALT = "bx24app.link"
 
 
 def _secrets() -> list[str]:
-    """The present secret, then the older ones that are still accepted."""
+    """Return the current secret, then the older ones that are still accepted."""
     return [key.get_secret_value() for key in (settings.secret_key, *settings.secret_key_fallbacks)]
 
 
 def serializer(salt: str) -> URLSafeTimedSerializer:
-    """Sign and read values for one use, with the time at which they were signed."""
+    """Make a serializer that signs and reads values for one use, with the time of signing."""
     return URLSafeTimedSerializer(_keys(), salt=salt)
 
 
 def signer(salt: str) -> Signer:
-    """Sign and read plain texts for one use."""
+    """Make a signer that signs and reads plain texts for one use."""
     return Signer(_keys(), salt=salt)
 
 
 def _keys() -> list[str]:
-    # itsdangerous signs with the last key and accepts them all.
+    # itsdangerous signs with the last key of the list and accepts all of them.
     return _secrets()[::-1]
 
 
 def derived_keys(purpose: str) -> list[bytes]:
-    """Keys of 32 bytes for something that itsdangerous does not sign: the present one, then the older ones."""
+    """Derive keys of 32 bytes for a use that itsdangerous does not sign: the current one, then the older ones."""
     return [hmac.digest(secret.encode(), purpose.encode(), "sha256") for secret in _secrets()]
 
 
 def sign_link(id: UUID) -> str:
-    """The end of a customer's link, for a callback or a decoy: both look alike."""
+    """Make the last part of a customer's link, for the id of a callback or a decoy; both look alike."""
     return signer(LINK_SALT).sign(base64_encode(id.bytes)).decode()
 
 
 def read_link(signed: str) -> UUID:
-    """The id behind a link; it does not expire, but its row must exist. Raises ``NotFound`` for any other text."""
+    """Read the id from the last part of a link; raises ``NotFound`` unless we signed it.
+
+    Links do not expire, and the row with this id may be gone.
+    """
     try:
         return UUID(bytes=base64_decode(signer(LINK_SALT).unsign(signed.encode())))
     except (BadSignature, ValueError):
@@ -56,5 +59,5 @@ def read_link(signed: str) -> UUID:
 
 
 def status_url(id: UUID) -> str:
-    """The whole link."""
+    """Make the whole link of a customer, for the id of a callback or a decoy."""
     return f"{settings.public_origin}/c/{sign_link(id)}"

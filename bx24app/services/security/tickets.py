@@ -1,4 +1,4 @@
-"""Tickets: the frame's signed session of one hour, carried in a header and never in a cookie."""
+"""Tickets: the signed proof of a launch, valid for one hour; the page sends it in a header, never in a cookie."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -16,21 +16,21 @@ TICKET_SALT = "bx24app.ticket"
 
 @dataclass(frozen=True)
 class Ticket:
-    """Who has a page of the app open, and for whom it was opened; ``entity_id`` is 0 outside a CRM card."""
+    """The user who has a page open, and the CRM card it was opened in; ``entity_id`` is 0 outside a CRM card."""
 
     portal_id: int
     user_id: int
     entity_type: str = ""
     entity_id: int = 0
     numbers: tuple[str, ...] = ()
-    """The customer's numbers in E.164: their callbacks are listed wherever they were asked for."""
+    """The customer's numbers in E.164; the page lists all callbacks to them, wherever these were requested."""
 
 
 _READER = TypeAdapter(Ticket)
 
 
 def issue_ticket(ticket: Ticket) -> tuple[str, datetime]:
-    """Sign a ticket; returns it with the time it expires."""
+    """Sign a ticket; returns it with the time at which it expires."""
     return signing.serializer(TICKET_SALT).dumps(asdict(ticket)), utcnow() + TICKET_LIFETIME
 
 

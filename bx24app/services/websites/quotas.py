@@ -54,7 +54,7 @@ def rate_limits_of(case: Submission) -> list[RateLimit]:
             bucket,
             digest=_digest(case, f"plain_{bucket.name}", value[1]),
             size=max(1, bucket.size // NO_SCRIPT_DIVISOR),
-            is_plain=True,
+            for_no_script=True,
         )
         for bucket, value in zip(whole, values, strict=True)
     ]
@@ -66,7 +66,7 @@ def _proof(case: Submission) -> list[RateLimit]:
     if case.shown is None:
         return []
     seconds = (case.shown.expires_at - case.now).total_seconds() + PROOF_KEPT_SECONDS
-    return [RateLimit("proof_unspent", case.shown.digest, 1, seconds, is_single=True)]
+    return [RateLimit("proof_unspent", case.shown.digest, 1, seconds, is_single_use=True)]
 
 
 def _digest(case: Submission, name: str, value: str) -> str:
@@ -116,7 +116,7 @@ def _listed(case: Submission) -> RuleRefused:
 
 
 def _limited(limit: RateLimit) -> RuleRefused:
-    if limit.is_single:
+    if limit.is_single_use:
         return NotHuman(limit.name, None, {"given": "a proof or token that was used before"})
     refusal = RateLimited(limit.name, None, {"limit": limit.size, "seconds": limit.seconds})
     refusal.retry_after = round(limit.seconds / limit.size)
@@ -141,7 +141,7 @@ def evaluate_quotas(session: Session, case: Submission) -> Iterator[QuotaResult]
     yield QuotaResult("do_not_call", _listed(case), {"number": case.masked} if listed else None)
     yield QuotaResult("proof_unspent", NotHuman("proof_unspent"), in_trials=False)
     for limit in rate_limits_of(case):
-        if not limit.is_plain:
+        if not limit.for_no_script:
             # What one address has sent, only a real visitor shows.
             in_trials = limit.name != "address_hour"
             found = _first(session, replace(bare, rate_limits=(limit,))) if in_trials else None
