@@ -1,4 +1,4 @@
-"""Accepting a callback: the one way in, for staff, websites and API keys."""
+"""Accept a callback: the only way to insert one, for staff, websites and API keys."""
 
 from collections.abc import Callable
 
@@ -11,16 +11,17 @@ from bx24app.services.callbacks.conditions import NUMBER_FREE, Candidate, Obstac
 from bx24app.services.callbacks.guarded_write import write_callback, write_decoy
 from bx24app.services.runtime import wakeup
 
-# Requests that meet in the same instant: the next try sees what the other has stored.
+# When two requests meet, the one that lost tries again and then sees what the other has stored.
 COLLISION_TRIES = 5
 
 
 def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
-    """Store a candidate where every condition holds; it is committed when this returns, and a worker is woken.
+    """Store a candidate if every condition holds, and wake a worker; commits.
 
-    Where one does not hold nothing is stored or taken, and the answer is the first that does not; a number in hand
-    gets the candidate's decoy instead, if it has one. ``make`` is called anew for every try, outside of transactions.
-    Raises ``IdempotencyKeyReused``, and ``DuplicateOpenCallback`` when others were faster again and again.
+    If a condition does not hold, nothing is stored or taken, and the first such condition is returned as an obstacle.
+    If another callback holds the number, the candidate's decoy is stored and returned instead, where it has one.
+    ``make`` is called again for every try, outside of transactions. Raises ``IdempotencyKeyReused``, and
+    ``DuplicateOpenCallback`` when other requests were faster in every try.
     """
     for _ in range(COLLISION_TRIES):
         candidate = make()
@@ -38,7 +39,7 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
 
 
 def earlier_answer(portal_id: int, key: str | None, digest: str) -> Callback | DecoyRequest | None:
-    """What the same request led to before, or None; raises ``IdempotencyKeyReused``."""
+    """Find what the same request under the same key led to before; None: nothing. Raises ``IdempotencyKeyReused``."""
     if key is None:
         return None
     with reading() as session:

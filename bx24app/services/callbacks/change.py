@@ -1,4 +1,4 @@
-"""Deciding about callbacks: cancelling, moving, resolving, retrying."""
+"""Change callbacks: cancel, reschedule, resolve and retry them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from bx24app.services.runtime import wakeup
 
 @dataclass(frozen=True)
 class _Change:
-    """One callback, locked for a change, and how long it may wait once it is due."""
+    """A callback that is locked for a change, and how long it may wait once it is due."""
 
     callback: Callback
     expiry: timedelta
@@ -30,7 +30,7 @@ class _Change:
 
 @contextmanager
 def _changing(portal_id: int, callback_id: UUID) -> Iterator[_Change]:
-    """Lock one callback for a change; an illegal one is ``TooLate``, another portal's id ``NotFound``."""
+    """Lock a callback for a change; raises ``NotFound``, and ``TooLate`` when its state does not allow the change."""
     query = with_history().where(Callback.portal_id == portal_id, Callback.id == callback_id)
     try:
         with writing() as session:
@@ -58,7 +58,10 @@ def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | Non
 def reschedule(
     portal_id: int, callback_id: UUID, user_id: int | None, scheduled_at: datetime, by: str | None = None
 ) -> Callback:
-    """Move a waiting callback to another time; a past one means now. Raises ``TooLate``, ``InvalidRequest``."""
+    """Move a waiting callback to another time, up to one minute in the past, which means now; commits.
+
+    ``by`` is as for ``cancel``. Raises ``NotFound``, ``TooLate``, ``InvalidRequest``.
+    """
     with _changing(portal_id, callback_id) as change:
         callback = change.callback
         if callback.state not in WAITING:
@@ -71,10 +74,10 @@ def reschedule(
 
 
 def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str) -> Callback:
-    """A person says what became of an ``unknown`` callback.
+    """Record a person's answer about the outcome (one of ``OUTCOMES``) of an ``unknown`` callback; commits.
 
-    Raises ``TooLate`` in any other state, ``DuplicateOpenCallback`` when it shall be dialled again while another
-    callback holds its number.
+    Raises ``NotFound``, ``TooLate`` in any other state, and ``DuplicateOpenCallback`` when the callback should be
+    dialled again but another one holds its number.
     """
     try:
         with _changing(portal_id, callback_id) as change:
@@ -98,7 +101,10 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str
 
 
 def retry(principal: Principal, callback_id: UUID) -> Callback:
-    """Ask for the same once more: a new callback. Raises ``TooLate`` unless it was missed, failed or expired."""
+    """Request the same again as a new callback; commits. Raises as ``request_callback``, and ``NotFound``.
+
+    Raises ``TooLate`` unless the old one was missed, failed or expired.
+    """
     old = get_callback(principal.portal.id, callback_id)
     if old.state not in RETRIABLE:
         raise TooLate

@@ -1,7 +1,7 @@
-"""What has to hold for a callback to be accepted: one table, for the guarded write and for its explanation.
+"""The conditions under which a callback is accepted: one table for the guarded write and for its explanation.
 
-The order is that in which a request learns what stands in its way. What a condition takes (tokens, a call of the
-day's budget) is taken only when every condition holds.
+A request learns the first condition of the table that does not hold. Tokens and calls of the day's budget are taken
+only when every condition holds.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,18 +47,18 @@ class Budget:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A callback that is about to be accepted, with all that is stored, taken and looked at with it."""
+    """A callback that may be accepted, with all that is stored, taken and checked together with it."""
 
     callback: Callback
     at: datetime
-    # What came with a website's request, and the public key of its form.
+    # What a website sent with its request, and the public key of the form.
     website_request: WebsiteRequest | None = None
     form_key: str = ""
-    # The keyed digest under which the number may be listed; "": the list is looked at before dialling.
+    # The digest of the number on the do-not-call list; "": the list is checked only before the dial.
     number_digest: str = field(default="", repr=False)
     rate_limits: tuple[RateLimit, ...] = ()
     budget: Budget | None = None
-    # What is stored instead where the number is in hand; None: nothing.
+    # The decoy that is stored instead when another callback holds the number; None: nothing is stored.
     decoy: DecoyRequest | None = None
 
     @property
@@ -69,9 +69,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """The first condition that does not hold, and what was looked at.
+    """A condition that does not hold, with the ``facts`` that it checked.
 
-    ``earlier`` is what the same request led to before, ``holder`` the callback that holds the number.
+    ``earlier`` is what the same request led to before; ``holder`` is the callback that holds the number.
     """
 
     condition: str
@@ -106,7 +106,7 @@ def _not_listed_clause() -> ColumnElement[bool]:
 
 
 def in_hand_clause() -> ColumnElement[bool]:
-    """The number of the candidate is held by another callback."""
+    """Make the condition that another callback holds the candidate's number."""
     return exists().where(holds(bindparam("callback_portal_id"), bindparam("callback_to_number", type_=String)))
 
 
@@ -160,7 +160,7 @@ CONDITIONS: tuple[Condition, ...] = (
 
 
 def obstacles(session: Session, candidate: Candidate) -> Iterator[Obstacle]:
-    """What stands in a candidate's way, in the order of the table; inside the caller's transaction, taking nothing.
+    """Find the obstacles of a candidate in the order of the table, inside the caller's transaction; takes nothing.
 
     Raises ``IdempotencyKeyReused``.
     """
@@ -172,9 +172,9 @@ def obstacles(session: Session, candidate: Candidate) -> Iterator[Obstacle]:
 def find_earlier(
     session: Session, portal_id: int, key: str | None, digest: str | None
 ) -> Callback | DecoyRequest | None:
-    """What the same request led to before: its callback with attempts and decisions, its decoy, or None.
+    """Find what the same request led to before: its callback with attempts and decisions, its decoy, or None.
 
-    Raises ``IdempotencyKeyReused`` where another request came under the key.
+    Raises ``IdempotencyKeyReused`` when another request used the key.
     """
     if key is None:
         return None
@@ -186,6 +186,6 @@ def find_earlier(
 
 
 def calls_taken(session: Session, form_id: int, day: date) -> int:
-    """How many requests of a form have counted on a day."""
+    """Count the requests that a form has taken on a day."""
     query = select(BudgetDay.calls).where(BudgetDay.form_id == form_id, BudgetDay.day == day)
     return session.scalar(query) or 0

@@ -1,4 +1,4 @@
-"""The statements of the guarded write: one for PostgreSQL, a few for SQLite, each made and compiled once."""
+"""The statements of the guarded write: one for PostgreSQL, a few for SQLite; each is built and compiled once."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,8 +40,9 @@ Values = dict[str, Any]
 BUCKET_COLUMNS = {"digest": String, "tokens": Double, "size": Double, "refill": Double, "at": Double, "full_at": Double}
 
 
-# Columns that have the same value as another parameter: the driver reads a statement of more than 50 anew each time.
-_SAME = {
+# These columns share a parameter with an equal value, because psycopg parses a statement with more than 50
+# parameters again each time.
+_SHARED_PARAMETERS = {
     "website_request_callback_id": "callback_id",
     "website_request_form_id": "callback_form_id",
     "website_request_number_digest": "number_digest",
@@ -52,7 +53,7 @@ _SAME = {
 
 @dataclass(frozen=True)
 class Shape:
-    """What tells one statement from another: the tables and columns written, the conditions, what is taken."""
+    """All that makes statements differ: the tables and columns written, the conditions, and what is taken."""
 
     table: type[Base]
     columns: tuple[str, ...]
@@ -61,20 +62,20 @@ class Shape:
     conditions: tuple[str, ...]
     takes_tokens: bool
     counts_call: bool
-    is_told: bool
+    has_deliveries: bool
 
     @property
     def takes_something(self) -> bool:
-        """Tell whether something has to be taken back where the callback is not inserted."""
+        """Tell whether something has to be given back when the callback is not inserted."""
         return self.takes_tokens or self.counts_call
 
 
 def values_of(row: Base) -> Values:
-    """What was set, and the defaults of what was not; the rest is left to the database."""
-    held, values = row.__dict__, {}
+    """Return the columns that were set, and the defaults of others; the database fills the rest."""
+    attributes, values = row.__dict__, {}
     for key, name, default in _columns(type(row)):
-        if key in held:
-            values[name] = held[key]
+        if key in attributes:
+            values[name] = attributes[key]
         elif default is not None:
             values[name] = default.arg(None) if default.is_callable else default.arg
     return values
@@ -82,14 +83,14 @@ def values_of(row: Base) -> Values:
 
 @cache
 def _columns(model: type[Base]) -> list[tuple[str, str, Any]]:
-    """Each column's key, its name as a parameter, and its default."""
+    """List the key of each column, its name as a parameter, and its default."""
     table = cast("Table", model.__table__)
     return [(column.key, _name(table, column.key), column.default) for column in table.columns]
 
 
 def _name(table: Table, key: str) -> str:
     name = f"{table.name}_{key}"
-    return _SAME.get(name, name)
+    return _SHARED_PARAMETERS.get(name, name)
 
 
 def _insert(model: type[Base]) -> Any:
@@ -106,7 +107,7 @@ def _given(model: type[Base], names: tuple[str, ...]) -> dict[str, BindParameter
 
 
 def _inserting(model: type[Base], names: tuple[str, ...], after: CTE | None = None) -> Any:
-    """Insert a row of parameters; ``after``: only when that was inserted."""
+    """Insert a row of parameters; with ``after`` only where that statement has inserted a row."""
     given = _given(model, names)
     if after is None:
         return _insert(model).values(given)
@@ -114,7 +115,7 @@ def _inserting(model: type[Base], names: tuple[str, ...], after: CTE | None = No
 
 
 def _inserting_first(shape: Shape, more: list[ColumnElement[bool]]) -> Any:
-    """Insert the callback or its decoy, where every condition of the shape and ``more`` hold."""
+    """Insert the callback or its decoy, if every condition of the shape and of ``more`` holds."""
     given = _given(shape.table, shape.columns)
     holds = and_(*_clauses(shape), *more) if shape.conditions or more else literal_column("1 = 1")
     insert = _insert(shape.table).from_select(list(given), select(*given.values()).where(holds))
@@ -138,7 +139,7 @@ def _clauses(shape: Shape) -> Iterator[ColumnElement[bool]]:
 
 
 def _counting_call() -> Any:
-    """Count one more request of the day, unless the day's are used up, or others were counted since money was seen."""
+    """Count one more request of the day, unless the budget is used up or others were counted since money was read."""
     table = cast("Table", BudgetDay.__table__)
     calls = bindparam("budget_calls", type_=Integer)
     seen = bindparam("budget_seen", type_=Integer)
@@ -154,12 +155,14 @@ def _counting_call() -> Any:
 
 @cache
 def whole_statement(shape: Shape) -> CompiledStatement:
-    """Everything in one statement, for PostgreSQL; it returns how many rows were inserted first."""
+    """Return the one statement for PostgreSQL; it answers how many callbacks or decoys were inserted.
+
+    Where tokens or calls were taken and nothing was inserted, it fails by a division by zero, which gives them back.
+    """
     return CompiledStatement(lambda: _whole(shape))
 
 
 def _whole(shape: Shape) -> Select[Any]:
-    """Everything in one statement, for PostgreSQL."""
     taken: list[CTE] = []
     more: list[ColumnElement[bool]] = []
     if shape.takes_tokens:
@@ -168,19 +171,19 @@ def _whole(shape: Shape) -> Select[Any]:
     if shape.counts_call:
         taken.append(_counting_call().cte("counted"))
         more.append(select(literal_column("1")).select_from(taken[-1]).exists())
-    kept = _inserting_first(shape, more).cte("kept")
-    beside = [
-        _inserting(model, names, kept).cte(name)
+    inserted = _inserting_first(shape, more).cte("inserted")
+    related = [
+        _inserting(model, names, inserted).cte(name)
         for model, names, name in (
-            (WebsiteRequest, shape.website_request, "beside"),
-            (Decision, shape.decision, "decided"),
+            (WebsiteRequest, shape.website_request, "inserted_website_request"),
+            (Decision, shape.decision, "inserted_decision"),
         )
         if names
     ]
-    if shape.is_told:
-        beside.append(outbox.inserting_deliveries(kept).cte("told"))
+    if shape.has_deliveries:
+        related.append(outbox.inserting_deliveries(inserted).cte("inserted_deliveries"))
     count = literal_column("1 / count(*)") if shape.takes_something else func.count()
-    return select(count).select_from(kept).add_cte(*taken, *beside)
+    return select(count).select_from(inserted).add_cte(*taken, *related)
 
 
 def _taking_all() -> Any:
@@ -191,7 +194,7 @@ def _taking_all() -> Any:
 
 @cache
 def step_statement(name: str, shape: Shape) -> CompiledStatement:
-    """One statement of SQLite's transaction: ``token``, ``call``, ``first``, ``beside``, ``decided`` or ``told``."""
+    """Return one statement of SQLite's transaction; ``name`` is a key of ``_MAKERS``."""
     return CompiledStatement(lambda: _MAKERS[name](shape))
 
 
@@ -203,8 +206,8 @@ def _taking_one(_: Shape) -> Any:
 _MAKERS: dict[str, Callable[[Shape], Any]] = {
     "token": _taking_one,
     "call": lambda _: _counting_call(),
-    "first": lambda shape: _inserting_first(shape, []),
-    "beside": lambda shape: _inserting(WebsiteRequest, shape.website_request),
-    "decided": lambda shape: _inserting(Decision, shape.decision),
-    "told": lambda _: outbox.inserting_deliveries(),
+    "callback_or_decoy": lambda shape: _inserting_first(shape, []),
+    "website_request": lambda shape: _inserting(WebsiteRequest, shape.website_request),
+    "decision": lambda shape: _inserting(Decision, shape.decision),
+    "deliveries": lambda _: outbox.inserting_deliveries(),
 }

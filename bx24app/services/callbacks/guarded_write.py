@@ -1,4 +1,4 @@
-"""The guarded write: a callback, or its decoy, is inserted only where every condition holds.
+"""The guarded write: it inserts a callback or its decoy only if every condition holds.
 
 On PostgreSQL it is one statement, on SQLite one short transaction. Where a condition does not hold, nothing is written.
 PostgreSQL may have taken tokens by then; the statement then divides by zero on purpose, so that the whole statement is
@@ -31,16 +31,19 @@ _ANY_NUMBER = 2**31 - 1
 
 
 class _NotAccepted(Exception):
-    """A step of the transaction found that a condition does not hold."""
+    """A step of SQLite's transaction found that a condition does not hold."""
 
 
 def write_callback(candidate: Candidate) -> bool:
-    """Insert the callback with all that belongs to it, committed when this returns True; False: nothing was done."""
+    """Insert the callback with all that belongs to it; commits. Returns False when nothing was changed."""
     return _write(candidate, candidate.callback)
 
 
 def write_decoy(candidate: Candidate) -> bool:
-    """Insert the decoy instead, where the number is in hand; it takes the same tokens. False: nothing was done."""
+    """Insert the decoy if another callback holds the number; commits. Returns False when nothing was changed.
+
+    The decoy takes the same tokens as a callback.
+    """
     assert candidate.decoy is not None
     return _write(candidate, candidate.decoy)
 
@@ -69,24 +72,25 @@ def _write(candidate: Candidate, row: Callback | DecoyRequest) -> bool:
 
 
 def _described(candidate: Candidate, row: Callback | DecoyRequest) -> tuple[Shape, Values]:
-    """The shape of the statement and the values of all its parameters."""
+    """Return the shape of the statement and the values of all its parameters."""
     is_callback = isinstance(row, Callback)
     own = values_of(row)
-    beside = values_of(candidate.website_request) if is_callback and candidate.website_request is not None else {}
-    # Only one decision is made before a callback is accepted: that it repeats an earlier one.
+    website = values_of(candidate.website_request) if is_callback and candidate.website_request is not None else {}
+    # Before a callback is accepted it has at most one decision: that it repeats an earlier callback.
     decision = values_of(candidate.callback.decisions[0]) if is_callback and candidate.callback.decisions else {}
-    told = outbox.delivery_values(candidate.callback, candidate.form_key) if is_callback and candidate.form_key else {}
+    has_deliveries = is_callback and bool(candidate.form_key)
+    delivery = outbox.delivery_values(candidate.callback, candidate.form_key) if has_deliveries else {}
     shape = Shape(
         table=type(row),
         columns=tuple(own),
-        website_request=tuple(beside),
+        website_request=tuple(website),
         decision=tuple(decision),
-        conditions=tuple(one.name for one in CONDITIONS if one.clause is not None and one.applies(candidate)),
+        conditions=tuple(c.name for c in CONDITIONS if c.clause is not None and c.applies(candidate)),
         takes_tokens=bool(candidate.rate_limits),
         counts_call=candidate.budget is not None,
-        is_told=bool(told),
+        has_deliveries=has_deliveries,
     )
-    named = values_of(candidate.callback) | own | beside | decision | told
+    named = values_of(candidate.callback) | own | website | decision | delivery
     return shape, named | _budget_values(candidate) | _bucket_values(candidate) | {
         "number_digest": candidate.number_digest
     }
@@ -117,7 +121,7 @@ def _bucket_rows(candidate: Candidate) -> list[Values]:
 
 @dataclass(frozen=True)
 class _Step:
-    """One statement of SQLite's transaction; a ``needed`` one must return a row."""
+    """One statement of SQLite's transaction; if a ``needed`` one returns no row, the candidate is not accepted."""
 
     statement: CompiledStatement
     values: Mapping[str, Any]
@@ -129,11 +133,11 @@ def _steps(shape: Shape, candidate: Candidate, values: Values) -> Iterator[_Step
         yield _Step(step_statement("token", shape), row)
     if shape.counts_call:
         yield _Step(step_statement("call", shape), values)
-    yield _Step(step_statement("first", shape), values)
+    yield _Step(step_statement("callback_or_decoy", shape), values)
     for name, is_there in (
-        ("beside", shape.website_request),
-        ("decided", shape.decision),
-        ("told", shape.is_told),
+        ("website_request", shape.website_request),
+        ("decision", shape.decision),
+        ("deliveries", shape.has_deliveries),
     ):
         if is_there:
             yield _Step(step_statement(name, shape), values, needed=False)

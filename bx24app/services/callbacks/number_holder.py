@@ -1,4 +1,4 @@
-"""Who holds a number: at most one callback of a portal at a time (``uq_callback_in_hand``)."""
+"""The holder of a number: at most one callback of a portal at a time (``uq_callback_in_hand``)."""
 
 from typing import Any
 from uuid import UUID
@@ -10,14 +10,14 @@ from bx24app.models import Callback
 
 
 def holds(portal_id: Any, to_number: Any, callback: type[Callback] = Callback) -> ColumnElement[bool]:
-    """The condition for a callback that holds a number of a portal; values, columns or parameters.
+    """Make the condition that ``callback`` holds a number of a portal, both given as values, columns or parameters.
 
-    ``callback`` is an alias where the statement is about other callbacks too.
+    Pass an alias as ``callback`` where the statement is about other callbacks too.
     """
     return and_(callback.portal_id == portal_id, callback.to_number == to_number, callback.holds_number)
 
 
 def holder_of(session: Session, portal_id: int, to_number: str, other_than: UUID | None = None) -> Callback | None:
-    """The callback that holds a number, or None; ``other_than`` does not count."""
+    """Find the callback that holds a number, not counting the one with the id ``other_than``; None: nobody holds it."""
     holder = session.scalar(select(Callback).where(holds(portal_id, to_number)))
     return None if holder is None or holder.id == other_than else holder

@@ -1,4 +1,4 @@
-"""The names of the people whom we know by their visits."""
+"""The names of portal users; we know the users who have opened the app."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from bx24app.models import User
 
 
 def read_names(session: Session, portal_id: int, user_ids: Iterable[int | None]) -> dict[int, str]:
-    """Names by the portal's numbers of people; who never opened the app has none."""
+    """Read names by user id, inside the caller's transaction; users who never opened the app are left out."""
     wanted = {user_id for user_id in user_ids if user_id is not None}
     if not wanted:
         return {}
@@ -19,6 +19,6 @@ def read_names(session: Session, portal_id: int, user_ids: Iterable[int | None])
 
 
 def names_of(portal_id: int, user_ids: Iterable[int | None]) -> dict[int, str]:
-    """The same in a transaction of its own."""
+    """Read names by user id in a transaction of its own; users who never opened the app are left out."""
     with reading() as session:
         return read_names(session, portal_id, user_ids)

@@ -1,4 +1,4 @@
-"""Looking at callbacks: one, until it was dialled, or a filtered list."""
+"""Read callbacks: one of them, one that is waited for, or a filtered list."""
 
 import time
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from bx24app.services.callbacks.people import read_names
 
 
 def with_history() -> Select[Callback]:
-    """Callbacks with their attempts and decisions."""
+    """Select callbacks with their attempts and decisions."""
     return select(Callback).options(selectinload(Callback.attempts), selectinload(Callback.decisions))
 
 
 @dataclass(frozen=True)
 class CallbackFilter:
-    """Which callbacks to list; ``before`` is the id after which the next page begins."""
+    """The callbacks to list; ``before`` is the last id of the previous page, ``digits`` a part of the number."""
 
     state: str | None = None
     source: str | None = None
@@ -37,7 +37,7 @@ class CallbackFilter:
 
 
 def get_callback(portal_id: int, callback_id: UUID, form_id: int | None = None) -> Callback:
-    """One callback with its attempts and decisions, with ``form_id`` only one of that form; raises ``NotFound``."""
+    """Read a callback with its attempts and decisions, with ``form_id`` only one of that form; raises ``NotFound``."""
     with reading() as session:
         return _read_callback(session, portal_id, callback_id, form_id)
 
@@ -50,7 +50,7 @@ def _read_callback(session: Session, portal_id: int, callback_id: UUID, form_id:
 
 
 def wait_until_dialled(portal_id: int, callback_id: UUID, seconds: float) -> Callback:
-    """Look at a callback until it has left the queue and the dial, or ``seconds`` are over."""
+    """Return a callback as soon as it has been dialled, or after ``seconds`` as it is then; raises ``NotFound``."""
     deadline = time.monotonic() + seconds
     while True:
         callback = get_callback(portal_id, callback_id)
@@ -61,7 +61,7 @@ def wait_until_dialled(portal_id: int, callback_id: UUID, seconds: float) -> Cal
 
 
 def list_callbacks(portal_id: int, wanted: CallbackFilter) -> list[Callback]:
-    """The newest callbacks first, at most ``limit``; ids grow with time, so they are the cursor too."""
+    """List callbacks, the newest first, at most ``limit``; ids grow with time, so the last id is the next cursor."""
     with reading() as session:
         return _read_callbacks(session, portal_id, wanted)
 
@@ -86,7 +86,7 @@ def _read_callbacks(session: Session, portal_id: int, wanted: CallbackFilter) ->
 
 
 def _of(portal_id: int, form_id: int | None) -> ColumnElement[bool]:
-    """Those of a portal, or of one of its forms: by the form alone, which has an index in the order of the list."""
+    """Restrict to a portal, or to one of its forms: then by form only, whose index has the order of the list."""
     if form_id is None:
         return Callback.portal_id == portal_id
     own = select(Form.id).where(Form.id == form_id, Form.portal_id == portal_id)
@@ -94,9 +94,9 @@ def _of(portal_id: int, form_id: int | None) -> ColumnElement[bool]:
 
 
 def _concerning(portal_id: int, wanted: CallbackFilter) -> CompoundSelect[UUID]:
-    """A customer's callbacks: those asked for in their card, and those to one of their numbers.
+    """Select a customer's callbacks: those requested in their card, and those to one of their numbers.
 
-    Apart, so that each is found by an index of its own.
+    They are two queries in a union, so that each uses its own index.
     """
     own = select(Callback.id).where(Callback.portal_id == portal_id)
     entity_type, entity_id = wanted.crm_entity or ("", None)
@@ -106,21 +106,21 @@ def _concerning(portal_id: int, wanted: CallbackFilter) -> CompoundSelect[UUID]:
 
 @dataclass(frozen=True)
 class NamedCallback:
-    """A callback with its history, and the names of the people who appear in it."""
+    """A callback with its history, and the names of the users who appear in it, by user id."""
 
     callback: Callback
     names: dict[int, str]
 
 
 def get_named_callback(portal_id: int, callback_id: UUID, form_id: int | None = None) -> NamedCallback:
-    """One callback with names; raises ``NotFound`` as ``get_callback`` does."""
+    """Read a callback with names, as ``get_callback`` does; raises ``NotFound``."""
     with reading() as session:
         callback = _read_callback(session, portal_id, callback_id, form_id)
         return _named(session, portal_id, [callback])[0]
 
 
 def read_named_callbacks(session: Session, portal_id: int, wanted: CallbackFilter) -> list[NamedCallback]:
-    """The newest callbacks first, with names."""
+    """List callbacks with names, the newest first, inside the caller's transaction."""
     return _named(session, portal_id, _read_callbacks(session, portal_id, wanted))
 
 
@@ -131,7 +131,7 @@ def _named(session: Session, portal_id: int, callbacks: list[Callback]) -> list[
 
 
 def _people_in(callback: Callback) -> Iterator[int | None]:
-    """Who asked for it, who picked up, and who decided about it."""
+    """List the users who requested a callback, answered it, or decided about it."""
     yield callback.requested_by
     yield from (attempt.answered_by for attempt in callback.attempts)
     yield from (int(decision.inputs["user"]) for decision in callback.why if "user" in decision.inputs)

@@ -1,4 +1,4 @@
-"""Taking the callback requests of staff."""
+"""Accept the callback requests of staff."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ FURTHEST_SCHEDULE = timedelta(days=366)
 
 @dataclass(frozen=True)
 class CallbackRequest:
-    """A request as it was asked; ``to_number`` in any form people write."""
+    """A request as it was sent; ``to_number`` is in any form that people write."""
 
     to_number: str
     line_id: str | None = None
@@ -47,13 +47,13 @@ class CallbackRequest:
     crm_entity_id: int | None = None
 
     def digest(self) -> str:
-        """Tells one body from another under the same idempotency key."""
+        """Return a digest that tells whether two requests under one idempotency key are the same."""
         return hashlib.sha256(json.dumps(asdict(self), default=str, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class AcceptedCallback:
-    """The callback of a request; ``replayed`` when the same request came before."""
+    """The callback of a request; ``replayed`` means that the same request came before."""
 
     callback: Callback
     replayed: bool = False
@@ -62,12 +62,14 @@ class AcceptedCallback:
 def request_callback(
     principal: Principal, requested: CallbackRequest, idempotency_key: str | None = None
 ) -> AcceptedCallback:
-    """Accept a request of a member of staff; it is committed when this returns, and a worker is woken.
+    """Accept a request of a member of staff, and wake a worker; commits.
 
-    Idempotent under one key: it is looked for only once something stands in the way, as an earlier request does.
+    Idempotent under one key. The key is looked up only after an obstacle was found, because an earlier request under
+    the same key is always an obstacle.
+
     Raises ``InvalidNumber``, ``NumberNotAllowed``, ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``,
-    ``InvalidRequest``, ``DuplicateOpenCallback``, ``IdempotencyKeyReused``, ``PortalDisconnected``, or a
-    ``ExchangeError`` when lines are not known and the portal is silent.
+    ``InvalidRequest``, ``DuplicateOpenCallback``, ``IdempotencyKeyReused``, ``PortalDisconnected``, or an
+    ``ExchangeError`` when the lines are unknown and the portal could not be asked.
     """
     key, digest = idempotency_key, requested.digest()
     try:
@@ -82,7 +84,7 @@ def request_callback(
 
 
 def accept_callback(principal: Principal, callback: Callback) -> AcceptedCallback:
-    """Accept a prepared callback of a member of staff, and remember the line and the voice that they chose; commits.
+    """Accept a prepared callback of a member of staff, and store the line and the voice that they chose; commits.
 
     Raises ``DuplicateOpenCallback``, ``IdempotencyKeyReused``.
     """
@@ -105,7 +107,7 @@ def _remember_choice(principal: Principal, callback: Callback) -> None:
 
 
 def prepare_callback(principal: Principal, requested: CallbackRequest) -> Callback:
-    """The callback of a request as it would be stored; raises as ``request_callback`` does."""
+    """Make the callback of a request, without storing it; raises as ``request_callback`` does."""
     portal = principal.portal
     if portal.state != PortalState.INSTALLED:
         raise PortalUnpaid if portal.state == PortalState.UNPAID else PortalDisconnected
@@ -146,7 +148,7 @@ def _spoken(text: str | None, portal: Portal) -> str:
 
 
 def due_time(scheduled_at: datetime | None, now: datetime) -> datetime:
-    """When a request is due: at a chosen time within a year, else now; raises ``InvalidRequest``."""
+    """Return when a request is due: at the chosen time within a year, else now; raises ``InvalidRequest``."""
     if scheduled_at is None:
         return now
     if not now - timedelta(minutes=1) <= scheduled_at <= now + FURTHEST_SCHEDULE:

@@ -1,4 +1,4 @@
-"""What follows after a call: the next step for every code of the platform, and who may dial again how often."""
+"""The retry policy: what follows each result code of a call, and how often the app dials again."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from bx24app.models import Attempt, Callback, Form, Outcome, Portal, Source, UnknownPolicy
 from bx24app.services.calling.business_hours import Hours, hours_in_force
 
-# Without a form (docs/calls.md): people have moved on by then.
+# These hold where no form says how long a callback may wait (docs/calls.md): after that people expect no call.
 _EXPIRY_BY_SOURCE: dict[str, timedelta] = {
     Source.STAFF: timedelta(minutes=2),
     Source.WEBSITE: timedelta(minutes=60),
@@ -19,12 +19,12 @@ _EXPIRY_BY_SOURCE: dict[str, timedelta] = {
 
 
 def expiry_of(source: str, form: Form | None = None) -> timedelta:
-    """Tell how long a callback may wait once it is due: as its form says, else as is usual for its source."""
+    """Return how long a callback may wait once it is due: as its form says, else by its source."""
     return timedelta(minutes=form.expiry_minutes) if form is not None else _EXPIRY_BY_SOURCE[source]
 
 
 class NextStep(StrEnum):
-    """What may follow a call that ended with a code."""
+    """What the app does after a call that ended with a code."""
 
     NONE = "none"
     AGAIN_LATER = "again_later"
@@ -32,7 +32,7 @@ class NextStep(StrEnum):
     STOP_LINE = "stop_line"
 
 
-# docs: CALL_FAILED_CODE. A code that is not listed is never dialled again by itself.
+# docs: CALL_FAILED_CODE. After a code that is not listed here the app does not dial again.
 NEXT_STEPS: dict[str, NextStep] = {
     "200": NextStep.NONE,  # the call took place
     "304": NextStep.AGAIN_LATER,  # nobody answered
@@ -53,13 +53,13 @@ NEXT_STEPS: dict[str, NextStep] = {
 
 
 def next_step(code: str) -> NextStep:
-    """The next step for a code, in whichever case it came."""
+    """Return the next step for a code; upper and lower case are the same."""
     return NEXT_STEPS.get(code.upper(), NextStep.NEVER)
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How a callback is followed up: by its form, or by the portal for staff and rules."""
+    """How a callback is followed up: as its form says, or as the portal says where there is no form."""
 
     retries: int
     retry_after: timedelta
@@ -69,7 +69,7 @@ class RetryPolicy:
 
 
 def retry_policy_of(session: Session, portal: Portal, callback: Callback) -> RetryPolicy:
-    """The policy of a callback as it is now; inside the caller's transaction."""
+    """Read the present policy of a callback, inside the caller's transaction."""
     form = session.get(Form, callback.form_id) if callback.form_id else None
     if form is not None:
         return RetryPolicy(
@@ -89,18 +89,21 @@ def retry_policy_of(session: Session, portal: Portal, callback: Callback) -> Ret
 
 
 def dials_left(policy: RetryPolicy, callback: Callback) -> int:
-    """How often the app may still dial by itself; attempts that were proven not to be executed do not count."""
+    """Count the dials that the app may still make; attempts that were proven not to be executed do not count."""
     executed = [a for a in callback.attempts if a.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED)]
     return policy.retries + 1 - len(executed)
 
 
 def code_reason(code: str | None) -> str:
-    """The reason of a callback whose call ended with a code: ``code_603_s`` for ``603-S``."""
+    """Make the reason of a callback whose call ended with a code: ``code_603_s`` for ``603-S``."""
     return f"code_{(code or 'OTHER').lower().replace('-', '_')}"
 
 
 def after_miss(session: Session, callback: Callback, attempt: Attempt, words: str | None, now: datetime) -> None:
-    """A call ended without joining the two: plan another attempt if the policy says so, else it is missed."""
+    """Follow up a call that did not connect the two: postpone the callback if the policy says so, else miss it.
+
+    ``words`` is the platform's explanation. Runs inside the caller's transaction.
+    """
     portal = session.get_one(Portal, callback.portal_id)
     policy = retry_policy_of(session, portal, callback)
     code = attempt.failed_code or "OTHER"
@@ -121,7 +124,7 @@ def _why_not(portal: Portal, callback: Callback, step: NextStep, policy: RetryPo
         return str(step)
     if policy.retries == 0:
         return "off"
-    # Never beside the line's own redial: the customer would be rung twice.
+    # The line redials by itself, so our own retry would ring the customer twice.
     if portal.redials(callback.line_id):
         return "line_redials"
     return "used_up" if left < 1 else None

@@ -1,1 +1,1 @@
-"""Telling a site's back end about its callbacks."""
+"""Webhooks: they tell a site's back end about the callbacks of its forms."""

@@ -1,7 +1,7 @@
-"""Delivering what webhooks are to be told: signed, in order, repeated for a day, never to a private address.
+"""Make the deliveries of the outbox: signed, in order, repeated for a day, never to a private address.
 
-A delivery that was sent but whose answer was lost is sent again under the same ``event_id``. A webhook has one delivery
-on its way at a time, and a site that fails waits, so that a slow or dead site keeps no thread from others.
+A delivery whose answer was lost is sent again under the same ``event_id``. A webhook has only one delivery under way
+at a time, and a webhook that failed waits before its next one, so that a slow or dead site does not block the threads.
 """
 
 import json
@@ -22,12 +22,12 @@ from bx24app.services.webhooks.sender import DeliveryResult, SignedRequest, send
 log = structlog.get_logger(__name__)
 
 PER_PORTAL = 4
-# After so many in a row the thread is free for others.
+# After so many deliveries of one webhook in a row the thread serves other webhooks.
 DELIVERIES_PER_ROUND = 10
-# Longer than a name server, connecting and answering together may take.
+# The lease must outlast the name server, the connection and the answer together.
 DELIVERY_LEASE = timedelta(seconds=60)
 DELIVERY_BACKOFF_SECONDS = (10, 30, 120, 300, 900, 1800, 3600, 7200)
-# A site that fails is left alone a little, whichever delivery is next.
+# After a failure the whole webhook pauses for this time, whichever delivery is next.
 WEBHOOK_PAUSE_SECONDS = (5, 15, 60, 300)
 DELIVERIES_KEPT = timedelta(days=14)
 GONE = 410
@@ -35,7 +35,7 @@ GONE = 410
 
 @dataclass(frozen=True)
 class DeliveryLease:
-    """A delivery that this thread alone may make, while the lease on its webhook stands."""
+    """The right of this thread to make one delivery, while it holds the lease of the webhook."""
 
     webhook_id: int
     delivery_id: int
@@ -43,7 +43,7 @@ class DeliveryLease:
 
 
 def _due(now: datetime, webhook_id: int | None) -> Select[Webhook, int]:
-    """The next delivery: the oldest due one whose callback has no earlier one pending, of an idle webhook."""
+    """Select the next delivery: the oldest due one of an idle webhook, whose callback has no earlier one pending."""
     earlier, other = aliased(WebhookDelivery), aliased(Webhook)
     out_of_order = (
         select(earlier.id)
@@ -71,7 +71,7 @@ def _due(now: datetime, webhook_id: int | None) -> Select[Webhook, int]:
 
 
 def lease_delivery(webhook_id: int | None = None) -> DeliveryLease | None:
-    """Take the next due delivery (of one webhook), or None. Commits; the claim ends with its lease."""
+    """Lease the next due delivery, with ``webhook_id`` only of that webhook; None when nothing is due. Commits."""
     with reading() as session:
         if session.execute(_due(utcnow(), webhook_id)).first() is None:
             return None
@@ -85,20 +85,20 @@ def lease_delivery(webhook_id: int | None = None) -> DeliveryLease | None:
         return DeliveryLease(webhook.id, delivery_id, webhook.lease(now, DELIVERY_LEASE))
 
 
-def deliver(claim: DeliveryLease) -> DeliveryResult:
-    """Deliver a claimed one and record what came of it."""
-    letter = _write(claim)
-    receipt = DeliveryResult(None, "secret_unreadable") if letter is None else send_once(letter)
-    _record(claim, receipt)
-    log.info("webhook_told", webhook=claim.webhook_id, status=receipt.status, ok=receipt.error is None)
-    return receipt
+def deliver(lease: DeliveryLease) -> DeliveryResult:
+    """Make a leased delivery and record its result; commits."""
+    request = _signed_request(lease)
+    result = DeliveryResult(None, "secret_unreadable") if request is None else send_once(request)
+    _record(lease, result)
+    log.info("webhook_delivery", webhook=lease.webhook_id, status=result.status, ok=result.error is None)
+    return result
 
 
-def _write(claim: DeliveryLease) -> SignedRequest | None:
-    """Put the letter together; None when its secret does not open."""
+def _signed_request(lease: DeliveryLease) -> SignedRequest | None:
+    """Read what is sent and the secrets that sign it; None when a secret cannot be opened."""
     with reading() as session:
-        webhook = session.get_one(Webhook, claim.webhook_id)
-        delivery = session.get_one(WebhookDelivery, claim.delivery_id)
+        webhook = session.get_one(Webhook, lease.webhook_id)
+        delivery = session.get_one(WebhookDelivery, lease.delivery_id)
         member_id = session.get_one(Portal, webhook.portal_id).member_id
         callback = session.get(Callback, delivery.callback_id) if delivery.callback_id else None
     name_portal(member_id)
@@ -114,64 +114,64 @@ def _write(claim: DeliveryLease) -> SignedRequest | None:
     return SignedRequest(webhook.url, delivery.event_id, body, tuple(secrets))
 
 
-def _record(claim: DeliveryLease, receipt: DeliveryResult) -> None:
+def _record(lease: DeliveryLease, result: DeliveryResult) -> None:
     with writing() as session:
-        webhook = _leased_webhook(session, claim)
-        delivery = session.get(WebhookDelivery, claim.delivery_id)
+        webhook = _leased_webhook(session, lease)
+        delivery = session.get(WebhookDelivery, lease.delivery_id)
         if webhook is None or delivery is None:
-            return  # Removed meanwhile, or another worker has taken over: it tells the same again.
+            return  # The webhook was removed, or another worker has the lease and makes the delivery again.
         now = utcnow()
         webhook.release()
         delivery.attempts += 1
-        if receipt.error is None:
+        if result.error is None:
             webhook.last_ok_at = now
             webhook.note_success()
-            delivery.end(now, receipt.status, None)
-        elif receipt.status == GONE:
+            delivery.end(now, result.status, None)
+        elif result.status == GONE:
             webhook.switch(is_on=False, reason="gone")
-            delivery.end(now, receipt.status, receipt.error)
+            delivery.end(now, result.status, result.error)
         else:
             webhook.note_failure(now, now + _jittered(WEBHOOK_PAUSE_SECONDS, webhook.failures))
-            _put_off(delivery, now, receipt)
+            _postpone(delivery, now, result)
 
 
-def _leased_webhook(session: Session, claim: DeliveryLease) -> Webhook | None:
-    """The webhook, locked, if the lease still stands."""
-    webhook = session.get(Webhook, claim.webhook_id, with_for_update={"key_share": True})
-    return webhook if webhook is not None and webhook.holds(claim.lease_fence) else None
+def _leased_webhook(session: Session, lease: DeliveryLease) -> Webhook | None:
+    """Lock and return the webhook; None when the lease is not held any more."""
+    webhook = session.get(Webhook, lease.webhook_id, with_for_update={"key_share": True})
+    return webhook if webhook is not None and webhook.holds(lease.lease_fence) else None
 
 
-def _put_off(delivery: WebhookDelivery, now: datetime, receipt: DeliveryResult) -> None:
-    delivery.last_status, delivery.last_error = receipt.status, receipt.error
+def _postpone(delivery: WebhookDelivery, now: datetime, result: DeliveryResult) -> None:
+    delivery.last_status, delivery.last_error = result.status, result.error
     delivery.due_at = now + _jittered(DELIVERY_BACKOFF_SECONDS, delivery.attempts - 1)
     if delivery.due_at >= delivery.expires_at:
-        delivery.end(now, receipt.status, receipt.error)
+        delivery.end(now, result.status, result.error)
 
 
 def _jittered(steps: tuple[int, ...], number: int) -> timedelta:
     return timedelta(seconds=steps[min(number, len(steps) - 1)] * random.uniform(0.8, 1.2))  # noqa: S311  No secret.
 
 
-def deliver_round(claimed: DeliveryLease | None) -> None:
-    """Deliver, then what else this webhook is to be told, but not for ever: others wait too."""
+def deliver_round(lease: DeliveryLease | None) -> None:
+    """Make a delivery, then the next ones of the same webhook, at most ``DELIVERIES_PER_ROUND``; stops at a failure."""
     for _ in range(DELIVERIES_PER_ROUND):
-        if claimed is None or deliver(claimed).error is not None:
+        if lease is None or deliver(lease).error is not None:
             return
-        claimed = lease_delivery(claimed.webhook_id)
-    _release(claimed)
+        lease = lease_delivery(lease.webhook_id)
+    _release(lease)
 
 
-def _release(claimed: DeliveryLease | None) -> None:
-    """Give a claim back that was not followed."""
-    if claimed is not None:
+def _release(lease: DeliveryLease | None) -> None:
+    """Give back a lease whose delivery was not made."""
+    if lease is not None:
         with writing() as session:
-            webhook = _leased_webhook(session, claimed)
+            webhook = _leased_webhook(session, lease)
             if webhook is not None:
                 webhook.release()
 
 
 def purge_deliveries() -> int:
-    """Give up what could not be delivered in time, and forget what was told two weeks ago; returns how many."""
+    """End the deliveries that expired, and delete those that ended two weeks ago; returns how many of both."""
     now = utcnow()
     is_late = WebhookDelivery.done_at.is_(None) & (WebhookDelivery.expires_at < now)
     given_up = {"done_at": now, "last_error": func.coalesce(WebhookDelivery.last_error, "not_sent")}

@@ -1,4 +1,4 @@
-"""Noting for webhooks that a form's callback has changed its state, in the transaction that changes it.
+"""The outbox: it records for webhooks that a form's callback has changed its state, in the same transaction.
 
 A listener runs on every flush, so that no use case can forget it. The rows are committed together with the change:
 a change that is rolled back is never sent, a committed one is never lost. Writing them cannot fail where writing the
@@ -21,7 +21,7 @@ from bx24app.models.websites.webhook import DELIVERED_WITHIN
 
 STATE_CHANGED = "callback.state_changed"
 PING = "ping"
-# Held, but not kept from being used: a webhook that is removed at this moment takes these rows with it.
+# This lock only keeps the webhook from being removed: its removal waits, and then deletes these rows too.
 _WEBHOOKS = (
     select(Webhook.id, Webhook.form_id, Form.key)
     .join(Form, Form.id == Webhook.form_id)
@@ -36,7 +36,10 @@ def _note_changes(session: Session, _: UOWTransaction) -> None:
 
 
 def record_changes(session: Session, changed: Sequence[Callback]) -> None:
-    """Note that these callbacks are in a new state, those of forms at least; for rows that no flush has seen."""
+    """Record that these callbacks are in a new state; for changes that the flush listener does not see.
+
+    Callbacks without a form are ignored. Runs in the caller's transaction.
+    """
     form_ids = {callback.form_id for callback in changed if callback.form_id is not None}
     if not form_ids:
         return
@@ -50,14 +53,14 @@ def record_changes(session: Session, changed: Sequence[Callback]) -> None:
         session.execute(insert(WebhookDelivery), rows)
 
 
-def new_delivery(webhook_id: int, told: dict[str, Any], callback_id: UUID | None = None) -> dict[str, Any]:
-    """The columns of a delivery of ``told``, due now."""
+def new_delivery(webhook_id: int, content: dict[str, Any], callback_id: UUID | None = None) -> dict[str, Any]:
+    """Make the columns of a delivery of ``content`` that is due now."""
     now = utcnow()
     return {
         "webhook_id": webhook_id,
         "callback_id": callback_id,
         "event_id": uuid7(),
-        "payload": {"made_at": _time(now), **told},
+        "payload": {"made_at": _time(now), **content},
         "made_at": now,
         "due_at": now,
         "expires_at": now + DELIVERED_WITHIN,
@@ -66,7 +69,7 @@ def new_delivery(webhook_id: int, told: dict[str, Any], callback_id: UUID | None
 
 
 def delivery_values(callback: Callback, form_key: str) -> dict[str, Any]:
-    """The parameters of ``inserting_deliveries`` beside those of the callback's own columns."""
+    """Make the parameters of ``inserting_deliveries`` that are not columns of the callback."""
     now = callback.created_at
     return {
         "delivery_payload": {"made_at": _time(now), **_state_changed(callback, form_key)},
@@ -75,12 +78,13 @@ def delivery_values(callback: Callback, form_key: str) -> dict[str, Any]:
 
 
 def inserting_deliveries(after: CTE | None = None) -> Insert:
-    """Insert a delivery of a new callback for every webhook of its form; ``after``: only when that was inserted.
+    """Make an insert of one delivery of a new callback for each webhook of its form.
 
-    A webhook that is removed at this very moment lets the statement fail by its foreign key.
+    With ``after`` it inserts only where that statement has inserted a row. When a webhook is removed at the same
+    moment, the statement fails by its foreign key.
     """
     made_at = bindparam("callback_created_at", type_=WebhookDelivery.made_at.type)
-    given = {
+    columns = {
         "webhook_id": Webhook.id,
         "callback_id": bindparam("callback_id", type_=WebhookDelivery.callback_id.type),
         "event_id": func.gen_random_uuid() if is_postgresql() else func.lower(func.hex(func.randomblob(16))),
@@ -90,8 +94,8 @@ def inserting_deliveries(after: CTE | None = None) -> Insert:
         "expires_at": bindparam("delivery_expires_at", type_=WebhookDelivery.expires_at.type),
         "attempts": literal_column("0"),
     }
-    told = select(*given.values()).where(Webhook.form_id == bindparam("callback_form_id"), Webhook.is_on)
-    return insert(WebhookDelivery).from_select(list(given), told if after is None else told.where(_has_rows(after)))
+    rows = select(*columns.values()).where(Webhook.form_id == bindparam("callback_form_id"), Webhook.is_on)
+    return insert(WebhookDelivery).from_select(list(columns), rows if after is None else rows.where(_has_rows(after)))
 
 
 def _has_rows(cte: CTE) -> ColumnElement[bool]:
@@ -103,7 +107,7 @@ def _time(at: datetime | None) -> str | None:
 
 
 def _state_changed(callback: Callback, form_key: str) -> dict[str, Any]:
-    """What is told: neither the number (it is read when this is sent) nor anybody's name."""
+    """Make the content of a delivery, without names and without the number, which is read when it is sent."""
     previous = inspect(callback).attrs.state.history.deleted
     return {
         "type": STATE_CHANGED,
@@ -123,6 +127,6 @@ def _state_changed(callback: Callback, form_key: str) -> dict[str, Any]:
 
 
 def init_app() -> None:
-    """Listen to the sessions of this process, once."""
+    """Listen to the sessions of this process; idempotent."""
     if not event.contains(Session, "after_flush", _note_changes):
         event.listen(Session, "after_flush", _note_changes)

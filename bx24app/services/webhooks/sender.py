@@ -1,4 +1,4 @@
-"""A signed letter to a site, posted once: never to a private address, never elsewhere, ten seconds at most."""
+"""Post a signed request to a site once: no private addresses, no redirects, ten seconds at most."""
 
 import hashlib
 import hmac
@@ -23,7 +23,7 @@ REDIRECT_STATUSES = range(300, 400)
 
 @dataclass(frozen=True)
 class SignedRequest:
-    """What is sent, where to, and the secrets that sign it."""
+    """A request to a webhook: its address, its body, and the secrets that sign it."""
 
     url: str
     event_id: UUID
@@ -33,37 +33,37 @@ class SignedRequest:
 
 @dataclass(frozen=True)
 class DeliveryResult:
-    """What came of it; ``error`` None: it was taken."""
+    """The result of one try; ``error`` None means that the site accepted it, ``status`` None that it did not answer."""
 
     status: int | None
     error: str | None
 
 
 def webhook_policy() -> AddressPolicy:
-    """Sites have public addresses; networks that an operator permits for portals are none of theirs."""
+    """Make the address policy for sites: public addresses only, without the networks that are permitted for portals."""
     return AddressPolicy(allow_insecure=settings.allow_insecure_portals)
 
 
 def signature(secrets: tuple[str, ...], timestamp: int, body: bytes) -> str:
-    """The header that proves a body: one ``v1`` per secret that is valid now (docs/webhooks.md)."""
+    """Make the header that proves a body, with one ``v1`` for each valid secret (docs/webhooks.md)."""
     signed = f"{timestamp}.".encode() + body
     digests = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
     return ",".join([f"t={timestamp}", *(f"v1={digest}" for digest in digests)])
 
 
-def send_once(letter: SignedRequest) -> DeliveryResult:
-    """Post it once on a fresh connection, in ten seconds at most, without following anybody elsewhere."""
+def send_once(request: SignedRequest) -> DeliveryResult:
+    """Post a request once on a new connection, in ten seconds at most, without following redirects."""
     adapter = GuardedAdapter(webhook_policy(), DELIVERY_TIMEOUT_SECONDS, pool_size=1)
     try:
-        return _post(letter, adapter)
+        return _post(request, adapter)
     except ExchangeError as error:
         return DeliveryResult(None, error.code.removeprefix("bitrix24_"))
     finally:
         adapter.close()
 
 
-def _post(letter: SignedRequest, adapter: GuardedAdapter) -> DeliveryResult:
-    webhook_policy().check(letter.url)
+def _post(request: SignedRequest, adapter: GuardedAdapter) -> DeliveryResult:
+    webhook_policy().check(request.url)
     with requests.Session() as session:
         session.trust_env = False
         session.mount("https://", adapter)
@@ -72,13 +72,13 @@ def _post(letter: SignedRequest, adapter: GuardedAdapter) -> DeliveryResult:
             "User-Agent": USER_AGENT,
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
-            "X-Callback-Desk-Event": str(letter.event_id),
-            "X-Callback-Desk-Signature": signature(letter.secrets, int(time.time()), letter.body),
+            "X-Callback-Desk-Event": str(request.event_id),
+            "X-Callback-Desk-Signature": signature(request.secrets, int(time.time()), request.body),
         }
         try:
             with session.post(
-                letter.url,
-                data=letter.body,
+                request.url,
+                data=request.body,
                 headers=headers,
                 timeout=(CONNECT_SECONDS, DELIVERY_TIMEOUT_SECONDS),
                 allow_redirects=False,
@@ -97,12 +97,12 @@ def _read(response: requests.Response) -> DeliveryResult:
         return DeliveryResult(status, None)
     if status in REDIRECT_STATUSES:
         return DeliveryResult(status, "redirect")
-    # Half of an explanation explains something too.
+    # A part of an explanation is useful too, so a body that is too short is no error.
     response.raw.enforce_content_length = False
     try:
         words = response.raw.read(MAX_READ, decode_content=False).decode("utf-8", "replace")
     except Exception:
-        # Broken while it was explaining itself: the status is what counts.
+        # The body could not be read, but the status is enough.
         words = ""
-    shown = "".join(char for char in mask_numbers(" ".join(words.split())) if char.isprintable())
-    return DeliveryResult(status, f"http_{status} {shown}".strip()[:MAX_KEPT])
+    explanation = "".join(char for char in mask_numbers(" ".join(words.split())) if char.isprintable())
+    return DeliveryResult(status, f"http_{status} {explanation}".strip()[:MAX_KEPT])

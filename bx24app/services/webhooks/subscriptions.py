@@ -1,4 +1,4 @@
-"""What an administrator does with webhooks: adding, changing, testing, rotating secrets, looking at deliveries."""
+"""Webhooks as administrators manage them: add, change, test and remove them, rotate secrets, list deliveries."""
 
 import ipaddress
 import secrets
@@ -18,14 +18,14 @@ from bx24app.models.websites.webhook import MAX_URL
 from bx24app.outgoing.errors import AddressForbidden
 from bx24app.services.webhooks import outbox, sender
 
-# More receivers than this belong behind one of the site's own.
+# A site with more receivers than this should distribute the events itself.
 MAX_PER_FORM = 5
 DELIVERIES_SHOWN = 50
 
 
 @dataclass(frozen=True)
 class ListedWebhook:
-    """A webhook with its form's key, and how much it has not been told yet."""
+    """A webhook with the key of its form and the number of its pending deliveries."""
 
     webhook: Webhook
     form_key: str
@@ -34,7 +34,7 @@ class ListedWebhook:
 
 @dataclass(frozen=True)
 class NewWebhook:
-    """A webhook with its new secret, which is shown this once."""
+    """A webhook with its new secret, which is shown only this once."""
 
     listed: ListedWebhook
     secret: str = field(repr=False)
@@ -55,7 +55,7 @@ def _listed(portal_id: int) -> Select[Webhook, str, int]:
 
 
 def list_webhooks(portal_id: int, form_key: str | None = None) -> list[ListedWebhook]:
-    """All webhooks of a portal, or those of one form."""
+    """List the webhooks of a portal, with ``form_key`` only those of that form."""
     query = _listed(portal_id)
     if form_key is not None:
         query = query.where(Form.key == form_key)
@@ -64,7 +64,7 @@ def list_webhooks(portal_id: int, form_key: str | None = None) -> list[ListedWeb
 
 
 def get_webhook(portal_id: int, webhook_id: int) -> ListedWebhook:
-    """One webhook; raises ``NotFound``."""
+    """Return one webhook; raises ``NotFound``."""
     with reading() as session:
         found = session.execute(_listed(portal_id).where(Webhook.id == webhook_id)).first()
     if found is None:
@@ -73,7 +73,10 @@ def get_webhook(portal_id: int, webhook_id: int) -> ListedWebhook:
 
 
 def _checked(url: str) -> str:
-    """An address as it may be told; the one it resolves to is checked at each delivery. Raises ``InvalidRequest``."""
+    """Check an address as it is written, and return it without a fragment; each delivery checks what it resolves to.
+
+    Raises ``InvalidRequest``, ``AddressRefused``.
+    """
     if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url:
         raise InvalidRequest("url")
     try:
@@ -86,7 +89,7 @@ def _checked(url: str) -> str:
     try:
         permitted = sender.webhook_policy().permits(str(ipaddress.ip_address(host)))
     except ValueError:
-        return url.partition("#")[0]  # A name.
+        return url.partition("#")[0]  # The host is a name.
     if not permitted:
         raise AddressRefused("url")
     return url.partition("#")[0]
@@ -97,9 +100,9 @@ def _new_secret() -> str:
 
 
 def add_webhook(portal_id: int, form_key: str, url: str) -> NewWebhook:
-    """Add a webhook to a form; its secret is in the answer and never again.
+    """Add a webhook to a form; its secret is returned only now. Commits.
 
-    Raises ``NotFound`` (form), ``AddressRefused``, ``InvalidRequest`` (url, or too many of one form).
+    Raises ``NotFound`` (form), ``AddressRefused``, ``InvalidRequest`` (``url``; ``form_key`` when it has too many).
     """
     checked, secret = _checked(url), _new_secret()
     with writing() as session:
@@ -129,7 +132,10 @@ def _changing(portal_id: int, webhook_id: int) -> Iterator[tuple[Session, Webhoo
 
 
 def change_webhook(portal_id: int, webhook_id: int, url: str | None = None, is_on: bool | None = None) -> ListedWebhook:
-    """Change address or switch, None leaves one as it is; what is pending goes to the new address."""
+    """Change the address or the switch; None leaves it unchanged. Commits.
+
+    Pending deliveries go to the new address. Raises ``NotFound``, ``AddressRefused``, ``InvalidRequest``.
+    """
     checked = None if url is None else _checked(url)
     with _changing(portal_id, webhook_id) as (_, webhook):
         if checked is not None and checked != webhook.url:
@@ -141,7 +147,7 @@ def change_webhook(portal_id: int, webhook_id: int, url: str | None = None, is_o
 
 
 def rotate_secret(portal_id: int, webhook_id: int) -> NewWebhook:
-    """Give it a new secret; the one before goes on signing beside it for 24 hours."""
+    """Give a webhook a new secret; the former one signs beside it for 24 hours. Commits. Raises ``NotFound``."""
     secret = _new_secret()
     with _changing(portal_id, webhook_id) as (session, webhook):
         member_id = session.get_one(Portal, portal_id).member_id
@@ -150,13 +156,16 @@ def rotate_secret(portal_id: int, webhook_id: int) -> NewWebhook:
 
 
 def remove_webhook(portal_id: int, webhook_id: int) -> None:
-    """Remove it with what it was not told yet; raises ``NotFound``."""
+    """Remove a webhook with its pending deliveries; commits. Raises ``NotFound``."""
     with _changing(portal_id, webhook_id) as (session, webhook):
         session.delete(webhook)
 
 
 def send_test(portal_id: int, webhook_id: int) -> WebhookDelivery:
-    """Let it be told a ``ping``, as soon as a worker can; also what a pause kept back is tried now."""
+    """Send a ``ping`` as soon as a worker can, and end the webhook's pause; commits.
+
+    Raises ``NotFound``, ``InvalidRequest`` when the webhook is switched off.
+    """
     with _changing(portal_id, webhook_id) as (session, webhook):
         if not webhook.is_on:
             raise InvalidRequest("is_on")
@@ -167,7 +176,7 @@ def send_test(portal_id: int, webhook_id: int) -> WebhookDelivery:
 
 
 def list_deliveries(portal_id: int, webhook_id: int) -> list[WebhookDelivery]:
-    """The last 50 of a webhook, the newest first; raises ``NotFound``."""
+    """List the last 50 deliveries of a webhook, the newest first; raises ``NotFound``."""
     get_webhook(portal_id, webhook_id)
     query = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
     with reading() as session:
@@ -175,7 +184,7 @@ def list_deliveries(portal_id: int, webhook_id: int) -> list[WebhookDelivery]:
 
 
 def redeliver(portal_id: int, delivery_id: int) -> WebhookDelivery:
-    """Tell the same once more, under the same ``event_id``; raises ``NotFound``."""
+    """Send a delivery once more under the same ``event_id``; commits. Raises ``NotFound``."""
     with reading() as session:
         webhook_id = session.scalar(select(WebhookDelivery.webhook_id).where(WebhookDelivery.id == delivery_id))
     if webhook_id is None:
