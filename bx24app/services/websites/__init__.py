@@ -1,1 +1,1 @@
-"""Callback requests of the public: forms, the rules that guard them, and the customer's own page."""
+"""Callback requests from websites: forms, their rules and quotas, API keys, and the customer's status page."""

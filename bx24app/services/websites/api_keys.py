@@ -1,4 +1,4 @@
-"""API keys: made for one form, shown once, recognised by their digest, revoked."""
+"""API keys: a key belongs to one form, is shown once, is recognised by its digest, and can be revoked."""
 
 import secrets
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from bx24app.services.runtime.rate_limit import RateLimit
 from bx24app.services.security import digests
 from bx24app.services.websites import forms
 
-# Every key begins like this, so that people and secret scanners recognise it.
+# Every key has this prefix, so that people and secret scanners recognise it.
 KEY_PREFIX = "cbk_"
 SECRET_BYTES = 32
 SHOWN_CHARACTERS = 10
@@ -25,7 +25,7 @@ REQUESTS_PER_MINUTE = 120
 
 @dataclass(frozen=True)
 class NewApiKey:
-    """A new key; ``secret`` is known only now."""
+    """A new key; ``secret`` is not stored, so it is known only now."""
 
     key: ApiKey
     secret: str
@@ -53,14 +53,14 @@ def create_key(portal_id: int, form_key: str, name: str, user_id: int | None) ->
 
 
 def list_keys(portal_id: int) -> list[tuple[ApiKey, Form]]:
-    """The keys of a portal with their forms, newest first; revoked ones too."""
+    """List the keys of a portal with their forms, the newest first, also revoked ones."""
     query = select(ApiKey, Form).join(Form, Form.id == ApiKey.form_id).where(ApiKey.portal_id == portal_id)
     with reading() as session:
         return [(key, form) for key, form in session.execute(query.order_by(ApiKey.id.desc()))]
 
 
 def revoke_key(portal_id: int, key_id: int) -> None:
-    """Take a key back at once; doing so again changes nothing. Raises ``NotFound``."""
+    """Revoke a key at once; idempotent. Commits. Raises ``NotFound``."""
     with writing() as session:
         query = select(ApiKey).where(ApiKey.portal_id == portal_id, ApiKey.id == key_id)
         key = session.scalar(query.with_for_update())
@@ -70,9 +70,9 @@ def revoke_key(portal_id: int, key_id: int) -> None:
 
 
 def authenticate(secret: str) -> Principal:
-    """The principal of a key, whose use is noted; commits.
+    """Return the principal of a key and record its use; commits.
 
-    Raises ``KeyRefused`` for an unknown or revoked one, also of a removed form, and ``RateLimited``.
+    Raises ``RateLimited``, and ``KeyRefused`` when the key is unknown or revoked or its form was removed.
     """
     query = select(ApiKey, Portal.revision, PortalSettings.revision).join(Form, Form.id == ApiKey.form_id)
     query = (

@@ -1,4 +1,4 @@
-"""Taking callback requests of a site's back end, under the key of one of the portal's forms."""
+"""Accept the callback requests that a site's back end sends with an API key."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from bx24app.services.websites.submit import accept_submission
 
 @dataclass(frozen=True)
 class ApiPost:
-    """A request as a back end sends it; line, voice and text are those of the form unless given."""
+    """A request as a back end sends it; where line, voice or text is None, that of the form is used."""
 
     to_number: str
     line_id: str | None = None
@@ -33,28 +33,29 @@ class ApiPost:
     language: str = "en"
 
 
-def submit_with_key(form_id: int, asked: ApiPost, idempotency_key: str | None = None) -> AcceptedCallback:
-    """Accept a request of a form's key; it is committed when this returns, and a worker is woken.
+def submit_with_key(form_id: int, post: ApiPost, idempotency_key: str | None = None) -> AcceptedCallback:
+    """Accept a request for the form of an API key, and wake a worker; commits.
 
-    Idempotent under one key. Raises a ``RuleRefused``, recorded for the portal, ``UnknownLine``, ``UnknownVoice``,
-    ``TextInvalid``, ``DuplicateOpenCallback`` (with an id only of the same form), ``IdempotencyKeyReused``.
+    Idempotent under one idempotency key. Raises a ``RuleRefused``, which is also stored as a rejection,
+    ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``IdempotencyKeyReused``, and ``DuplicateOpenCallback``, which
+    has an id only when the other callback belongs to the same form.
     """
     opened = forms.open_form_by_id(form_id)
-    case = _submission_of(opened, asked, idempotency_key)
-    digest = submission_digest(case, asked.line_id, asked.voice_id, asked.text, asked.page)
+    submission = _submission_of(opened, post, idempotency_key)
+    digest = submission_digest(submission, post.line_id, post.voice_id, post.text, post.page)
     try:
-        outcome = accept_submission(_prepare(opened, asked, case, digest))
+        outcome = accept_submission(_prepare(opened, post, submission, digest))
         if not isinstance(outcome, Obstacle):
             return _accepted(outcome, replayed=False)
         if outcome.earlier is None:
-            raise _refusal(case, outcome)
+            raise _refusal(submission, outcome)
         return _accepted(outcome.earlier, replayed=True)
     except Refusal as refusal:
-        earlier = earlier_answer(case.portal.id, case.key, digest)
+        earlier = earlier_answer(submission.portal.id, submission.key, digest)
         if earlier is not None:
             return _accepted(earlier, replayed=True)
         if isinstance(refusal, RuleRefused):
-            rejections.record(case, refusal)
+            rejections.record(submission, refusal)
         raise
 
 
@@ -63,42 +64,42 @@ def _accepted(row: Callback | DecoyRequest, *, replayed: bool) -> AcceptedCallba
     return AcceptedCallback(row, replayed)
 
 
-def _refusal(case: Submission, obstacle: Obstacle) -> Refusal:
+def _refusal(submission: Submission, obstacle: Obstacle) -> Refusal:
     holder = obstacle.holder
     if holder is not None:
-        return DuplicateOpenCallback(holder.id if holder.form_id == case.form.id else None)
-    return quotas.rejection_of(case, obstacle)
+        return DuplicateOpenCallback(holder.id if holder.form_id == submission.form.id else None)
+    return quotas.rejection_of(submission, obstacle)
 
 
-def _submission_of(opened: OpenForm, asked: ApiPost, idempotency_key: str | None) -> Submission:
+def _submission_of(opened: OpenForm, post: ApiPost, idempotency_key: str | None) -> Submission:
     return Submission(
         form=opened.form,
         portal=opened.portal,
         now=utcnow(),
-        number=read_number(asked.to_number, opened),
+        number=read_number(post.to_number, opened),
         source=Source.API,
-        name=one_line(asked.name),
-        topic=one_line(asked.topic),
-        consents=asked.consents,
-        scheduled_at=asked.scheduled_at,
+        name=one_line(post.name),
+        topic=one_line(post.topic),
+        consents=post.consents,
+        scheduled_at=post.scheduled_at,
         key=idempotency_key,
     )
 
 
-def _prepare(opened: OpenForm, asked: ApiPost, case: Submission, digest: str) -> PreparedSubmission:
+def _prepare(opened: OpenForm, post: ApiPost, submission: Submission, digest: str) -> PreparedSubmission:
     return PreparedSubmission(
-        case=case,
-        page=clean_page(asked.page),
-        language=asked.language,
+        submission=submission,
+        page=clean_page(post.page),
+        language=post.language,
         digest=digest,
-        line=_line(opened, asked.line_id),
-        voice_id=_voice(opened, asked.voice_id),
-        text=None if asked.text is None else spoken_text.check_text(asked.text),
+        line=_line(opened, post.line_id),
+        voice_id=_voice(opened, post.voice_id),
+        text=None if post.text is None else spoken_text.check_text(post.text),
     )
 
 
 def _line(opened: OpenForm, line_id: str | None) -> tuple[str, str] | None:
-    """A line of the kept list; no portal is asked on this way."""
+    """Find a line in the stored list, without asking the portal; raises ``UnknownLine``."""
     if line_id is None:
         return None
     line = opened.portal.usable_line(line_id)

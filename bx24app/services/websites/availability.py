@@ -1,4 +1,4 @@
-"""Whether a form takes requests: its switches, its portal, its line, and the budgets of today."""
+"""Whether a form is available: its switches, its portal, its line, and its budgets for today."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,14 +12,14 @@ from bx24app.services.websites.submission import Submission
 
 
 def form_problems(form: Form, portal: Portal) -> list[str]:
-    """The rules by which a form takes no requests at all, but for budgets; none when it does."""
+    """List the rules by which a form accepts nothing at all, apart from budgets; empty when it is available."""
     submission = Submission(form=form, portal=portal, now=utcnow())
-    return [rule.name for rule in rules.AVAILABILITY if rule.judge(submission) is not None]
+    return [rule.name for rule in rules.AVAILABILITY if rule.evaluate(submission) is not None]
 
 
 @dataclass(frozen=True)
 class ExhaustedBudget:
-    """A form whose budget of the day is used up; ``rule`` names the budget."""
+    """A form whose budget for today is used up; ``rule`` names the budget."""
 
     form_name: str
     rule: str
@@ -27,7 +27,7 @@ class ExhaustedBudget:
 
 @dataclass(frozen=True)
 class ListedForm:
-    """A form as administrators see it, with the rules and the budgets by which it takes no requests now."""
+    """A form as administrators see it; ``problems`` and ``exhausted`` are the rules by which it accepts nothing now."""
 
     form: Form
     line_name: str
@@ -38,7 +38,7 @@ class ListedForm:
 
 
 def forms_out_of_budget(portal: Portal, now: datetime) -> list[ExhaustedBudget]:
-    """The forms that take nothing more today, in the order of the list; one transaction."""
+    """List the used-up budgets of the forms that are switched on, the oldest form first; one transaction."""
     with reading() as session:
         return [
             ExhaustedBudget(form.name, rule)
@@ -49,13 +49,13 @@ def forms_out_of_budget(portal: Portal, now: datetime) -> list[ExhaustedBudget]:
 
 
 def list_forms(portal: Portal, now: datetime) -> list[ListedForm]:
-    """The forms of a portal, oldest first; one transaction."""
+    """List the forms of a portal, the oldest first; one transaction."""
     with reading() as session:
         return [_listed(session, form, portal, now) for form in forms.read_forms(session, portal.id)]
 
 
 def describe_form(form: Form, portal: Portal, now: datetime) -> ListedForm:
-    """One form of a portal; one transaction."""
+    """Describe one form of a portal; one transaction."""
     with reading() as session:
         return _listed(session, form, portal, now)
 
@@ -73,7 +73,7 @@ def _listed(session: Session, form: Form, portal: Portal, now: datetime) -> List
 
 
 def _exhausted(session: Session, form: Form, portal: Portal, now: datetime) -> list[str]:
-    """The budget rules by which a form takes no more requests today."""
+    """List the budget rules by which a form accepts nothing more today."""
     if form.budget_calls is None and form.budget_money is None:
         return []
     submission = Submission(form=form, portal=portal, now=now)

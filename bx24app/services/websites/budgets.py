@@ -1,4 +1,4 @@
-"""What a form's calls may come to in one day: their number exactly, their money with a reserve for open ones."""
+"""The budgets of a form for one day: the number of calls is exact, their cost includes a reserve for open calls."""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 from bx24app.database import purge
 from bx24app.models import WAITING, Attempt, BudgetDay, Callback, Form, Outcome, utcnow
 
-# As many of the portal's last calls tell what one may cost.
+# The costs of so many of the portal's last calls decide how much is reserved for one call.
 LAST_CALLS = 100
 COST_PERCENTILE = 0.9
-# The reserve while no cost is known at all, as a part of the budget.
+# While no cost is known, this part of the budget is reserved for one call.
 UNKNOWN_PART = Decimal("0.05")
 BUDGET_DAYS_KEPT = timedelta(days=400)
-# These may have cost something, though nobody has told us yet.
+# Attempts with these outcomes may have cost something that the portal has not reported yet.
 _MAY_COST = (
     Outcome.DIALLING,
     Outcome.UNKNOWN,
@@ -32,7 +32,7 @@ _MAY_COST = (
 
 @dataclass(frozen=True)
 class LocalDay:
-    """One day of a form, in the zone of its hours."""
+    """One day of a form in the time zone of its hours; ``begins_at`` and ``ends_at`` are UTC."""
 
     day: date
     begins_at: datetime
@@ -40,7 +40,7 @@ class LocalDay:
 
 
 def local_day(now: datetime, zone: str) -> LocalDay:
-    """The day in which a moment lies."""
+    """Return the day of a time zone that contains ``now``."""
     local = ZoneInfo(zone)
     day = now.astimezone(local).date()
     begins, ends = (datetime.combine(day + timedelta(days=n), time(), local).astimezone(UTC) for n in (0, 1))
@@ -49,7 +49,7 @@ def local_day(now: datetime, zone: str) -> LocalDay:
 
 @dataclass(frozen=True)
 class SpentMoney:
-    """What a day's calls have come to, and what one more would make of it."""
+    """The cost of a day's calls, with what is reserved for each open call."""
 
     known: Decimal
     open_calls: int
@@ -58,11 +58,11 @@ class SpentMoney:
 
     @property
     def with_one_more(self) -> Decimal:
-        """Known cost, with the reserve of every open call and of the next one."""
+        """The known cost plus a reserve for each open call and for one more call."""
         return self.known + self.reserve * (self.open_calls + 1)
 
     def facts(self) -> dict[str, Any]:
-        """For the portal to read."""
+        """Return the facts that the portal may read about the decision."""
         return {
             "known": str(self.known),
             "open_calls": self.open_calls,
@@ -72,20 +72,20 @@ class SpentMoney:
 
 
 def spent_money(session: Session, form: Form, day: LocalDay) -> SpentMoney:
-    """What a form's day has cost so far, inside the caller's transaction."""
+    """Compute what a form's calls of a day have cost so far, inside the caller's transaction."""
     currency = form.budget_currency or _last_currency(session, form.portal_id)
     own = select(Attempt).join(Callback, Callback.id == Attempt.callback_id).where(Callback.form_id == form.id)
     today = and_(Attempt.started_at >= day.begins_at, Attempt.started_at < day.ends_at)
     is_known = and_(Attempt.cost.is_not(None), Attempt.cost_currency == currency)
     known = session.scalar(own.where(today, is_known).with_only_columns(func.sum(Attempt.cost)))
-    not_told = or_(Attempt.cost.is_(None), Attempt.cost_currency.is_distinct_from(currency))
-    untold = own.where(today, not_told, Attempt.outcome.in_(_MAY_COST)).with_only_columns(func.count(Attempt.id))
+    cost_unknown = or_(Attempt.cost.is_(None), Attempt.cost_currency.is_distinct_from(currency))
+    dialled = own.where(today, cost_unknown, Attempt.outcome.in_(_MAY_COST)).with_only_columns(func.count(Attempt.id))
     waiting = select(func.count(Callback.id)).where(
         Callback.form_id == form.id, Callback.state.in_(WAITING), Callback.due_at < day.ends_at
     )
     return SpentMoney(
         known=Decimal(known or 0),
-        open_calls=(session.scalar(untold) or 0) + (session.scalar(waiting) or 0),
+        open_calls=(session.scalar(dialled) or 0) + (session.scalar(waiting) or 0),
         reserve=_reserve(session, form, currency),
         currency=currency,
     )
@@ -97,7 +97,7 @@ def _last_currency(session: Session, portal_id: int) -> str | None:
 
 
 def _reserve(session: Session, form: Form, currency: str | None) -> Decimal:
-    """What nine of ten of the portal's last calls did not exceed."""
+    """Return the cost that nine of ten of the portal's last calls did not exceed."""
     query = select(Attempt.cost).where(Attempt.portal_id == form.portal_id, Attempt.cost_currency == currency)
     costs = session.scalars(query.where(Attempt.cost.is_not(None)).order_by(Attempt.id.desc()).limit(LAST_CALLS))
     in_order = sorted(cost for cost in costs if cost is not None)
@@ -107,5 +107,5 @@ def _reserve(session: Session, form: Form, currency: str | None) -> Decimal:
 
 
 def purge_budget_days() -> int:
-    """Delete the counts of days long past; returns how many."""
+    """Delete the counts of days that ended long ago; returns how many."""
     return purge(BudgetDay, BudgetDay.day < (utcnow() - BUDGET_DAYS_KEPT).date(), oldest_first=True)

@@ -1,4 +1,4 @@
-"""From a submission that every rule lets pass to the candidate that is accepted: callback, request, decoy, quotas."""
+"""Make the candidate of a submission that passed the rules: callback, website request, decoy and quotas."""
 
 import hashlib
 import json
@@ -18,15 +18,15 @@ from bx24app.services.websites import forms, quotas
 from bx24app.services.websites.submission import Submission
 
 MAX_PAGE = 2000
-MAX_MARKS = 10
-MAX_MARK = 255
+MAX_UTM_FIELDS = 10
+MAX_UTM_LENGTH = 255
 
 
 @dataclass(frozen=True)
 class PreparedSubmission:
-    """A case with what is stored beside its callback; line, voice and text are those of its form unless given."""
+    """A submission with what is stored beside it; where line, voice or text is None, that of the form is used."""
 
-    case: Submission
+    submission: Submission
     page: str = ""
     language: str = "en"
     digest: str = ""
@@ -35,14 +35,21 @@ class PreparedSubmission:
     text: str | None = None
 
 
-def submission_digest(case: Submission, *more: object) -> str:
-    """Tell one request from another under the same key."""
-    said = [case.form.id, case.typed.e164, case.name, case.topic, case.scheduled_at, *more]
-    return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
+def submission_digest(submission: Submission, *more: object) -> str:
+    """Return a digest that tells whether two requests under one idempotency key are the same."""
+    fields = [
+        submission.form.id,
+        submission.parsed.e164,
+        submission.name,
+        submission.topic,
+        submission.scheduled_at,
+        *more,
+    ]
+    return hashlib.sha256(json.dumps(fields, default=str).encode()).hexdigest()
 
 
 def clean_page(text: str) -> str:
-    """The address of a page as it may be kept; anything else is dropped."""
+    """Return the address of a page in the form in which it is stored; empty when it is not an http address."""
     try:
         url = urlsplit(spoken_text.one_line(text)[:MAX_PAGE])
     except ValueError:
@@ -50,93 +57,97 @@ def clean_page(text: str) -> str:
     return url.geturl() if url.scheme in ("https", "http") and url.netloc else ""
 
 
-def _marks(page: str) -> dict[str, str]:
-    """The ``utm_*`` marks of a page's address."""
+def _utm_fields(page: str) -> dict[str, str]:
+    """Read the ``utm_*`` parameters of a page's address, at most ``MAX_UTM_FIELDS``."""
     found = [(name, value) for name, value in parse_qsl(urlsplit(page).query) if name.lower().startswith("utm_")]
-    return {name.lower()[:MAX_MARK]: value[:MAX_MARK] for name, value in found[:MAX_MARKS]}
+    return {name.lower()[:MAX_UTM_LENGTH]: value[:MAX_UTM_LENGTH] for name, value in found[:MAX_UTM_FIELDS]}
 
 
 def candidate_of(request: PreparedSubmission, limits: Sequence[RateLimit]) -> Candidate:
-    """The candidate of a submission as it is now; reads the money spent today where the form has a budget of it."""
-    case = request.case
+    """Make the candidate of a submission; reads the money spent today if the form has a budget for it."""
+    submission = request.submission
     callback = complete(_callback_of(request))
     return Candidate(
         callback=callback,
-        at=case.now,
+        at=submission.now,
         website_request=_website_request_of(request, callback),
-        form_key=case.form.key,
-        number_digest=case.number.digest,
+        form_key=submission.form.key,
+        number_digest=submission.number.digest,
         rate_limits=tuple(limits),
-        budget=quotas.budget_of(case),
-        decoy=_decoy_of(request) if case.source == Source.WEBSITE else None,
+        budget=quotas.budget_of(submission),
+        decoy=_decoy_of(request) if submission.source == Source.WEBSITE else None,
     )
 
 
 def _decoy_of(request: PreparedSubmission) -> DecoyRequest:
-    """What answers for a number that is in hand: a visitor may be a stranger to it."""
-    case = request.case
+    """Make the decoy for a number that is held already: the visitor may be a stranger and must not learn that."""
+    submission = request.submission
     return DecoyRequest(
         id=uuid7(),
-        form_id=case.form.id,
-        idempotency_key=request.case.key,
+        form_id=submission.form.id,
+        idempotency_key=request.submission.key,
         request_digest=request.digest,
-        scheduled_at=case.scheduled_at,
-        due_at=case.due_at,
-        expires_at=case.due_at + expiry_of(case.source, case.form),
-        created_at=case.now,
+        scheduled_at=submission.scheduled_at,
+        due_at=submission.due_at,
+        expires_at=submission.due_at + expiry_of(submission.source, submission.form),
+        created_at=submission.now,
     )
 
 
 def _callback_of(request: PreparedSubmission) -> Callback:
-    case = request.case
-    line = request.line or forms.form_line(case.form, case.portal)
+    submission = request.submission
+    line = request.line or forms.form_line(submission.form, submission.portal)
     assert line is not None, "the rule `line` holds"
     return Callback(
-        portal_id=case.portal.id,
-        to_number=case.typed.e164,
+        portal_id=submission.portal.id,
+        to_number=submission.parsed.e164,
         line_id=line[0],
         line_name=line[1][:255],
-        voice_id=request.voice_id or case.form.voice_id or case.portal.settings.default_voice_id,
+        voice_id=request.voice_id or submission.form.voice_id or submission.portal.settings.default_voice_id,
         text=request.text or _spoken(request),
-        source=case.source,
-        form_id=case.form.id,
-        idempotency_key=request.case.key,
+        source=submission.source,
+        form_id=submission.form.id,
+        idempotency_key=request.submission.key,
         request_digest=request.digest,
-        scheduled_at=case.scheduled_at,
-        due_at=case.due_at,
-        expires_at=case.due_at + expiry_of(case.source, case.form),
-        created_at=case.now,
-        updated_at=case.now,
+        scheduled_at=submission.scheduled_at,
+        due_at=submission.due_at,
+        expires_at=submission.due_at + expiry_of(submission.source, submission.form),
+        created_at=submission.now,
+        updated_at=submission.now,
         attempts=[],
         decisions=[],
     )
 
 
 def _spoken(request: PreparedSubmission) -> str:
-    case = request.case
-    template = case.form.text or spoken_text.default_template(case.portal.language)
+    submission = request.submission
+    template = submission.form.text or spoken_text.default_template(submission.portal.language)
     page = urlsplit(request.page)
     return spoken_text.fill_template(
-        template, name=case.name, topic=case.topic, form=case.form.name, page=f"{page.hostname or ''}{page.path}"
+        template,
+        name=submission.name,
+        topic=submission.topic,
+        form=submission.form.name,
+        page=f"{page.hostname or ''}{page.path}",
     )
 
 
 def _website_request_of(request: PreparedSubmission, callback: Callback) -> WebsiteRequest:
-    """What came with the callback, and what the visitor agreed to."""
-    case, form = request.case, request.case.form
-    consents = case.consents and form.consent_text is not None
+    """Make the row of what the website sent, with the text to which the visitor consented."""
+    submission, form = request.submission, request.submission.form
+    consents = submission.consents and form.consent_text is not None
     return WebsiteRequest(
         callback_id=callback.id,
         form_id=form.id,
-        name=case.name,
-        topic=case.topic,
+        name=submission.name,
+        topic=submission.topic,
         page=request.page,
-        utm=_marks(request.page),
+        utm=_utm_fields(request.page),
         language=request.language,
-        address=case.address,
+        address=submission.address,
         consent_text=form.consent_text if consents else None,
         consent_version=form.consent_version if consents else None,
-        consent_at=case.now if consents else None,
-        number_digest=case.number.digest,
-        created_at=case.now,
+        consent_at=submission.now if consents else None,
+        number_digest=submission.number.digest,
+        created_at=submission.now,
     )

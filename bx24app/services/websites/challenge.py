@@ -1,7 +1,7 @@
-"""What a visitor's browser has to bring: a proof of work, or without JavaScript a timed token.
+"""The challenge for a visitor's browser: a proof of work, or without JavaScript a timed token.
 
-The proof is ALTCHA's (version 2): PBKDF2/SHA-256 is repeated with a growing counter until the derived key begins as
-the signed challenge says. The counter was chosen here, so that checking costs two HMACs and no derivation.
+The proof is that of ALTCHA, version 2: the browser repeats PBKDF2/SHA-256 with a growing counter until the derived key
+begins as the signed challenge says. We choose the counter ourselves, so a check costs two HMACs and no derivation.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from bx24app.models import utcnow
 from bx24app.services.security import signing
 
 ALGORITHM = "PBKDF2/SHA-256"
-# Iterations of one derivation, and how many derivations a browser needs: half a second on a usual one.
+# The iterations of one derivation, and the range of derivations: together half a second in a usual browser.
 PROOF_COST = 1000
 PROOF_COUNTER = (200, 600)
 PROOF_LIFETIME = timedelta(minutes=20)
 TOKEN_LIFETIME = timedelta(hours=2)
-# Nobody fills in a form faster.
+# A person needs more time than this to fill in the form.
 MINIMAL_FILL_TIME = timedelta(seconds=2)
 MAX_PROOF_LENGTH = 4000
 FORM_SALT = "bx24app.form"
@@ -30,7 +30,7 @@ FORM_SALT = "bx24app.form"
 
 @dataclass(frozen=True)
 class FormProof:
-    """What a proof or a token proves: the form was asked for at ``issued_at``; used once, it is spent."""
+    """A valid proof or token of a form that was requested at ``issued_at``; ``digest`` names it, as it is used once."""
 
     digest: str
     issued_at: datetime
@@ -44,7 +44,7 @@ class _ChallengeKeys:
 
 
 def _keys() -> list[_ChallengeKeys]:
-    """The present keys first: a challenge is signed with them, a proof may be of any."""
+    """Return the keys, the current ones first: they sign challenges, while a proof may be signed with any."""
     pairs = zip(
         signing.derived_keys("bx24app.altcha.challenge"), signing.derived_keys("bx24app.altcha.key"), strict=True
     )
@@ -52,10 +52,10 @@ def _keys() -> list[_ChallengeKeys]:
 
 
 def new_challenge(form_key: str) -> dict[str, Any]:
-    """A challenge for one form, to be solved by the browser within ``PROOF_LIFETIME``."""
+    """Make a challenge for one form, as JSON; the browser has to solve it within ``PROOF_LIFETIME``."""
     keys, now = _keys()[0], utcnow()
     low, high = PROOF_COUNTER
-    made = altcha.create_challenge(
+    challenge = altcha.create_challenge(
         ALGORITHM,
         PROOF_COST,
         counter=low + secrets.randbelow(high - low),
@@ -64,19 +64,19 @@ def new_challenge(form_key: str) -> dict[str, Any]:
         hmac_secret=keys.challenge,
         hmac_key_secret=keys.solution,
     )
-    shown: dict[str, Any] = made.to_dict()
-    return shown
+    fields: dict[str, Any] = challenge.to_dict()
+    return fields
 
 
 def read_proof(payload: str, form_key: str) -> FormProof | None:
-    """What a solved challenge proves; None for one that is forged, too old, of another form, or not solved."""
+    """Read a solved challenge; None when it is forged, too old, of another form, or not solved."""
     if len(payload) > MAX_PROOF_LENGTH:
         return None
     try:
         solved = altcha.Payload.from_base64(payload)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    # A signature that is no ASCII text, or a counter that is no number, is the checker's business.
+    # The library rejects a signature that is not ASCII and a counter that is not a number.
     if not any(_is_solved(solved, keys) for keys in _keys()):
         return None
     data, expires_at = solved.challenge.parameters.data, solved.challenge.parameters.expires_at
@@ -92,12 +92,12 @@ def _is_solved(solved: altcha.Payload, keys: _ChallengeKeys) -> bool:
 
 
 def new_token(form_key: str) -> str:
-    """A timed token for the hosted form: it tells when the page was asked for."""
+    """Make a timed token for the hosted form; it says when the page was requested."""
     return str(signing.serializer(FORM_SALT).dumps([form_key, secrets.token_hex(8)]))
 
 
 def read_token(signed: str, form_key: str) -> FormProof | None:
-    """What a timed token proves; None for one that is forged, too old, or of another form."""
+    """Read a timed token; None when it is forged, too old, or of another form."""
     if len(signed) > MAX_PROOF_LENGTH:
         return None
     seconds = int(TOKEN_LIFETIME.total_seconds())

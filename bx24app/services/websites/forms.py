@@ -1,4 +1,4 @@
-"""Website forms: making, changing and removing them, and what to paste into a site."""
+"""Website forms: create, change, remove and read them, and make the snippet for a site."""
 
 import re
 import secrets
@@ -37,7 +37,7 @@ def _readable(text: str) -> str:
 
 
 def _origin(text: str) -> str:
-    """Scheme and host as a browser names them in ``Origin``: lower case, punycode, no default port."""
+    """Write an address as browsers send it in ``Origin``: lower case, punycode, no default port, no path."""
     try:
         url = urlsplit(text.strip().lower())
         host, port = (url.hostname or "").encode("idna").decode(), url.port
@@ -71,7 +71,7 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class AskedFields(BaseModel):
-    """What a form asks beside the number."""
+    """The fields of a form beside the number."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -80,7 +80,7 @@ class AskedFields(BaseModel):
 
 
 class FormLimits(BaseModel):
-    """Requests that are taken at most: of one address an hour, for one number a day, of the form an hour and a day."""
+    """The most requests from one address in an hour, for one number in a day, and of the form in an hour and a day."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -91,7 +91,7 @@ class FormLimits(BaseModel):
 
 
 class FormSettings(BaseModel):
-    """A form's settings as an administrator writes them; a field left out stays as it is, or has its default."""
+    """A form's settings as an administrator writes them; a field left out is not changed, or gets its default."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -122,7 +122,7 @@ class FormSettings(BaseModel):
     creates_lead: bool = DEFAULTS["creates_lead"]
 
     def changes(self) -> dict[str, Any]:
-        """The columns that were named, as they are stored."""
+        """Return the columns for the fields that were given, with their stored values."""
         named = {name: getattr(self, name) for name in self.model_fields_set}
         return {
             name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
@@ -131,7 +131,7 @@ class FormSettings(BaseModel):
 
 
 def create_form(portal_id: int, wanted: FormSettings) -> Form:
-    """Make a form; everything but its name has a safe default. Commits.
+    """Create a form; every field but its name has a safe default. Commits.
 
     Raises ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``UnknownVariable``.
     """
@@ -144,7 +144,7 @@ def create_form(portal_id: int, wanted: FormSettings) -> Form:
 
 
 def change_form(portal_id: int, key: str, wanted: FormSettings) -> Form:
-    """Change a form, all fields or none; raises as ``create`` does, and ``NotFound``. Commits."""
+    """Change a form, all given fields or none; commits. Raises as ``create_form`` does, and ``NotFound``."""
     changes = _checked(portal_id, wanted)
     with writing() as session:
         form = _locked(session, portal_id, key)
@@ -168,7 +168,7 @@ def _checked(portal_id: int, wanted: FormSettings) -> dict[str, Any]:
 
 
 def remove_form(portal_id: int, key: str) -> None:
-    """Take a form away; its callbacks stay and are dialled. Raises ``NotFound``."""
+    """Remove a form; its callbacks stay and are dialled. Commits. Raises ``NotFound``."""
     with writing() as session:
         form = _locked(session, portal_id, key)
         form.removed_at, form.is_on = utcnow(), False
@@ -183,7 +183,7 @@ def _locked(session: Session, portal_id: int, key: str) -> Form:
 
 
 def get_form(portal_id: int, key: str) -> Form:
-    """One form of a portal; raises ``NotFound``, also for a removed one."""
+    """Return a form of a portal; raises ``NotFound``, also when it was removed."""
     query = select(Form).where(Form.portal_id == portal_id, Form.key == key, Form.removed_at.is_(None))
     with reading() as session:
         form = session.scalar(query)
@@ -193,32 +193,35 @@ def get_form(portal_id: int, key: str) -> Form:
 
 
 def list_forms(portal_id: int) -> list[Form]:
-    """The forms of a portal, oldest first."""
+    """List the forms of a portal, the oldest first."""
     with reading() as session:
         return read_forms(session, portal_id)
 
 
 def read_forms(session: Session, portal_id: int) -> list[Form]:
-    """The same inside the caller's transaction."""
+    """List the forms of a portal, the oldest first, inside the caller's transaction."""
     query = select(Form).where(Form.portal_id == portal_id, Form.removed_at.is_(None)).order_by(Form.id)
     return list(session.scalars(query))
 
 
 @dataclass(frozen=True)
 class OpenForm:
-    """A form as the public meets it, with its portal."""
+    """A form with its portal, as a public address names it."""
 
     form: Form
     portal: Portal
 
 
 def open_form(key: str) -> OpenForm:
-    """The form of a public address, whatever its state; raises ``NotFound``."""
+    """Return the form with a public key, whatever its state; raises ``NotFound`` when it was removed.
+
+    Both rows come from the row cache where they have not changed.
+    """
     return _open(_BY_KEY, key)
 
 
 def open_form_by_id(form_id: int) -> OpenForm:
-    """The same for a form whose key or trial names it; raises ``NotFound``."""
+    """Return a form by its id, for API keys and the rule tester; otherwise as ``open_form``."""
     return _open(_BY_ID, form_id)
 
 
@@ -256,16 +259,16 @@ def _open(query: Select[Form, Portal], named: str | int) -> OpenForm:
 
 
 def form_line(form: Form, portal: Portal) -> tuple[str, str] | None:
-    """The line that a form's callbacks ring, with its name, from the kept list; None when there is none to ring."""
+    """Return id and name of the line that a form's callbacks ring, from the stored list; None: no usable line."""
     line = portal.usable_line(form.line_id or portal.settings.default_line_id)
     return None if line is None else (line.line_id, line.name)
 
 
 def form_url(form: Form) -> str:
-    """The address of the hosted form."""
+    """Return the address of the hosted form."""
     return f"{settings.public_origin}/w/{form.key}"
 
 
 def form_snippet(form: Form) -> str:
-    """What a site pastes into its page to have the button and the form."""
+    """Return the HTML that a site pastes into its pages to show the button and the form."""
     return f'<script src="{form_url(form)}/widget.js" async></script>'

@@ -1,7 +1,7 @@
-"""What a website form may take: limits by address, number and form, proofs that are used once, budgets of a day.
+"""The quotas of a website form: limits by address, number and form, proofs that are used once, budgets of a day.
 
-These are conditions of accepting a callback (``callbacks/conditions.py``); here they get their numbers from the form,
-and their words as rejections. A proof is spent like a token, so that one statement takes all.
+They are conditions for accepting a callback (``callbacks/conditions.py``). This module takes their numbers from the
+form and turns them into rejections. A proof counts as a bucket of one token, so that one statement takes everything.
 """
 
 from collections.abc import Iterator
@@ -31,88 +31,90 @@ from bx24app.services.websites.submission import Submission
 
 # A request without JavaScript brings no proof of work, so such requests may use only this part of the limits.
 NO_SCRIPT_DIVISOR = 3
-# A proof is remembered for so many seconds longer than it would be valid.
+# A used proof is remembered for so many seconds longer than it is valid.
 PROOF_KEPT_SECONDS = 60.0
 
 
-def rate_limits_of(case: Submission) -> list[RateLimit]:
-    """The limits that a request counts against; call it outside of transactions."""
-    wanted = case.form.limits
+def rate_limits_of(submission: Submission) -> list[RateLimit]:
+    """Return the buckets from which a submission takes a token; call it outside of transactions."""
+    wanted = submission.form.limits
     values = [
-        ("address_hour", case.network, HOUR),
-        ("number_day", case.number.digest, DAY),
+        ("address_hour", submission.network, HOUR),
+        ("number_day", submission.number.digest, DAY),
         ("form_hour", "", HOUR),
         ("form_day", "", DAY),
     ]
-    if case.source != Source.WEBSITE:
-        values = values[1:]  # The address is that of the site's own back end.
-    whole = [RateLimit(name, _digest(case, name, value), wanted[name], seconds) for name, value, seconds in values]
-    if case.has_script:
-        return [*_proof(case), *whole]
-    plain = [
+    if submission.source != Source.WEBSITE:
+        values = values[1:]  # The address is that of the site's back end, so it is not limited.
+    whole = [
+        RateLimit(name, _digest(submission, name, value), wanted[name], seconds) for name, value, seconds in values
+    ]
+    if submission.has_script:
+        return [*_proof(submission), *whole]
+    for_no_script = [
         replace(
             bucket,
-            digest=_digest(case, f"plain_{bucket.name}", value[1]),
+            digest=_digest(submission, f"plain_{bucket.name}", value[1]),
             size=max(1, bucket.size // NO_SCRIPT_DIVISOR),
             for_no_script=True,
         )
         for bucket, value in zip(whole, values, strict=True)
     ]
-    return [*_proof(case), *whole, *plain]
+    return [*_proof(submission), *whole, *for_no_script]
 
 
-def _proof(case: Submission) -> list[RateLimit]:
-    """What can be shown only once, in whatever process."""
-    if case.shown is None:
+def _proof(submission: Submission) -> list[RateLimit]:
+    """Return a bucket of one token for the proof or token, which can be used only once."""
+    if submission.proof_or_token is None:
         return []
-    seconds = (case.shown.expires_at - case.now).total_seconds() + PROOF_KEPT_SECONDS
-    return [RateLimit("proof_unspent", case.shown.digest, 1, seconds, is_single_use=True)]
+    seconds = (submission.proof_or_token.expires_at - submission.now).total_seconds() + PROOF_KEPT_SECONDS
+    return [RateLimit("proof_unspent", submission.proof_or_token.digest, 1, seconds, is_single_use=True)]
 
 
-def _digest(case: Submission, name: str, value: str) -> str:
-    return digests.digest("rate", f"{case.form.id} {name} {value}")
+def _digest(submission: Submission, name: str, value: str) -> str:
+    return digests.digest("rate", f"{submission.form.id} {name} {value}")
 
 
-def budget_day_of(case: Submission) -> LocalDay:
-    """The day whose budget a request counts against."""
-    return budgets.local_day(case.now, case.hours.zone)
+def budget_day_of(submission: Submission) -> LocalDay:
+    """Return the day whose budget a submission uses."""
+    return budgets.local_day(submission.now, submission.hours.zone)
 
 
-def budget_of(case: Submission) -> Budget | None:
-    """What the form may still take today, None: it has no budget; call it outside of transactions."""
-    form = case.form
+def budget_of(submission: Submission) -> Budget | None:
+    """Return the form's budget for today, None when it has none; call it outside of transactions."""
+    form = submission.form
     if form.budget_calls is None and form.budget_money is None:
         return None
     with reading() as session:
-        return _budget(session, case)
+        return _budget(session, submission)
 
 
-def _budget(session: Session, case: Submission) -> Budget:
-    form, day = case.form, budget_day_of(case)
+def _budget(session: Session, submission: Submission) -> Budget:
+    form, day = submission.form, budget_day_of(submission)
     if form.budget_money is None:
         return Budget(form.id, day.day, form.budget_calls)
-    # In this order: a request that is counted in between makes the verdict about the money worthless.
+    # The count is read before the money: a request that is counted in between then invalidates what the money says.
     seen = calls_taken(session, form.id, day.day)
     money = budgets.spent_money(session, form, day)
     overspent = {"budget": str(form.budget_money), **money.facts()} if money.with_one_more > form.budget_money else None
     return Budget(form.id, day.day, form.budget_calls, overspent, seen)
 
 
-def rejection_of(case: Submission, obstacle: Obstacle) -> RuleRefused:
-    """What a condition that does not hold leads to, for whoever sent the submission."""
+def rejection_of(submission: Submission, obstacle: Obstacle) -> RuleRefused:
+    """Turn a condition that does not hold into the rejection for the sender of the submission."""
     if obstacle.condition == NOT_LISTED:
-        return _listed(case)
+        return _listed(submission)
     if obstacle.rate_limit is not None:
         return _limited(obstacle.rate_limit)
     refusal = BudgetExhausted(obstacle.condition, None, obstacle.facts)
-    refusal.retry_after = max(1, int((budget_day_of(case).ends_at - case.now).total_seconds()))
+    refusal.retry_after = max(1, int((budget_day_of(submission).ends_at - submission.now).total_seconds()))
     return refusal
 
 
-def _listed(case: Submission) -> RuleRefused:
-    """A visitor may be a stranger to a listed number, and is told no more than of other numbers."""
-    kind = PublicNumberRefused if case.source == Source.WEBSITE else OnDoNotCallList
-    return kind("do_not_call", "number", {"number": case.masked})
+def _listed(submission: Submission) -> RuleRefused:
+    """Make the rejection of a listed number; a visitor may be a stranger and must not learn that it is listed."""
+    kind = PublicNumberRefused if submission.source == Source.WEBSITE else OnDoNotCallList
+    return kind("do_not_call", "number", {"number": submission.masked})
 
 
 def _limited(limit: RateLimit) -> RuleRefused:
@@ -125,36 +127,36 @@ def _limited(limit: RateLimit) -> RuleRefused:
 
 @dataclass(frozen=True)
 class QuotaResult:
-    """What a rule of this module would say, with nothing taken; ``facts`` None: it holds."""
+    """What a rule of this module would decide, with nothing taken; ``facts`` None means that it passes."""
 
     rule: str
     refusal: RuleRefused
     facts: RuleFacts | None = None
-    in_trials: bool = True
+    in_tests: bool = True
 
 
-def evaluate_quotas(session: Session, case: Submission) -> Iterator[QuotaResult]:
-    """Every rule of this module in order, for the rule tester; inside the caller's transaction."""
-    number = Callback(portal_id=case.portal.id, to_number=case.typed.e164 or "")
-    bare = Candidate(callback=number, at=case.now)
-    listed = _first(session, replace(bare, number_digest=case.number.digest))
-    yield QuotaResult("do_not_call", _listed(case), {"number": case.masked} if listed else None)
-    yield QuotaResult("proof_unspent", NotHuman("proof_unspent"), in_trials=False)
-    for limit in rate_limits_of(case):
+def evaluate_quotas(session: Session, submission: Submission) -> Iterator[QuotaResult]:
+    """Evaluate every rule of this module in order, for the rule tester; inside the caller's transaction."""
+    number = Callback(portal_id=submission.portal.id, to_number=submission.parsed.e164 or "")
+    bare = Candidate(callback=number, at=submission.now)
+    listed = _first(session, replace(bare, number_digest=submission.number.digest))
+    yield QuotaResult("do_not_call", _listed(submission), {"number": submission.masked} if listed else None)
+    yield QuotaResult("proof_unspent", NotHuman("proof_unspent"), in_tests=False)
+    for limit in rate_limits_of(submission):
         if not limit.for_no_script:
-            # What one address has sent, only a real visitor shows.
-            in_trials = limit.name != "address_hour"
-            found = _first(session, replace(bare, rate_limits=(limit,))) if in_trials else None
-            yield QuotaResult(limit.name, _limited(limit), found.facts if found else None, in_trials)
-    found_budgets = {one.condition: one.facts for one in exhausted_budgets(session, case)}
+            # The rule tester has no visitor's address, so it cannot tell what one address has sent.
+            in_tests = limit.name != "address_hour"
+            obstacle = _first(session, replace(bare, rate_limits=(limit,))) if in_tests else None
+            yield QuotaResult(limit.name, _limited(limit), obstacle.facts if obstacle else None, in_tests)
+    exhausted = {obstacle.condition: obstacle.facts for obstacle in exhausted_budgets(session, submission)}
     for rule in (BUDGET_CALLS, BUDGET_MONEY):
-        yield QuotaResult(rule, BudgetExhausted(rule), found_budgets.get(rule))
+        yield QuotaResult(rule, BudgetExhausted(rule), exhausted.get(rule))
 
 
-def exhausted_budgets(session: Session, case: Submission) -> list[Obstacle]:
-    """The budgets of today that the form has used up; inside the caller's transaction."""
-    bare = Callback(portal_id=case.portal.id, to_number="")
-    return list(obstacles(session, Candidate(callback=bare, at=case.now, budget=_budget(session, case))))
+def exhausted_budgets(session: Session, submission: Submission) -> list[Obstacle]:
+    """Return the budgets for today that the form has used up; inside the caller's transaction."""
+    bare = Callback(portal_id=submission.portal.id, to_number="")
+    return list(obstacles(session, Candidate(callback=bare, at=submission.now, budget=_budget(session, submission))))
 
 
 def _first(session: Session, candidate: Candidate) -> Obstacle | None:

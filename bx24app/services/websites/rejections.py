@@ -1,4 +1,4 @@
-"""What was not taken, and why: for the portal's eyes, bounded in a flood, forgotten after a month."""
+"""Rejections: the portal sees what was rejected and why; a flood is only counted, and rows are kept for 30 days."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,27 +18,27 @@ from bx24app.services.websites.submission import Submission
 log = structlog.get_logger(__name__)
 
 REJECTIONS_KEPT = timedelta(days=30)
-# Rows of one rule and form an hour; more are only counted.
+# So many rows are stored for one rule of a form in an hour; further rejections are only counted.
 ROWS_AN_HOUR = 100
 
 
-def record(case: Submission, refusal: RuleRefused) -> None:
-    """Keep the rule that decided, with what it looked at; commits."""
+def record(submission: Submission, refusal: RuleRefused) -> None:
+    """Store the rule that decided, with what it looked at; commits."""
     inputs = {name: value for name, value in refusal.inputs.items() if value is not None}
-    if case.typed.e164:
-        inputs["number_digest"] = case.number.digest
-    if case.address:
-        inputs["network"] = case.network
-    digest = digests.digest("rate", f"{case.form.id} refusal {refusal.rule}")
+    if submission.parsed.e164:
+        inputs["number_digest"] = submission.number.digest
+    if submission.address:
+        inputs["network"] = submission.network
+    digest = digests.digest("rate", f"{submission.form.id} refusal {refusal.rule}")
     bucket = RateLimit("refusal", digest, ROWS_AN_HOUR, HOUR)
-    row = Rejection(portal_id=case.portal.id, form_id=case.form.id, rule=refusal.rule, inputs=inputs)
+    row = Rejection(portal_id=submission.portal.id, form_id=submission.form.id, rule=refusal.rule, inputs=inputs)
     row.made_at = utcnow()
     with writing() as session:
         if rate_limit.take_tokens(session, [bucket], row.made_at.timestamp()) is None:
             session.add(row)
         else:
             _count(session, row)
-    log.info("request_refused", form=case.form.key, rule=refusal.rule)
+    log.info("submission_rejected", form=submission.form.key, rule=refusal.rule)
 
 
 def _count(session: Session, row: Rejection) -> None:
@@ -48,14 +48,14 @@ def _count(session: Session, row: Rejection) -> None:
 
 @dataclass(frozen=True)
 class RejectionSummary:
-    """The latest refusals of a form, and how many there were by rule."""
+    """The latest rejections of a form, and the number of rejections by rule."""
 
     latest: list[Rejection]
     counts: dict[str, int]
 
 
 def summarize_rejections(form_id: int, since: datetime, limit: int) -> RejectionSummary:
-    """Refusals of one form, newest first."""
+    """Read the rejections of a form since a time: the ``limit`` newest, the newest first, and all counts by rule."""
     query = select(Rejection).where(Rejection.form_id == form_id, Rejection.made_at >= since)
     counted = query.with_only_columns(Rejection.rule, func.sum(Rejection.count)).group_by(Rejection.rule)
     with reading() as session:
@@ -65,5 +65,5 @@ def summarize_rejections(form_id: int, since: datetime, limit: int) -> Rejection
 
 
 def purge_rejections() -> int:
-    """Delete refusals older than a month; returns how many."""
+    """Delete rejections older than 30 days; returns how many."""
     return purge(Rejection, Rejection.made_at < utcnow() - REJECTIONS_KEPT)

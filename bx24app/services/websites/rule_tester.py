@@ -1,4 +1,4 @@
-"""Trying a form's rules: what would happen to a number, from an origin, at a time; nothing is taken or kept."""
+"""The rule tester: what a form's rules decide about a number, an origin and a time; nothing is taken or stored."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,50 +16,51 @@ PASSED, DECIDES, NOT_REACHED = "passed", "decides", "not_reached"
 
 
 @dataclass(frozen=True)
-class RuleVerdict:
-    """One rule of a trial: ``refusal`` when it decides; ``is_tried`` False for what only a real visitor can show."""
+class RuleResult:
+    """One rule of a test; ``refusal`` is set when the rule decides.
+
+    ``is_tested`` is False for a rule that looks at something only a real visitor has, and that therefore passes.
+    """
 
     rule: str
-    verdict: str
-    is_tried: bool
+    outcome: str
+    is_tested: bool
     inputs: RuleFacts
     refusal: RuleRefused | None = None
 
 
-def test_rules(
-    portal_id: int, form_key: str, number: str, origin: str | None, at: datetime | None
-) -> list[RuleVerdict]:
-    """Every rule in order, up to the one that decides and beyond; raises ``NotFound``.
+def test_rules(portal_id: int, form_key: str, number: str, origin: str | None, at: datetime | None) -> list[RuleResult]:
+    """Evaluate every rule in order, also those after the one that decides; raises ``NotFound``.
 
-    ``origin`` None: our own hosted form. ``at`` None: now.
+    ``origin`` None means our hosted form, ``at`` None means now.
     """
     opened = forms.open_form_by_id(forms.get_form(portal_id, form_key).id)
-    case = Submission(
+    submission = Submission(
         form=opened.form,
         portal=opened.portal,
         now=at or utcnow(),
         number=read_number(number, opened),
         origin=origin or settings.public_origin,
     )
-    verdicts: list[RuleVerdict] = []
-    for verdict in _verdicts(case):
-        reached = not any(earlier.verdict == DECIDES for earlier in verdicts)
-        verdicts.append(verdict if reached else replace(verdict, verdict=NOT_REACHED, inputs={}, refusal=None))
-    return verdicts
+    results: list[RuleResult] = []
+    for result in _results(submission):
+        reached = not any(earlier.outcome == DECIDES for earlier in results)
+        results.append(result if reached else replace(result, outcome=NOT_REACHED, inputs={}, refusal=None))
+    return results
 
 
-def _verdicts(case: Submission) -> Iterator[RuleVerdict]:
+def _results(submission: Submission) -> Iterator[RuleResult]:
     for rule in rules.RULES:
-        inputs = rule.judge(case) if rule.in_trials else None
-        refusal = None if inputs is None else rules.rejection_for(case, rule, inputs)
-        yield RuleVerdict(rule.name, DECIDES if refusal else PASSED, rule.in_trials, inputs or {}, refusal)
+        inputs = rule.evaluate(submission) if rule.in_tests else None
+        refusal = None if inputs is None else rules.rejection_for(submission, rule, inputs)
+        yield RuleResult(rule.name, DECIDES if refusal else PASSED, rule.in_tests, inputs or {}, refusal)
     with reading() as session:
-        for result in quotas.evaluate_quotas(session, case):
-            decides = result.facts is not None
-            yield RuleVerdict(
-                result.rule,
+        for quota in quotas.evaluate_quotas(session, submission):
+            decides = quota.facts is not None
+            yield RuleResult(
+                quota.rule,
                 DECIDES if decides else PASSED,
-                result.in_trials,
-                result.facts or {},
-                result.refusal if decides else None,
+                quota.in_tests,
+                quota.facts or {},
+                quota.refusal if decides else None,
             )

@@ -1,7 +1,7 @@
-"""The rules that guard website forms: one ordered table, each with a name, a judgement and what it looked at.
+"""The rules of website forms: one ordered table; each rule has a name and says what it looked at.
 
-The first rule that does not hold decides. These need nothing but the request and its form; those that look into the
-database, and take from limits and budgets, follow after them and are in ``quotas``.
+The first rule that does not pass decides. The rules of this module need only the submission and its form. The quotas,
+which read the database and take from limits and budgets, follow after them and are in ``quotas.py``.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,124 +38,129 @@ Evaluate = Callable[[Submission], RuleFacts | None]
 
 @dataclass(frozen=True)
 class Rule:
-    """``judge`` returns None when it holds, else what it looked at."""
+    """A rule of the table; ``evaluate`` returns None when a submission passes, else what the rule looked at."""
 
     name: str
-    judge: Evaluate
+    evaluate: Evaluate
     refusal: type[RuleRefused]
     field: str | None = None
-    # Whether it applies to a site's back end too, and whether a trial in the desk can tell.
+    # Whether the rule applies to submissions with an API key too, and whether the rule tester can evaluate it.
     for_keys: bool = True
-    in_trials: bool = True
+    in_tests: bool = True
 
-    def applies(self, case: Submission) -> bool:
-        """Tell whether the rule is asked at all."""
-        return self.for_keys or case.source == Source.WEBSITE
-
-
-def _portal_ready(case: Submission) -> RuleFacts | None:
-    return None if case.portal.state == PortalState.INSTALLED else {"state": case.portal.state}
+    def applies(self, submission: Submission) -> bool:
+        """Tell whether the rule applies to a submission."""
+        return self.for_keys or submission.source == Source.WEBSITE
 
 
-def _websites_on(case: Submission) -> RuleFacts | None:
-    return {"switch": "portal"} if case.portal.settings.websites_off else None
+def _portal_ready(submission: Submission) -> RuleFacts | None:
+    return None if submission.portal.state == PortalState.INSTALLED else {"state": submission.portal.state}
 
 
-def _form_on(case: Submission) -> RuleFacts | None:
-    return None if case.form.is_on else {"switch": "form"}
+def _websites_on(submission: Submission) -> RuleFacts | None:
+    return {"switch": "portal"} if submission.portal.settings.websites_off else None
 
 
-def _origin(case: Submission) -> RuleFacts | None:
-    allowed = [settings.public_origin, *case.form.allowed_origins]
-    return None if case.origin in allowed else {"origin": (case.origin or "")[:255]}
+def _form_on(submission: Submission) -> RuleFacts | None:
+    return None if submission.form.is_on else {"switch": "form"}
 
 
-def _fields(case: Submission) -> RuleFacts | None:
-    # A site's back end knows what its own form asks.
-    asked = case.form.fields if case.source == Source.WEBSITE else {}
-    for name, value, longest in (("name", case.name, MAX_VISITOR_NAME), ("topic", case.topic, MAX_TOPIC)):
-        if asked.get(name) == "required" and not value:
+def _origin(submission: Submission) -> RuleFacts | None:
+    allowed = [settings.public_origin, *submission.form.allowed_origins]
+    return None if submission.origin in allowed else {"origin": (submission.origin or "")[:255]}
+
+
+def _fields(submission: Submission) -> RuleFacts | None:
+    # A site's back end has a form of its own, so our fields are required only from our own form.
+    fields = submission.form.fields if submission.source == Source.WEBSITE else {}
+    for name, value, longest in (("name", submission.name, MAX_VISITOR_NAME), ("topic", submission.topic, MAX_TOPIC)):
+        if fields.get(name) == "required" and not value:
             return {"field": name, "why": "missing"}
         if len(value) > longest:
             return {"field": name, "why": "long", "length": len(value)}
-    if asked and case.topic and case.form.topics and case.topic not in case.form.topics:
+    if fields and submission.topic and submission.form.topics and submission.topic not in submission.form.topics:
         return {"field": "topic", "why": "unknown"}
     return None
 
 
-def _consent(case: Submission) -> RuleFacts | None:
-    asked = case.form.consent_text is not None and not case.consents
-    return {"field": "consent", "version": case.form.consent_version} if asked else None
+def _consent(submission: Submission) -> RuleFacts | None:
+    missing = submission.form.consent_text is not None and not submission.consents
+    return {"field": "consent", "version": submission.form.consent_version} if missing else None
 
 
-def _honeypot(case: Submission) -> RuleFacts | None:
-    return {"length": len(case.honeypot)} if case.honeypot else None
+def _honeypot(submission: Submission) -> RuleFacts | None:
+    return {"length": len(submission.honeypot)} if submission.honeypot else None
 
 
-def _proof(case: Submission) -> RuleFacts | None:
-    if case.forged:
+def _proof(submission: Submission) -> RuleFacts | None:
+    if submission.forged:
         return {"given": "a proof that is forged, too old, or not solved"}
-    return None if case.shown else {"given": "neither a proof nor a token that is valid"}
+    return None if submission.proof_or_token else {"given": "neither a proof nor a token that is valid"}
 
 
-def _fill_time(case: Submission) -> RuleFacts | None:
-    shown = [one.issued_at for one in (case.proof, case.token) if one]
-    passed = case.now - min(shown, default=case.now)
+def _fill_time(submission: Submission) -> RuleFacts | None:
+    issued = [proof.issued_at for proof in (submission.proof, submission.token) if proof]
+    passed = submission.now - min(issued, default=submission.now)
     return {"seconds": round(passed.total_seconds(), 1)} if passed < MINIMAL_FILL_TIME else None
 
 
-def _number_short(case: Submission) -> RuleFacts | None:
-    return {"digits": len(phone_numbers.digits(case.number.text))} if case.typed.is_short else None
+def _number_short(submission: Submission) -> RuleFacts | None:
+    return {"digits": len(phone_numbers.digits(submission.number.text))} if submission.parsed.is_short else None
 
 
-def _number_shape(case: Submission) -> RuleFacts | None:
-    return {"number": case.masked, "length": len(case.number.text)} if case.typed.e164 is None else None
+def _number_shape(submission: Submission) -> RuleFacts | None:
+    return (
+        {"number": submission.masked, "length": len(submission.number.text)} if submission.parsed.e164 is None else None
+    )
 
 
-def _number_kind(case: Submission) -> RuleFacts | None:
+def _number_kind(submission: Submission) -> RuleFacts | None:
     kind = "premium, shared-cost, personal, pager or satellite"
-    return {"number": case.masked, "kind": kind} if case.typed.is_costly else None
+    return {"number": submission.masked, "kind": kind} if submission.parsed.is_costly else None
 
 
-def _country(case: Submission) -> RuleFacts | None:
-    allowed = case.form.allowed_countries or ([case.country] if case.country else [])
-    refused = allowed and case.typed.country not in allowed
-    return {"country": case.typed.country, "allowed": ", ".join(allowed)} if refused else None
+def _country(submission: Submission) -> RuleFacts | None:
+    allowed = submission.form.allowed_countries or ([submission.country] if submission.country else [])
+    refused = allowed and submission.parsed.country not in allowed
+    return {"country": submission.parsed.country, "allowed": ", ".join(allowed)} if refused else None
 
 
-def _blocked_prefix(case: Submission) -> RuleFacts | None:
-    blocking = next((prefix for prefix in case.form.blocked_prefixes if _begins(case, prefix)), None)
+def _blocked_prefix(submission: Submission) -> RuleFacts | None:
+    blocking = next((prefix for prefix in submission.form.blocked_prefixes if _begins(submission, prefix)), None)
     return {"prefix": blocking} if blocking else None
 
 
-def _allowed_prefix(case: Submission) -> RuleFacts | None:
-    allowed = case.form.allowed_prefixes
-    passes = not allowed or any(_begins(case, prefix) for prefix in allowed)
-    return None if passes else {"number": case.masked, "allowed": ", ".join(allowed)[:255]}
+def _allowed_prefix(submission: Submission) -> RuleFacts | None:
+    allowed = submission.form.allowed_prefixes
+    passes = not allowed or any(_begins(submission, prefix) for prefix in allowed)
+    return None if passes else {"number": submission.masked, "allowed": ", ".join(allowed)[:255]}
 
 
-def _begins(case: Submission, prefix: str) -> bool:
-    return (case.typed.e164 or "").startswith(prefix)
+def _begins(submission: Submission, prefix: str) -> bool:
+    return (submission.parsed.e164 or "").startswith(prefix)
 
 
-def _time(case: Submission) -> RuleFacts | None:
-    if case.unreadable_time:
-        return {"scheduled_at": case.unreadable_time[:64], "why": "unreadable"}
-    if case.scheduled_at is None or case.now - PAST_TOLERANCE <= case.scheduled_at <= case.now + FURTHEST_SLOT:
+def _time(submission: Submission) -> RuleFacts | None:
+    if submission.unreadable_time:
+        return {"scheduled_at": submission.unreadable_time[:64], "why": "unreadable"}
+    if (
+        submission.scheduled_at is None
+        or submission.now - PAST_TOLERANCE <= submission.scheduled_at <= submission.now + FURTHEST_SLOT
+    ):
         return None
-    why = "past" if case.scheduled_at < case.now else "far"
-    return {"scheduled_at": case.scheduled_at.isoformat(), "why": why}
+    why = "past" if submission.scheduled_at < submission.now else "far"
+    return {"scheduled_at": submission.scheduled_at.isoformat(), "why": why}
 
 
-def _hours(case: Submission) -> RuleFacts | None:
-    if case.hours.is_open(case.due_at):
+def _hours(submission: Submission) -> RuleFacts | None:
+    if submission.hours.is_open(submission.due_at):
         return None
-    return {"at": case.due_at.isoformat(), "zone": case.hours.zone}
+    return {"at": submission.due_at.isoformat(), "zone": submission.hours.zone}
 
 
-def _line(case: Submission) -> RuleFacts | None:
-    known = forms.form_line(case.form, case.portal)
-    return None if known else {"line": case.form.line_id or case.portal.settings.default_line_id or ""}
+def _line(submission: Submission) -> RuleFacts | None:
+    known = forms.form_line(submission.form, submission.portal)
+    return None if known else {"line": submission.form.line_id or submission.portal.settings.default_line_id or ""}
 
 
 RULES: tuple[Rule, ...] = (
@@ -163,11 +168,11 @@ RULES: tuple[Rule, ...] = (
     Rule("websites_on", _websites_on, FormClosed),
     Rule("form_on", _form_on, FormClosed),
     Rule("origin", _origin, OriginRefused, for_keys=False),
-    Rule("fields", _fields, FieldRefused, in_trials=False),
-    Rule("consent", _consent, FieldRefused, "consent", for_keys=False, in_trials=False),
-    Rule("honeypot", _honeypot, NotHuman, for_keys=False, in_trials=False),
-    Rule("proof", _proof, NotHuman, for_keys=False, in_trials=False),
-    Rule("fill_time", _fill_time, NotHuman, for_keys=False, in_trials=False),
+    Rule("fields", _fields, FieldRefused, in_tests=False),
+    Rule("consent", _consent, FieldRefused, "consent", for_keys=False, in_tests=False),
+    Rule("honeypot", _honeypot, NotHuman, for_keys=False, in_tests=False),
+    Rule("proof", _proof, NotHuman, for_keys=False, in_tests=False),
+    Rule("fill_time", _fill_time, NotHuman, for_keys=False, in_tests=False),
     Rule("number_short", _number_short, PublicNumberInvalid, "number"),
     Rule("number_shape", _number_shape, PublicNumberInvalid, "number"),
     Rule("number_kind", _number_kind, PublicNumberRefused, "number"),
@@ -179,41 +184,41 @@ RULES: tuple[Rule, ...] = (
     Rule("line", _line, FormClosed),
 )
 
-# By these a form takes nothing, whoever asks.
+# While one of these rules does not pass, a form accepts nothing from anybody.
 AVAILABILITY = tuple(rule for rule in RULES if rule.refusal is FormClosed)
 
 
-def evaluated_rules(case: Submission) -> Iterator[tuple[Rule, RuleFacts | None]]:
-    """Every rule that applies, in order, with its judgement."""
-    return ((rule, rule.judge(case)) for rule in RULES if rule.applies(case))
+def evaluated_rules(submission: Submission) -> Iterator[tuple[Rule, RuleFacts | None]]:
+    """Evaluate every rule that applies, in order; with each rule comes what its ``evaluate`` returns."""
+    return ((rule, rule.evaluate(submission)) for rule in RULES if rule.applies(submission))
 
 
-def check_rules(case: Submission, *, has_line: bool = False) -> None:
-    """Hold a request against ``RULES``; raises a ``RuleRefused`` of the first that decides against it.
+def check_rules(submission: Submission, *, has_line: bool = False) -> None:
+    """Check a submission against ``RULES``; raises the ``RuleRefused`` of the first rule that it does not pass.
 
-    ``has_line``: it names a line of its own, and needs none of the form.
+    Pass ``has_line`` when the submission names a line of its own and so needs none of the form.
     """
-    for rule, inputs in evaluated_rules(case):
+    for rule, inputs in evaluated_rules(submission):
         if inputs is not None and not (has_line and rule.name == "line"):
-            raise rejection_for(case, rule, inputs)
+            raise rejection_for(submission, rule, inputs)
 
 
-def check_time_rules(case: Submission) -> None:
-    """Hold another time for a request taken before against the rules about time; raises likewise."""
-    for rule, inputs in evaluated_rules(case):
+def check_time_rules(submission: Submission) -> None:
+    """Check the new time of an accepted request against the rules about time; raises as ``check_rules`` does."""
+    for rule, inputs in evaluated_rules(submission):
         if rule.name in ("time", "hours") and inputs is not None:
-            raise rejection_for(case, rule, inputs)
+            raise rejection_for(submission, rule, inputs)
 
 
-def rejection_for(case: Submission, rule: Rule, inputs: RuleFacts) -> RuleRefused:
-    """The refusal that a rule's judgement leads to."""
+def rejection_for(submission: Submission, rule: Rule, inputs: RuleFacts) -> RuleRefused:
+    """Make the rejection of a submission that a rule does not let pass; ``inputs`` is what the rule looked at."""
     refusal = rule.refusal(rule.name, str(inputs.get("field") or rule.field or "") or None, inputs)
     if isinstance(refusal, OutsideHours):
-        refusal.slots = free_slots(case)
+        refusal.slots = free_slots(submission)
     return refusal
 
 
-def free_slots(case: Submission, after: datetime | None = None, count: int = SLOTS_OFFERED) -> list[datetime]:
-    """The next times to offer, none further than may be chosen."""
-    begin = min(max(after or case.now, case.now), case.now + FURTHEST_SLOT)
-    return [slot for slot in case.hours.slots(begin, count) if slot <= case.now + FURTHEST_SLOT]
+def free_slots(submission: Submission, after: datetime | None = None, count: int = SLOTS_OFFERED) -> list[datetime]:
+    """List the next times to offer, none later than a visitor may choose."""
+    begin = min(max(after or submission.now, submission.now), submission.now + FURTHEST_SLOT)
+    return [slot for slot in submission.hours.slots(begin, count) if slot <= submission.now + FURTHEST_SLOT]

@@ -1,4 +1,4 @@
-"""The customer's page: where a request stands, cancelling it, another time; for callbacks and ghosts alike."""
+"""The customer's status page: see, cancel or reschedule a request; callbacks and decoys look and act alike."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ CUSTOMER = "customer"
 
 @dataclass(frozen=True)
 class RequestStatus:
-    """What the customer sees; ``expected_at`` None: it is not awaited any more."""
+    """What the customer sees; ``expected_at`` None: the call is not expected any more."""
 
     opened: OpenForm
     state: str
@@ -33,77 +33,81 @@ class RequestStatus:
 
     @property
     def is_waiting(self) -> bool:
-        """Tell whether it may still be cancelled or moved."""
+        """Tell whether the request may still be cancelled or rescheduled."""
         return self.state in WAITING
 
 
 def get_status(signed: str) -> RequestStatus:
-    """Where the request behind a link stands; raises ``NotFound``."""
+    """Return the status of the request behind a link; raises ``NotFound``."""
     id = signing.read_link(signed)
     with reading() as session:
-        found = _find(session, id)
-        opened = _opened(session, found)
-    return _status(opened, found)
+        request = _find(session, id)
+        opened = _opened(session, request)
+    return _status(opened, request)
 
 
 def cancel_request(signed: str) -> RequestStatus:
-    """Withdraw the request behind a link; raises ``NotFound``, ``TooLate`` once it is being dialled."""
-    found, opened = _found(signed)
-    if isinstance(found, Callback):
-        return _status(opened, change.cancel(found.portal_id, found.id, None, by=CUSTOMER))
+    """Cancel the request behind a link; commits. Raises ``NotFound``, ``TooLate`` once it is being dialled."""
+    request, opened = _read_request(signed)
+    if isinstance(request, Callback):
+        return _status(opened, change.cancel(request.portal_id, request.id, None, by=CUSTOMER))
     with writing() as session:
-        ghost = _waiting(session, found.id)
-        ghost.cancel(utcnow())
-    return _status(opened, ghost)
+        decoy = _waiting(session, request.id)
+        decoy.cancel(utcnow())
+    return _status(opened, decoy)
 
 
 def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: str = "") -> RequestStatus:
-    """Move the request behind a link; raises ``NotFound``, ``TooLate``, or a ``RuleRefused`` about the time."""
-    found, opened = _found(signed)
-    if not _status(opened, found).is_waiting:
+    """Move the request behind a link to another time; commits.
+
+    ``unreadable`` is what was sent instead of a time. Raises ``NotFound``, ``TooLate``, or a ``RuleRefused`` about the
+    time.
+    """
+    request, opened = _read_request(signed)
+    if not _status(opened, request).is_waiting:
         raise TooLate
     unreadable = unreadable or ("" if scheduled_at else "none")
-    case = _case(opened, scheduled_at, unreadable)
-    rules.check_time_rules(case)
-    if isinstance(found, Callback):
-        changed = change.reschedule(found.portal_id, found.id, None, case.due_at, by=CUSTOMER)
+    submission = _submission_of(opened, scheduled_at, unreadable)
+    rules.check_time_rules(submission)
+    if isinstance(request, Callback):
+        changed = change.reschedule(request.portal_id, request.id, None, submission.due_at, by=CUSTOMER)
         return _status(opened, changed)
     with writing() as session:
-        ghost = _waiting(session, found.id)
-        ghost.reschedule(case.due_at, case.due_at + expiry_of(case.source, opened.form))
-    return _status(opened, ghost)
+        decoy = _waiting(session, request.id)
+        decoy.reschedule(submission.due_at, submission.due_at + expiry_of(submission.source, opened.form))
+    return _status(opened, decoy)
 
 
-def _found(signed: str) -> tuple[Callback | DecoyRequest, OpenForm]:
+def _read_request(signed: str) -> tuple[Callback | DecoyRequest, OpenForm]:
     id = signing.read_link(signed)
     with reading() as session:
-        found = _find(session, id)
-        return found, _opened(session, found)
+        request = _find(session, id)
+        return request, _opened(session, request)
 
 
 def _find(session: Session, id: UUID) -> Callback | DecoyRequest:
-    found = session.get(Callback, id) or session.get(DecoyRequest, id)
-    if found is None or found.form_id is None:
+    request = session.get(Callback, id) or session.get(DecoyRequest, id)
+    if request is None or request.form_id is None:
         raise NotFound
-    return found
+    return request
 
 
-def _opened(session: Session, found: Callback | DecoyRequest) -> OpenForm:
-    """The form, also a removed one: what it took is still to be called."""
-    form = session.get_one(Form, found.form_id)
+def _opened(session: Session, request: Callback | DecoyRequest) -> OpenForm:
+    """Return the form, also a removed one, because requests that it accepted are still called."""
+    form = session.get_one(Form, request.form_id)
     return OpenForm(form, session.get_one(Portal, form.portal_id))
 
 
 def _waiting(session: Session, id: UUID) -> DecoyRequest:
-    ghost = session.get(DecoyRequest, id, with_for_update=True)
-    if ghost is None:
+    decoy = session.get(DecoyRequest, id, with_for_update=True)
+    if decoy is None:
         raise NotFound
-    if decoy_state(ghost, utcnow()) not in WAITING:
+    if decoy_state(decoy, utcnow()) not in WAITING:
         raise TooLate
-    return ghost
+    return decoy
 
 
-def _case(opened: OpenForm, scheduled_at: datetime | None = None, unreadable: str = "") -> Submission:
+def _submission_of(opened: OpenForm, scheduled_at: datetime | None = None, unreadable: str = "") -> Submission:
     return Submission(
         form=opened.form,
         portal=opened.portal,
@@ -114,23 +118,23 @@ def _case(opened: OpenForm, scheduled_at: datetime | None = None, unreadable: st
 
 
 def zone_of(status: RequestStatus) -> str:
-    """The zone in which the customer reads times."""
-    return _case(status.opened).hours.zone
+    """Return the time zone in which the customer sees times."""
+    return _submission_of(status.opened).hours.zone
 
 
-def _status(opened: OpenForm, found: Callback | DecoyRequest) -> RequestStatus:
-    case = _case(opened)
-    state = found.state if isinstance(found, Callback) else str(decoy_state(found, case.now))
+def _status(opened: OpenForm, request: Callback | DecoyRequest) -> RequestStatus:
+    submission = _submission_of(opened)
+    state = request.state if isinstance(request, Callback) else str(decoy_state(request, submission.now))
     is_waiting = state in WAITING
     return RequestStatus(
         opened=opened,
         state=state,
-        expected_at=found.due_at if is_waiting else None,
-        scheduled_at=found.scheduled_at,
-        slots=tuple(rules.free_slots(case)) if is_waiting else (),
+        expected_at=request.due_at if is_waiting else None,
+        scheduled_at=request.scheduled_at,
+        slots=tuple(rules.free_slots(submission)) if is_waiting else (),
     )
 
 
 def purge_decoys() -> int:
-    """Delete decoys as old as callbacks may become; returns how many."""
+    """Delete decoys that are older than the retention of callbacks; returns how many."""
     return purge(DecoyRequest, DecoyRequest.created_at < utcnow() - timedelta(days=settings.retention_days))

@@ -1,4 +1,4 @@
-"""A request of the public as the rules see it."""
+"""A submission: a request from a website as the rules see it."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +11,7 @@ from bx24app.services.calling import business_hours, do_not_call, phone_numbers
 from bx24app.services.websites.challenge import FormProof
 from bx24app.services.websites.forms import OpenForm
 
-# Of an IPv6 address: a household has at least as many addresses.
+# A household has at least a /64 of IPv6 addresses, so limits count the whole network.
 IPV6_NETWORK = 64
 ALWAYS = business_hours.Hours(
     zone="UTC", week={day: [("00:00", business_hours.MIDNIGHT)] for day in business_hours.DAYS}
@@ -20,22 +20,25 @@ ALWAYS = business_hours.Hours(
 
 @dataclass(frozen=True)
 class SubmittedNumber:
-    """A number as it was typed and as it was read, with the digest under which it is listed and limited."""
+    """A number as it was typed (``text``) and as it was read (``parsed``).
+
+    ``digest`` is the key of the number for the do-not-call list and for limits.
+    """
 
     text: str = ""
-    typed: phone_numbers.ParsedNumber = field(default_factory=phone_numbers.ParsedNumber)
+    parsed: phone_numbers.ParsedNumber = field(default_factory=phone_numbers.ParsedNumber)
     digest: str = field(default="", repr=False)
 
 
 def read_number(text: str, opened: OpenForm) -> SubmittedNumber:
-    """Read a number with the country of the form; call it outside of transactions."""
-    typed = phone_numbers.parse_number(text, opened.form.default_country or opened.portal.settings.default_country)
-    return SubmittedNumber(text, typed, do_not_call.number_digest(typed.e164) if typed.e164 else "")
+    """Read a number with the default country of the form, else of the portal; call it outside of transactions."""
+    parsed = phone_numbers.parse_number(text, opened.form.default_country or opened.portal.settings.default_country)
+    return SubmittedNumber(text, parsed, do_not_call.number_digest(parsed.e164) if parsed.e164 else "")
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A request as the rules see it; ``now`` is the time for which they judge."""
+    """A request as the rules see it; they decide for the time ``now``."""
 
     form: Form
     portal: Portal
@@ -49,58 +52,60 @@ class Submission:
     consents: bool = False
     honeypot: str = ""
     proof: FormProof | None = None
-    # It brought something that is no proof.
+    # True when the request brought a proof that is not valid.
     forged: bool = False
     token: FormProof | None = None
     scheduled_at: datetime | None = None
-    # Times of the wall or other nonsense where a moment was expected.
+    # What was sent as the time, when it cannot be read or has no time zone; empty when all is well.
     unreadable_time: str = ""
-    # The idempotency key, as it is stored; None: every request is a new one.
+    # The idempotency key as it is stored; None: every request counts as a new one.
     key: str | None = None
 
     @property
     def country(self) -> str | None:
-        """Whose national numbers are read."""
+        """The country as whose national numbers the number is read."""
         return self.form.default_country or self.portal.settings.default_country
 
     @property
-    def typed(self) -> phone_numbers.ParsedNumber:
+    def parsed(self) -> phone_numbers.ParsedNumber:
         """The number as it was read."""
-        return self.number.typed
+        return self.number.parsed
 
     @property
     def masked(self) -> str:
-        """The number for people who may not need it whole."""
-        return mask_number(self.typed.e164 or phone_numbers.digits(self.number.text)[: phone_numbers.MAX_NUMBER_LENGTH])
+        """The number with all but its last digits hidden."""
+        return mask_number(
+            self.parsed.e164 or phone_numbers.digits(self.number.text)[: phone_numbers.MAX_NUMBER_LENGTH]
+        )
 
     @cached_property
     def hours(self) -> business_hours.Hours:
-        """When somebody is there."""
+        """The business hours that apply; always open where neither form nor portal has hours."""
         return business_hours.hours_in_force(self.portal, self.form) or ALWAYS
 
     @property
     def due_at(self) -> datetime:
-        """When it would be dialled."""
+        """When the callback would be due."""
         return max(self.scheduled_at or self.now, self.now)
 
     @property
     def network(self) -> str:
-        """The address that limits count: an IPv4 address, or the /64 of an IPv6 one."""
+        """The address that limits count: an IPv4 address, or the /64 network of an IPv6 address."""
         return network_of(self.address or "")
 
     @property
-    def shown(self) -> FormProof | None:
-        """What is spent when the request is accepted: the proof, else the token."""
+    def proof_or_token(self) -> FormProof | None:
+        """What is used up when the request is accepted: the proof, else the token."""
         return self.proof or self.token
 
     @property
     def has_script(self) -> bool:
-        """Tell whether the browser has worked for it."""
+        """Tell whether the request brought a proof of work, or came from a back end, which needs none."""
         return self.proof is not None or self.source != Source.WEBSITE
 
 
 def network_of(address: str) -> str:
-    """An IPv4 address, or the /64 of an IPv6 one; anything else as it stands."""
+    """Return an IPv4 address, or the /64 network of an IPv6 address; any other text unchanged."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Taking callback requests of a website's visitors."""
+"""Accept the callback requests of a website's visitors."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from bx24app.services.websites.submission import Submission, read_number
 
 @dataclass(frozen=True)
 class FormPost:
-    """A request as a website's form sends it, with where it came from."""
+    """A request as a website's form sends it, with its origin and its address."""
 
     number: str
     name: str = ""
@@ -38,43 +38,45 @@ class FormPost:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The answer to a request: ``id`` is that of its callback, or of a decoy that looks alike."""
+    """The answer to a request; ``id`` is the id of its callback, or of a decoy that looks the same."""
 
     id: UUID
     state: str
     expected_at: datetime
 
 
-def submit(opened: OpenForm, asked: FormPost) -> Receipt:
-    """Take a visitor's request; it is committed when this returns, and a worker is woken.
+def submit(opened: OpenForm, post: FormPost) -> Receipt:
+    """Accept a visitor's request, and wake a worker; commits.
 
-    The same one under the same key gets the same answer. A number that is in hand gets a decoy: an answer of the same
-    shape, with nothing behind it. Raises a ``RuleRefused``, recorded for the portal, or ``IdempotencyKeyReused``.
+    Idempotent under one idempotency key. When another callback holds the number, the answer is that of a decoy: it
+    looks the same, but nobody is called. Raises ``IdempotencyKeyReused``, or a ``RuleRefused``, which is also stored as
+    a rejection.
     """
-    request = _read(opened, asked)
-    case = request.case
+    request = _read(opened, post)
+    submission = request.submission
     try:
         outcome = accept_submission(request)
         if not isinstance(outcome, Obstacle):
-            return _receipt(outcome, case.now)
+            return _receipt(outcome, submission.now)
         if outcome.earlier is None:
-            raise quotas.rejection_of(case, outcome)
-        return _receipt(outcome.earlier, case.now)
+            raise quotas.rejection_of(submission, outcome)
+        return _receipt(outcome.earlier, submission.now)
     except RuleRefused as refusal:
-        earlier = earlier_answer(case.portal.id, case.key, request.digest)
+        earlier = earlier_answer(submission.portal.id, submission.key, request.digest)
         if earlier is not None:
-            return _receipt(earlier, case.now)
-        rejections.record(case, refusal)
+            return _receipt(earlier, submission.now)
+        rejections.record(submission, refusal)
         raise
 
 
 def accept_submission(request: PreparedSubmission) -> Callback | DecoyRequest | Obstacle:
-    """Hold a submission against the rules of its form, and accept it.
+    """Check a submission against the rules of its form, and accept it; commits.
 
-    Raises the ``RuleRefused`` of the first rule that does not hold, ``IdempotencyKeyReused``.
+    Returns the first condition that does not hold as an ``Obstacle``. Raises the ``RuleRefused`` of the first rule that
+    the submission does not pass, and ``IdempotencyKeyReused``.
     """
-    rules.check_rules(request.case, has_line=request.line is not None)
-    limits = quotas.rate_limits_of(request.case)
+    rules.check_rules(request.submission, has_line=request.line is not None)
+    limits = quotas.rate_limits_of(request.submission)
     return accept(lambda: candidate_of(request, limits))
 
 
@@ -83,44 +85,44 @@ def _receipt(row: Callback | DecoyRequest, now: datetime) -> Receipt:
 
 
 def reject_unreadable(opened: OpenForm, refusal: RuleRefused, address: str | None) -> None:
-    """Keep for the portal that a request could not even be read; commits."""
-    case = Submission(form=opened.form, portal=opened.portal, now=utcnow(), address=address)
-    rejections.record(case, refusal)
+    """Store the rejection of a request that could not be read; commits."""
+    submission = Submission(form=opened.form, portal=opened.portal, now=utcnow(), address=address)
+    rejections.record(submission, refusal)
 
 
-def submission_of(opened: OpenForm, asked: FormPost) -> Submission:
-    """The request as the rules see it."""
-    key, number = opened.form.key, read_number(asked.number, opened)
-    proof = challenge.read_proof(asked.altcha, key) if asked.altcha else None
+def submission_of(opened: OpenForm, post: FormPost) -> Submission:
+    """Turn a request into the submission that the rules see."""
+    key, number = opened.form.key, read_number(post.number, opened)
+    proof = challenge.read_proof(post.altcha, key) if post.altcha else None
     return Submission(
         form=opened.form,
         portal=opened.portal,
         now=utcnow(),
         number=number,
-        key=_key(key, asked.idempotency_key, number.typed.e164),
-        origin=asked.origin,
-        address=asked.address,
-        name=one_line(asked.name),
-        topic=one_line(asked.topic),
-        consents=asked.consents,
-        honeypot=asked.honeypot,
+        key=_key(key, post.idempotency_key, number.parsed.e164),
+        origin=post.origin,
+        address=post.address,
+        name=one_line(post.name),
+        topic=one_line(post.topic),
+        consents=post.consents,
+        honeypot=post.honeypot,
         proof=proof,
-        forged=bool(asked.altcha) and proof is None,
-        token=challenge.read_token(asked.token, key) if asked.token else None,
-        scheduled_at=asked.scheduled_at,
-        unreadable_time=asked.unreadable_time,
+        forged=bool(post.altcha) and proof is None,
+        token=challenge.read_token(post.token, key) if post.token else None,
+        scheduled_at=post.scheduled_at,
+        unreadable_time=post.unreadable_time,
     )
 
 
 def _key(form_key: str, key: str | None, number: str | None) -> str | None:
-    """The stored key: one that strangers could know gives nothing away without form and number."""
+    """Make the stored key from form, number and the sent key, so that a guessed key alone finds no request."""
     return f"w.{hashlib.sha256(f'{form_key} {key} {number}'.encode()).hexdigest()}" if key else None
 
 
-def _read(opened: OpenForm, asked: FormPost) -> PreparedSubmission:
-    case = submission_of(opened, asked)
+def _read(opened: OpenForm, post: FormPost) -> PreparedSubmission:
+    submission = submission_of(opened, post)
     return PreparedSubmission(
-        case=case, page=clean_page(asked.page), language=asked.language, digest=submission_digest(case)
+        submission=submission, page=clean_page(post.page), language=post.language, digest=submission_digest(submission)
     )
 
 

@@ -11,7 +11,7 @@ from bx24app.messages.rules import rule_words
 from bx24app.models import Rejection, utcnow
 from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.websites import forms, rejections, rule_tester
-from bx24app.services.websites.rule_tester import RuleVerdict
+from bx24app.services.websites.rule_tester import RuleResult
 from bx24app.web.addresses import FormKey
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
@@ -78,14 +78,14 @@ class RefusalsSchema(BaseModel):
     refusals: list[RefusalSchema]
 
 
-def _verdict(verdict: RuleVerdict) -> VerdictSchema:
+def _verdict(result: RuleResult) -> VerdictSchema:
     shown = {
-        "rule": verdict.rule,
-        "verdict": verdict.verdict,
-        "is_tried": verdict.is_tried,
-        "code": verdict.refusal.code if verdict.refusal else None,
-        "reason": rule_words(verdict.rule, verdict.inputs, is_tried=verdict.is_tried),
-        "inputs": verdict.inputs,
+        "rule": result.rule,
+        "verdict": result.outcome,
+        "is_tried": result.is_tested,
+        "code": result.refusal.code if result.refusal else None,
+        "reason": rule_words(result.rule, result.inputs, is_tried=result.is_tested),
+        "inputs": result.inputs,
     }
     return VerdictSchema.model_validate(shown)
 
@@ -99,9 +99,9 @@ def test_rules(principal: Principal) -> Response:
     now = utcnow()
     if body.at is not None and not now - FURTHEST_TEST < body.at < now + FURTHEST_TEST:
         raise InvalidRequest("at")
-    verdicts = rule_tester.test_rules(principal.portal.id, body.form_key, body.number, body.origin, body.at)
-    deciding = next((verdict.rule for verdict in verdicts if verdict.verdict == rule_tester.DECIDES), None)
-    return json_response(TrialSchema(decides=deciding, rules=[_verdict(verdict) for verdict in verdicts]))
+    results = rule_tester.test_rules(principal.portal.id, body.form_key, body.number, body.origin, body.at)
+    deciding = next((result.rule for result in results if result.outcome == rule_tester.DECIDES), None)
+    return json_response(TrialSchema(decides=deciding, rules=[_verdict(result) for result in results]))
 
 
 def _refusal(row: Rejection) -> RefusalSchema:
