@@ -6,6 +6,6 @@ LANGUAGES = ("en", "ru")
 babel = Babel()
 
 
-def N_(text: str) -> str:  # noqa: N802  The name by which the extraction of texts knows it.
-    """Mark a text that stands in a table; it is translated when it is looked up."""
+def N_(text: str) -> str:  # noqa: N802  pybabel extracts texts by this name.
+    """Mark a text in a table for translation, and return it unchanged; it is translated when it is shown."""
     return text

@@ -31,18 +31,18 @@ def mask_numbers(text: str) -> str:
 
 
 def begin_lines(**names: str) -> None:
-    """Name a request or a job in every log line of this thread, until the next one begins or ``end_lines``."""
+    """Add names, as of a request or a job, to every log line of this thread until the next call or ``end_lines``."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**names)
 
 
 def end_lines() -> None:
-    """Name nothing any more: the thread is used again."""
+    """Remove all names from the log lines of this thread, which will do other work."""
     structlog.contextvars.clear_contextvars()
 
 
 def name_portal(member_id: str) -> None:
-    """Name the portal too; only once it is proven, or read from a row of ours."""
+    """Add the portal to the log lines of this thread; only a proven portal, or one read from our own rows."""
     structlog.contextvars.bind_contextvars(portal=member_id)
 
 

@@ -1,4 +1,4 @@
-"""The database: its engine, its two kinds of transaction, and helpers for statements that SQLAlchemy makes long."""
+"""The database: its engine, its two kinds of transaction, and statements for which SQLAlchemy has no short form."""
 
 from bx24app.database.base import Base
 from bx24app.database.engine import configure_postgresql, configure_sqlite, db, init_app, is_postgresql

@@ -1,4 +1,4 @@
-"""Statements that SQLAlchemy makes long: inserts that skip existing rows, and changes in small batches."""
+"""Statements for which SQLAlchemy has no short form: inserts that skip existing rows, changes in small batches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

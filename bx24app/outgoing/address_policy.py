@@ -22,7 +22,7 @@ class AddressPolicy:
         ip = ipaddress.ip_address(address.partition("%")[0])
         if self.allow_insecure:
             return True
-        # Whoever translates addresses connects to the one that is carried inside.
+        # A network that translates addresses connects to the IPv4 address that is carried inside.
         return all(map(self._permits, carried_addresses(ip) or (ip,)))
 
     def _permits(self, ip: IPAddress) -> bool:

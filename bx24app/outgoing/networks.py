@@ -1,9 +1,11 @@
 """Networks that are not the public Internet, and addresses that carry another one inside.
 
-A table of our own: what the interpreter calls global changes with its version, and it looks into one carrier only.
+We keep a table of our own, because Python changes with its version which addresses it calls global, and it knows only
+one form of address that carries another one.
 Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries, the IANA Internet Protocol Version 6 Address Space
 registry, and the RFC beside each line (read in November 2026). An entry that the registries call globally reachable
-but that is a service of the network itself (anycast relays, AS112) is refused too: no site lives there.
+but that is a service of the network itself (anycast relays, AS112) is refused too, because no site has such an
+address.
 """
 
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 IPAddress = IPv4Address | IPv6Address
 
-# All that has ever been given to sites; what lies outside is reserved or local (RFC 4291, IANA IPv6 Address Space).
+# Sites have addresses only in this network; all others are reserved or local (RFC 4291, IANA IPv6 Address Space).
 GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 SPECIAL_IPV4 = tuple(
@@ -37,7 +39,7 @@ SPECIAL_IPV4 = tuple(
         "240.0.0.0/4",  # Reserved, and the broadcast address: RFC 1112, RFC 8190.
     )
 )
-# Inside GLOBAL_UNICAST.
+# These networks lie inside GLOBAL_UNICAST, but have no sites.
 SPECIAL_IPV6 = tuple(
     IPv6Network(network)
     for network in (
@@ -49,25 +51,25 @@ SPECIAL_IPV6 = tuple(
     )
 )
 
-# Each ends with the IPv4 address that it leads to.
+# An address in these networks ends with the IPv4 address that it leads to.
 _ENDING_WITH_IPV4 = tuple(
     IPv6Network(network)
     for network in (
         "::ffff:0:0/96",  # IPv4-mapped: RFC 4291.
         "::/96",  # IPv4-compatible, deprecated: RFC 4291.
         "::ffff:0:0:0/96",  # IPv4-translated: RFC 2765.
-        # NAT64: RFC 6052. In 64:ff9b:1::/48 (RFC 8215) nobody can tell where the address lies: all of it is refused.
+        # NAT64: RFC 6052. 64:ff9b:1::/48 (RFC 8215) is refused: the place of the IPv4 address in it is unknown.
         "64:ff9b::/96",
     )
 )
 _6TO4 = IPv6Network("2002::/16")  # RFC 3056.
 _TEREDO = IPv6Network("2001::/32")  # RFC 4380.
-# :: and ::1 look IPv4-compatible and lead to themselves.
+# :: and ::1 lie in the IPv4-compatible network, but they carry no IPv4 address.
 _LOOPBACK = 1
 
 
 def carried_addresses(address: IPAddress) -> tuple[IPv4Address, ...]:
-    """The IPv4 addresses that an address of IPv6 leads to; none where it leads to itself."""
+    """Return the IPv4 addresses to which an IPv6 address leads; empty when it carries none."""
     return tuple(_carried(address)) if isinstance(address, IPv6Address) else ()
 
 
@@ -78,8 +80,8 @@ def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
     elif address in _6TO4:
         yield _ipv4(value >> 80)
     elif address in _TEREDO:
-        yield _ipv4(value >> 64)  # The server that introduces the client,
-        yield _ipv4(~value)  # and the client itself, every bit turned round.
+        yield _ipv4(value >> 64)  # The Teredo server.
+        yield _ipv4(~value)  # The client, with every bit inverted.
 
 
 def _ipv4(value: int) -> IPv4Address:

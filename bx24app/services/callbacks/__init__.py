@@ -1,1 +1,1 @@
-"""Callbacks as people see them: asking for one, changing one, looking at them."""
+"""Callbacks: request, accept, change and read them; who may do so, and when the app dials again."""

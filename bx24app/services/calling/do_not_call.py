@@ -37,7 +37,7 @@ def is_listed(session: Session, portal_id: int, number_digest: str) -> bool:
 def list_numbers(
     portal_id: int, before: int | None = None, limit: int = 50, with_digits: str | None = None
 ) -> list[DoNotCall]:
-    """List numbers, the last added first; ``before`` is the id after which the next page begins."""
+    """List numbers, the last added first; ``before`` is the last id of the previous page."""
     query = select(DoNotCall).where(DoNotCall.portal_id == portal_id)
     if before is not None:
         query = query.where(DoNotCall.id < before)

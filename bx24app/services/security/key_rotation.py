@@ -34,7 +34,7 @@ def rotate_keys() -> int:
 
 def _rotate_credential(credential_id: int) -> int:
     with writing() as session:
-        # Every transaction locks the portal before its credentials, so that none waits for another in a circle.
+        # Every transaction locks the portal before its credentials, so that two of them never wait for each other.
         portal_id = session.scalar(select(Credential.portal_id).where(Credential.id == credential_id))
         portal = session.get(Portal, portal_id, with_for_update=True) if portal_id else None
         credential = session.get(Credential, credential_id, with_for_update=True)
