@@ -67,15 +67,15 @@ def read_call_event(fields: Mapping[str, str]) -> CallEvent:
     The portal sends no event twice, so an unreadable cost, duration, time or person is left out and the rest is kept.
     Raises ``Malformed`` when the call's id, type or code cannot be read.
     """
-    given = {key: value for key, value in fields.items() if value != ""}
+    present = {key: value for key, value in fields.items() if value != ""}
     try:
-        return CallEvent.model_validate(given)
+        return CallEvent.model_validate(present)
     except ValidationError as error:
         wrong = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
     if wrong & _NEEDED:
         raise Malformed(f"event data: {', '.join(sorted(wrong))}")
     log.warning("event_fields_unreadable", fields=sorted(wrong))
-    return CallEvent.model_validate({key: value for key, value in given.items() if key not in wrong})
+    return CallEvent.model_validate({key: value for key, value in present.items() if key not in wrong})
 
 
 def _unnest(items: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:

@@ -36,11 +36,11 @@ class _Compiled:
     converters: dict[str, Callable[[Any], Any]]
 
     def parameters(self, values: Parameters) -> Any:
-        given = dict(self.constants)
+        parameters = dict(self.constants)
         for name in self.names:
             converter = self.converters.get(name)
-            given[name] = values[name] if converter is None else converter(values[name])
-        return given if self.order is None else [given[name] for name in self.order]
+            parameters[name] = values[name] if converter is None else converter(values[name])
+        return parameters if self.order is None else [parameters[name] for name in self.order]
 
 
 class CompiledStatement:

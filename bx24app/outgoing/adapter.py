@@ -41,10 +41,10 @@ class _GuardedConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         try:
-            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+            resolved = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise NameResolutionError(self.host, self, socket.gaierror(str(error))) from None
-        permitted = [str(entry[4][0]) for entry in found if self.policy.permits(str(entry[4][0]))]
+        permitted = [str(entry[4][0]) for entry in resolved if self.policy.permits(str(entry[4][0]))]
         if not permitted:
             raise _ForbiddenAddress(self, "the address is not permitted")
         for last, address in zip(reversed(range(len(permitted))), permitted, strict=True):

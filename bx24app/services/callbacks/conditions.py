@@ -165,8 +165,8 @@ def obstacles(session: Session, candidate: Candidate) -> Iterator[Obstacle]:
     Raises ``IdempotencyKeyReused``.
     """
     for condition in CONDITIONS:
-        if condition.applies(candidate) and (found := condition.find(session, candidate)) is not None:
-            yield found
+        if condition.applies(candidate) and (obstacle := condition.find(session, candidate)) is not None:
+            yield obstacle
 
 
 def find_earlier(

@@ -97,7 +97,7 @@ def _insert(model: type[Base]) -> Any:
     return (postgresql if is_postgresql() else sqlite).insert(cast("Table", model.__table__))
 
 
-def _given(model: type[Base], names: tuple[str, ...]) -> dict[str, BindParameter[Any]]:
+def _parameters_of(model: type[Base], names: tuple[str, ...]) -> dict[str, BindParameter[Any]]:
     table = cast("Table", model.__table__)
     return {
         column.key: bindparam(_name(table, column.key), type_=column.type)
@@ -108,17 +108,17 @@ def _given(model: type[Base], names: tuple[str, ...]) -> dict[str, BindParameter
 
 def _inserting(model: type[Base], names: tuple[str, ...], after: CTE | None = None) -> Any:
     """Insert a row of parameters; with ``after`` only where that statement has inserted a row."""
-    given = _given(model, names)
+    parameters = _parameters_of(model, names)
     if after is None:
-        return _insert(model).values(given)
-    return _insert(model).from_select(list(given), select(*given.values()).select_from(after))
+        return _insert(model).values(parameters)
+    return _insert(model).from_select(list(parameters), select(*parameters.values()).select_from(after))
 
 
 def _inserting_first(shape: Shape, more: list[ColumnElement[bool]]) -> Any:
     """Insert the callback or its decoy, if every condition of the shape and of ``more`` holds."""
-    given = _given(shape.table, shape.columns)
+    parameters = _parameters_of(shape.table, shape.columns)
     holds = and_(*_clauses(shape), *more) if shape.conditions or more else literal_column("1 = 1")
-    insert = _insert(shape.table).from_select(list(given), select(*given.values()).where(holds))
+    insert = _insert(shape.table).from_select(list(parameters), select(*parameters.values()).where(holds))
     return insert.on_conflict_do_nothing().returning(*cast("Table", shape.table.__table__).primary_key)
 
 
@@ -144,8 +144,8 @@ def _counting_call() -> Any:
     calls = bindparam("budget_calls", type_=Integer)
     seen = bindparam("budget_seen", type_=Integer)
     columns: list[Any] = [bindparam("budget_form_id", type_=Integer), bindparam("budget_day", type_=Date)]
-    given: Select[Any] = select(*columns, literal_column("1"))
-    insert = _insert(BudgetDay).from_select(["form_id", "day", "calls"], given.where(calls >= 1))
+    row: Select[Any] = select(*columns, literal_column("1"))
+    insert = _insert(BudgetDay).from_select(["form_id", "day", "calls"], row.where(calls >= 1))
     return insert.on_conflict_do_update(
         index_elements=[table.c.form_id, table.c.day],
         set_={"calls": table.c.calls + 1},

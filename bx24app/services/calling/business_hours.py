@@ -72,16 +72,16 @@ class Hours(BaseModel):
     def slots(self, after: datetime, count: int, minutes: int = 30) -> list[datetime]:
         """List the next ``count`` times to offer (UTC), every ``minutes`` from the beginning of each opening time."""
         step = timedelta(minutes=minutes)
-        found: list[datetime] = []
+        times: list[datetime] = []
         for start, end in self._openings(after):
             moment = start
-            while moment < end and len(found) < count:
+            while moment < end and len(times) < count:
                 if moment > after:
-                    found.append(moment)
+                    times.append(moment)
                 moment += step
-            if len(found) == count:
+            if len(times) == count:
                 break
-        return found
+        return times
 
     def _spans(self, at: datetime) -> Iterator[tuple[datetime, datetime]]:
         day = at.astimezone(ZoneInfo(self.zone)).date()

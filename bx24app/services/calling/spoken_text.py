@@ -81,7 +81,7 @@ def fill_template(template: str, **values: str | None) -> str:
     longest = next(
         cap for cap in range(MAX_SPOKEN_LENGTH, -1, -1) if cap == 0 or sum(min(n, cap) for n in lengths) <= room
     )
-    spoken = _VARIABLE.sub(lambda found: _shortened(cleaned.get(found[1].strip(), ""), longest), whole)
+    spoken = _VARIABLE.sub(lambda match: _shortened(cleaned.get(match[1].strip(), ""), longest), whole)
     return spoken[:MAX_SPOKEN_LENGTH].strip()
 
 
@@ -95,7 +95,7 @@ def one_line(text: str) -> str:
 
 def _without_empty(template: str, values: dict[str, str]) -> str:
     """Leave out the variables that are empty, with the words that lead to them."""
-    marked = _VARIABLE.sub(lambda found: found[0] if values.get(found[1].strip()) else "\0", template)
+    marked = _VARIABLE.sub(lambda match: match[0] if values.get(match[1].strip()) else "\0", template)
     if "\0" not in marked:
         return template
     kept: list[tuple[str, str]] = []

@@ -76,9 +76,9 @@ def upsert_tokens(statement: Any) -> Any:
     # When the clock was set back, no time has passed and the bucket is not filled.
     at = case((new.at > old.at, new.at), else_=old.at)
     filled = old.tokens + (at - old.at) * new.refill
-    held = case((filled < new.size, filled), else_=new.size)
-    values = {"tokens": held - 1, "size": new.size, "refill": new.refill, "at": at, "full_at": new.full_at}
-    return statement.on_conflict_do_update(index_elements=[old.digest], set_=values, where=held >= 1).returning(
+    tokens = case((filled < new.size, filled), else_=new.size)
+    values = {"tokens": tokens - 1, "size": new.size, "refill": new.refill, "at": at, "full_at": new.full_at}
+    return statement.on_conflict_do_update(index_elements=[old.digest], set_=values, where=tokens >= 1).returning(
         old.digest
     )
 

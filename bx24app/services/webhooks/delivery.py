@@ -78,10 +78,10 @@ def lease_delivery(webhook_id: int | None = None) -> DeliveryLease | None:
     with writing() as session:
         now = utcnow()
         query = _due(now, webhook_id).with_for_update(of=Webhook, skip_locked=True, key_share=True)
-        found = session.execute(query).first()
-        if found is None:
+        row = session.execute(query).first()
+        if row is None:
             return None
-        webhook, delivery_id = found
+        webhook, delivery_id = row
         return DeliveryLease(webhook.id, delivery_id, webhook.lease(now, DELIVERY_LEASE))
 
 

@@ -66,10 +66,10 @@ def list_webhooks(portal_id: int, form_key: str | None = None) -> list[ListedWeb
 def get_webhook(portal_id: int, webhook_id: int) -> ListedWebhook:
     """Return one webhook; raises ``NotFound``."""
     with reading() as session:
-        found = session.execute(_listed(portal_id).where(Webhook.id == webhook_id)).first()
-    if found is None:
+        row = session.execute(_listed(portal_id).where(Webhook.id == webhook_id)).first()
+    if row is None:
         raise NotFound
-    return ListedWebhook(*found)
+    return ListedWebhook(*row)
 
 
 def _checked(url: str) -> str:

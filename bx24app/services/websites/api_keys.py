@@ -82,10 +82,10 @@ def authenticate(secret: str) -> Principal:
     )
     bucket_digest = digests.digest("rate", f"key {secret}")
     with reading() as session:
-        found = session.execute(query.where(ApiKey.revoked_at.is_(None), Form.removed_at.is_(None))).one_or_none()
-    if found is None:
+        row = session.execute(query.where(ApiKey.revoked_at.is_(None), Form.removed_at.is_(None))).one_or_none()
+    if row is None:
         raise KeyRefused
-    key, *revisions = found
+    key, *revisions = row
     now = utcnow()
     with writing() as session:
         bucket = RateLimit("key_minute", bucket_digest, REQUESTS_PER_MINUTE, 60.0)

@@ -59,8 +59,8 @@ def clean_page(text: str) -> str:
 
 def _utm_fields(page: str) -> dict[str, str]:
     """Read the ``utm_*`` parameters of a page's address, at most ``MAX_UTM_FIELDS``."""
-    found = [(name, value) for name, value in parse_qsl(urlsplit(page).query) if name.lower().startswith("utm_")]
-    return {name.lower()[:MAX_UTM_LENGTH]: value[:MAX_UTM_LENGTH] for name, value in found[:MAX_UTM_FIELDS]}
+    utm = [(name, value) for name, value in parse_qsl(urlsplit(page).query) if name.lower().startswith("utm_")]
+    return {name.lower()[:MAX_UTM_LENGTH]: value[:MAX_UTM_LENGTH] for name, value in utm[:MAX_UTM_FIELDS]}
 
 
 def candidate_of(request: PreparedSubmission, limits: Sequence[RateLimit]) -> Candidate:
