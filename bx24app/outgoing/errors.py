@@ -8,8 +8,8 @@ ExchangeError
       +-- ConnectionReset    the connection broke before or during the answer
       +-- UnreadableAnswer   an answer came, but it cannot be read
 
-The codes are stored with callbacks and promised to programs (docs/api.md), so they keep the prefix ``bitrix24_`` from
-the time when portals were the only addresses.
+The codes are stored with callbacks and promised to programs (docs/api.md), so they keep the names that they had
+when portals were the only addresses.
 """
 
 from typing import ClassVar
