@@ -15,23 +15,26 @@ from requests_oauthlib import OAuth2Session
 from bx24app.bitrix24.answers import Json, as_object, read_answer
 from bx24app.bitrix24.client import EXCHANGE_SECONDS, READ_TIMEOUT
 from bx24app.bitrix24.compliance import bitrix24_compliance_fix
-from bx24app.bitrix24.errors import ApplicationRemoved, Bitrix24Error
+from bx24app.bitrix24.errors import MAX_CODE, MAX_HOST, ApplicationRemoved, Bitrix24Error
+from bx24app.bitrix24.launch import UserId
 from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import UnreadableAnswer
 
+# Far more than any server gives: what is beyond is no usable answer.
+MAX_TOKEN, MAX_LIFETIME = 2048, 366 * 86400
 # The server answers with these codes when it did not read the posted body.
 BODY_NOT_READ = frozenset({"invalid_request", "no_auth_found"})
 
 
 class _TokenAnswer(BaseModel):
-    access_token: str = Field(min_length=1)
-    refresh_token: str = Field(min_length=1)
-    expires_in: int = Field(gt=0)
-    member_id: str = Field(min_length=1)
-    client_endpoint: str = Field(min_length=1)
-    user_id: int = 0
+    access_token: str = Field(min_length=1, max_length=MAX_TOKEN)
+    refresh_token: str = Field(min_length=1, max_length=MAX_TOKEN)
+    expires_in: int = Field(gt=0, le=MAX_LIFETIME)
+    member_id: str = Field(min_length=1, max_length=MAX_CODE)
+    client_endpoint: str = Field(min_length=1, max_length=MAX_HOST)
+    user_id: UserId = 0
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,11 @@ class Tokens:
 
 
 class _Install(BaseModel):
-    member_id: str = Field(min_length=1)
-    client_endpoint: str = Field(min_length=1)
-    domain: str = Field(min_length=1)
+    member_id: str = Field(min_length=1, max_length=MAX_CODE)
+    client_endpoint: str = Field(min_length=1, max_length=MAX_HOST)
+    domain: str = Field(min_length=1, max_length=MAX_HOST)
     installed: bool = True
-    status: str = "F"
+    status: str = Field("F", max_length=1)
 
 
 class AppInfo(BaseModel):
@@ -60,7 +63,7 @@ class AppInfo(BaseModel):
     client_id: str
     scope: str = ""
     install: _Install
-    user_id: int
+    user_id: UserId
 
 
 @dataclass(frozen=True)

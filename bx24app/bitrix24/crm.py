@@ -17,6 +17,9 @@ SIMPLE_MODE = 2
 # We mark our cards (docs: ORIGINATOR_ID, ORIGIN_ID), so that we find them again when an answer was lost.
 ORIGINATOR = "callback-desk"
 MAX_CARD_NAME, MAX_TITLE = 50, 255
+# Of one card, and of one number: what is longer is none.
+MAX_PHONES, MAX_PHONE = 50, 64
+MAX_CARD_IDS, MAX_CARD_ID_DIGITS = 500, 10
 # Portals read comments as BB code, older portals as HTML.
 _NO_MARKUP = str.maketrans("[]<>", "()()")
 UTM_FIELDS = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
@@ -53,15 +56,15 @@ def commands_for(entity_type: str, entity_id: int) -> BatchCommands:
 def _phones(fields: Json) -> list[CrmPhone]:
     rows = fields.get("PHONE") if isinstance(fields, dict) else None
     return [
-        CrmPhone(str(row["VALUE"]), str(row.get("VALUE_TYPE") or ""))
-        for row in (rows if isinstance(rows, list) else [])
+        CrmPhone(str(row["VALUE"])[:MAX_PHONE], str(row.get("VALUE_TYPE") or "")[:MAX_PHONE])
+        for row in (rows if isinstance(rows, list) else [])[:MAX_PHONES]
         if isinstance(row, dict) and row.get("VALUE")
     ]
 
 
 def _title(fields: Mapping[str, Json]) -> str:
     person = " ".join(str(fields[key]) for key in ("NAME", "LAST_NAME") if fields.get(key))
-    return ", ".join(part for part in (person, str(fields.get("TITLE") or "")) if part)
+    return ", ".join(part for part in (person, str(fields.get("TITLE") or "")) if part)[:MAX_TITLE]
 
 
 def read_entity(entity_type: str, entity_id: int, answer: BatchAnswer) -> CrmEntity:
@@ -73,7 +76,7 @@ def read_entity(entity_type: str, entity_id: int, answer: BatchAnswer) -> CrmEnt
         if name not in answer.errors:
             phones += _phones(answer.results.get(name))
     unique = {phone.value: phone for phone in phones}
-    return CrmEntity(entity_type, entity_id, _title(fields), tuple(unique.values()))
+    return CrmEntity(entity_type, entity_id, _title(fields), tuple(unique.values())[:MAX_PHONES])
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,15 @@ def _ours(answer: BatchAnswer, kind: str) -> list[int]:
 
 
 def _ids(values: Json) -> list[int]:
-    return [int(value) for value in (values if isinstance(values, list) else []) if str(value).isdigit()]
+    listed = (values if isinstance(values, list) else [])[:MAX_CARD_IDS]
+    return [id for id in map(_id, listed) if id is not None]
+
+
+def _id(value: Json) -> int | None:
+    """An id that a row of ours can hold; a portal may say anything."""
+    text = str(value)
+    is_id = text.isascii() and text.isdigit() and len(text) <= MAX_CARD_ID_DIGITS
+    return int(text) if is_id and int(text) < 2**31 else None
 
 
 @dataclass(frozen=True)
@@ -171,6 +182,7 @@ def add_card(client: PortalClient, kind: str, card: NewCard, contact_id: int | N
     elif contact_id is not None:
         fields["CONTACT_IDS"] = [contact_id]
     made = client.invoke(f"crm.{kind.lower()}.add", {"fields": fields})
-    if not str(made).isdigit():
+    id = _id(made)
+    if id is None:
         raise UnreadableAnswer
-    return int(made)
+    return id

@@ -26,6 +26,9 @@ Sources: docs/bitrix24.md; the statuses and codes seen in the official SDK.
 from bx24app.errors import Executed, Retry
 from bx24app.outgoing.errors import ExchangeError, NoUsableAnswer
 
+# What is kept of a portal's words, of a code that it invents, and of a host.
+MAX_WORDS, MAX_CODE, MAX_HOST = 500, 64, 255
+
 
 class Moved(ExchangeError):
     """The portal answered with its new ``host``, which must be confirmed before it is used."""
@@ -36,7 +39,7 @@ class Moved(ExchangeError):
 
     def __init__(self, host: str) -> None:
         super().__init__("the portal has moved")
-        self.host = host
+        self.host = host[:MAX_HOST]
 
 
 class ServerFailed(NoUsableAnswer):
@@ -46,8 +49,8 @@ class ServerFailed(NoUsableAnswer):
 
     def __init__(self, error: str, _words: str = "", status: int = 0) -> None:
         # The description is about the inside of the server, so it is not shown to people.
-        super().__init__(f"{error or '(empty code)'} ({status})")
-        self.foreign_code = error
+        super().__init__(f"{error[:MAX_CODE] or '(empty code)'} ({status})")
+        self.foreign_code = error[:MAX_CODE]
         self.status = status or None
 
 
@@ -71,9 +74,9 @@ class Bitrix24Error(ExchangeError):
     api_status = 409
 
     def __init__(self, error: str, words: str = "", status: int = 0) -> None:
-        super().__init__(f"{error or '(empty code)'} ({status})")
-        self.foreign_code = error
-        self.words = words or None
+        super().__init__(f"{error[:MAX_CODE] or '(empty code)'} ({status})")
+        self.foreign_code = error[:MAX_CODE]
+        self.words = words[:MAX_WORDS] or None
         self.status = status or None
 
 

@@ -64,7 +64,7 @@ def read_started_call(result: Json) -> StartedCall:
     if not isinstance(result, dict) or result.get("RESULT") is not True or "CALL_ID" not in result:
         raise UnreadableAnswer
     call_id = result["CALL_ID"]
-    if call_id is not None and not (isinstance(call_id, str) and call_id):
+    if call_id is not None and not (isinstance(call_id, str) and 0 < len(call_id) <= MAX_ENTRY_NAME):
         raise UnreadableAnswer
     return StartedCall(call_id)
 

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 BatchCommand = tuple[str, Mapping[str, str | int]]
 # A portal that cannot bind something for good must not make every page of its administrators slow.
 BIND_RETRY_AFTER = timedelta(hours=1)
+# Nobody has bound more; each surplus one costs a command.
+MAX_ROWS = 500
 BOUND_ALREADY = "already binded"
 
 
@@ -40,7 +42,7 @@ def _handler(path: str) -> str:
 
 
 def _rows(value: object) -> list[dict[str, object]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+    return [row for row in value[:MAX_ROWS] if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 def _bind_placement(placement: Placement) -> BatchCommand:

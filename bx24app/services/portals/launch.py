@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NoReturn, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -34,7 +34,7 @@ from bx24app.services.security import digests
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
-MAX_ID_DIGITS = 9
+MAX_ID_DIGITS, MAX_NAME, MAX_ZONE = 9, 255, 64
 OWN_PAGE = "DEFAULT"
 M = TypeVar("M", bound=BaseModel)
 
@@ -42,8 +42,8 @@ M = TypeVar("M", bound=BaseModel)
 class PortalApp(BaseModel):
     """Our application as this portal's ``app.info`` names it."""
 
-    CODE: str
-    ID: str | int
+    CODE: Annotated[str, Field(max_length=255)]
+    ID: Annotated[str, Field(max_length=64)] | UserId
     LANGUAGE_ID: str = "en"
     LICENSE: str = ""
     LICENSE_FAMILY: str = ""
@@ -66,7 +66,7 @@ class Profile(BaseModel):
     @property
     def full_name(self) -> str:
         """Name and surname, or the number of a person without either."""
-        return " ".join(part for part in (self.NAME, self.LAST_NAME) if part) or f"#{self.ID}"
+        return " ".join(part for part in (self.NAME, self.LAST_NAME) if part)[:MAX_NAME] or f"#{self.ID}"
 
 
 @dataclass(frozen=True)
@@ -291,6 +291,6 @@ def store_user(session: Session, portal: Portal, profile: Profile) -> User:
     if user is None:
         user = User(portal_id=portal.id, user_id=profile.ID)
         session.add(user)
-    user.name, user.is_administrator = profile.full_name[:255], profile.ADMIN
-    user.time_zone, user.seen_at = profile.TIME_ZONE or None, utcnow()
+    user.name, user.is_administrator = profile.full_name, profile.ADMIN
+    user.time_zone, user.seen_at = (profile.TIME_ZONE or "")[:MAX_ZONE] or None, utcnow()
     return user
