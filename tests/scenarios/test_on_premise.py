@@ -121,7 +121,12 @@ FORBIDDEN += ["https://user@{host}/rest/", "ftp://{host}/rest/", "https://169.25
 
 @pytest.mark.parametrize("told", FORBIDDEN)
 def test_an_address_that_a_portal_may_not_have_is_not_taken(
-    app: Flask, installed: Actor, portal: FakePortal, fake: FakeBitrix24, told: str
+    app: Flask,
+    installed: Actor,
+    portal: FakePortal,
+    fake: FakeBitrix24,
+    told: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The authorization server names it: with new tokens, after a redirect, and at an opening."""
     truth = portal.client_endpoint
@@ -137,6 +142,7 @@ def test_an_address_that_a_portal_may_not_have_is_not_taken(
         portal.faults.add("html_502", "batch")
         assert installed.opens().status_code == 200
         assert endpoint(app) == truth
+    assert caplog.text.count("address_not_taken") == 3
 
 
 def test_another_address_of_an_allowed_network_is_taken(

@@ -28,6 +28,7 @@ from bx24app.log import mask_numbers
 from bx24app.models import Portal, PortalState, RestCall, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import throttle, token_renewal, tokens
+from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import Access
 from bx24app.settings import settings
 
@@ -186,10 +187,9 @@ def follow_move(access: Access) -> Access:
     install = authorization_server.app_info(access.access_token).install
     if install.member_id != access.member_id:
         raise Bitrix24Error("wrong_client", "the token belongs to another portal")
-    portal_clients.policy.check(install.client_endpoint)
     with writing() as session:
         portal = session.scalars(select(Portal).where(Portal.id == access.portal_id).with_for_update()).one()
-        portal.move(install.domain, install.client_endpoint)
+        take_new_address(portal, install.client_endpoint)
     return token_renewal.open_access(access.credential_id)
 
 

@@ -19,6 +19,7 @@ from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, launch, token_renewal
 from bx24app.services.portals.bindings import BindingProblem
 from bx24app.services.portals.launch import Launch, LaunchPlace, PortalApp, Profile
+from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import store_tokens
 from bx24app.services.security import digests
 
@@ -100,7 +101,7 @@ def _store(
                 settings=PortalSettings(default_country=guess_country(domain, app.LANGUAGE_ID)),
             )
             session.add(portal)
-        portal.move(domain, client_endpoint)
+        take_new_address(portal, client_endpoint)
         portal.app_code, portal.app_id = app.CODE, str(app.ID)
         portal.join(utcnow())
         portal.language, portal.license_family = app.LANGUAGE_ID[:16], app.family

@@ -29,6 +29,7 @@ from bx24app.models import Portal, PortalState, User, utcnow
 from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.manifest import manifest
+from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import store_tokens
 from bx24app.services.security import digests
 from bx24app.settings import settings
@@ -254,10 +255,9 @@ def _unpaid(portal_id: int) -> Portal:
 
 
 def _move(portal_id: int, info: AppInfo) -> Portal:
-    portal_clients.policy.check(info.install.client_endpoint)
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
-        portal.move(info.install.domain, info.install.client_endpoint)
+        take_new_address(portal, info.install.client_endpoint)
     return portal
 
 

@@ -2,20 +2,21 @@
 
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import ColumnElement, and_, select
 
 from bx24app.bitrix24.authorization import Tokens
-from bx24app.bitrix24.connections import authorization_server, portal_clients
+from bx24app.bitrix24.connections import authorization_server
 from bx24app.bitrix24.errors import CredentialRefused
 from bx24app.crypto import keyring
 from bx24app.database import reading, writing
 from bx24app.errors import Bitrix24Unavailable, NotPermitted, PortalDisconnected, Refusal
 from bx24app.models import Credential, CredentialState, Portal, PortalState, utcnow
 from bx24app.outgoing.errors import AddressForbidden, ExchangeError
+from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import (
     MAX_ADMINISTRATORS,
     Access,
@@ -133,23 +134,12 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
 
 
 def _keep_renewed(portal: Portal, credential: Credential, tokens: Tokens) -> None:
-    _follow(portal, tokens.client_endpoint)
+    # The new tokens are good at the present address too.
+    with suppress(AddressForbidden):
+        take_new_address(portal, tokens.client_endpoint)
     # The platform moves the app of a dismissed person to a system user: another id is no error.
     credential.acting_as = tokens.user_id or credential.acting_as
     credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
-
-
-def _follow(portal: Portal, client_endpoint: str) -> None:
-    """A renamed portal's new address comes with the tokens; one that we may not talk to is not taken."""
-    if client_endpoint == portal.client_endpoint:
-        return
-    try:
-        portal_clients.policy.check(client_endpoint)
-    except AddressForbidden:
-        log.warning("address_not_taken", member_id=portal.member_id)
-        return
-    log.info("portal_moved", member_id=portal.member_id)
-    portal.move(urlsplit(client_endpoint).netloc, client_endpoint)
 
 
 def _renewal_failed(credential_id: int, lease: int, error: ExchangeError) -> None:
