@@ -4,7 +4,7 @@ KnownError                 says by its attributes what may be done about it
 Refusal                    the use case did nothing
  +-- InvalidRequest        a field has the wrong shape
  |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused
- +-- DuplicateOpenCallback, IdempotencyKeyReused, TooLate     the state does not allow it
+ +-- NumberInHand, IdempotencyKeyReused, TooLate     the state does not allow it
  +-- NotFound, NotPermitted, TicketExpired (KeyRefused)       the caller may not do it
  +-- PortalDisconnected (PortalUnpaid), Bitrix24Unavailable   the portal cannot be used now
  +-- RuleRefused            a rule of a website form rejects the submission
@@ -21,13 +21,13 @@ from bx24app.errors.known import Executed, KnownError, Retry
 from bx24app.errors.refusals import (
     AddressRefused,
     Bitrix24Unavailable,
-    DuplicateOpenCallback,
     IdempotencyKeyReused,
     InvalidNumber,
     InvalidRequest,
     KeyRefused,
     NotFound,
     NotPermitted,
+    NumberInHand,
     NumberNotAllowed,
     PortalDisconnected,
     PortalUnpaid,
@@ -67,7 +67,6 @@ __all__ = [
     "AdministratorNeeded",
     "Bitrix24Unavailable",
     "BudgetExhausted",
-    "DuplicateOpenCallback",
     "Executed",
     "FieldRefused",
     "FormClosed",
@@ -81,6 +80,7 @@ __all__ = [
     "NotHuman",
     "NotInstalled",
     "NotPermitted",
+    "NumberInHand",
     "NumberNotAllowed",
     "OnDoNotCallList",
     "OriginRefused",

@@ -77,7 +77,7 @@ class AddressRefused(InvalidRequest):
     reason = "address_refused"
 
 
-class DuplicateOpenCallback(Refusal):
+class NumberInHand(Refusal):
     """Another callback holds this number: ``open_id`` is its id, None where the caller may not know it."""
 
     code = "duplicate_open_callback"

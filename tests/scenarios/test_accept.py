@@ -30,7 +30,7 @@ from bx24app.services.callbacks.conditions import (
     BUDGET_MONEY,
     KEY_UNUSED,
     NOT_LISTED,
-    NUMBER_FREE,
+    NUMBER_NOT_IN_HAND,
     TOKENS_LEFT,
     Budget,
     Candidate,
@@ -74,7 +74,7 @@ class Model:
         if budget is not None and budget.overspent is not None:
             return BUDGET_MONEY
         if candidate.needs_free_number and callback.to_number in self.holders:
-            return "decoy" if candidate.decoy is not None else NUMBER_FREE
+            return "decoy" if candidate.decoy is not None else NUMBER_NOT_IN_HAND
         return "accepted"
 
     def follow(self, candidate: Candidate, outcome: str) -> None:
@@ -168,7 +168,7 @@ def outcome_of(candidate: Candidate) -> str:
         return "reused"
     if isinstance(outcome, Obstacle):
         assert (outcome.earlier is not None) == (outcome.condition == KEY_UNUSED)
-        assert (outcome.holder is not None) == (outcome.condition == NUMBER_FREE)
+        assert (outcome.holder is not None) == (outcome.condition == NUMBER_NOT_IN_HAND)
         return outcome.condition
     assert outcome is (candidate.callback if isinstance(outcome, Callback) else candidate.decoy)
     return "accepted" if isinstance(outcome, Callback) else "decoy"
@@ -206,7 +206,7 @@ def test_what_is_stored_and_what_is_explained_agree_with_the_conditions(
             }
             if model.holders and luck.random() < 0.3:
                 end_one(model, luck, at)
-    assert met >= {"accepted", "decoy", KEY_UNUSED, NOT_LISTED, TOKENS_LEFT, BUDGET_MONEY, NUMBER_FREE}
+    assert met >= {"accepted", "decoy", KEY_UNUSED, NOT_LISTED, TOKENS_LEFT, BUDGET_MONEY, NUMBER_NOT_IN_HAND}
 
 
 def test_a_verdict_about_money_counts_only_while_no_other_request_was_counted(app: Flask, visitor: Visitor) -> None:

@@ -35,6 +35,7 @@ class Source(StrEnum):
     ROBOT = "robot"
 
 
+# In these states a callback has its number in hand: no other callback of the portal may have the same number then.
 IN_HAND = frozenset({State.QUEUED, State.DIALLING, State.STARTED, State.ANSWERED, State.UNKNOWN})
 
 

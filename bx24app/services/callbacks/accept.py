@@ -5,9 +5,9 @@ from collections.abc import Callable
 from uuid6 import uuid7
 
 from bx24app.database import reading
-from bx24app.errors import DuplicateOpenCallback
+from bx24app.errors import NumberInHand
 from bx24app.models import Callback, DecoyRequest
-from bx24app.services.callbacks.conditions import NUMBER_FREE, Candidate, Obstacle, find_earlier, obstacles
+from bx24app.services.callbacks.conditions import NUMBER_NOT_IN_HAND, Candidate, Obstacle, find_earlier, obstacles
 from bx24app.services.callbacks.guarded_write import write_callback, write_decoy
 from bx24app.services.runtime import wakeup
 
@@ -21,7 +21,7 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
     If a condition does not hold, nothing is stored or taken, and the first such condition is returned as an obstacle.
     If another callback holds the number, the candidate's decoy is stored and returned instead, where it has one.
     ``make`` is called again for every try, outside of transactions. Raises ``IdempotencyKeyReused``, and
-    ``DuplicateOpenCallback`` when other requests were faster in every try.
+    ``NumberInHand`` when other requests were faster in every try.
     """
     for _ in range(COLLISION_TRIES):
         candidate = make()
@@ -30,12 +30,12 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
             return candidate.callback
         with reading() as session:
             obstacle = next(obstacles(session, candidate), None)
-        if obstacle is not None and obstacle.condition == NUMBER_FREE and candidate.decoy is not None:
+        if obstacle is not None and obstacle.condition == NUMBER_NOT_IN_HAND and candidate.decoy is not None:
             if write_decoy(candidate):
                 return candidate.decoy
         elif obstacle is not None:
             return obstacle
-    raise DuplicateOpenCallback(None)
+    raise NumberInHand(None)
 
 
 def earlier_answer(portal_id: int, key: str | None, digest: str) -> Callback | DecoyRequest | None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 
 from bx24app.database import reading, writing
-from bx24app.errors import DuplicateOpenCallback, NotFound, TooLate
+from bx24app.errors import NotFound, NumberInHand, TooLate
 from bx24app.models import RETRIABLE, WAITING, Callback, IllegalTransition, Portal, State, utcnow
 from bx24app.services.callbacks.number_holder import holder_of
 from bx24app.services.callbacks.principal import Principal
@@ -76,7 +76,7 @@ def reschedule(
 def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str) -> Callback:
     """Record a person's answer about the outcome (one of ``OUTCOMES``) of an ``unknown`` callback; commits.
 
-    Raises ``NotFound``, ``TooLate`` in any other state, and ``DuplicateOpenCallback`` when the callback should be
+    Raises ``NotFound``, ``TooLate`` in any other state, and ``NumberInHand`` when the callback should be
     dialled again but another one holds its number.
     """
     try:
@@ -95,7 +95,7 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str
         number = get_callback(portal_id, callback_id).to_number
         with reading() as session:
             holder = holder_of(session, portal_id, number, callback_id)
-        raise (DuplicateOpenCallback(holder.id) if holder else TooLate()) from None
+        raise (NumberInHand(holder.id) if holder else TooLate()) from None
     wakeup.wake()
     return callback
 

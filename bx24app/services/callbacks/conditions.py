@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.errors import IdempotencyKeyReused
 from bx24app.models import BudgetDay, Callback, DecoyRequest, DoNotCall, WebsiteRequest
-from bx24app.services.callbacks.number_holder import holder_of, holds
+from bx24app.services.callbacks.number_holder import holder_of, number_is_held
 from bx24app.services.callbacks.queries import with_history
 from bx24app.services.calling import do_not_call
 from bx24app.services.runtime import rate_limit
@@ -26,7 +26,7 @@ NOT_LISTED = "do_not_call"
 TOKENS_LEFT = "tokens_left"
 BUDGET_CALLS = "budget_calls"
 BUDGET_MONEY = "budget_money"
-NUMBER_FREE = "number_free"
+NUMBER_NOT_IN_HAND = "number_not_in_hand"
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ def _not_listed_clause() -> ColumnElement[bool]:
 
 def in_hand_clause() -> ColumnElement[bool]:
     """Make the condition that another callback holds the candidate's number."""
-    return exists().where(holds(bindparam("callback_portal_id"), bindparam("callback_to_number", type_=String)))
+    return exists().where(
+        number_is_held(bindparam("callback_portal_id"), bindparam("callback_to_number", type_=String))
+    )
 
 
 def _find_key(session: Session, candidate: Candidate) -> Obstacle | None:
@@ -146,7 +148,7 @@ def _find_money(_: Session, candidate: Candidate) -> Obstacle | None:
 
 def _find_holder(session: Session, candidate: Candidate) -> Obstacle | None:
     holder = holder_of(session, candidate.callback.portal_id, candidate.callback.to_number)
-    return Obstacle(NUMBER_FREE, holder=holder) if holder is not None else None
+    return Obstacle(NUMBER_NOT_IN_HAND, holder=holder) if holder is not None else None
 
 
 CONDITIONS: tuple[Condition, ...] = (
@@ -155,7 +157,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition(TOKENS_LEFT, lambda c: bool(c.rate_limits), _find_limit),
     Condition(BUDGET_CALLS, lambda c: c.budget is not None, _find_calls),
     Condition(BUDGET_MONEY, lambda c: c.budget is not None, _find_money),
-    Condition(NUMBER_FREE, lambda c: c.needs_free_number, _find_holder, lambda: not_(in_hand_clause())),
+    Condition(NUMBER_NOT_IN_HAND, lambda c: c.needs_free_number, _find_holder, lambda: not_(in_hand_clause())),
 )
 
 

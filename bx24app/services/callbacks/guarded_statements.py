@@ -30,7 +30,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bx24app.database import Base, is_postgresql
 from bx24app.database.compiled import CompiledStatement
 from bx24app.models import BudgetDay, Callback, Decision, DecoyRequest, TokenBucket, WebsiteRequest
-from bx24app.services.callbacks.conditions import CONDITIONS, KEY_UNUSED, NUMBER_FREE, in_hand_clause
+from bx24app.services.callbacks.conditions import CONDITIONS, KEY_UNUSED, NUMBER_NOT_IN_HAND, in_hand_clause
 from bx24app.services.runtime import rate_limit
 from bx24app.services.webhooks import outbox
 
@@ -127,7 +127,7 @@ def _clauses(shape: Shape) -> Iterator[ColumnElement[bool]]:
     for condition in CONDITIONS:
         if condition.name not in shape.conditions or condition.clause is None:
             continue
-        if is_decoy and condition.name == NUMBER_FREE:
+        if is_decoy and condition.name == NUMBER_NOT_IN_HAND:
             yield in_hand_clause()
         elif is_decoy and condition.name == KEY_UNUSED:
             key = bindparam("callback_idempotency_key", type_=String)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from bx24app.models import Callback
 
 
-def holds(portal_id: Any, to_number: Any, callback: type[Callback] = Callback) -> ColumnElement[bool]:
+def number_is_held(portal_id: Any, to_number: Any, callback: type[Callback] = Callback) -> ColumnElement[bool]:
     """Make the condition that ``callback`` holds a number of a portal, both given as values, columns or parameters.
 
     Pass an alias as ``callback`` where the statement is about other callbacks too.
@@ -19,5 +19,5 @@ def holds(portal_id: Any, to_number: Any, callback: type[Callback] = Callback) -
 
 def holder_of(session: Session, portal_id: int, to_number: str, other_than: UUID | None = None) -> Callback | None:
     """Find the callback that holds a number, not counting the one with the id ``other_than``; None: nobody holds it."""
-    holder = session.scalar(select(Callback).where(holds(portal_id, to_number)))
+    holder = session.scalar(select(Callback).where(number_is_held(portal_id, to_number)))
     return None if holder is None or holder.id == other_than else holder

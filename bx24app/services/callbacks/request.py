@@ -9,8 +9,8 @@ from sqlalchemy import update
 
 from bx24app.database import writing
 from bx24app.errors import (
-    DuplicateOpenCallback,
     InvalidRequest,
+    NumberInHand,
     PortalDisconnected,
     PortalUnpaid,
     Refusal,
@@ -68,7 +68,7 @@ def request_callback(
     the same key is always an obstacle.
 
     Raises ``InvalidNumber``, ``NumberNotAllowed``, ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``,
-    ``InvalidRequest``, ``DuplicateOpenCallback``, ``IdempotencyKeyReused``, ``PortalDisconnected``, or an
+    ``InvalidRequest``, ``NumberInHand``, ``IdempotencyKeyReused``, ``PortalDisconnected``, or an
     ``ExchangeError`` when the lines are unknown and the portal could not be asked.
     """
     key, digest = idempotency_key, requested.digest()
@@ -86,13 +86,13 @@ def request_callback(
 def accept_callback(principal: Principal, callback: Callback) -> AcceptedCallback:
     """Accept a prepared callback of a member of staff, and store the line and the voice that they chose; commits.
 
-    Raises ``DuplicateOpenCallback``, ``IdempotencyKeyReused``.
+    Raises ``NumberInHand``, ``IdempotencyKeyReused``.
     """
     outcome = accept(lambda: Candidate(callback=complete(callback), at=callback.created_at))
     if isinstance(outcome, Obstacle):
         if isinstance(outcome.earlier, Callback):
             return AcceptedCallback(outcome.earlier, replayed=True)
-        raise DuplicateOpenCallback(outcome.holder.id if outcome.holder else None)
+        raise NumberInHand(outcome.holder.id if outcome.holder else None)
     _remember_choice(principal, callback)
     return AcceptedCallback(callback)
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from bx24app.database import reading, writing
 from bx24app.models import IS_WAITING, Callback, Portal, State, Throttle, utcnow
 from bx24app.models.portals.throttle import LONGEST_PAUSE
-from bx24app.services.callbacks.number_holder import holds
+from bx24app.services.callbacks.number_holder import number_is_held
 from bx24app.services.portals import throttle
 
 # Longer than connecting (5 s) and reading (65 s) together: a lease ends only when its worker is gone.
@@ -46,7 +46,7 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
     return or_(Callback.leased_until.is_(None), ~_is_leased(Callback.leased_until, now))
 
 
-def _due(now: datetime) -> Select[Callback]:
+def due_callbacks(now: datetime) -> Select[Callback]:
     """Due callbacks that no worker has."""
     return select(Callback).where(IS_WAITING, Callback.due_at <= now, _is_free(now))
 
@@ -64,7 +64,7 @@ def _portals_due(now: datetime, most: int) -> Select[int]:
     )
     may_dial = or_(Throttle.dial_at.is_(None), Throttle.dial_at <= now, Throttle.dial_at > now + LONGEST_PAUSE)
     return (
-        _due(now)
+        due_callbacks(now)
         .with_only_columns(Callback.portal_id)
         .join(Throttle, Throttle.portal_id == Callback.portal_id)
         .where(may_dial)
@@ -146,9 +146,9 @@ def _take(session: Session, portal: Portal, most: int, now: datetime) -> Iterato
 
 def _claimable(portal_id: int, now: datetime) -> Select[Callback]:
     holder = aliased(Callback)
-    is_held = holds(Callback.portal_id, Callback.to_number, holder)
-    number_is_held = select(holder.id).where(is_held, holder.id != Callback.id).exists()
-    return _due(now).where(Callback.portal_id == portal_id, ~number_is_held).order_by(Callback.due_at)
+    is_held = number_is_held(Callback.portal_id, Callback.to_number, holder)
+    held_by_another = select(holder.id).where(is_held, holder.id != Callback.id).exists()
+    return due_callbacks(now).where(Callback.portal_id == portal_id, ~held_by_another).order_by(Callback.due_at)
 
 
 def _room_on_lines(session: Session, portal: Portal, now: datetime) -> dict[str, int]:
@@ -173,7 +173,7 @@ def _room_on_lines(session: Session, portal: Portal, now: datetime) -> dict[str,
 
 def _note_passed_over(session: Session, portal: Portal, full: list[str], now: datetime) -> None:
     """Let the why of a callback say that its line was full, or had no money."""
-    query = _due(now).where(Callback.portal_id == portal.id, Callback.line_id.in_(full))
+    query = due_callbacks(now).where(Callback.portal_id == portal.id, Callback.line_id.in_(full))
     reasons = {line: "line_stopped" if line in portal.stopped_lines else "line_full" for line in full}
     fresh = or_(Callback.reason.is_(None), Callback.reason.not_in(set(reasons.values())))
     for callback in session.scalars(query.where(fresh).limit(MAX_PASSED_OVER).with_for_update(skip_locked=True)):

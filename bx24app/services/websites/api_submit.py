@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from bx24app.errors import DuplicateOpenCallback, Refusal, RuleRefused, UnknownLine, UnknownVoice
+from bx24app.errors import NumberInHand, Refusal, RuleRefused, UnknownLine, UnknownVoice
 from bx24app.models import Callback, DecoyRequest, Source, utcnow
 from bx24app.services.callbacks.accept import earlier_answer
 from bx24app.services.callbacks.conditions import Obstacle
@@ -37,7 +37,7 @@ def submit_with_key(form_id: int, post: ApiPost, idempotency_key: str | None = N
     """Accept a request for the form of an API key, and wake a worker; commits.
 
     Idempotent under one idempotency key. Raises a ``RuleRefused``, which is also stored as a rejection,
-    ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``IdempotencyKeyReused``, and ``DuplicateOpenCallback``, which
+    ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``IdempotencyKeyReused``, and ``NumberInHand``, which
     has an id only when the other callback belongs to the same form.
     """
     opened = forms.open_form_by_id(form_id)
@@ -67,7 +67,7 @@ def _accepted(row: Callback | DecoyRequest, *, replayed: bool) -> AcceptedCallba
 def _refusal(submission: Submission, obstacle: Obstacle) -> Refusal:
     holder = obstacle.holder
     if holder is not None:
-        return DuplicateOpenCallback(holder.id if holder.form_id == submission.form.id else None)
+        return NumberInHand(holder.id if holder.form_id == submission.form.id else None)
     return quotas.rejection_of(submission, obstacle)
 
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from bx24app.errors import (
     Bitrix24Unavailable,
-    DuplicateOpenCallback,
     IdempotencyKeyReused,
     InvalidRequest,
+    NumberInHand,
     PortalDisconnected,
     RuleRefused,
     TooLate,
@@ -160,7 +160,7 @@ def _wait_seconds(prefer: str) -> float:
     {201: CallbackSchema, 200: CallbackSchema},
     body=StartBody,
     headers=StartHeaders,
-    refuses=(InvalidRequest, DuplicateOpenCallback, IdempotencyKeyReused, RuleRefused, *PORTAL_REFUSALS),
+    refuses=(InvalidRequest, NumberInHand, IdempotencyKeyReused, RuleRefused, *PORTAL_REFUSALS),
 )
 @principal_required(Role.OPERATOR, lets_keys_in=True)
 def start(principal: Principal) -> Response:
@@ -256,7 +256,7 @@ def resolve(principal: Principal, callback_id: UUID) -> Response:
 
 
 @blueprint.post("/<uuid:callback_id>/retry")
-@operation({201: CallbackSchema}, refuses=(TooLate, DuplicateOpenCallback, InvalidRequest, *PORTAL_REFUSALS))
+@operation({201: CallbackSchema}, refuses=(TooLate, NumberInHand, InvalidRequest, *PORTAL_REFUSALS))
 @principal_required(Role.OPERATOR)
 def retry(principal: Principal, callback_id: UUID) -> Response:
     """Ask for the same once more: a new callback."""

@@ -3,7 +3,7 @@
 A view says so once, above its guard::
 
     @blueprint.post("")
-    @operation({201: CallbackSchema}, body=CallbackBody, refuses=(DuplicateOpenCallback,))
+    @operation({201: CallbackSchema}, body=CallbackBody, refuses=(NumberInHand,))
     @principal_required(Role.OPERATOR)
     def start(principal: Principal) -> Response:
 

@@ -7,7 +7,7 @@ import phonenumbers
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
-from bx24app.messages.numbers import display_number
+from bx24app.messages.number_format import display_number
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import Portal, PortalState
 from bx24app.services.callbacks.desk import Administration, Choices, Customer, Desk

@@ -1,0 +1,53 @@
+"""The sentences for what a use case refuses, for staff and for visitors of a website."""
+
+from bx24app.i18n import N_
+
+# Codes with which a request is answered, or a callback fails before anything rings.
+REFUSALS = {
+    "invalid_request": N_("Something in the request is missing or has a wrong form. Nothing was dialled."),
+    "address_refused": N_(
+        "Callbacks can only be told to a public address that begins with https:// and holds no password."
+    ),
+    "invalid_number": N_(
+        "This is not a telephone number that can be dialled. Write it with the country code, such as "
+        "+49 30 901820, and without an extension."
+    ),
+    "number_not_allowed": N_("Premium, shared-cost, personal, pager and satellite numbers are never dialled."),
+    "unknown_line": N_("Your Bitrix24 has no such line now. Refresh the list of lines and choose another one."),
+    "unknown_voice": N_("Your Bitrix24 has no such voice now. Refresh the list of voices and choose another one."),
+    "text_invalid": N_(
+        "Write one or two sentences for the manager, 300 characters at most: the customer waits meanwhile."
+    ),
+    "duplicate_open_callback": N_(
+        "A callback for this number is already under way. Wait for its end, or cancel it first."
+    ),
+    "idempotency_key_reused": N_("The same key came with another request before. Nothing new was started."),
+    "outside_hours": N_("It is outside of the working hours. Choose a later time."),
+    "do_not_call": N_("This number is on the do-not-call list. Nothing was dialled."),
+    "rate_limited": N_("Too many requests. Wait a minute and try again."),
+    "budget_exhausted": N_("Today's budget for callbacks is used up. Nothing was dialled."),
+    "already_served": N_("The customer has been called meanwhile. Nothing more was dialled."),
+    "not_found": N_("There is no such callback."),
+    "key_refused": N_("The API key is not known, or was revoked. Nothing was dialled."),
+    "ticket_expired": N_("This page has been open for too long. Reload it; nothing was dialled."),
+    "line_full": N_("All calls that the line may carry at once are under way. It is dialled as soon as one ends."),
+    "line_stopped": N_(
+        "There was not enough money on the line's account. It is tried again within the hour, or when an "
+        "administrator says that there is money again."
+    ),
+    "too_late": N_("It is too late for that: the callback has moved on. Look at its present state."),
+}
+
+
+# What visitors of a website are told: nothing that helps somebody who tries things out.
+PUBLIC_REFUSALS = {
+    "form_closed": N_("No requests are taken here at the moment. Please use another way to reach us."),
+    "origin_refused": N_("This page may not send requests. Please use the form on our website."),
+    "not_human": N_("The request could not be confirmed. Please reload the page and send it again."),
+    "field_refused": N_("Something is missing, or has a form that cannot be read. Please look through the fields."),
+    "number_refused": N_("We cannot call this number from here. Please give another one."),
+    "public_number": N_("This is not a telephone number. Please write it with the country code, without letters."),
+    "public_hours": N_("Nobody is there at that time. Please choose one of the free times."),
+    "public_limit": N_("There were too many requests. Please try again later."),
+    "public_budget": N_("No more calls can be taken today. Please try again tomorrow."),
+}
