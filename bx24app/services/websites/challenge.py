@@ -5,6 +5,7 @@ begins as the signed challenge says. We choose the counter ourselves, so a check
 """
 
 import hashlib
+import json
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -82,7 +83,7 @@ def read_proof(payload: str, form_key: str) -> FormProof | None:
     data, expires_at = solved.challenge.parameters.data, solved.challenge.parameters.expires_at
     if not data or data.get("form") != form_key or not expires_at:
         return None
-    digest = hashlib.sha256(str(solved.challenge.signature).encode()).hexdigest()
+    digest = _spent("proof", form_key, solved.challenge.parameters.nonce, solved.challenge.parameters.salt)
     return FormProof(digest, datetime.fromtimestamp(data["at"], UTC), datetime.fromtimestamp(expires_at, UTC))
 
 
@@ -105,7 +106,12 @@ def read_token(signed: str, form_key: str) -> FormProof | None:
         content, issued_at = signing.serializer(FORM_SALT).loads(signed, max_age=seconds, return_timestamp=True)
     except BadSignature:
         return None
-    if not isinstance(content, list) or content[:1] != [form_key]:
-        return None
-    digest = hashlib.sha256(signed.encode()).hexdigest()
-    return FormProof(digest, issued_at, issued_at + TOKEN_LIFETIME)
+    match content:
+        case [str(form), str(nonce)] if form == form_key:
+            return FormProof(_spent("token", form_key, nonce), issued_at, issued_at + TOKEN_LIFETIME)
+    return None
+
+
+def _spent(*content: str) -> str:
+    """What is spent: the content that was signed, for the same content has many spellings that are all genuine."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
