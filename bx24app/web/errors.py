@@ -112,6 +112,7 @@ def _problem_words() -> dict[str, str]:
         "invalid_request": _("The request is not what a Bitrix24 portal sends."),
         "bitrix24_unavailable": _("Bitrix24 does not answer now. Try again in a minute."),
         "not_permitted": _("The request does not prove who sends it."),
+        "rate_limited": _("Too many attempts were refused. Try again in a minute."),
     }
 
 
@@ -148,6 +149,11 @@ def _page_words(error: Unverified) -> tuple[str, str, str]:
             _("Bitrix24 answers slowly"),
             _("Other pages of your Bitrix24 are still waiting for its answer. Nothing was dialled."),
             _("Wait a few seconds and press Retry."),
+        ),
+        "too_many_attempts": (
+            _("Too many attempts"),
+            _("Too many attempts were refused. Try again in a minute."),
+            _("Wait a minute and reload the page."),
         ),
         "unverified": (
             _("The app could not recognise you"),

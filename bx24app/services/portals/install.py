@@ -9,6 +9,7 @@ from sqlalchemy import select
 from bx24app.bitrix24.authorization import AppInfo
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.bitrix24.identity import PortalApp, Profile, read_identity
 from bx24app.bitrix24.launch import FramePost
 from bx24app.database import writing
 from bx24app.errors import AdministratorNeeded, NotInstalled, PortalUnreachable, Refusal, Unverified
@@ -18,7 +19,7 @@ from bx24app.services.calling.phone_numbers import guess_country
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, launch, token_renewal
 from bx24app.services.portals.bindings import BindingProblem
-from bx24app.services.portals.launch import Launch, LaunchPlace, PortalApp, Profile
+from bx24app.services.portals.launch import Launch, LaunchPlace
 from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import store_tokens
 from bx24app.services.security import digests
@@ -61,7 +62,7 @@ def _ask_administrator(
     """Let the portal say who installs: an administrator, the one of the token."""
     try:
         batch = launch.ask_portal(info.install.client_endpoint, post, place, requests)
-        app, profile = launch.read_identity(batch)
+        app, profile = read_identity(batch)
     except Bitrix24Error as error:
         raise Unverified(f"the portal refuses the visitor: {error}") from None
     except ExchangeError as error:

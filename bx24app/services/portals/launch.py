@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, NoReturn, TypeVar
+from typing import NoReturn
 
 import structlog
-from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from bx24app.bitrix24.answers import Json
 from bx24app.bitrix24.authorization import AppInfo, Tokens
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.connections import authorization_server, portal_clients
@@ -20,54 +18,25 @@ from bx24app.bitrix24.errors import (
     CredentialRefused,
     PaymentRequired,
     RefusedForNow,
+    TokenExpired,
 )
-from bx24app.bitrix24.launch import FramePost, UserId
+from bx24app.bitrix24.identity import PortalApp, Profile, read_identity
+from bx24app.bitrix24.launch import FramePost
 from bx24app.database import reading, writing
 from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Retry, Unverified, VisitorRefused
 from bx24app.log import name_portal
 from bx24app.models import Portal, PortalState, User, utcnow
-from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.manifest import manifest
 from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import store_tokens
-from bx24app.services.security import digests
+from bx24app.services.security import digests, proof_limits
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
-MAX_ID_DIGITS, MAX_NAME, MAX_ZONE = 9, 255, 64
+MAX_ID_DIGITS, MAX_ZONE = 9, 64
 OWN_PAGE = "DEFAULT"
-M = TypeVar("M", bound=BaseModel)
-
-
-class PortalApp(BaseModel):
-    """Our application as this portal's ``app.info`` names it."""
-
-    CODE: Annotated[str, Field(max_length=255)]
-    ID: Annotated[str, Field(max_length=64)] | UserId
-    LANGUAGE_ID: str = "en"
-    LICENSE: str = ""
-    LICENSE_FAMILY: str = ""
-
-    @property
-    def family(self) -> str:
-        """The family of the portal's plan, on which its rate limit depends; older portals name only the plan."""
-        return (self.LICENSE_FAMILY or self.LICENSE.partition("_")[2])[:64]
-
-
-class Profile(BaseModel):
-    """The visitor, by ``profile`` (docs: api-reference/common/users/profile.md)."""
-
-    ID: UserId
-    ADMIN: bool = False
-    NAME: str | None = None
-    LAST_NAME: str | None = None
-    TIME_ZONE: str | None = None
-
-    @property
-    def full_name(self) -> str:
-        """Name and surname, or the number of a person without either."""
-        return " ".join(part for part in (self.NAME, self.LAST_NAME) if part)[:MAX_NAME] or f"#{self.ID}"
 
 
 @dataclass(frozen=True)
@@ -133,27 +102,15 @@ def ask_portal(
     return portal_clients.client(client_endpoint, post.AUTH_ID, requests.watch).batch(_questions(place))
 
 
-def _ask_known(portal: Portal, post: FramePost, place: LaunchPlace) -> BatchAnswer:
-    with portal_api.logged(portal.id, None, request_label(place)) as requests:
-        return ask_portal(portal.client_endpoint, post, place, requests)
-
-
-def _read(model: type[M], value: Json) -> M:
+def _identify(
+    portal: Portal, post: FramePost, place: LaunchPlace, requests: portal_api.LoggedRequests
+) -> tuple[BatchAnswer, PortalApp, Profile]:
     try:
-        return model.model_validate(value)
-    except ValidationError:
-        raise UnreadableAnswer from None
-
-
-def read_identity(batch: BatchAnswer) -> tuple[PortalApp, Profile]:
-    """The application and the visitor from a batch; raises ``ExchangeError``.
-
-    The profile of a dismissed person is empty (docs: api-reference/common/users/profile.md).
-    """
-    app, profile = batch.result("app"), batch.result("profile")
-    if profile in ([], {}):
-        raise CredentialRefused("authorization_error")
-    return _read(PortalApp, app), _read(Profile, profile)
+        batch = ask_portal(portal.client_endpoint, post, place, requests)
+    except ExchangeError as error:
+        requests.fail(error)
+        raise
+    return batch, *read_identity(batch)
 
 
 def ask_authorization_server(post: FramePost) -> AppInfo:
@@ -186,7 +143,7 @@ def tokens_of(post: FramePost, portal: Portal, user_id: int) -> Tokens:
 
 
 def verify_launch(post: FramePost) -> Launch:
-    """Prove a frame post and note the visitor.
+    """Prove a frame post and note the visitor; until it is proven nothing is stored or counted.
 
     Raises ``Unverified`` (another application's token, another portal's, none), ``NotInstalled`` when Bitrix24
     vouches for a portal that we do not know, ``PortalUnreachable`` when nobody could be asked.
@@ -197,14 +154,18 @@ def verify_launch(post: FramePost) -> Launch:
     if portal is None:
         ask_authorization_server(post)
         raise NotInstalled("portal not installed")
+    if not proof_limits.may_ask_portal(post.member_id, post.AUTH_ID):
+        ask_authorization_server(post)
     place = place_of(post)
+    requests = portal_api.LoggedRequests(request_label(place))
     try:
-        batch = _ask_known(portal, post, place)
-        app, profile = read_identity(batch)
+        batch, app, profile = _identify(portal, post, place, requests)
         if (app.CODE, str(app.ID)) != (portal.app_code, portal.app_id):
             _mismatch(post)
     except ExchangeError as error:
-        return _open_vouched(post, portal, place, error)
+        return _open_vouched(post, portal, place, requests, error)
+    proof_limits.note_proof(post.member_id)
+    requests.write(portal.id, None)
     return Launch(*_note(post, portal, profile, app), place, batch)
 
 
@@ -221,18 +182,33 @@ def _mismatch(post: FramePost) -> NoReturn:
     raise NotInstalled("the application's id on the portal has changed")
 
 
-def _open_vouched(post: FramePost, portal: Portal, place: LaunchPlace, error: ExchangeError) -> Launch:
+def _open_vouched(
+    post: FramePost, portal: Portal, place: LaunchPlace, requests: portal_api.LoggedRequests, error: ExchangeError
+) -> Launch:
     """The portal did not say who it is: the authorization server knows, and knows its present address."""
     log.info("portal_did_not_vouch", member_id=portal.member_id, reason=error.code)
+    is_refused = isinstance(error, CredentialRefused | TokenExpired)
+    if is_refused and not proof_limits.may_look_for_move(post.member_id):
+        raise Unverified(f"the portal refuses the visitor: {error}")
     info = ask_authorization_server(post)
-    if info.install.client_endpoint != portal.client_endpoint:
-        try:
-            portal = _move(portal.id, info)
-            batch = _ask_known(portal, post, place)
-            app, profile = read_identity(batch)
-            return Launch(*_note(post, portal, profile, app), place, batch)
-        except ExchangeError:
-            log.info("portal_unreachable_after_move", member_id=portal.member_id)
+    proof_limits.note_proof(post.member_id)
+    try:
+        if info.install.client_endpoint != portal.client_endpoint:
+            try:
+                portal = _move(portal.id, info)
+                batch, app, profile = _identify(portal, post, place, requests)
+                return Launch(*_note(post, portal, profile, app), place, batch)
+            except ExchangeError:
+                log.info("portal_unreachable_after_move", member_id=portal.member_id)
+    finally:
+        requests.write(portal.id, None)
+    return _open_without_portal(post, portal, place, info.user_id, error)
+
+
+def _open_without_portal(
+    post: FramePost, portal: Portal, place: LaunchPlace, user_id: int, error: ExchangeError
+) -> Launch:
+    """The authorization server vouches for a visitor of whom the portal says nothing, or says why they may not."""
     if isinstance(error, AccessDenied):
         raise VisitorRefused(f"the portal refuses the visitor: {error}", error.code, error.words)
     if isinstance(error, PaymentRequired):
@@ -240,9 +216,9 @@ def _open_vouched(post: FramePost, portal: Portal, place: LaunchPlace, error: Ex
     elif error.retry in (Retry.NEVER, Retry.AFTER_RENEWAL):
         raise Unverified(f"the portal refuses the visitor: {error}")
     with reading() as session:
-        known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == info.user_id))
+        known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == user_id))
     # Rights are the portal's to grant; while it is silent nobody is an administrator.
-    profile = Profile(ID=info.user_id, NAME=known.name if known else None)
+    profile = Profile(ID=user_id, NAME=known.name if known else None)
     return Launch(*_note(post, portal, profile, None), place, None)
 
 
@@ -250,7 +226,8 @@ def _unpaid(portal_id: int) -> Portal:
     """The desk opens and says so; somebody who pays comes back to their callbacks."""
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
-        portal.state = PortalState.UNPAID
+        if portal.state != PortalState.UNINSTALLED:
+            portal.state = PortalState.UNPAID
     return portal
 
 
@@ -279,7 +256,7 @@ def _note(post: FramePost, portal: Portal, profile: Profile, app: PortalApp | No
             tokens = tokens_of(post, row, profile.ID)
             # While the portal is silent nobody knows who is an administrator.
             store_tokens(session, row, tokens, administrator=profile.ADMIN if app else None)
-            if profile.ADMIN and row.state != PortalState.INSTALLED:
+            if profile.ADMIN and row.state in (PortalState.DISCONNECTED, PortalState.UNPAID):
                 # The way back: any administrator whom the portal lets in reconnects it, or has paid.
                 row.state = PortalState.INSTALLED
         return row, store_user(session, row, profile)

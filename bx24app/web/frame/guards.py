@@ -13,6 +13,8 @@ from bx24app.services.portals import install, launch
 from bx24app.services.portals.install import Installation
 from bx24app.services.portals.launch import Launch
 from bx24app.services.runtime.slots import Slots
+from bx24app.services.security import proof_limits
+from bx24app.services.websites.submission import network_of
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak
 
@@ -76,10 +78,14 @@ def _guarding(
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             speak(request.args.get("LANG", ""))
             post = read_frame_post(request.args, request.form)
-            with _launches.hold(post.member_id) as is_held:
+            with (
+                proof_limits.proving(network_of(request.remote_addr or ""), post.member_id, post.AUTH_ID),
+                _launches.hold(post.member_id) as is_held,
+            ):
                 if not is_held:
                     raise TooManyLaunches("too many launches at once")
-                return view(prove(post), *args, **kwargs)
+                proven = prove(post)
+                return view(proven, *args, **kwargs)
 
         guarded.__dict__["proven"] = kind
         return guarded
