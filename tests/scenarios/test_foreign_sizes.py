@@ -11,10 +11,10 @@ from bx24app.bitrix24 import crm, telephony
 from bx24app.bitrix24.authorization import AppInfo, _TokenAnswer
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.errors import Moved, error_for
+from bx24app.bitrix24.identity import Profile
 from bx24app.database import reading
 from bx24app.models import Callback, Decision, Portal, RestCall, State, User
 from bx24app.outgoing.errors import UnreadableAnswer
-from bx24app.services.portals.launch import Profile
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
 from tests.support.waiting import accept, seen, work
