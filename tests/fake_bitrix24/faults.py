@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from flask import Response, request
@@ -71,7 +72,8 @@ class Faults:
 
 def drop_connection() -> Response:
     """Close the socket under the answer."""
-    request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):
+        request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
     return Response("")
 
 
@@ -125,7 +127,8 @@ def _dripping(fault: Fault, body: bytes) -> Iterator[bytes]:
 
 def _drip_head(fault: Fault) -> Response:
     connection, ends_at = request.environ["werkzeug.socket"], time.monotonic() + fault.seconds
-    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
-    while time.monotonic() < ends_at and not fault.released.wait(DRIP_SECONDS):
-        connection.sendall(b"x")
+    with suppress(OSError):  # The other side has hung up.
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while time.monotonic() < ends_at and not fault.released.wait(DRIP_SECONDS):
+            connection.sendall(b"x")
     return drop_connection()

@@ -3,23 +3,27 @@
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from bx24app.bitrix24 import client
 from bx24app.bitrix24.authorization import AuthorizationServer
 from bx24app.bitrix24.connections import portal_clients
-from bx24app.models import utcnow
+from bx24app.database import reading
+from bx24app.models import RestCall, State, utcnow
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import NotSent, NoUsableAnswer
-from bx24app.services.dialling import call_history
-from bx24app.services.portals import bindings, payment
-from tests.conftest import Eventually
+from bx24app.services.dialling import call_history, dial, queue
+from bx24app.services.portals import bindings, payment, token_renewal
+from bx24app.services.webhooks import delivery, sender
+from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import Actor, json_of, post_frame
-from tests.support.waiting import accept, change_portal, work
+from tests.support.waiting import accept, change_portal, seen, work
 
 EXCHANGE = 0.6
 # Much longer than an exchange, and shorter than anybody would wait for a test.
@@ -28,6 +32,7 @@ SLACK = 1.0
 PATIENCE = 15.0
 HOW = ("drip_head", "drip_body")
 LINES = "voximplant.line.get"
+START = "voximplant.callback.start"
 
 
 @pytest.fixture(autouse=True)
@@ -162,3 +167,37 @@ def test_a_portal_that_drips_holds_one_thread_of_a_job(
 def _in_context(app: Flask, due: Callable[[], int]) -> None:
     with app.app_context():
         due()
+
+
+def test_a_dial_that_drips_is_closed_before_its_lease_ends(
+    app: Flask, administrator: Actor, portal: FakePortal, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So never more than two dials of a portal are open, and no other attempt begins while one is."""
+    for module in (client, dial):
+        monkeypatch.setattr(module, "DIAL_SECONDS", 1.0)
+    for module in (queue, dial):
+        monkeypatch.setattr(module, "DIAL_LEASE", timedelta(seconds=3))
+    administrator.installs()
+    portal.events.pause()
+    portal.faults.add("drip_head", START, seconds=DRIPPING * 2, times=9)
+    ids = [accept(app, to_number=f"+4930901820{digit}") for digit in range(5)]
+    with working(app):
+        eventually(lambda: all(seen(app, id).state == State.UNKNOWN for id in ids))
+        # Much later than the first lease.
+        time.sleep(1.5)
+    for callback in (seen(app, id) for id in ids):
+        assert (callback.reason, len(callback.attempts)) == ("dial_timeout", 1)
+    with app.app_context(), reading() as session:
+        sent = session.scalars(select(RestCall).where(RestCall.method == START)).all()
+    assert len(sent) == len(portal.requests_for(START)) == len(ids)
+    spans = [(row.made_at, row.made_at + timedelta(milliseconds=row.duration_ms)) for row in sent]
+    # The start of a request is noted a moment before it is sent.
+    assert max(sum(began <= at < ended for began, ended in spans) for at, _ in spans) <= queue.DIALS_PER_PORTAL
+    assert all(row.duration_ms < 1000 * (1 + SLACK) for row in sent)
+
+
+def test_leases_end_later_than_what_is_done_under_them() -> None:
+    assert client.DIAL_SECONDS + sum(dial.RECORD_PAUSES) < queue.DIAL_LEASE.total_seconds()
+    assert call_history.HISTORY_LEASE.total_seconds() > call_history.HISTORY_SECONDS
+    assert token_renewal.RENEWAL_LEASE.total_seconds() > client.EXCHANGE_SECONDS
+    assert delivery.DELIVERY_LEASE.total_seconds() > sender.DELIVERY_TIMEOUT_SECONDS

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24 import telephony
+from bx24app.bitrix24.client import DIAL_SECONDS
 from bx24app.bitrix24.connections import portal_clients
 from bx24app.bitrix24.errors import (
     CredentialRefused,
@@ -28,6 +29,7 @@ from bx24app.database import reading, writing
 from bx24app.errors import Executed, NotPermitted, Refusal, Retry
 from bx24app.log import mask_number
 from bx24app.models import Attempt, Callback, Portal, Source, State, utcnow
+from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.retry_policy import retry_policy_of
 from bx24app.services.calling import do_not_call
@@ -62,12 +64,14 @@ def dial(claim: DialLease) -> None:
     except (ExchangeError, Refusal) as error:
         _not_dialled(claim, error)
         return
-    dial = _fence(claim)
-    if dial is None:
-        log_here.info("not_dialled")
-        return
-    requests = portal_api.LoggedRequests(portal_api.RequestLabel("voximplant.callback.start", dial.parameters))
-    outcome = _send_once(access, dial, requests)
+    # The request is closed before its lease ends, and until then no other attempt begins.
+    with ending_within(DIAL_SECONDS):
+        dial = _fence(claim)
+        if dial is None:
+            log_here.info("not_dialled")
+            return
+        requests = portal_api.LoggedRequests(portal_api.RequestLabel("voximplant.callback.start", dial.parameters))
+        outcome = _send_once(access, dial, requests)
     failure = outcome if isinstance(outcome, ExchangeError) else None
     # The answer first: no other write may come between it and its record.
     _record(dial, outcome)

@@ -15,7 +15,8 @@ from bx24app.models.portals.throttle import LONGEST_PAUSE
 from bx24app.services.callbacks.number_holder import number_is_held
 from bx24app.services.portals import throttle
 
-# Longer than connecting (5 s) and reading (65 s) together: a lease ends only when its worker is gone.
+# Longer than a whole dial (75 s, however slowly its answer comes) and recording it: a lease ends only when its worker
+# is gone.
 DIAL_LEASE = timedelta(seconds=90)
 # A lease that ends even later was written by a machine whose clock was wrong. It does not count, because a dead
 # worker's callback would otherwise wait for hours.
