@@ -25,6 +25,7 @@ from bx24app.services.callbacks.principal import Principal, Role
 from bx24app.services.callbacks.queries import CallbackFilter
 from bx24app.services.callbacks.request import AcceptedCallback, CallbackRequest
 from bx24app.services.calling import phone_numbers
+from bx24app.services.runtime.slots import Slots
 from bx24app.services.websites import api_submit
 from bx24app.services.websites.api_submit import ApiPost
 from bx24app.web.api.openapi import operation
@@ -42,6 +43,9 @@ from bx24app.web.moments import UtcMoment
 blueprint = Blueprint("callbacks", __name__, url_prefix="/api/v1/callbacks")
 
 MAX_WAIT_SECONDS = 10
+# Who waits holds a thread: whoever finds all of these taken is answered at once.
+WAITS_OF_PORTAL, WAITS_AT_ONCE = 2, 4
+_waits = Slots[int](WAITS_OF_PORTAL, WAITS_AT_ONCE)
 MAX_LIMIT = 200
 # Everything that is written down is free of control characters; a text may have lines.
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
@@ -169,7 +173,9 @@ def start(principal: Principal) -> Response:
     accepted = _accept(principal, headers.key)
     callback, seconds = accepted.callback, _wait_seconds(headers.prefer)
     if seconds:
-        callback = callback_queries.wait_until_dialled(callback.portal_id, callback.id, seconds)
+        with _waits.hold(callback.portal_id) as is_held:
+            if is_held:
+                callback = callback_queries.wait_until_dialled(callback.portal_id, callback.id, seconds)
     if accepted.replayed:
         return json_response(callback_schema(callback), 200, **{"Idempotent-Replayed": "true"})
     return json_response(callback_schema(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")
