@@ -111,3 +111,42 @@ def test_a_request_that_came_to_nothing_asks_for_a_new_one(app: Flask, visitor: 
     status = json_of(visitor.looks(url))
     assert (status["can_cancel"], status["slots"], status["expected_at"]) == (False, [], None)
     assert "send a new request" in status["label"]
+
+
+def test_a_link_moves_its_request_a_few_times_an_hour_and_a_ghost_no_more_often(app: Flask, visitor: Visitor) -> None:
+    """And still cancels it: what is stored for a link has a bound."""
+    for answer in (json_of(visitor.asks()), json_of(visitor.asks())):
+        path = "/c/" + answer["status_url"].rpartition("/c/")[2]
+        later = datetime.now(UTC) + timedelta(hours=3)
+        statuses = [
+            visitor.client.post(f"{path}/reschedule", json={"scheduled_at": later.isoformat()}).status_code
+            for _ in range(8)
+        ]
+        assert statuses == [200] * 6 + [429] * 2
+        assert visitor.client.post(f"{path}/cancel").status_code == 200
+    [callback] = rows(app, Callback)
+    with app.app_context(), reading() as session:
+        assert len(session.get_one(Callback, callback.id).decisions) == 7
+
+
+def test_a_link_moves_its_request_so_often_and_never_again(app: Flask, visitor: Visitor) -> None:
+    path = "/c/" + json_of(visitor.asks())["status_url"].rpartition("/c/")[2]
+    later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+    moved = 0
+    for hour in range(8):
+        with time_machine.travel(datetime.now(UTC) + timedelta(hours=hour), tick=True):
+            moved += sum(
+                visitor.client.post(f"{path}/reschedule", json={"scheduled_at": later}).status_code == 200
+                for _ in range(7)
+            )
+    assert moved == 24
+
+
+def test_staff_move_a_callback_so_often_and_never_again(
+    app: Flask, manager: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bx24app.services.callbacks.change.MAX_MOVES", 3)
+    at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    id = json_of(manager.requests_callback(scheduled_at=at))["id"]
+    statuses = [manager.asks("PATCH", f"/callbacks/{id}", {"scheduled_at": at}).status_code for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]

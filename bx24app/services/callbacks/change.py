@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 
 from bx24app.database import reading, writing
-from bx24app.errors import NotFound, NumberInHand, TooLate
+from bx24app.errors import NotFound, NumberInHand, RateLimited, TooLate
 from bx24app.models import RETRIABLE, WAITING, Callback, IllegalTransition, Portal, State, utcnow
 from bx24app.services.callbacks.number_holder import holder_of
 from bx24app.services.callbacks.principal import Principal
@@ -17,6 +17,9 @@ from bx24app.services.callbacks.queries import get_callback, with_history
 from bx24app.services.callbacks.request import CallbackRequest, accept_callback, due_time, prepare_callback
 from bx24app.services.callbacks.retry_policy import retry_policy_of
 from bx24app.services.runtime import wakeup
+
+# Each move stores a decision, which is read with the callback from then on.
+MAX_MOVES = 100
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,15 @@ def reschedule(
 ) -> Callback:
     """Move a waiting callback to another time, up to one minute in the past, which means now; commits.
 
-    ``by`` is as for ``cancel``. Raises ``NotFound``, ``TooLate``, ``InvalidRequest``.
+    ``by`` is as for ``cancel``. Raises ``NotFound``, ``TooLate``, ``InvalidRequest``, and ``RateLimited`` for one that
+    was moved too often.
     """
     with _changing(portal_id, callback_id) as change:
         callback = change.callback
         if callback.state not in WAITING:
             raise TooLate
+        if sum(decision.rule == "rescheduled" for decision in callback.decisions) >= MAX_MOVES:
+            raise RateLimited("moves")
         due_at = due_time(scheduled_at, change.now)
         callback.reschedule(change.now, due_at, due_at + change.expiry)
         callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())

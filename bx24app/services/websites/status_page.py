@@ -7,11 +7,13 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from bx24app.database import purge, reading, writing
-from bx24app.errors import NotFound, TooLate
+from bx24app.errors import NotFound, RateLimited, TooLate
 from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, utcnow
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks.retry_policy import expiry_of
-from bx24app.services.security import signing
+from bx24app.services.runtime import rate_limit
+from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
+from bx24app.services.security import digests, signing
 from bx24app.services.websites import rules
 from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.submission import Submission
@@ -19,6 +21,7 @@ from bx24app.services.websites.submit import decoy_state
 from bx24app.settings import settings
 
 CUSTOMER = "customer"
+CHANGES_AN_HOUR, CHANGES_EVER = 6, 24
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,12 @@ def get_status(signed: str) -> RequestStatus:
 
 
 def cancel_request(signed: str) -> RequestStatus:
-    """Cancel the request behind a link; commits. Raises ``NotFound``, ``TooLate`` once it is being dialled."""
+    """Cancel the request behind a link; commits.
+
+    Raises ``NotFound``, ``RateLimited``, ``TooLate`` once it is being dialled.
+    """
     request, opened = _read_request(signed)
+    _count_change(request.id, "cancel")
     if isinstance(request, Callback):
         return _status(opened, change.cancel(request.portal_id, request.id, None, by=CUSTOMER))
     with writing() as session:
@@ -61,7 +68,7 @@ def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: s
     """Move the request behind a link to another time; commits.
 
     ``unreadable`` is what was sent instead of a time. Raises ``NotFound``, ``TooLate``, or a ``RuleRefused`` about the
-    time.
+    time, and ``RateLimited`` after a few moves in an hour.
     """
     request, opened = _read_request(signed)
     if not _status(opened, request).is_waiting:
@@ -69,6 +76,7 @@ def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: s
     unreadable = unreadable or ("" if scheduled_at else "none")
     submission = _submission_of(opened, scheduled_at, unreadable)
     rules.check_time_rules(submission)
+    _count_change(request.id, "reschedule")
     if isinstance(request, Callback):
         changed = change.reschedule(request.portal_id, request.id, None, submission.due_at, by=CUSTOMER)
         return _status(opened, changed)
@@ -76,6 +84,29 @@ def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: s
         decoy = _waiting(session, request.id)
         decoy.reschedule(submission.due_at, submission.due_at + expiry_of(submission.source, opened.form))
     return _status(opened, decoy)
+
+
+def _count_change(id: UUID, what: str) -> None:
+    """Count a change against the limits of its link, those of callbacks and decoys alike; commits.
+
+    Raises ``RateLimited``.
+    """
+    limits = (
+        RateLimit("link_hour", digests.digest("rate", f"link {what} {id}"), CHANGES_AN_HOUR, HOUR),
+        # Each change stores a decision, which is kept with the callback.
+        RateLimit("link_ever", digests.digest("rate", f"link ever {what} {id}"), CHANGES_EVER, _ever()),
+    )
+    with writing() as session:
+        refused_by = rate_limit.take_tokens(session, limits, utcnow().timestamp())
+        if refused_by is not None:
+            refusal = RateLimited(refused_by.name)
+            refusal.retry_after = int(HOUR)
+            raise refusal
+
+
+def _ever() -> float:
+    """Seconds after which a callback is deleted, so that its limit need not be known any longer."""
+    return settings.retention_days * DAY
 
 
 def _read_request(signed: str) -> tuple[Callback | DecoyRequest, OpenForm]:

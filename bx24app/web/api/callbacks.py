@@ -13,6 +13,7 @@ from bx24app.errors import (
     InvalidRequest,
     NumberInHand,
     PortalDisconnected,
+    RateLimited,
     RuleRefused,
     TooLate,
 )
@@ -234,7 +235,7 @@ def show(principal: Principal, callback_id: UUID) -> Response:
 
 
 @blueprint.patch("/<uuid:callback_id>")
-@operation({200: CallbackSchema}, body=ScheduleBody, refuses=(TooLate,))
+@operation({200: CallbackSchema}, body=ScheduleBody, refuses=(TooLate, RateLimited))
 @principal_required(Role.OPERATOR, lets_keys_in=True)
 def reschedule(principal: Principal, callback_id: UUID) -> Response:
     """Move a waiting callback to another time."""
