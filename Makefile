@@ -12,7 +12,8 @@ ESLINT_PACKAGES := eslint@10.15.0 @eslint/js@10.0.1 globals@17.14.0
 ESLINT := node_modules/.bin/eslint
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-# As root in a container is as good as any; a newer pip is not this project's business.
+# A container's root is as good a user as any, and a newer pip is not this project's business. With --quiet twice pip
+# does not warn of the other indexes and packages of the machine; it still says what went wrong.
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -25,10 +26,10 @@ venv: .venv/installed $(COMPILED)
 	@if test -x $(BIN)/python; then :; \
 	elif $(PYTHON) -c "import ensurepip" 2>/dev/null; then $(PYTHON) -m venv .venv; \
 	else \
-	  $(PYTHON) -m pip install --quiet --no-warn-conflicts --target .virtualenv virtualenv && \
+	  $(PYTHON) -m pip install --quiet --quiet --no-warn-conflicts --target .virtualenv virtualenv && \
 	  PYTHONPATH=.virtualenv $(PYTHON) -m virtualenv --quiet .venv && rm -rf .virtualenv; \
 	fi
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements.lock
 	touch $@
 
 %.mo: %.po .venv/installed
