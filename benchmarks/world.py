@@ -13,7 +13,6 @@ from bx24app import create_app
 from bx24app.database import writing
 from bx24app.models import Form, Portal, PortalSettings, User, utcnow
 from bx24app.services.security import digests, tickets
-from bx24app.services.security.tickets import Ticket
 from bx24app.services.websites import challenge
 
 # The default limits of one form are 60 an hour: many requests a second come from many forms.
@@ -50,7 +49,7 @@ def build(environ: dict[str, str]) -> World:
             session.add(User(portal_id=portal.id, user_id=1, name="Anna Schmidt", is_administrator=True))
             forms = [_form(portal.id, number) for number in range(FORMS)]
             session.add_all(forms)
-        ticket, _ = tickets.issue_ticket(Ticket(portal.id, 1))
+        ticket, _ = tickets.issue_ticket(tickets.ticket_of(portal, 1))
     return World(app, ticket, [form.key for form in forms])
 
 

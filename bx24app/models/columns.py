@@ -52,6 +52,9 @@ def stored(value: Stored) -> ServerDefault:
     return text(json.dumps(value)) if isinstance(value, int | float) else json.dumps(value)
 
 
+# SQLite gives the highest id again once its row is gone. Tickets, keys and jobs name rows of these tables by id.
+NEVER_REUSED = {"sqlite_autoincrement": True}
+
 Key = Annotated[int, mapped_column(primary_key=True)]
 PortalKey = Annotated[int, mapped_column(ForeignKey("portal.id", ondelete="CASCADE"), index=True)]
 At = Annotated[datetime, mapped_column(UTCDateTime)]

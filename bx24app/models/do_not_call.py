@@ -4,14 +4,14 @@ from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Digest, Key, Name, PortalKey, utcnow
+from bx24app.models.columns import NEVER_REUSED, At, Digest, Key, Name, PortalKey, utcnow
 
 
 class DoNotCall(Base):
     """A number on the do-not-call list; an erased one leaves only its keyed digest."""
 
     __tablename__ = "do_not_call"
-    __table_args__ = (UniqueConstraint("portal_id", "number_digest"),)
+    __table_args__ = (UniqueConstraint("portal_id", "number_digest"), NEVER_REUSED)
 
     id: Mapped[Key]
     portal_id: Mapped[PortalKey]

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from bx24app.models import utcnow
+from bx24app.database import reading
+from bx24app.models import Portal, utcnow
 from bx24app.services.security import tickets
-from bx24app.services.security.tickets import Ticket
 from tests.faults.calls import Calls
 from tests.faults.checks import Broken, is_at_rest
 from tests.faults.people import People
@@ -127,7 +127,9 @@ class Play(People, Workers, Calls):
         for row in self._seen.callbacks.values():
             if row.state == "unknown":
                 with world.app.app_context():
-                    ticket, _ = tickets.issue_ticket(Ticket(world.portal_id, world.user_id))
+                    with reading() as session:
+                        portal = session.get_one(Portal, world.portal_id)
+                    ticket, _ = tickets.issue_ticket(tickets.ticket_of(portal, world.user_id))
                 shown = world.client.get(f"/api/v1/callbacks/{row.id}", headers={"Authorization": f"Bearer {ticket}"})
                 body = shown.json or {}
                 if body.get("state") != "unknown" or "may have rung" not in str(body.get("detail")):

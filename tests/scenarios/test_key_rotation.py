@@ -90,7 +90,7 @@ def test_what_an_older_secret_key_signed_is_read_and_nothing_more_is_signed_with
     app: Flask, other_app: OtherApp, environ: dict[str, str]
 ) -> None:
     """Tickets, timed tokens, proofs of work and links alike."""
-    ticket, id = tickets.Ticket(portal_id=1, user_id=2), UUID(int=7)
+    ticket, id = tickets.Ticket(1, "0" * 32, 1_700_000_000, user_id=2), UUID(int=7)
 
     def opens(signed: tuple[str, ...]) -> list[bool]:
         found: list[object] = [challenge.read_token(signed[1], "key"), challenge.read_proof(signed[2], "key")]

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, Numeric, String, Text, Uni
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Digest, Key, Name, PortalKey, stored
+from bx24app.models.columns import NEVER_REUSED, At, Code, Digest, Key, Name, PortalKey, stored
 
 
 class Outcome(StrEnum):
@@ -56,6 +56,7 @@ class Attempt(Base):
             sqlite_where=_NAMELESS_SQL,
             postgresql_where=_NAMELESS_SQL,
         ),
+        NEVER_REUSED,
     )
 
     id: Mapped[Key]

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.crypto import Keyring
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Key, PortalKey, stored, utcnow
+from bx24app.models.columns import NEVER_REUSED, At, Code, Key, PortalKey, stored, utcnow
 from bx24app.models.lease import Leased
 
 # The token may die on its way to the portal: renew a little before the known expiry.
@@ -29,7 +29,7 @@ class Credential(Leased, Base):
     """
 
     __tablename__ = "credential"
-    __table_args__ = (UniqueConstraint("portal_id", "user_id"),)
+    __table_args__ = (UniqueConstraint("portal_id", "user_id"), NEVER_REUSED)
 
     id: Mapped[Key]
     portal_id: Mapped[PortalKey]

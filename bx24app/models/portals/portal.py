@@ -8,7 +8,7 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, attribute_keyed_dict, mapped_column, relationship
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Digest, Key, Name, Revision, new_revision, stored, utcnow
+from bx24app.models.columns import NEVER_REUSED, At, Code, Digest, Key, Name, Revision, new_revision, stored, utcnow
 
 
 class PortalState(StrEnum):
@@ -24,6 +24,7 @@ class Portal(Base):
     """One row per ``member_id``, for ever; the domain may change."""
 
     __tablename__ = "portal"
+    __table_args__ = NEVER_REUSED
 
     id: Mapped[Key]
     member_id: Mapped[str] = mapped_column(String(64), unique=True)

@@ -4,14 +4,14 @@ from sqlalchemy import UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Key, Name, PortalKey, stored, utcnow
+from bx24app.models.columns import NEVER_REUSED, At, Code, Key, Name, PortalKey, stored, utcnow
 
 
 class User(Base):
     """A user of one portal; ``user_id`` is the portal's own number."""
 
     __tablename__ = "portal_user"
-    __table_args__ = (UniqueConstraint("portal_id", "user_id"),)
+    __table_args__ = (UniqueConstraint("portal_id", "user_id"), NEVER_REUSED)
 
     id: Mapped[Key]
     portal_id: Mapped[PortalKey]

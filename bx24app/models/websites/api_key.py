@@ -6,13 +6,14 @@ from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Digest, Key, Name, PortalKey, utcnow
+from bx24app.models.columns import NEVER_REUSED, At, Digest, Key, Name, PortalKey, utcnow
 
 
 class ApiKey(Base):
     """A key of one form: shown once when it is made, kept as keyed digest."""
 
     __tablename__ = "api_key"
+    __table_args__ = NEVER_REUSED
 
     id: Mapped[Key]
     portal_id: Mapped[PortalKey]

@@ -8,7 +8,7 @@ from sqlalchemy import JSON, Numeric, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Key, Name, PortalKey, Revision, stored, utcnow
+from bx24app.models.columns import NEVER_REUSED, At, Code, Key, Name, PortalKey, Revision, stored, utcnow
 
 
 class UnknownPolicy(StrEnum):
@@ -41,6 +41,7 @@ class Form(Base):
     """A form that a company puts on its website; ``key`` is public and names it there."""
 
     __tablename__ = "form"
+    __table_args__ = NEVER_REUSED
 
     id: Mapped[Key]
     portal_id: Mapped[PortalKey]

@@ -10,7 +10,7 @@ from uuid6 import uuid7
 
 from bx24app.crypto import Keyring
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Key, PortalKey, stored, utcnow
+from bx24app.models.columns import NEVER_REUSED, At, Code, Key, PortalKey, stored, utcnow
 from bx24app.models.lease import Leased
 
 MAX_URL = 2000
@@ -27,6 +27,7 @@ class Webhook(Leased, Base):
     """
 
     __tablename__ = "webhook"
+    __table_args__ = NEVER_REUSED
 
     id: Mapped[Key]
     portal_id: Mapped[PortalKey]
@@ -94,6 +95,7 @@ class WebhookDelivery(Base):
     __table_args__ = (
         Index("ix_webhook_delivery_webhook_id_id", "webhook_id", "id"),
         Index("ix_webhook_delivery_pending", "due_at", sqlite_where=_PENDING_SQL, postgresql_where=_PENDING_SQL),
+        NEVER_REUSED,
     )
 
     id: Mapped[Key]

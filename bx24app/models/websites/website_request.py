@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
 
 from bx24app.database import Base
-from bx24app.models.columns import At, Code, Digest, Key, Name, stored, utcnow
+from bx24app.models.columns import NEVER_REUSED, At, Code, Digest, Key, Name, stored, utcnow
 from bx24app.models.lease import Leased
 
 _CRM_SQL = text("crm_due_at IS NOT NULL")
@@ -38,6 +38,7 @@ class WebsiteRequest(Leased, Base):
     __table_args__ = (
         Index("ix_website_request_form_id_created_at", "form_id", "created_at"),
         Index("ix_website_request_crm", "crm_due_at", sqlite_where=_CRM_SQL, postgresql_where=_CRM_SQL),
+        NEVER_REUSED,
     )
 
     id: Mapped[Key]

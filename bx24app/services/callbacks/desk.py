@@ -1,7 +1,7 @@
 """What a page of the app shows: the customer, the lines, the voices and the callbacks."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -19,7 +19,7 @@ from bx24app.services.calling import phone_numbers, spoken_text
 from bx24app.services.portals import lines, tokens
 from bx24app.services.portals.launch import OWN_PAGE, Launch
 from bx24app.services.portals.lines import Listing
-from bx24app.services.security.tickets import Ticket
+from bx24app.services.security.tickets import Ticket, ticket_of
 
 RECENT = timedelta(hours=24)
 CALLBACKS_SHOWN = 50
@@ -81,9 +81,8 @@ def _offer(phones: Iterable[tuple[str, str]], country: str | None) -> tuple[Offe
 
 def ticket_for(launch: Launch, customer: Customer | None) -> Ticket:
     """The ticket of a page: who has it open, and for whom it was opened."""
-    return Ticket(
-        portal_id=launch.portal.id,
-        user_id=launch.user.user_id,
+    return replace(
+        ticket_of(launch.portal, launch.user.user_id),
         entity_type=launch.place.entity_type,
         entity_id=launch.place.entity_id,
         numbers=tuple(number.e164 for number in customer.numbers) if customer else (),

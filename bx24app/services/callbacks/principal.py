@@ -65,10 +65,13 @@ def authenticate(signed_ticket: str) -> Principal:
     """The employee who has a page of the app open.
 
     Their role is read with each request. Raises ``TicketExpired`` when the ticket is missing, altered or older than an
-    hour, and when the portal does not have the app any more.
+    hour, when the portal does not have the app any more, and when it was installed again since.
     """
     ticket = tickets.read_ticket(signed_ticket)
-    return replace(load_employee(ticket.portal_id, ticket.user_id), ticket=ticket)
+    employee = load_employee(ticket.portal_id, ticket.user_id)
+    if not ticket.is_of(employee.portal):
+        raise TicketExpired
+    return replace(employee, ticket=ticket)
 
 
 def load_employee(portal_id: int, user_id: int) -> Principal:

@@ -154,7 +154,10 @@ def call(access: Access, label: RequestLabel, work: Callable[[PortalClient], T])
 
 
 def _renewed(access: Access) -> Access:
-    return token_renewal.renew(access.credential_id, access.generation)
+    renewed = token_renewal.renew(access.credential_id, access.generation)
+    if renewed.member_id != access.member_id:
+        raise PortalDisconnected  # The request belongs to another portal than the tokens.
+    return renewed
 
 
 def call_for_portal(portal_id: int, label: RequestLabel, work: Callable[[PortalClient], T], *states: PortalState) -> T:

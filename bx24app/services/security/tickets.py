@@ -7,7 +7,7 @@ from itsdangerous import BadSignature
 from pydantic import TypeAdapter, ValidationError
 
 from bx24app.errors import TicketExpired
-from bx24app.models import utcnow
+from bx24app.models import Portal, utcnow
 from bx24app.services.security import signing
 
 TICKET_LIFETIME = timedelta(hours=1)
@@ -16,14 +16,28 @@ TICKET_SALT = "bx24app.ticket"
 
 @dataclass(frozen=True)
 class Ticket:
-    """The user who has a page open, and the CRM card it was opened in; ``entity_id`` is 0 outside a CRM card."""
+    """The user who has a page open, and the CRM card it was opened in; ``entity_id`` is 0 outside a CRM card.
+
+    ``member_id`` and ``installed_at`` (seconds since 1970) name the installation, which a row id does not do for ever.
+    """
 
     portal_id: int
+    member_id: str
+    installed_at: int
     user_id: int
     entity_type: str = ""
     entity_id: int = 0
     numbers: tuple[str, ...] = ()
     """The customer's numbers in E.164; the page lists all callbacks to them, wherever these were requested."""
+
+    def is_of(self, portal: Portal) -> bool:
+        """Tell whether it was issued for this installation of the app: what was issued before a removal is void."""
+        return (self.member_id, self.installed_at) == (portal.member_id, int(portal.installed_at.timestamp()))
+
+
+def ticket_of(portal: Portal, user_id: int) -> Ticket:
+    """The ticket of an employee of a portal, outside a CRM card."""
+    return Ticket(portal.id, portal.member_id, int(portal.installed_at.timestamp()), user_id)
 
 
 _READER = TypeAdapter(Ticket)
