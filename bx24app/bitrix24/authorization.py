@@ -16,7 +16,7 @@ from bx24app.bitrix24.answers import Json, as_object, read_answer
 from bx24app.bitrix24.client import EXCHANGE_SECONDS, READ_TIMEOUT
 from bx24app.bitrix24.compliance import bitrix24_compliance_fix
 from bx24app.bitrix24.errors import MAX_CODE, MAX_HOST, ApplicationRemoved, Bitrix24Error
-from bx24app.bitrix24.launch import UserId
+from bx24app.bitrix24.frame_post import UserId
 from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.deadline import ending_within

@@ -10,7 +10,7 @@ from typing import Annotated
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bx24app.bitrix24.launch import UserId, check_readable
+from bx24app.bitrix24.frame_post import UserId, check_readable
 from bx24app.errors import Malformed
 
 log = structlog.get_logger(__name__)

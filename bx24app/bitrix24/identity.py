@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, ValidationError
 from bx24app.bitrix24.answers import Json
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.errors import CredentialRefused
-from bx24app.bitrix24.launch import UserId
+from bx24app.bitrix24.frame_post import UserId
 from bx24app.outgoing.errors import UnreadableAnswer
 
 M = TypeVar("M", bound=BaseModel)

@@ -20,7 +20,7 @@ def purge_callbacks() -> int:
     return purge(Callback, is_old, limit=PURGED_AT_ONCE)
 
 
-def purge_public() -> int:
+def purge_visitors() -> int:
     """Delete full buckets and spent proofs, old rejections, decoys, counts and addresses; returns how many rows."""
     return (
         rate_limit.purge_full_buckets()

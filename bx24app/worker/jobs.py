@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from bx24app.services import retention
+from bx24app.services.crm import crm_requests
 from bx24app.services.crm import lookup as crm_lookup
-from bx24app.services.crm import queue as crm_queue
 from bx24app.services.dialling import call_events, call_history, deadlines, dial, queue, reconcile
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, payment, token_renewal, tokens, uninstall
@@ -28,14 +28,14 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
     that one portal never gets all the threads of a job.
     """
     return (
-        LeasedJob(DIAL, 0.1, queue.lease_due, dial.dial, dials, is_finished=True),
+        LeasedJob(DIAL, 0.1, queue.lease_due, dial.dial, dials, is_awaited_at_stop=True),
         LeasedJob(
-            "deliver_webhooks", 0.5, _several(delivery.lease_delivery), delivery.deliver_round, DELIVERIES_AT_ONCE
+            "deliver_webhooks", 0.5, _lease_many(delivery.lease_delivery), delivery.deliver_round, DELIVERIES_AT_ONCE
         ),
         LeasedJob(
             "find_crm_customers",
             0.5,
-            _several(crm_queue.lease_crm_request),
+            _lease_many(crm_requests.lease_crm_request),
             crm_lookup.process_crm_request,
             CRM_REQUESTS_AT_ONCE,
         ),
@@ -55,11 +55,11 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
         Job("purge_request_log", 60.0, portal_api.purge_request_log),
         Job("purge_uninstalled_portals", 600.0, uninstall.purge_uninstalled),
         Job("purge_callbacks", 60.0, retention.purge_callbacks),
-        Job("purge_visitors", 60.0, retention.purge_public),
+        Job("purge_visitors", 60.0, retention.purge_visitors),
     )
 
 
-def _several(lease_one: Callable[[], T | None]) -> Callable[[int], list[T]]:
+def _lease_many(lease_one: Callable[[], T | None]) -> Callable[[int], list[T]]:
     """Lease one after the other until there is none."""
 
     def lease(most: int) -> list[T]:

@@ -8,7 +8,7 @@ from typing import Any
 
 # After a failure a job waits this long at least.
 FAILURE_PAUSE_SECONDS = 1.0
-# Nobody sleeps longer: whoever is stopped by a signal is told by a flag alone.
+# A thread never sleeps longer, because a signal only sets a flag and wakes nobody.
 MAX_SLEEP_SECONDS = 0.1
 
 
@@ -29,9 +29,10 @@ class Job:
 
 @dataclass(frozen=True)
 class LeasedJob:
-    """Rows that wait for a worker: ``lease`` takes as many as it is told, at the most, ``work`` follows one of them.
+    """Rows that wait for a worker: ``lease`` takes at most as many as it is told, and ``work`` handles one of them.
 
-    A lease that nobody follows ends by itself. ``is_finished``: a worker that stops waits for what it has leased.
+    A lease ends by itself when its worker dies. ``is_awaited_at_stop``: a worker that is stopped first waits until
+    what it has leased is done.
     """
 
     name: str
@@ -39,7 +40,7 @@ class LeasedJob:
     lease: Callable[[int], Sequence[Any]]
     work: Callable[[Any], object]
     at_once: int
-    is_finished: bool = False
+    is_awaited_at_stop: bool = False
 
 
 AnyJob = Job | LeasedJob
@@ -54,14 +55,14 @@ class _State:
 
 @dataclass(frozen=True)
 class DueJob:
-    """A job that shall be done now, or whose rows shall be leased: ``free`` of them at the most."""
+    """A job to start now; of a leased job, at most ``free`` rows are to be leased."""
 
     job: AnyJob
     free: int
 
 
 class Scheduler:
-    """Says what is due; a job never waits for another one, for each has threads of its own to run in."""
+    """Tells which jobs are due. No job waits for another one, because each has threads of its own."""
 
     def __init__(self, jobs: Sequence[AnyJob]) -> None:
         self._states = {job: _State() for job in jobs}
@@ -115,7 +116,7 @@ class Scheduler:
             self._changed.notify_all()
 
     def fail(self, job: AnyJob) -> None:
-        """Let a job that failed wait a little; it is given back besides."""
+        """Let a job that failed wait a little; the caller also calls ``end`` or ``lease``."""
         with self._changed:
             state = self._states[job]
             state.due_at = max(state.due_at, time.monotonic() + FAILURE_PAUSE_SECONDS)
@@ -126,11 +127,11 @@ class Scheduler:
             self._states[job].due_at = 0.0
             self._changed.notify_all()
 
-    def wait_until_idle(self, until: float, *, only_finished: bool) -> bool:
-        """Wait for the jobs that are under way, or for those that a worker finishes, until a monotonic time."""
+    def wait_until_idle(self, until: float, *, only_awaited: bool) -> bool:
+        """Wait until no job is under way, or none that is awaited at a stop, but not beyond a monotonic time."""
         with self._changed:
             while any(
-                _is_busy(state) and (not only_finished or _is_finished(job)) for job, state in self._states.items()
+                _is_busy(state) and (not only_awaited or _is_awaited(job)) for job, state in self._states.items()
             ):
                 left = until - time.monotonic()
                 if left <= 0:
@@ -152,5 +153,5 @@ def _is_busy(state: _State) -> bool:
     return state.running > 0 or state.is_leasing
 
 
-def _is_finished(job: AnyJob) -> bool:
-    return isinstance(job, LeasedJob) and job.is_finished
+def _is_awaited(job: AnyJob) -> bool:
+    return isinstance(job, LeasedJob) and job.is_awaited_at_stop

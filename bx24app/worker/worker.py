@@ -67,8 +67,8 @@ class Worker:
 
     def _finish(self) -> bool:
         now = time.monotonic()
-        self._scheduler.wait_until_idle(now + self._finish_seconds, only_finished=True)
-        is_whole = self._scheduler.wait_until_idle(now + GRACE_SECONDS, only_finished=False)
+        self._scheduler.wait_until_idle(now + self._finish_seconds, only_awaited=True)
+        is_whole = self._scheduler.wait_until_idle(now + GRACE_SECONDS, only_awaited=False)
         self._threads.stop()
         return is_whole
 
@@ -80,7 +80,7 @@ class Worker:
             self._scheduler.end(job, is_more=bool(done) and job.is_repeated)
             return
         leased = self._guarded(job, partial(job.lease, due.free)) or ()
-        if self._is_stopping and not job.is_finished:
+        if self._is_stopping and not job.is_awaited_at_stop:
             leased = ()
         self._scheduler.lease(job, len(leased))
         for one in leased:

@@ -24,7 +24,7 @@ from bx24app.models import (
     WebsiteRequest,
     utcnow,
 )
-from bx24app.services.callbacks.accept import accept, complete
+from bx24app.services.callbacks.accept import accept, prepare_for_insert
 from bx24app.services.callbacks.conditions import (
     BUDGET_CALLS,
     BUDGET_MONEY,
@@ -103,7 +103,7 @@ def make(luck: random.Random, form: Form, at: datetime, calls: int) -> Candidate
     is_staff = source == Source.STAFF
     common: dict[str, Any] = {"idempotency_key": key, "request_digest": luck.choice("aaab") if key else None}
     common |= {"due_at": due_at, "expires_at": due_at + timedelta(hours=1), "created_at": at}
-    callback = complete(
+    callback = prepare_for_insert(
         Callback(
             portal_id=form.portal_id,
             form_id=None if is_staff else form.id,

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
 from bx24app.models import Callback, Form, WebsiteRequest, utcnow
-from bx24app.services.crm import cards, queue
+from bx24app.services.crm import cards, crm_requests
 from bx24app.services.crm import lookup as crm_lookup
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually, working
@@ -41,7 +41,7 @@ def asks(visitor: Visitor, number: str = CUSTOMER, **body: Any) -> UUID:
 def worked(app: Flask) -> None:
     """Everything that is due is followed, here and now."""
     with app.app_context():
-        while (claim := queue.lease_crm_request()) is not None:
+        while (claim := crm_requests.lease_crm_request()) is not None:
             crm_lookup.process_crm_request(claim)
 
 
@@ -184,12 +184,12 @@ def test_a_worker_that_dies_between_asking_and_keeping_makes_no_second_card(
         raise SystemExit
 
     with app.app_context(), monkeypatch.context() as patch:
-        claim = queue.lease_crm_request()
+        claim = crm_requests.lease_crm_request()
         assert claim is not None
         patch.setattr(cards, "_made", dies)
         with pytest.raises(SystemExit):
             crm_lookup.process_crm_request(claim)
-        assert queue.lease_crm_request() is None
+        assert crm_requests.lease_crm_request() is None
     later(app)
     worked(app)
     assert card(app, id) == ("created", "LEAD", 1)
@@ -201,7 +201,7 @@ def test_a_slow_courier_whose_claim_was_taken_over_makes_nothing(
 ) -> None:
     id = asks(visitor)
     with app.app_context():
-        slow = queue.lease_crm_request()
+        slow = crm_requests.lease_crm_request()
         assert slow is not None
         later(app)
         worked(app)

@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import event, select
 from werkzeug.datastructures import MultiDict
 
-from bx24app.bitrix24.launch import read_frame_post
+from bx24app.bitrix24.frame_post import read_frame_post
 from bx24app.database import db, writing
 from bx24app.models import Portal, utcnow
 from bx24app.services.callbacks.desk import Desk, load_desk

@@ -196,7 +196,7 @@ def test_the_ticket_of_a_portal_without_the_app_opens_nothing(app: Flask, admini
         if gone == "deleted":
             session.delete(portal)
         else:
-            portal.leave(utcnow())
+            portal.mark_uninstalled(utcnow())
     headers = {"Authorization": f"Bearer {administrator.ticket}"}
     for rule in app.url_map.iter_rules():
         if guard_of(app.view_functions[rule.endpoint]) is not None:

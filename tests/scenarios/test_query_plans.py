@@ -15,7 +15,7 @@ from bx24app.models import Callback, Form, State, utcnow
 from bx24app.services import retention
 from bx24app.services.callbacks import conditions
 from bx24app.services.callbacks.queries import CallbackFilter, list_callbacks
-from bx24app.services.crm import queue as crm_queue
+from bx24app.services.crm import crm_requests
 from bx24app.services.dialling import call_history, deadlines, queue
 from bx24app.services.portals import tokens
 from bx24app.services.websites import forms, quotas, wait_estimate
@@ -105,8 +105,8 @@ ASKED: dict[str, Callable[[Form], object]] = {
     "sweep": lambda _: queue.expire_abandoned(),
     "settle": lambda _: deadlines.apply_deadlines(),
     "history": lambda _: call_history._lease_portal(),
-    "purge": lambda _: [retention.purge_callbacks(), retention.purge_public(), tokens.purge_idle()],
-    "crm": lambda _: crm_queue.lease_crm_request(),
+    "purge": lambda _: [retention.purge_callbacks(), retention.purge_visitors(), tokens.purge_idle()],
+    "crm": lambda _: crm_requests.lease_crm_request(),
     "waiting": lambda form: wait_estimate.expected_minutes(form, utcnow()),
     "list": lambda form: list_callbacks(form.portal_id, CallbackFilter()),
     "form": lambda form: list_callbacks(form.portal_id, CallbackFilter(form_id=form.id)),

@@ -210,18 +210,18 @@ def test_what_is_not_needed_any_more_is_forgotten(app: Flask, visitor: Visitor) 
     assert visitor.asks().status_code == 202
     assert visitor.asks("12345").status_code == 422
     with app.app_context():
-        assert retention.purge_public() == 0
+        assert retention.purge_visitors() == 0
         with time_machine.travel(utcnow() + timedelta(days=2)):
-            retention.purge_public()
+            retention.purge_visitors()
         with reading() as session:
             assert session.scalars(select(TokenBucket)).all() == []
             assert session.scalars(select(Rejection.rule)).all() == ["number_short"]
             assert session.scalars(select(WebsiteRequest.address)).all() == ["203.0.113.7"]
         with time_machine.travel(utcnow() + timedelta(days=31)):
-            retention.purge_public()
+            retention.purge_visitors()
         with reading() as session:
             assert session.scalars(select(Rejection)).all() == []
         with time_machine.travel(utcnow() + timedelta(days=366)):
-            retention.purge_public()
+            retention.purge_visitors()
         with reading() as session:
             assert session.scalars(select(WebsiteRequest.address)).all() == [None]

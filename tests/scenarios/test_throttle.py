@@ -40,7 +40,7 @@ def test_after_the_burst_dials_go_at_the_rate() -> None:
     pace, sent, at = a_pace(), 0, NOW
     while at < NOW + timedelta(seconds=60):
         if pace.room(at, STANDARD_LIMIT) >= 1:
-            pace.pour(at, STANDARD_LIMIT)
+            pace.count_requests(at, STANDARD_LIMIT)
             sent += 1
         at += timedelta(milliseconds=10)
     burst = STANDARD_LIMIT.size - RESERVE
@@ -53,7 +53,7 @@ def test_the_platforms_bucket_never_overflows_while_requests_are_late_by_a_secon
     arrivals: list[datetime] = []
     while at < NOW + timedelta(seconds=120):
         if ours.room(at, STANDARD_LIMIT) >= 1:
-            ours.pour(at, STANDARD_LIMIT)
+            ours.count_requests(at, STANDARD_LIMIT)
             arrivals.append(at + timedelta(seconds=len(arrivals) % 2))
         at += timedelta(milliseconds=20)
     for arrival in sorted(arrivals):
@@ -65,20 +65,20 @@ def test_the_platforms_bucket_never_overflows_while_requests_are_late_by_a_secon
 def test_an_on_premise_portal_has_no_bucket() -> None:
     pace = a_pace()
     for _ in range(500):
-        pace.pour(NOW, None)
+        pace.count_requests(NOW, None)
     assert pace.room(NOW, None) == float("inf")
 
 
 def test_a_clock_that_jumps_neither_stops_dials_for_long_nor_frees_the_bucket() -> None:
     pace = a_pace()
     for _ in range(int(STANDARD_LIMIT.size)):
-        pace.pour(NOW, STANDARD_LIMIT)
+        pace.count_requests(NOW, STANDARD_LIMIT)
     assert pace.room(NOW, STANDARD_LIMIT) < 1
     back = NOW - timedelta(hours=3)
     assert pace.room(back, STANDARD_LIMIT) < 1
-    pace.pour(back, STANDARD_LIMIT)
+    pace.count_requests(back, STANDARD_LIMIT)
     assert pace.room(back + timedelta(seconds=60), STANDARD_LIMIT) >= 1
-    pace.pour(NOW + timedelta(days=1), STANDARD_LIMIT)
+    pace.count_requests(NOW + timedelta(days=1), STANDARD_LIMIT)
     assert pace.room(NOW + timedelta(days=1), STANDARD_LIMIT) == STANDARD_LIMIT.size - RESERVE - 1
 
 

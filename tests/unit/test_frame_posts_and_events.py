@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bx24app.bitrix24.events import read_call_event, read_event
-from bx24app.bitrix24.launch import read_frame_post
+from bx24app.bitrix24.frame_post import read_frame_post
 from bx24app.errors import Malformed
 
 MEMBER = "a223c6b3710f85df22e9377d6c4f7553"

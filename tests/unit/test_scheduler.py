@@ -100,16 +100,16 @@ def test_nobody_sleeps_for_longer_than_a_stop_may_take() -> None:
 
 
 def test_a_worker_that_stops_waits_for_what_it_finishes_and_not_for_the_rest() -> None:
-    dial = LeasedJob("dial", HOUR, leases, nothing, at_once=1, is_finished=True)  # type: ignore[arg-type]
+    dial = LeasedJob("dial", HOUR, leases, nothing, at_once=1, is_awaited_at_stop=True)  # type: ignore[arg-type]
     other = LeasedJob("tell", HOUR, leases, nothing, at_once=1)  # type: ignore[arg-type]
     scheduler = Scheduler([dial, other])
     scheduler.wait_for_due()
     scheduler.lease(dial, 1)
     scheduler.lease(other, 1)
-    assert not scheduler.wait_until_idle(time.monotonic() + 0.05, only_finished=True)
+    assert not scheduler.wait_until_idle(time.monotonic() + 0.05, only_awaited=True)
     threading.Timer(0.05, partial(scheduler.end, dial, is_more=False)).start()
-    assert scheduler.wait_until_idle(time.monotonic() + 5, only_finished=True)
-    assert not scheduler.wait_until_idle(time.monotonic() + 0.05, only_finished=False)
+    assert scheduler.wait_until_idle(time.monotonic() + 5, only_awaited=True)
+    assert not scheduler.wait_until_idle(time.monotonic() + 0.05, only_awaited=False)
     assert scheduler.busy_jobs() == ["tell"]
 
 

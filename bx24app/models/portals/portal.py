@@ -92,11 +92,11 @@ class Portal(Base):
         self.domain = domain
         self.client_endpoint = client_endpoint
 
-    def leave(self, at: datetime) -> None:
+    def mark_uninstalled(self, at: datetime) -> None:
         """The app was removed from the portal."""
         self.state, self.uninstalled_at, self.removal_told_at = PortalState.UNINSTALLED, at, None
 
-    def join(self, at: datetime) -> None:
+    def mark_installed(self, at: datetime) -> None:
         """The app was installed, for the first time or again."""
         self.state, self.installed_at = PortalState.INSTALLED, at
         self.uninstalled_at = self.removal_told_at = None

@@ -44,7 +44,7 @@ class Throttle(Base):
     # When a worker last took callbacks of this portal: the portal served longest ago is served first.
     claimed_at: Mapped[At | None]
 
-    def pour(self, at: datetime, limit: RequestLimit | None, requests: int = 1) -> None:
+    def count_requests(self, at: datetime, limit: RequestLimit | None, requests: int = 1) -> None:
         """Count requests that are about to be sent, or were."""
         if limit is None:
             return
@@ -65,11 +65,11 @@ class Throttle(Base):
             return 0
         return float("inf") if limit is None else limit.size - RESERVE - self._level(at, limit)
 
-    def fill(self, at: datetime, limit: RequestLimit | None) -> None:
+    def mark_full(self, at: datetime, limit: RequestLimit | None) -> None:
         """The platform says that its bucket is full: ours was wrong."""
         if limit is not None:
             self.level, self.level_at = limit.size, at
-            self.pour(at, limit, 0)
+            self.count_requests(at, limit, 0)
 
     def wait_until(self, at: datetime, reason: str | None = None) -> None:
         """Let no dial begin before a moment; an earlier one than before changes nothing."""

@@ -46,7 +46,7 @@ def earlier_answer(portal_id: int, key: str | None, digest: str) -> Callback | D
         return find_earlier(session, portal_id, key, digest)
 
 
-def complete(callback: Callback) -> Callback:
+def prepare_for_insert(callback: Callback) -> Callback:
     """Set what SQLAlchemy would set on flush, because the guarded write bypasses it.
 
     That is the id, the version, the state, and the callback id of its decisions. Returns the same callback.

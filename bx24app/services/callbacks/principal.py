@@ -51,14 +51,14 @@ def role_of(*, is_administrator: bool) -> Role:
     return Role.ADMINISTRATOR if is_administrator else LEAST_ROLE
 
 
-def _look() -> Select[int, int, bool, int, str | None, str | None]:
+def _employee_statement() -> Select[int, int, bool, int, str | None, str | None]:
     user = and_(User.portal_id == Portal.id, User.user_id == bindparam("user_id"))
     chosen = (User.id, User.last_line_id, User.last_voice_id)
     found = select(Portal.revision, PortalSettings.revision, User.is_administrator, *chosen)
     return found.join_from(Portal, PortalSettings).outerjoin(User, user).where(Portal.id == bindparam("portal_id"))
 
 
-_LOOK = CompiledStatement(_look)
+_EMPLOYEE = CompiledStatement(_employee_statement)
 
 
 def authenticate(signed_ticket: str) -> Principal:
@@ -77,7 +77,7 @@ def authenticate(signed_ticket: str) -> Principal:
 def load_employee(portal_id: int, user_id: int) -> Principal:
     """An employee as they are known now; raises ``TicketExpired`` when the portal does not have the app any more."""
     with compiled_reading() as run:
-        known = run(_LOOK, {"portal_id": portal_id, "user_id": user_id}).fetchone()
+        known = run(_EMPLOYEE, {"portal_id": portal_id, "user_id": user_id}).fetchone()
     if known is None:
         raise TicketExpired
     *revisions, is_administrator = known[:3]

@@ -67,7 +67,7 @@ def list_callbacks(portal_id: int, wanted: CallbackFilter) -> list[Callback]:
 
 
 def _read_callbacks(session: Session, portal_id: int, wanted: CallbackFilter) -> list[Callback]:
-    query = with_history().where(_of(portal_id, wanted.form_id))
+    query = with_history().where(_in_portal_or_form(portal_id, wanted.form_id))
     if wanted.state:
         query = query.where(Callback.state == wanted.state)
     if wanted.source:
@@ -85,7 +85,7 @@ def _read_callbacks(session: Session, portal_id: int, wanted: CallbackFilter) ->
     return list(session.scalars(query.order_by(Callback.id.desc()).limit(wanted.limit)))
 
 
-def _of(portal_id: int, form_id: int | None) -> ColumnElement[bool]:
+def _in_portal_or_form(portal_id: int, form_id: int | None) -> ColumnElement[bool]:
     """Restrict to a portal, or to one of its forms: then by form only, whose index has the order of the list."""
     if form_id is None:
         return Callback.portal_id == portal_id

@@ -24,7 +24,7 @@ from bx24app.models import (
     utcnow,
 )
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.callbacks.accept import accept, complete, earlier_answer
+from bx24app.services.callbacks.accept import accept, earlier_answer, prepare_for_insert
 from bx24app.services.callbacks.conditions import Candidate, Obstacle
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.retry_policy import expiry_of
@@ -88,7 +88,7 @@ def accept_callback(principal: Principal, callback: Callback) -> AcceptedCallbac
 
     Raises ``NumberInHand``, ``IdempotencyKeyReused``.
     """
-    outcome = accept(lambda: Candidate(callback=complete(callback), at=callback.created_at))
+    outcome = accept(lambda: Candidate(callback=prepare_for_insert(callback), at=callback.created_at))
     if isinstance(outcome, Obstacle):
         if isinstance(outcome.earlier, Callback):
             return AcceptedCallback(outcome.earlier, replayed=True)

@@ -11,7 +11,7 @@ from bx24app.database import writing
 from bx24app.errors import Refusal
 from bx24app.models import Callback, CrmState, Portal, WebsiteRequest, utcnow
 from bx24app.outgoing.errors import ExchangeError, NoUsableAnswer
-from bx24app.services.crm.queue import (
+from bx24app.services.crm.crm_requests import (
     CRM_LEASE,
     GIVE_UP_AFTER,
     SHORTEST_CRM_WAIT,
@@ -28,64 +28,64 @@ from bx24app.services.portals import api as portal_api
 
 log = structlog.get_logger(__name__)
 
-# Longer than the platform works at a request.
+# Longer than the platform works on one request.
 LOST_ANSWER_PAUSE = timedelta(seconds=120)
 MAX_ASKS = 2
 
 
-def make_card(claim: CrmLease, kind: str, asked: int, contact_id: int | None = None) -> None:
-    """Ask for a new card: marked before, so that a lost answer is never followed by a blind second request."""
+def make_card(lease: CrmLease, kind: str, asked: int, contact_id: int | None = None) -> None:
+    """Ask for a new card. It is recorded first, so that a lost answer is never followed by a blind second request."""
     if asked >= MAX_ASKS:
-        settle(claim, CrmState.FAILED, ("CONTACT", contact_id) if contact_id else None, "crm_unknown")
+        settle(lease, CrmState.FAILED, ("CONTACT", contact_id) if contact_id else None, "crm_unknown")
         return
-    if not _mark(claim, kind, asked + 1):
+    if not _mark(lease, kind, asked + 1):
         return
-    label = portal_api.RequestLabel(f"crm.{kind.lower()}.add", {"ORIGIN_ID": claim.card.origin})
+    label = portal_api.RequestLabel(f"crm.{kind.lower()}.add", {"ORIGIN_ID": lease.card.origin})
     try:
         made = portal_api.call_for_portal(
-            claim.portal_id, label, lambda client: crm.add_card(client, kind, claim.card, contact_id)
+            lease.portal_id, label, lambda client: crm.add_card(client, kind, lease.card, contact_id)
         )
     except NoUsableAnswer as error:
-        log.info("crm_unknown", callback=str(claim.callback_id), reason=error.code)
-        put_off(claim, LOST_ANSWER_PAUSE)
+        log.info("crm_unknown", callback=str(lease.callback_id), reason=error.code)
+        put_off(lease, LOST_ANSWER_PAUSE)
     except (ExchangeError, Refusal) as error:
-        _not_made(claim, kind, asked, error)
+        _not_made(lease, kind, asked, error)
     else:
-        _made(claim, kind, made, contact_id)
+        _made(lease, kind, made, contact_id)
 
 
-def _made(claim: CrmLease, kind: str, made: int, contact_id: int | None) -> None:
+def _made(lease: CrmLease, kind: str, made: int, contact_id: int | None) -> None:
     if kind != "CONTACT":
-        settle(claim, CrmState.CREATED, ("CONTACT", contact_id) if contact_id else (kind, made))
+        settle(lease, CrmState.CREATED, ("CONTACT", contact_id) if contact_id else (kind, made))
         return
     with writing() as session:
-        callback = session.get(Callback, claim.callback_id, with_for_update=True)
+        callback = session.get(Callback, lease.callback_id, with_for_update=True)
         if callback is not None:
             show_in_card(callback, "CONTACT", made)
-    make_card(claim, "DEAL", 0, made)
+    make_card(lease, "DEAL", 0, made)
 
 
-def _not_made(claim: CrmLease, kind: str, asked: int, error: ExchangeError | Refusal) -> None:
-    """Nothing was executed: it is tried later, or told to people."""
-    if is_final(error) or claim.age > GIVE_UP_AFTER:
-        settle(claim, CrmState.FAILED, None, reason_of(error), error.words)
+def _not_made(lease: CrmLease, kind: str, asked: int, error: ExchangeError | Refusal) -> None:
+    """Handle a refusal: nothing was executed, so the card is tried later, or the search ends with the reason."""
+    if is_final(error) or lease.age > GIVE_UP_AFTER:
+        settle(lease, CrmState.FAILED, None, reason_of(error), error.words)
         return
     with writing() as session:
-        request = leased_request(session, claim)
+        request = leased_request(session, lease)
         if request is not None:
             request.ask_crm(kind, asked, utcnow())
-            request.wait_for_crm(utcnow() + pause_after(claim))
+            request.wait_for_crm(utcnow() + pause_after(lease))
 
 
-def _mark(claim: CrmLease, kind: str, number: int) -> bool:
-    """Commit that the CRM is about to be asked; False when somebody else does, or asks for the same number."""
+def _mark(lease: CrmLease, kind: str, number: int) -> bool:
+    """Commit that the CRM is about to be asked; False when the lease has ended or the same number is asked for."""
     with writing() as session:
-        # Locked first, so that two requests of one number do not both find nothing.
-        session.get(Portal, claim.portal_id, with_for_update=True)
-        request = leased_request(session, claim)
+        # The portal is locked first, so that two requests for one number cannot both find no card.
+        session.get(Portal, lease.portal_id, with_for_update=True)
+        request = leased_request(session, lease)
         if request is None:
             return False
-        if _is_asked_for(session, request, claim.portal_id):
+        if _is_asked_for(session, request, lease.portal_id):
             request.wait_for_crm(utcnow() + SHORTEST_CRM_WAIT)
             return False
         now = utcnow()

@@ -13,7 +13,7 @@ from bx24app.errors import Refusal
 from bx24app.models import CrmState
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.crm.cards import make_card
-from bx24app.services.crm.queue import (
+from bx24app.services.crm.crm_requests import (
     GIVE_UP_AFTER,
     CrmLease,
     is_final,
@@ -27,34 +27,34 @@ from bx24app.services.portals import api as portal_api
 log = structlog.get_logger(__name__)
 
 
-def process_crm_request(claim: CrmLease) -> None:
-    """Look the customer up, or make a card; whatever happens is kept with the request."""
-    origin = {"ORIGIN_ID": claim.card.origin}
-    label = portal_api.RequestLabel("batch", {"crm.duplicate.findbycomm": claim.card.number, **origin})
+def process_crm_request(lease: CrmLease) -> None:
+    """Look the customer up, or make a card; every outcome is recorded with the request."""
+    origin = {"ORIGIN_ID": lease.card.origin}
+    label = portal_api.RequestLabel("batch", {"crm.duplicate.findbycomm": lease.card.number, **origin})
     try:
         known = portal_api.call_for_portal(
-            claim.portal_id, label, lambda client: crm.look_up(client, claim.card.number, claim.card.origin)
+            lease.portal_id, label, lambda client: crm.look_up(client, lease.card.number, lease.card.origin)
         )
     except (ExchangeError, Refusal) as error:
-        _looked_in_vain(claim, error)
+        _looked_in_vain(lease, error)
         return
-    _decide(claim, known)
+    _decide(lease, known)
 
 
-def _decide(claim: CrmLease, known: CrmMatches) -> None:
+def _decide(lease: CrmLease, known: CrmMatches) -> None:
     if "DEAL" in known.made or "LEAD" in known.made:
-        settle(claim, CrmState.CREATED, _ours(known))
-    elif claim.kind == "DEAL" or "CONTACT" in known.made:
-        # The person is made, the deal is not, or not yet.
-        make_card(claim, "DEAL", claim.asked if claim.kind == "DEAL" else 0, known.made.get("CONTACT"))
+        settle(lease, CrmState.CREATED, _ours(known))
+    elif lease.kind == "DEAL" or "CONTACT" in known.made:
+        # The contact was created, but the deal was not, or not yet.
+        make_card(lease, "DEAL", lease.asked if lease.kind == "DEAL" else 0, known.made.get("CONTACT"))
     elif known.customer is not None:
-        settle(claim, CrmState.FOUND, known.customer)
+        settle(lease, CrmState.FOUND, known.customer)
     elif known.denied is not None:
-        _looked_in_vain(claim, known.denied)
-    elif claim.creates:
-        make_card(claim, "CONTACT" if known.is_simple else "LEAD", claim.asked)
+        _looked_in_vain(lease, known.denied)
+    elif lease.creates:
+        make_card(lease, "CONTACT" if known.is_simple else "LEAD", lease.asked)
     else:
-        settle(claim, CrmState.NONE, None)
+        settle(lease, CrmState.NONE, None)
 
 
 def _ours(known: CrmMatches) -> tuple[str, int]:
@@ -62,9 +62,9 @@ def _ours(known: CrmMatches) -> tuple[str, int]:
     return kind, known.made[kind]
 
 
-def _looked_in_vain(claim: CrmLease, error: ExchangeError | Refusal) -> None:
-    """Looking harms nobody: it is repeated unless the portal said no."""
-    if is_final(error) or claim.age > GIVE_UP_AFTER:
-        settle(claim, CrmState.FAILED, None, reason_of(error), error.words)
+def _looked_in_vain(lease: CrmLease, error: ExchangeError | Refusal) -> None:
+    """Handle a failed lookup: it changes nothing in the CRM, so it is repeated unless the portal said no."""
+    if is_final(error) or lease.age > GIVE_UP_AFTER:
+        settle(lease, CrmState.FAILED, None, reason_of(error), error.words)
     else:
-        put_off(claim, pause_after(claim))
+        put_off(lease, pause_after(lease))

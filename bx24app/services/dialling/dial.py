@@ -1,4 +1,4 @@
-"""Dialling a due callback: claim, fence, exactly one request, and the answer sorted into four outcomes.
+"""Dialling a due callback: lease, fence, exactly one request, and the answer sorted into four outcomes.
 
 started      the portal accepted it and named the call (or handed it to another telephony app)
 refused      for good: the portal said no before anything rang
@@ -43,7 +43,7 @@ from bx24app.services.portals.tokens import Access
 log = structlog.get_logger(__name__)
 
 DIAL_BACKOFF_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)
-# Together well below what a lease has left after the longest dial.
+# Together these are well below the time that a lease has left after the longest dial.
 RECORD_PAUSES = (0.05, 0.2, 1.0, 3.0, 6.0)
 
 
@@ -56,45 +56,45 @@ class FencedAttempt:
     parameters: dict[str, str]
 
 
-def dial(claim: DialLease) -> None:
-    """Follow a claim to a recorded outcome. Raises nothing: whatever happens is kept with the callback."""
-    log_here = log.bind(callback=str(claim.callback_id))
+def dial(lease: DialLease) -> None:
+    """Dial a leased callback and record the outcome. Raises nothing: every failure is recorded with the callback."""
+    log_here = log.bind(callback=str(lease.callback_id))
     try:
-        access = _access_for(claim)
+        access = _access_for(lease)
     except (ExchangeError, Refusal) as error:
-        _not_dialled(claim, error)
+        _not_dialled(lease, error)
         return
     # The request is closed before its lease ends, and until then no other attempt begins.
     with ending_within(DIAL_SECONDS):
-        dial = _fence(claim)
+        dial = _fence(lease)
         if dial is None:
             log_here.info("not_dialled")
             return
         requests = portal_api.LoggedRequests(portal_api.RequestLabel("voximplant.callback.start", dial.parameters))
         outcome = _send_once(access, dial, requests)
     failure = outcome if isinstance(outcome, ExchangeError) else None
-    # The answer first: no other write may come between it and its record.
+    # The answer is recorded before anything else is written: if the process died in between, it would be lost.
     _record(dial, outcome)
-    requests.write(access.portal_id, access.user_id, counted=True)  # When it was leased.
+    requests.write(access.portal_id, access.user_id, counted=True)  # It was counted when it was leased.
     number = mask_number(dial.parameters["TO_NUMBER"])
     log_here.info("dialled", outcome=failure.code if failure else "started", number=number)
     _follow_up(access, dial, outcome)
 
 
-def _access_for(claim: DialLease) -> Access:
-    """The identity under which the callback was accepted: the person's own, or the portal's."""
+def _access_for(lease: DialLease) -> Access:
+    """Return the access under which the callback is dialled: the person's own, or the portal's."""
     with reading() as session:
-        callback = session.get_one(Callback, claim.callback_id)
-        portal = session.get_one(Portal, claim.portal_id)
+        callback = session.get_one(Callback, lease.callback_id)
+        portal = session.get_one(Portal, lease.portal_id)
     if not _is_persons(callback):
-        return token_renewal.service_access(claim.portal_id)
-    tokens.service_credential_id(claim.portal_id)  # A disconnected or unpaid portal dials for nobody.
+        return token_renewal.service_access(lease.portal_id)
+    tokens.service_credential_id(lease.portal_id)  # A disconnected or unpaid portal dials for nobody.
     try:
-        return token_renewal.person_access(claim.portal_id, callback.requested_by or 0)
+        return token_renewal.person_access(lease.portal_id, callback.requested_by or 0)
     except (CredentialRefused, NotPermitted):
         if not portal.settings.stands_in:
             raise
-    return token_renewal.service_access(claim.portal_id)
+    return token_renewal.service_access(lease.portal_id)
 
 
 def _is_persons(callback: Callback) -> bool:
@@ -102,35 +102,35 @@ def _is_persons(callback: Callback) -> bool:
     return callback.source == Source.STAFF and callback.requested_by is not None
 
 
-def _not_dialled(claim: DialLease, error: ExchangeError | Refusal) -> None:
-    """There was no way to the portal; no attempt was made."""
+def _not_dialled(lease: DialLease, error: ExchangeError | Refusal) -> None:
+    """Record that no attempt was made, because there is no access to the portal."""
     with writing() as session:
-        callback = leased_callback(session, claim)
+        callback = leased_callback(session, lease)
         if callback is None:
             return
         now = utcnow()
         if error.retry is Retry.LATER:
             callback.due_at = now + timedelta(seconds=DIAL_BACKOFF_SECONDS[0])
             callback.release()
-            # Once: a portal may be silent for an hour, and is asked every two seconds.
+            # Recorded once only: a portal may be silent for an hour, and is asked every two seconds.
             callback.wait_for(error.code, now)
         else:
             callback.fail(now, error.callback_reason)
             callback.decide("not_dialled", now, reason=error.code)
 
 
-def _fence(claim: DialLease) -> FencedAttempt | None:
-    """Commit that this attempt is about to dial; None when it was taken over, or a look says that it must not."""
-    number_digest = do_not_call.number_digest(_number_of(claim))
+def _fence(lease: DialLease) -> FencedAttempt | None:
+    """Commit that this attempt is about to dial; None when the lease has ended or the preflight forbids the dial."""
+    number_digest = do_not_call.number_digest(_number_of(lease))
     with writing() as session:
-        callback = leased_callback(session, claim)
+        callback = leased_callback(session, lease)
         if callback is None:
             return None
         now = utcnow()
-        portal = session.get_one(Portal, claim.portal_id)
+        portal = session.get_one(Portal, lease.portal_id)
         policy = retry_policy_of(session, portal, callback)
-        scene = PreflightContext(session, portal, callback, policy, number_digest, now)
-        if not apply_result(run_preflight(scene), scene, policy.expiry):
+        context = PreflightContext(session, portal, callback, policy, number_digest, now)
+        if not apply_result(run_preflight(context), context, policy.expiry):
             return None
         attempt = callback.fence(now, now + DIAL_LEASE, number_digest, portal.history_cursor)
         callback.decide("fenced", now, attempt=attempt.number, line=callback.line_id, cursor=portal.history_cursor)
@@ -141,13 +141,13 @@ def _fence(claim: DialLease) -> FencedAttempt | None:
         return FencedAttempt(callback.id, attempt.id, parameters)
 
 
-def _number_of(claim: DialLease) -> str:
+def _number_of(lease: DialLease) -> str:
     with reading() as session:
-        return session.scalars(select(Callback.to_number).where(Callback.id == claim.callback_id)).one()
+        return session.scalars(select(Callback.to_number).where(Callback.id == lease.callback_id)).one()
 
 
 def _send_once(access: Access, dial: FencedAttempt, requests: portal_api.LoggedRequests) -> StartedCall | ExchangeError:
-    """The one request of the attempt, on a fresh connection."""
+    """Send the one request of the attempt, on a fresh connection."""
     try:
         with portal_clients.dialler(access.client_endpoint, access.access_token, requests.watch) as client:
             return telephony.start_callback(client, dial.parameters)
@@ -157,7 +157,7 @@ def _send_once(access: Access, dial: FencedAttempt, requests: portal_api.LoggedR
 
 
 def _record(dial: FencedAttempt, outcome: StartedCall | ExchangeError) -> None:
-    """Write the answer down; a database that fails just now must not make an unknown out of what is known."""
+    """Record the answer, and try again when the database fails: a known outcome must not become unknown."""
     for pause in RECORD_PAUSES:
         try:
             return _record_once(dial, outcome)
@@ -168,15 +168,15 @@ def _record(dial: FencedAttempt, outcome: StartedCall | ExchangeError) -> None:
 
 
 def _record_once(dial: FencedAttempt, outcome: StartedCall | ExchangeError) -> None:
-    """Events of the call that came before its answer are applied with it."""
+    """Record the answer in one transaction, and apply the events of the call that came before it."""
     with writing() as session:
         callback = session.get_one(Callback, dial.callback_id, with_for_update=True)
         attempt = session.get_one(Attempt, dial.attempt_id)
         now = utcnow()
         given_up = callback.state == State.UNKNOWN and isinstance(outcome, StartedCall)
         if callback.attempts[-1] is not attempt or not (callback.state == State.DIALLING or given_up):
-            return  # Decided about meanwhile.
-        # An acceptance counts even after the attempt was given up.
+            return  # A person or a deadline has decided meanwhile.
+        # A call that has begun counts even after the attempt was given up.
         if isinstance(outcome, StartedCall):
             _accepted(session, callback, attempt, outcome, now)
             throttle.note_operating_reset(session, callback.portal_id, outcome.operating_reset_at)
@@ -214,7 +214,7 @@ def _refused_or_lost(portal: Portal, callback: Callback, attempt: Attempt, error
 
 
 def _repeated(callback: Callback, error: ExchangeError) -> bool:
-    """Renewal, move and takeover are tried once without waiting."""
+    """Tell whether an earlier attempt failed in the same way: a remedy is tried only once without waiting."""
     return any(attempt.failed_code == error.code for attempt in callback.attempts[:-1])
 
 
@@ -224,7 +224,7 @@ def _backoff(attempt_number: int) -> float:
 
 
 def _follow_up(access: Access, dial: FencedAttempt, outcome: StartedCall | ExchangeError) -> None:
-    """What the answer says about the line, the credential or the address, for the next attempt."""
+    """Use what the answer says about the line, the credential or the address, so that the next attempt can succeed."""
     try:
         if isinstance(outcome, StartedCall):
             _mark_line(access.portal_id, dial, outcome)

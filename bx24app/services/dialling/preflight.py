@@ -1,4 +1,4 @@
-"""The look before a dial: whether the number may be called, at this hour, and whether anybody still waits for it."""
+"""The check before a dial: whether the number may be called now, and whether the customer still waits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ PreflightFacts = dict[str, str]
 
 @dataclass(frozen=True)
 class PreflightResult:
-    """What one rule says: ``step`` None lets the dial go on."""
+    """What one rule decided; ``step`` None: the dial goes on."""
 
     rule: str
     step: Literal["fail", "withdraw", "postpone"] | None = None
@@ -28,7 +28,7 @@ class PreflightResult:
 
 @dataclass(frozen=True)
 class PreflightContext:
-    """What a rule may look at; ``number_digest`` is the keyed digest of the number."""
+    """What the rules check; ``number_digest`` is the keyed digest of the number."""
 
     session: Session
     portal: Portal
@@ -39,48 +39,48 @@ class PreflightContext:
 
     @property
     def is_automatic(self) -> bool:
-        """Nobody of staff chose this very moment: a form, a rule, or a repetition by the app itself."""
+        """Tell whether no employee chose this moment: a form, an automation rule or a retry of the app did."""
         return self.callback.source != Source.STAFF or any(attempt.ended_at for attempt in self.callback.attempts)
 
 
-def _listed(scene: PreflightContext) -> PreflightResult | None:
-    if do_not_call.is_listed(scene.session, scene.portal.id, scene.number_digest):
+def _listed(context: PreflightContext) -> PreflightResult | None:
+    if do_not_call.is_listed(context.session, context.portal.id, context.number_digest):
         return PreflightResult("do_not_call", "fail")
     return None
 
 
-def _served(scene: PreflightContext) -> PreflightResult | None:
-    """Another call has reached the customer since they asked, or since our last attempt."""
-    if not scene.is_automatic:
+def _served(context: PreflightContext) -> PreflightResult | None:
+    """Check whether another call has reached the customer since the request, or since our last attempt."""
+    if not context.is_automatic:
         return None
-    since = max([scene.callback.created_at, *(a.started_at for a in scene.callback.attempts)])
+    since = max([context.callback.created_at, *(a.started_at for a in context.callback.attempts)])
     other = select(Callback.id).where(
-        Callback.portal_id == scene.portal.id,
-        Callback.to_number == scene.callback.to_number,
-        Callback.id != scene.callback.id,
+        Callback.portal_id == context.portal.id,
+        Callback.to_number == context.callback.to_number,
+        Callback.id != context.callback.id,
         Callback.ended_at > since,
-        # Whether a call that was handed over has reached anybody is not known here.
+        # A call that was handed over to another app does not count: whether it reached anybody is not known here.
         and_(Callback.state == State.COMPLETED, or_(Callback.reason.is_(None), Callback.reason == "resolved_reached")),
     )
-    if found := scene.session.scalar(other.limit(1)):
+    if found := context.session.scalar(other.limit(1)):
         return PreflightResult("already_served", "withdraw", inputs={"callback": str(found)})
     strangers = select(ReceivedEvent).where(
-        ReceivedEvent.portal_id == scene.portal.id,
-        ReceivedEvent.number_digest == scene.number_digest,
+        ReceivedEvent.portal_id == context.portal.id,
+        ReceivedEvent.number_digest == context.number_digest,
         ReceivedEvent.applied_at.is_(None),
         ReceivedEvent.received_at > since,
     )
-    for report in map(stored_report, scene.session.scalars(strangers)):
+    for report in map(stored_report, context.session.scalars(strangers)):
         if report.is_success and (report.began_at is None or report.began_at > since):
             return PreflightResult("already_served", "withdraw", inputs={"call": report.call_id})
     return None
 
 
-def _closed(scene: PreflightContext) -> PreflightResult | None:
-    hours = scene.policy.hours
-    if not scene.is_automatic or hours is None or hours.is_open(scene.now):
+def _closed(context: PreflightContext) -> PreflightResult | None:
+    hours = context.policy.hours
+    if not context.is_automatic or hours is None or hours.is_open(context.now):
         return None
-    opens_at = hours.next_open(scene.now)
+    opens_at = hours.next_open(context.now)
     inputs = {"zone": hours.zone}
     if opens_at is None:
         return PreflightResult("outside_hours", "fail", inputs=inputs)
@@ -90,21 +90,21 @@ def _closed(scene: PreflightContext) -> PreflightResult | None:
 _RULES: tuple[Callable[[PreflightContext], PreflightResult | None], ...] = (_listed, _served, _closed)
 
 
-def run_preflight(scene: PreflightContext) -> PreflightResult:
-    """The verdict of the first rule that has one; inside the caller's transaction, which has locked the callback."""
-    return next((verdict for rule in _RULES if (verdict := rule(scene))), PreflightResult("looked"))
+def run_preflight(context: PreflightContext) -> PreflightResult:
+    """Return the result of the first rule that has one; the caller's transaction has locked the callback."""
+    return next((result for rule in _RULES if (result := rule(context))), PreflightResult("looked"))
 
 
-def apply_result(verdict: PreflightResult, scene: PreflightContext, expiry: timedelta) -> bool:
-    """Do as the verdict says, and record why; returns whether the dial goes on."""
-    callback, now = scene.callback, scene.now
-    if verdict.step is None:
+def apply_result(result: PreflightResult, context: PreflightContext, expiry: timedelta) -> bool:
+    """Change the callback as the result says and record why; returns whether the dial goes on."""
+    callback, now = context.callback, context.now
+    if result.step is None:
         return True
-    callback.decide(verdict.rule, now, **verdict.inputs)
-    if verdict.step == "fail":
-        callback.fail(now, verdict.rule)
-    elif verdict.step == "withdraw":
-        callback.cancel(now, verdict.rule)
-    elif verdict.step == "postpone" and verdict.until is not None:
-        callback.postpone(now, verdict.until, verdict.until + expiry, verdict.rule)
+    callback.decide(result.rule, now, **result.inputs)
+    if result.step == "fail":
+        callback.fail(now, result.rule)
+    elif result.step == "withdraw":
+        callback.cancel(now, result.rule)
+    elif result.step == "postpone" and result.until is not None:
+        callback.postpone(now, result.until, result.until + expiry, result.rule)
     return False

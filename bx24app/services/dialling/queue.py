@@ -22,16 +22,16 @@ DIAL_LEASE = timedelta(seconds=90)
 # worker's callback would otherwise wait for hours.
 LONGEST_DIAL_LEASE = DIAL_LEASE + timedelta(minutes=2)
 DIALS_PER_PORTAL = 2
-# A portal whose due callbacks all have to wait is not looked at again sooner.
+# A portal whose due callbacks all have to wait is not asked about again before this time.
 BUSY_PORTAL_PAUSE = timedelta(seconds=0.2)
-# A call of which nothing was heard for longer does not count against its line any more.
+# A call without any report for longer than this no longer counts against its line.
 OPEN_CALL_COUNTS_FOR = timedelta(hours=1)
 MAX_PASSED_OVER = 20
 
 
 @dataclass(frozen=True)
 class DialLease:
-    """A waiting callback that this worker alone may dial, while the lease's number stands."""
+    """A waiting callback that only this worker may dial, as long as ``lease_fence`` is the callback's."""
 
     callback_id: UUID
     portal_id: int
@@ -39,7 +39,7 @@ class DialLease:
 
 
 def _is_leased(leased_until: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
-    """A worker has the callback, and its time is not over."""
+    """Make the condition that a worker holds a lease which has not ended."""
     return leased_until.between(now, now + LONGEST_DIAL_LEASE)
 
 
@@ -48,14 +48,14 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
 
 
 def due_callbacks(now: datetime) -> Select[Callback]:
-    """Due callbacks that no worker has."""
+    """Select due callbacks that no worker has leased."""
     return select(Callback).where(IS_WAITING, Callback.due_at <= now, _is_free(now))
 
 
 def _portals_due(now: datetime, most: int) -> Select[int]:
-    """Portals with something due, a dial to spare and room in their bucket: the one served longest ago first."""
+    """Portals that have a due callback and may dial now, the one that was served longest ago first."""
     other = aliased(Callback)
-    # What a worker has claimed will be dialled in a moment, and counts.
+    # A callback that a worker has leased is dialled in a moment, so it counts as a dial in flight.
     in_flight = (
         select(func.count())
         .select_from(other)
@@ -77,27 +77,27 @@ def _portals_due(now: datetime, most: int) -> Select[int]:
 
 
 def lease_due(most: int = 1) -> list[DialLease]:
-    """Take due callbacks, ``most`` at the most. Commits; a claim that is not followed up ends with its lease."""
+    """Lease at most ``most`` due callbacks; commits. A lease ends by itself when its worker dies."""
     with reading() as session:
-        # Looking costs no lock: most of the time there is nothing to claim.
+        # Reading first takes no lock, and most of the time there is nothing to lease.
         portal_ids = session.scalars(_portals_due(utcnow(), most)).all()
-    claims: list[DialLease] = []
+    leases: list[DialLease] = []
     for portal_id in portal_ids:
-        if len(claims) < most:
-            claims += _lease_for(portal_id, most - len(claims))
-    return claims
+        if len(leases) < most:
+            leases += _lease_for(portal_id, most - len(leases))
+    return leases
 
 
 def _lease_for(portal_id: int, most: int) -> list[DialLease]:
     try:
         with writing() as session:
-            # The row orders all claims of a portal: without it two workers could both see one dial in flight.
+            # This lock orders the leases of a portal: without it two workers could both see only one dial in flight.
             pace = throttle.lock_throttle(session, portal_id)
             if pace is None:
                 return []
             return _lease(session, session.get_one(Portal, portal_id), pace, most)
     except IntegrityError:
-        return []  # A request for the same number was accepted in between: the scheduled one waits for it.
+        return []  # Another request for the same number was accepted meanwhile, so the scheduled one waits for its end.
 
 
 def _lease(session: Session, portal: Portal, pace: Throttle, most: int) -> list[DialLease]:
@@ -106,14 +106,14 @@ def _lease(session: Session, portal: Portal, pace: Throttle, most: int) -> list[
     most = int(min(most, spare, pace.room(now, limit)))
     if most < 1:
         return []
-    claims = list(_take(session, portal, most, now))
-    if claims:
+    leases = list(_take(session, portal, most, now))
+    if leases:
         pace.resume_dialling()
-        pace.pour(now, limit, len(claims))
+        pace.count_requests(now, limit, len(leases))
         pace.claimed_at = now
     else:
         pace.wait_until(now + BUSY_PORTAL_PAUSE)
-    return claims
+    return leases
 
 
 def _in_flight(session: Session, portal_id: int, now: datetime) -> int:
@@ -122,7 +122,7 @@ def _in_flight(session: Session, portal_id: int, now: datetime) -> int:
 
 
 def _take(session: Session, portal: Portal, most: int, now: datetime) -> Iterator[DialLease]:
-    """Lease the portal's next callbacks, oldest first; those of a full or stopped line are passed over."""
+    """Lease the portal's next callbacks, oldest first, and skip those of a full or stopped line."""
     room = _room_on_lines(session, portal, now)
     full = [line_id for line_id, count in room.items() if count <= 0]
     numbers: set[str] = set()
@@ -153,7 +153,7 @@ def _claimable(portal_id: int, now: datetime) -> Select[Callback]:
 
 
 def _room_on_lines(session: Session, portal: Portal, now: datetime) -> dict[str, int]:
-    """How many calls more may begin on each line that has any under way, or has no money."""
+    """Count how many more calls may begin on each line that has calls under way or no money."""
     under_way = and_(
         Callback.state.in_((State.STARTED, State.ANSWERED)), Callback.updated_at > now - OPEN_CALL_COUNTS_FOR
     )
@@ -167,13 +167,13 @@ def _room_on_lines(session: Session, portal: Portal, now: datetime) -> dict[str,
     cap = portal.settings.line_cap
     room = {} if cap is None else {line: cap - count for line, count in open_calls.items()}
     for line_id, until in portal.stopped_lines.items():
-        # One call tries the line again; the others wait for its end.
+        # One call tries the line again, and the others wait until it has ended.
         room[line_id] = 0 if until > now else 1 - open_calls.get(line_id, 0)
     return room
 
 
 def _note_passed_over(session: Session, portal: Portal, full: list[str], now: datetime) -> None:
-    """Let the why of a callback say that its line was full, or had no money."""
+    """Record as the reason of waiting callbacks that their line is full or has no money."""
     query = due_callbacks(now).where(Callback.portal_id == portal.id, Callback.line_id.in_(full))
     reasons = {line: "line_stopped" if line in portal.stopped_lines else "line_full" for line in full}
     fresh = or_(Callback.reason.is_(None), Callback.reason.not_in(set(reasons.values())))
@@ -186,15 +186,15 @@ def _expire(callback: Callback, now: datetime) -> None:
     callback.decide("expired", now, expires_at=callback.expires_at.isoformat())
 
 
-def leased_callback(session: Session, claim: DialLease) -> Callback | None:
-    """The claimed callback, locked, if the claim still stands."""
-    callback = session.get(Callback, claim.callback_id, with_for_update=True)
-    stands = callback is not None and callback.state == State.QUEUED and callback.holds(claim.lease_fence)
+def leased_callback(session: Session, lease: DialLease) -> Callback | None:
+    """Lock and return the leased callback; None when the lease has ended or the callback is no longer queued."""
+    callback = session.get(Callback, lease.callback_id, with_for_update=True)
+    stands = callback is not None and callback.state == State.QUEUED and callback.holds(lease.lease_fence)
     return callback if stands else None
 
 
 def expire_abandoned() -> int:
-    """Give up attempts whose worker is gone, and waiting callbacks whose time is over; returns how many."""
+    """End attempts whose worker died, and expire callbacks that waited too long; returns how many."""
     now = utcnow()
     forsaken = and_(Callback.state == State.DIALLING, ~_is_leased(Callback.leased_until, now))
     late = and_(IS_WAITING, Callback.expires_at < now, Callback.due_at <= now, _is_free(now))

@@ -88,7 +88,7 @@ def _commands(listed: BatchAnswer) -> list[tuple[str, BatchCommand]]:
     ]
 
 
-def _reconcile(client: PortalClient) -> list[BindingProblem]:
+def _bind_missing(client: PortalClient) -> list[BindingProblem]:
     commands = _commands(client.batch(BINDING_COMMANDS))
     problems: list[BindingProblem] = []
     for start in range(0, len(commands), MAX_BATCH):
@@ -118,20 +118,20 @@ def is_rebinding_due(portal: Portal) -> bool:
 BIND_LABEL = portal_api.RequestLabel("placement.bind, event.bind", {})
 
 
-def reconcile(access: Access) -> list[BindingProblem]:
+def bind_missing(access: Access) -> list[BindingProblem]:
     """Bind what is missing and unbind what is no longer wanted, with an administrator's access; idempotent.
 
     Returns what could not be bound. Remembers the manifest when all of it was.
     """
-    return _reconciled(access.portal_id, lambda: portal_api.call(access, BIND_LABEL, _reconcile))
+    return _remember_bound(access.portal_id, lambda: portal_api.call(access, BIND_LABEL, _bind_missing))
 
 
-def reconcile_for_portal(portal_id: int) -> list[BindingProblem]:
+def bind_missing_for_portal(portal_id: int) -> list[BindingProblem]:
     """The same under the portal's own access; raises ``PortalDisconnected``."""
-    return _reconciled(portal_id, lambda: portal_api.call_for_portal(portal_id, BIND_LABEL, _reconcile))
+    return _remember_bound(portal_id, lambda: portal_api.call_for_portal(portal_id, BIND_LABEL, _bind_missing))
 
 
-def _reconciled(portal_id: int, work: Callable[[], list[BindingProblem]]) -> list[BindingProblem]:
+def _remember_bound(portal_id: int, work: Callable[[], list[BindingProblem]]) -> list[BindingProblem]:
     try:
         problems = work()
     except InsufficientScope as error:
@@ -173,7 +173,7 @@ def _next_due(besides: Collection[int]) -> int | None:
 
 def _rebind(portal_id: int) -> int:
     try:
-        problems = reconcile_for_portal(portal_id)
+        problems = bind_missing_for_portal(portal_id)
     except Refusal:
         return 0  # Disconnected meanwhile.
     log.info("bound_again", portal_id=portal_id, problems=[problem.what for problem in problems])

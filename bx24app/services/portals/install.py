@@ -9,8 +9,8 @@ from sqlalchemy import select
 from bx24app.bitrix24.authorization import AppInfo
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.bitrix24.frame_post import FramePost
 from bx24app.bitrix24.identity import PortalApp, Profile, read_identity
-from bx24app.bitrix24.launch import FramePost
 from bx24app.database import writing
 from bx24app.errors import AdministratorNeeded, NotInstalled, PortalUnreachable, Refusal, Unverified
 from bx24app.models import Portal, PortalSettings, Throttle, User, utcnow
@@ -51,7 +51,7 @@ def install(post: FramePost) -> Installation:
     finally:
         # Only now: a portal that installs for the first time has just got its row.
         requests.write_for(post.member_id)
-    problems = bindings.reconcile(token_renewal.open_access(credential_id))
+    problems = bindings.bind_missing(token_renewal.open_access(credential_id))
     log.info("installed", member_id=portal.member_id, problems=[problem.what for problem in problems])
     return Installation(Launch(portal, user, place, batch), problems)
 
@@ -86,7 +86,7 @@ def launch_or_install(post: FramePost) -> Launch:
         return install(post).launch
     if proven.user.is_administrator and bindings.is_rebinding_due(proven.portal):
         with suppress(ExchangeError, Refusal):  # What keeps us from binding keeps nobody from opening the desk.
-            bindings.reconcile(token_renewal.person_access(proven.portal.id, proven.user.user_id))
+            bindings.bind_missing(token_renewal.person_access(proven.portal.id, proven.user.user_id))
     return proven
 
 
@@ -104,7 +104,7 @@ def _store(
             session.add(portal)
         take_new_address(portal, client_endpoint)
         portal.app_code, portal.app_id = app.CODE, str(app.ID)
-        portal.join(utcnow())
+        portal.mark_installed(utcnow())
         portal.language, portal.license_family = app.LANGUAGE_ID[:16], app.family
         # A reinstallation may come with a new token or none: an old one must not stay behind a new one.
         portal.application_token_digest = token_digest or portal.application_token_digest

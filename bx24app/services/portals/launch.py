@@ -20,8 +20,8 @@ from bx24app.bitrix24.errors import (
     RefusedForNow,
     TokenExpired,
 )
+from bx24app.bitrix24.frame_post import FramePost
 from bx24app.bitrix24.identity import PortalApp, Profile, read_identity
-from bx24app.bitrix24.launch import FramePost
 from bx24app.database import reading, writing
 from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Retry, Unverified, VisitorRefused
 from bx24app.log import name_portal
@@ -163,10 +163,10 @@ def verify_launch(post: FramePost) -> Launch:
         if (app.CODE, str(app.ID)) != (portal.app_code, portal.app_id):
             _mismatch(post)
     except ExchangeError as error:
-        return _open_vouched(post, portal, place, requests, error)
+        return _open_by_authorization_server(post, portal, place, requests, error)
     proof_limits.note_proof(post.member_id)
     requests.write(portal.id, None)
-    return Launch(*_note(post, portal, profile, app), place, batch)
+    return Launch(*_store_visitor(post, portal, profile, app), place, batch)
 
 
 def _known(member_id: str) -> Portal | None:
@@ -182,7 +182,7 @@ def _mismatch(post: FramePost) -> NoReturn:
     raise NotInstalled("the application's id on the portal has changed")
 
 
-def _open_vouched(
+def _open_by_authorization_server(
     post: FramePost, portal: Portal, place: LaunchPlace, requests: portal_api.LoggedRequests, error: ExchangeError
 ) -> Launch:
     """The portal did not say who it is: the authorization server knows, and knows its present address."""
@@ -197,7 +197,7 @@ def _open_vouched(
             try:
                 portal = _move(portal.id, info)
                 batch, app, profile = _identify(portal, post, place, requests)
-                return Launch(*_note(post, portal, profile, app), place, batch)
+                return Launch(*_store_visitor(post, portal, profile, app), place, batch)
             except ExchangeError:
                 log.info("portal_unreachable_after_move", member_id=portal.member_id)
     finally:
@@ -219,7 +219,7 @@ def _open_without_portal(
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == user_id))
     # Rights are the portal's to grant; while it is silent nobody is an administrator.
     profile = Profile(ID=user_id, NAME=known.name if known else None)
-    return Launch(*_note(post, portal, profile, None), place, None)
+    return Launch(*_store_visitor(post, portal, profile, None), place, None)
 
 
 def _unpaid(portal_id: int) -> Portal:
@@ -238,7 +238,7 @@ def _move(portal_id: int, info: AppInfo) -> Portal:
     return portal
 
 
-def _note(post: FramePost, portal: Portal, profile: Profile, app: PortalApp | None) -> tuple[Portal, User]:
+def _store_visitor(post: FramePost, portal: Portal, profile: Profile, app: PortalApp | None) -> tuple[Portal, User]:
     """Keep the visitor's name, and their tokens for the callbacks that they may start; returns both as they are now.
 
     ``app`` None: the portal itself did not vouch for the visitor.

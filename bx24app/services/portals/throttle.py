@@ -33,7 +33,7 @@ def count_requests(session: Session, portal_id: int, at: datetime, requests: int
     """Count requests that were sent, inside the caller's transaction."""
     pace = session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update())
     if pace is not None:
-        pace.pour(at, limit_of(session.get_one(Portal, portal_id)), requests)
+        pace.count_requests(at, limit_of(session.get_one(Portal, portal_id)), requests)
 
 
 def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: datetime) -> None:
@@ -43,7 +43,7 @@ def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: da
     if pace is None:
         return
     if code == QUERY_LIMIT:
-        pace.fill(at, limit_of(session.get_one(Portal, portal_id)))
+        pace.mark_full(at, limit_of(session.get_one(Portal, portal_id)))
     elif code == OPERATION_TIME:
         told = pace.operating_reset_at
         known = told is not None and at < told <= at + LONGEST_PAUSE

@@ -171,7 +171,7 @@ def invalidate_credential(session: Session, credential: Credential, error: Excha
     if unpaid:
         portal.state = PortalState.UNPAID
     elif isinstance(error, ApplicationRemoved):
-        portal.leave(utcnow())
+        portal.mark_uninstalled(utcnow())
     elif session.scalar(_serving(portal.id).limit(1)) is None:
         portal.state = PortalState.DISCONNECTED
     log.warning("credential_buried", member_id=portal.member_id, state=portal.state, reason=error.code)

@@ -85,7 +85,7 @@ def _remove(portal: Portal, *, is_installed: bool) -> None:
             row.removal_told_at = None
         elif row.removal_keeps_settings:
             _forget(session, row)
-            row.leave(utcnow())
+            row.mark_uninstalled(utcnow())
         else:
             session.delete(row)
     log.info("removal_told", member_id=portal.member_id, confirmed=not is_installed)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from uuid6 import uuid7
 
 from bx24app.models import Callback, DecoyRequest, Source, WebsiteRequest
-from bx24app.services.callbacks.accept import complete
+from bx24app.services.callbacks.accept import prepare_for_insert
 from bx24app.services.callbacks.conditions import Candidate
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.calling import spoken_text
@@ -66,7 +66,7 @@ def _utm_fields(page: str) -> dict[str, str]:
 def candidate_of(request: PreparedSubmission, limits: Sequence[RateLimit]) -> Candidate:
     """Make the candidate of a submission; reads the money spent today if the form has a budget for it."""
     submission = request.submission
-    callback = complete(_callback_of(request))
+    callback = prepare_for_insert(_callback_of(request))
     return Candidate(
         callback=callback,
         at=submission.now,

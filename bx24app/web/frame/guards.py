@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import request
 
-from bx24app.bitrix24.launch import FramePost, read_frame_post
+from bx24app.bitrix24.frame_post import FramePost, read_frame_post
 from bx24app.errors import TooManyLaunches
 from bx24app.services.portals import install, launch
 from bx24app.services.portals.install import Installation
@@ -48,7 +48,7 @@ def launch_required(*, own_page: bool) -> Callable[[Callable[Concatenate[Launch,
     return _guarding(Launch, prove)
 
 
-def renewal_required(view: Callable[Concatenate[Launch, P], R]) -> Callable[P, R]:
+def ticket_renewal_required(view: Callable[Concatenate[Launch, P], R]) -> Callable[P, R]:
     """Pass the proven launch of a page that is open already and needs another ticket: nothing is installed."""
 
     def prove(post: FramePost) -> Launch:

@@ -8,7 +8,7 @@ from bx24app.services.portals.install import Installation
 from bx24app.services.portals.launch import Launch
 from bx24app.services.security import tickets
 from bx24app.services.websites import availability
-from bx24app.web.frame.guards import installation_required, launch_required, renewal_required
+from bx24app.web.frame.guards import installation_required, launch_required, ticket_renewal_required
 from bx24app.web.presenters import desk as desk_presenter
 
 blueprint = Blueprint("pages", __name__)
@@ -62,7 +62,7 @@ def _render(shown: Desk) -> str:
 
 
 @blueprint.post("/session")
-@renewal_required
+@ticket_renewal_required
 def session(launch: Launch) -> Response:
     """A new ticket for a page that is open longer than an hour."""
     ticket, expires_at = tickets.issue_ticket(ticket_for(launch, read_customer(launch)))

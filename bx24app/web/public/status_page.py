@@ -33,7 +33,7 @@ def status_json(status: RequestStatus) -> dict[str, Any]:
     }
 
 
-def _look(signed: str) -> RequestStatus:
+def _read_status(signed: str) -> RequestStatus:
     request.max_content_length = submissions.MAX_SUBMISSION_BYTES
     status = status_page.get_status(signed)
     name_portal(status.opened.portal.member_id)
@@ -60,13 +60,13 @@ def _shown(signed: str, status: RequestStatus, refusal: Refusal | None = None) -
 @blueprint.get("/<signed>")
 def show(signed: str) -> Response:
     """Where the request stands: a page, or JSON for whom asks for it."""
-    return _shown(signed, _look(signed))
+    return _shown(signed, _read_status(signed))
 
 
 @blueprint.post("/<signed>/cancel")
 def cancel(signed: str) -> Response:
     """Withdraw the request; 409 once it is being dialled."""
-    _look(signed)
+    _read_status(signed)
     try:
         status = status_page.cancel_request(signed)
     except Refusal as refusal:
@@ -77,7 +77,7 @@ def cancel(signed: str) -> Response:
 @blueprint.post("/<signed>/reschedule")
 def reschedule(signed: str) -> Response:
     """Move the request to another time."""
-    _look(signed)
+    _read_status(signed)
     try:
         sent = submissions.fields_sent().get("scheduled_at")
     except submissions.UnreadableBody:
@@ -94,4 +94,4 @@ def _refused(signed: str, refusal: Refusal) -> Response:
     """The page again, with the reason; a script gets the problem document."""
     if not prefers_page():
         raise refusal
-    return _shown(signed, _look(signed), refusal)
+    return _shown(signed, _read_status(signed), refusal)

@@ -1,4 +1,4 @@
-"""Website requests whose customer is still to be found in the CRM: leasing one, putting it off, settling it."""
+"""Website requests whose customer is still to be found in the CRM: leasing one, postponing it, ending its search."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,7 +33,7 @@ GIVE_UP_AFTER = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class CrmLease:
-    """A request whose customer this thread alone looks for; ``asked`` and ``kind``: what was asked for before."""
+    """A request whose customer only this thread searches; ``kind`` was asked for before, ``asked`` times."""
 
     request_id: int
     callback_id: UUID
@@ -47,7 +47,7 @@ class CrmLease:
 
 
 def _due(now: datetime) -> Select[WebsiteRequest, Callback, Form]:
-    """The request due longest, of an installed portal for which no other is being looked for."""
+    """Select the request that is due longest, of an installed portal for which no other search is under way."""
     other, others = aliased(WebsiteRequest), aliased(Callback)
     # One query over all portals, not one per portal: only few rows are under way, but a portal may have many callbacks.
     busy = (
@@ -68,7 +68,7 @@ def _due(now: datetime) -> Select[WebsiteRequest, Callback, Form]:
 
 
 def lease_crm_request() -> CrmLease | None:
-    """Take the next due request, or None. Commits; the claim ends with its lease."""
+    """Lease the next due request, or return None; commits. The lease ends by itself when its worker dies."""
     with reading() as session:
         if session.execute(_due(utcnow()).with_only_columns(WebsiteRequest.id)).first() is None:
             return None
@@ -113,31 +113,31 @@ def is_final(error: ExchangeError | Refusal) -> bool:
     return said_no and not error.revokes_credential
 
 
-def pause_after(claim: CrmLease) -> timedelta:
-    """How long a request waits before it is tried again: longer with its age."""
-    return min(max(SHORTEST_CRM_WAIT, claim.age / 2), LONGEST_CRM_WAIT)
+def pause_after(lease: CrmLease) -> timedelta:
+    """Tell how long a request waits before the next try; the older it is, the longer."""
+    return min(max(SHORTEST_CRM_WAIT, lease.age / 2), LONGEST_CRM_WAIT)
 
 
 def reason_of(error: ExchangeError | Refusal) -> str:
-    """The code of the sentence that explains it."""
+    """Return the code of the sentence that explains the error."""
     if isinstance(error, InsufficientScope):
         return "crm_scope"
     if isinstance(error, AccessDenied) or (error.words or "").casefold().startswith("access denied"):
-        return "crm_denied"  # The methods of the CRM answer an empty code.
+        return "crm_denied"  # CRM methods answer with an empty code.
     return "crm_refused" if is_final(error) else "crm_silent"
 
 
-def leased_request(session: Session, claim: CrmLease) -> WebsiteRequest | None:
-    """The request, locked, if the claim still stands."""
-    request = session.get(WebsiteRequest, claim.request_id, with_for_update=True)
-    stands = request is not None and request.holds(claim.lease_fence) and request.crm_due_at is not None
+def leased_request(session: Session, lease: CrmLease) -> WebsiteRequest | None:
+    """Lock and return the leased request; None when the lease has ended or the search is over."""
+    request = session.get(WebsiteRequest, lease.request_id, with_for_update=True)
+    stands = request is not None and request.holds(lease.lease_fence) and request.crm_due_at is not None
     return request if stands else None
 
 
-def put_off(claim: CrmLease, pause: timedelta) -> None:
+def put_off(lease: CrmLease, pause: timedelta) -> None:
     """Let the request wait; commits."""
     with writing() as session:
-        request = leased_request(session, claim)
+        request = leased_request(session, lease)
         if request is not None:
             request.wait_for_crm(utcnow() + pause)
 
@@ -149,7 +149,7 @@ def show_in_card(callback: Callback, kind: str, number: int) -> None:
 
 
 def settle(
-    claim: CrmLease,
+    lease: CrmLease,
     state: CrmState,
     entity: tuple[str, int] | None,
     reason: str | None = None,
@@ -157,9 +157,9 @@ def settle(
 ) -> None:
     """End the search with its state, and show the callback in the found card; commits."""
     with writing() as session:
-        # The callback first, like everybody who locks one.
-        callback = session.get(Callback, claim.callback_id, with_for_update=True)
-        request = leased_request(session, claim)
+        # The callback is locked first, as everywhere, so that two transactions cannot deadlock.
+        callback = session.get(Callback, lease.callback_id, with_for_update=True)
+        request = leased_request(session, lease)
         if callback is None or request is None:
             return
         if entity is not None:
@@ -168,4 +168,4 @@ def settle(
         if state:
             kind, number = entity or (None, None)
             callback.decide(f"crm_{state}", utcnow(), entity=kind, id=number, reason=reason)
-    log.info("crm_settled", callback=str(claim.callback_id), state=state, reason=reason)
+    log.info("crm_settled", callback=str(lease.callback_id), state=state, reason=reason)
