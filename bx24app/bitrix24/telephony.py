@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bx24app.bitrix24.answers import Json, as_object
 from bx24app.bitrix24.client import PortalClient
+from bx24app.bitrix24.events import MAX_COST_DIGITS, check_storable
 from bx24app.outgoing.errors import UnreadableAnswer
 
 CALLBACK = 4
@@ -80,7 +81,7 @@ def _as_text(value: object) -> object:
 def _moment(value: object) -> object:
     """Read a time; None for one without a zone, because each portal has a zone of its own."""
     try:
-        moment = datetime.fromisoformat(str(value))
+        moment = check_storable(datetime.fromisoformat(str(value)))
     except ValueError:
         return None
     return moment if moment.tzinfo else None
@@ -96,13 +97,15 @@ class HistoryRow(BaseModel):
 
     ID: Annotated[int, Field(gt=0, lt=2**62)]
     CALL_ID: Annotated[WireText, Field(min_length=1)]
-    CALL_TYPE: int = CALLBACK
+    CALL_TYPE: Annotated[int, Field(ge=0, lt=2**31)] = CALLBACK
     PORTAL_NUMBER: WireText = ""
     PHONE_NUMBER: Annotated[str, BeforeValidator(_as_text), Field(max_length=64, repr=False)] = ""
     PORTAL_USER_ID: Annotated[int | None, BeforeValidator(_blank_is_none), Field(ge=0, lt=2**31)] = None
     CALL_DURATION: Annotated[int | None, BeforeValidator(_blank_is_none), Field(ge=0, le=10**7)] = None
     CALL_START_DATE: Annotated[datetime | None, BeforeValidator(_moment)] = None
-    COST: Annotated[Decimal | None, BeforeValidator(_blank_is_none), Field(ge=0, le=10**7)] = None
+    COST: Annotated[
+        Decimal | None, BeforeValidator(_blank_is_none), Field(ge=0, le=10**7, max_digits=MAX_COST_DIGITS)
+    ] = None
     COST_CURRENCY: Annotated[str, BeforeValidator(_as_text), Field(max_length=16)] = ""
     CALL_FAILED_CODE: Annotated[str, BeforeValidator(_as_text), Field(max_length=32)] = ""
     CALL_FAILED_REASON: WireText = ""

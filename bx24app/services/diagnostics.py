@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 
 import requests
 import structlog
@@ -78,9 +79,15 @@ def examine_installation() -> list[Finding]:
     return [database, _keys(), _address(), *_authorization()]
 
 
+@cache
+def _head() -> str:
+    """The newest migration of this program: reading all of them takes long, and strangers may ask."""
+    return ScriptDirectory.from_config(alembic_config()).get_current_head() or ""
+
+
 def examine_database() -> Finding:
     """The database answers and its migrations are at the head."""
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head() or ""
+    head = _head()
     try:
         with reading() as session:
             present = MigrationContext.configure(session.connection()).get_current_revision() or "none"

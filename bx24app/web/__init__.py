@@ -12,6 +12,7 @@ from bx24app.web import addresses, errors, events, headers, languages, operation
 from bx24app.web.api import api_keys, callbacks, do_not_call, lines, openapi, rules, webhooks
 from bx24app.web.api import forms as api_forms
 from bx24app.web.api import settings as api_settings
+from bx24app.web.client_address import PlainAddress
 from bx24app.web.frame import fragments, pages, panels
 from bx24app.web.public import forms, legal, status_page, widget
 
@@ -36,6 +37,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Add every route (docs/api.md)."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.wsgi_app = _ending_in_time(app.wsgi_app)  # type: ignore[assignment, method-assign]
+    app.wsgi_app = PlainAddress(app.wsgi_app)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

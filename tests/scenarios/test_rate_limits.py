@@ -85,6 +85,7 @@ def test_twenty_threads_take_no_more_than_there_is(app: Flask) -> None:
         ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
         ("2001:db8:1:3::9", "2001:db8:1:3::/64"),
         ("unknown", "unknown"),
+        ("another", "unknown"),
         ("", ""),
     ],
 )

@@ -18,6 +18,7 @@ from bx24app.services.security import digests
 
 MAX_IMPORT = 5000
 MAX_NOTE = 255
+MAX_LINE = 2000
 IMPORT_BATCH = 500
 # A spreadsheet reads a cell that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -103,8 +104,10 @@ def import_list(portal_id: int, text: str, user_id: int | None) -> list[Imported
 def _rows(text: str) -> Iterator[tuple[str, str]]:
     """Split each line into number and note, without the apostrophe with which spreadsheets mark a text."""
     for line in text.removeprefix("\ufeff").splitlines():
-        delimiter = next((mark for mark in "\t;," if mark in line), ",")
-        cells = next(csv.reader([line.replace("\0", "")], delimiter=delimiter), [])
+        # The library refuses a cell of more than 131,072 characters; a number and its note need far fewer.
+        cut = line[:MAX_LINE].replace("\0", "")
+        delimiter = next((mark for mark in "\t;," if mark in cut), ",")
+        cells = next(csv.reader([cut], delimiter=delimiter), [])
         number, note, *_ = (*cells, "", "")
         yield number.strip().removeprefix("'").strip(), note.strip().removeprefix("'")
 

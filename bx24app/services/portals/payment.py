@@ -24,8 +24,14 @@ _asking = Slots[int](each=1, in_all=ASKED_AT_ONCE)
 
 def receive_payment_hint(event: Event) -> None:
     """``ONAPPPAYMENT`` comes without proof: it only makes us ask the portal, once a minute at most."""
+    # Anybody may say it, as often as they like: whoever writes makes others wait, so only the first one writes.
+    with reading() as session:
+        new = select(Portal.id).where(Portal.member_id == event.member_id, Portal.payment_hinted_at.is_(None))
+        portal_id = session.scalar(new)
+    if portal_id is None:
+        return
     with writing() as session:
-        portal = session.scalar(select(Portal).where(Portal.member_id == event.member_id).with_for_update())
+        portal = session.get(Portal, portal_id, with_for_update=True)
         if portal is not None:
             portal.payment_hinted_at = utcnow()
 

@@ -29,7 +29,7 @@ def record(submission: Submission, refusal: RuleRefused) -> None:
         inputs["number_digest"] = submission.number.digest
     if submission.address:
         inputs["network"] = submission.network
-    digest = digests.digest("rate", f"{submission.form.id} refusal {refusal.rule}")
+    digest = digests.digest("rate", f"{submission.form.key} refusal {refusal.rule}")
     bucket = RateLimit("refusal", digest, ROWS_AN_HOUR, HOUR)
     row = Rejection(portal_id=submission.portal.id, form_id=submission.form.id, rule=refusal.rule, inputs=inputs)
     row.made_at = utcnow()

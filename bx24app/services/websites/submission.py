@@ -13,6 +13,7 @@ from bx24app.services.websites.forms import OpenForm
 
 # A household has at least a /64 of IPv6 addresses, so limits count the whole network.
 IPV6_NETWORK = 64
+UNKNOWN_NETWORK = "unknown"
 ALWAYS = business_hours.Hours(
     zone="UTC", week={day: [("00:00", business_hours.MIDNIGHT)] for day in business_hours.DAYS}
 )
@@ -105,11 +106,11 @@ class Submission:
 
 
 def network_of(address: str) -> str:
-    """Return an IPv4 address, or the /64 network of an IPv6 address; any other text unchanged."""
+    """Return an IPv4 address, or the /64 network of an IPv6 address; all texts that are no address are one network."""
     try:
         parsed = ip_address(address)
     except ValueError:
-        return address
+        return UNKNOWN_NETWORK if address else ""
     if not isinstance(parsed, IPv6Address):
         return address
     if parsed.ipv4_mapped:

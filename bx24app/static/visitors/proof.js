@@ -2,7 +2,7 @@
 // derived by the browser's own cryptography beside the page's thread, a few at a time, so that the page stays responsive.
 const AT_ONCE = 4;
 // How many keys it takes: our server chooses the counter and names a long beginning of its key.
-const USUAL = 400;
+const USUAL = 1200;
 const HASHES = { "PBKDF2/SHA-256": "SHA-256", "PBKDF2/SHA-384": "SHA-384", "PBKDF2/SHA-512": "SHA-512" };
 
 const bytes = (hex) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));

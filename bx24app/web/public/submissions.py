@@ -96,6 +96,6 @@ def read_submission(language: str) -> FormPost:
         honeypot=visit.website,
         idempotency_key=visit.idempotency_key,
         origin=request.headers.get("Origin"),
-        address=request.remote_addr,
+        address=request.remote_addr or None,
         language=language,
     )

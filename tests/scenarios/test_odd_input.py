@@ -1,0 +1,218 @@
+"""Numbers and lines of any length from outside: refused or taken, never a mistake of ours."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event, select
+
+from bx24app.bitrix24.telephony import HistoryRow
+from bx24app.database import db, reading
+from bx24app.models import ReceivedEvent
+from bx24app.services import diagnostics
+from tests.conftest import OtherApp
+from tests.fake_bitrix24 import FakeApp, FakePortal
+from tests.scenarios.test_call_events import fields
+from tests.support.actors import Actor, json_of
+from tests.support.waiting import NUMBER
+from tests.support.websites import MakeVisitor
+
+PLENTY = {"address_hour": 1000, "number_day": 1000, "form_hour": 1000, "form_day": 1000}
+LONG = "9" * 25
+CALL = {"CALL_ID": "callback.1", "CALL_TYPE": "4", "CALL_FAILED_CODE": "200", "PORTAL_USER_ID": "1"}
+FIELDS = (
+    "CALL_TYPE",
+    "USER_ID",
+    "PORTAL_USER_ID",
+    "CALL_DURATION",
+    "COST",
+    "CALL_FAILED_CODE",
+    "CALL_ID",
+    "PHONE_NUMBER",
+)
+NUMBERS = (LONG, "-" + LONG, str(2**31), str(2**63), "1" * 4000, "1e400", "-1", "NaN", "Infinity", "0." + "3" * 5000)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_no_number_in_an_event_fails(
+    client: FlaskClient, manager: Actor, portal: FakePortal, application: FakeApp, name: str
+) -> None:
+    for value in NUMBERS:
+        sent = fields(portal, application, "ONVOXIMPLANTCALLEND", {**CALL, name: value})
+        status = client.post("/events", data=sent).status_code
+        assert status in (200, 400), value
+        if name == "CALL_TYPE":
+            assert status == 400, value
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", LONG, "1e400", "-1"])
+def test_no_moment_in_an_event_fails(
+    app: Flask, client: FlaskClient, manager: Actor, portal: FakePortal, application: FakeApp, moment: str
+) -> None:
+    sent = fields(portal, application, "ONVOXIMPLANTCALLEND", CALL | {"CALL_START_DATE": moment})
+    assert client.post("/events", data=sent).status_code == 200
+    with app.app_context(), reading() as session:
+        assert session.scalars(select(ReceivedEvent)).one().call_id == "callback.1"
+    assert HistoryRow.model_validate({"ID": 1, "CALL_ID": "c", "CALL_START_DATE": moment}).CALL_START_DATE is None
+
+
+@pytest.mark.parametrize("ts", [LONG, "1" * 4000, "-1", "1.5"])
+def test_no_time_of_an_event_fails(
+    client: FlaskClient, manager: Actor, portal: FakePortal, application: FakeApp, ts: str
+) -> None:
+    for name in ("ONVOXIMPLANTCALLEND", "ONAPPUNINSTALL", "ONAPPPAYMENT", "ONAPPUPDATE"):
+        assert client.post("/events", data=fields(portal, application, name, CALL) | {"ts": ts}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "9" * 140_000,
+        NUMBER + "," + "n" * 140_000,
+        NUMBER + ',"' + "n" * 140_000,
+        '"' * 140_001,
+        NUMBER + ";" + ";" * 140_000,
+        "\t" * 140_000,
+    ],
+)
+def test_no_line_of_a_list_fails(desk: Actor, line: str) -> None:
+    headers = {"Authorization": f"Bearer {desk.ticket}", "Content-Type": "text/plain"}
+    response = desk.client.post("/api/v1/do-not-call/import", data=f"+494042828\n{line}\n{NUMBER}", headers=headers)
+    assert response.status_code == 200
+    assert [one["outcome"] for one in json_of(response)["lines"]][::2] in (["added", "added"], ["added", "known"])
+
+
+BODIES: list[tuple[str, str, dict[str, Any]]] = [
+    ("POST", "/callbacks", {"to_number": NUMBER, "crm_entity": {"type": "LEAD", "id": "?"}}),
+    ("POST", "/callbacks", {"to_number": NUMBER, "scheduled_at": "?"}),
+    ("PATCH", "/settings", {"retries": "?"}),
+    ("PATCH", "/settings", {"line_cap": "?"}),
+    ("POST", "/forms", {"name": "x", "limits": {**PLENTY, "number_day": "?"}}),
+    ("POST", "/forms", {"name": "x", "budget_calls": "?"}),
+    ("POST", "/forms", {"name": "x", "budget_money": "?"}),
+    ("POST", "/forms", {"name": "x", "retries": "?"}),
+    ("POST", "/rules/test", {"number": "?"}),
+    ("POST", "/do-not-call", {"number": "?"}),
+]
+WRITTEN = (
+    LONG,
+    "-" + LONG,
+    "1" * 4000,
+    "1" * 5000,
+    "1e400",
+    "-1e400",
+    "NaN",
+    "Infinity",
+    '"' + "1" * 4000 + '"',
+    "2.5e300",
+)
+
+
+@pytest.mark.parametrize(("method", "path", "body"), BODIES)
+def test_no_number_in_a_body_fails(desk: Actor, method: str, path: str, body: dict[str, Any]) -> None:
+    headers = {"Authorization": f"Bearer {desk.ticket}", "Content-Type": "application/json"}
+    for written in WRITTEN:
+        sent = json.dumps(body).replace('"?"', written)
+        response = desk.client.open(f"/api/v1{path}", method=method, data=sent, headers=headers)
+        assert 400 <= response.status_code < 500, (written[:30], response.text)
+
+
+@pytest.mark.parametrize("field", ["number", "scheduled_at", "name", "consent", "altcha", "token", "idempotency_key"])
+def test_no_number_in_a_visitors_body_fails(visitor_of: MakeVisitor, field: str) -> None:
+    visitor = visitor_of(limits=PLENTY)
+    for written in WRITTEN:
+        sent = json.dumps({"number": NUMBER, field: "?"}).replace('"?"', written)
+        path = f"/w/{visitor.form_key}/callbacks"
+        response = visitor.client.post(path, data=sent, headers={"Content-Type": "application/json"})
+        assert 400 <= response.status_code < 500, written[:30]
+
+
+@pytest.mark.parametrize("query", ["limit=?", "cursor=?", "from=?", "to=?", "q=?", "state=?"])
+def test_no_number_in_a_query_fails(desk: Actor, query: str) -> None:
+    for path in ("/callbacks", "/do-not-call"):
+        for value in NUMBERS:
+            assert desk.asks("GET", f"{path}?{query.replace('?', value)}").status_code in (200, 400)
+
+
+def test_one_number_is_limited_over_all_forms_of_a_portal(app: Flask, visitor_of: MakeVisitor) -> None:
+    forms = [visitor_of(limits=PLENTY | {"number_day": 3}) for _ in range(5)]
+    answers = [forms[turn % 5].asks(NUMBER) for turn in range(8)]
+    assert [answer.status_code for answer in answers] == [202] * 3 + [429] * 5
+    assert forms[4].asks("040 42828").status_code == 202
+
+
+def test_without_javascript_it_is_too(app: Flask, visitor_of: MakeVisitor) -> None:
+    forms = [visitor_of(limits=PLENTY | {"number_day": 3}) for _ in range(3)]
+    answers = [form.asks(NUMBER, token=form.opens()) for form in forms]
+    assert [answer.status_code for answer in answers] == [202, 429, 429]
+
+
+@pytest.fixture
+def behind_a_proxy(other_app: OtherApp) -> Flask:
+    return other_app(TRUSTED_PROXIES="1")
+
+
+V6 = "2001:db8:1111:2222:3333:4444:5555:6666"
+
+
+@pytest.mark.parametrize(
+    "forwarded",
+    [
+        [f"203.0.113.7:{51000 + turn}" for turn in range(4)],
+        [f"[{V6}]:{51000 + turn}" for turn in range(4)],
+        [f"[{V6[:-4]}{turn}]:51001" for turn in range(4)],
+        [f"{V6}%eth{turn}" for turn in range(4)],
+        ["203.0.113.7", " 203.0.113.7", "::ffff:203.0.113.7", "203.0.113.7:1"],
+        ["unknown", "_hidden", "a" * 300, "203.0.113.7.example:1"],
+        [f"[{V6}]x{turn}" for turn in range(4)],
+    ],
+)
+def test_the_port_of_an_address_escapes_no_limit(
+    behind_a_proxy: Flask, visitor_of: MakeVisitor, forwarded: list[str]
+) -> None:
+    visitor = visitor_of(limits=PLENTY | {"address_hour": 2})
+    visitor.client = behind_a_proxy.test_client()
+    statuses = []
+    for turn, address in enumerate(forwarded):
+        visitor.headers = {"X-Forwarded-For": address}
+        statuses.append(visitor.asks(f"+493090182{turn}").status_code)
+    assert statuses == [202, 202, 429, 429]
+
+
+@contextmanager
+def statements(app: Flask) -> Iterator[list[str]]:
+    with app.app_context():
+        engine = db.engine
+    ran: list[str] = []
+
+    def note(_: object, __: object, sql: str, *___: object) -> None:
+        ran.append(sql)
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield ran
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def test_readiness_reads_no_migration_twice(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert client.get("/readyz").status_code == 200
+    monkeypatch.setattr(diagnostics, "ScriptDirectory", None)
+    with statements(app) as ran:
+        assert client.get("/readyz").status_code == 200
+    assert len(ran) <= 4
+
+
+def test_repeated_hints_of_a_payment_write_nothing(
+    app: Flask, client: FlaskClient, manager: Actor, portal: FakePortal, application: FakeApp
+) -> None:
+    hint = fields(portal, application, "ONAPPPAYMENT", {})
+    unknown = {name: value.replace(portal.member_id, "f" * 32) for name, value in hint.items()}
+    assert client.post("/events", data=hint).status_code == 200
+    with statements(app) as ran:
+        for sent in (hint, unknown, hint):
+            assert client.post("/events", data=sent).status_code == 200
+    assert ran
+    assert not [sql for sql in ran if "UPDATE" in sql or "BEGIN IMMEDIATE" in sql]
