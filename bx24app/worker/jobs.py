@@ -60,7 +60,7 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
 
 
 def _lease_many(lease_one: Callable[[], T | None]) -> Callable[[int], list[T]]:
-    """Lease one after the other until there is none."""
+    """Make a function that leases several rows, one after the other, until none is left."""
 
     def lease(most: int) -> list[T]:
         leased: list[T] = []

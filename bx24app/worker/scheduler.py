@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# After a failure a job waits this long at least.
+# A job that failed waits at least this long.
 FAILURE_PAUSE_SECONDS = 1.0
 # A thread never sleeps longer, because a signal only sets a flag and wakes nobody.
 MAX_SLEEP_SECONDS = 0.1

@@ -6,7 +6,7 @@ from queue import SimpleQueue
 
 
 class Threads:
-    """As many threads as there is work at once; whoever gives it bounds that."""
+    """Runs each task in a thread of its own and reuses idle threads; the caller bounds how many tasks run at once."""
 
     def __init__(self) -> None:
         self._tasks: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
@@ -20,7 +20,7 @@ class Threads:
                 self._idle -= 1
             else:
                 self._started += 1
-                # A daemon: work that waits for others must not keep the process from ending.
+                # A daemon thread, so that work which waits for a portal does not keep the process from ending.
                 threading.Thread(target=self._run, name=f"worker-{self._started}", daemon=True).start()
         self._tasks.put(task)
 

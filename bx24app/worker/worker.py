@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 # Connecting and reading of a dial take 70 s together: one that takes longer is not known, like one that was killed.
 FINISH_SECONDS = 68.0
-# What else is under way is given up soon: its leases end by themselves.
+# Other work under way is given up soon, because its leases end by themselves.
 GRACE_SECONDS = 1.0
 
 
@@ -39,7 +39,7 @@ class Worker:
         self._is_stopping = False
 
     def stop(self) -> None:
-        """Take nothing new; safe in a signal handler, for it takes no lock."""
+        """Start nothing new; safe in a signal handler, because it takes no lock."""
         self._is_stopping = True
 
     def run(self) -> bool:
@@ -61,7 +61,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
         if not self.run():
-            # Threads in the middle of something can break the interpreter's own end.
+            # Threads that are still at work can break the interpreter's shutdown.
             sys.stderr.flush()
             os._exit(0)
 
@@ -91,7 +91,7 @@ class Worker:
         self._scheduler.end(job, is_more=True)
 
     def _guarded(self, job: AnyJob, work: Callable[[], T]) -> T | None:
-        """One failure must not end the worker: it is logged, and the row's lease keeps the promise."""
+        """Run a job and log its failure, which must not end the worker; a failed row is leased again later."""
         began = time.monotonic()
         begin_lines(job=job.name)
         try:

@@ -1,4 +1,4 @@
-"""Telephony events: stored first, then applied; late, doubled and out of order ones change nothing twice."""
+"""Telephony events: each is stored first and then applied, so late, repeated or unordered ones do no harm."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from bx24app.services.security import digests
 TELEPHONY = frozenset({ReportKind.INIT, ReportKind.START, ReportKind.END})
 # Calls that are not ours keep a digest of the number for a day, no more (docs/operating.md).
 UNMATCHED_KEPT = timedelta(hours=24)
-# And not more of them than this at once, whatever a portal sends.
+# No more than this many are kept per portal, whatever it sends.
 MAX_UNMATCHED = 5_000
 
 
@@ -33,7 +33,7 @@ def receive_call_event(portal: Portal, event: Event) -> None:
         with writing() as session:
             session.add(row)
     except IntegrityError:
-        return  # The queue delivered it twice.
+        return  # Bitrix24 has delivered it twice.
     if report.may_be_callback:
         reconcile.reconcile_pending(portal.id, report.call_id)
 
@@ -43,7 +43,7 @@ def _has_served(report: CallReport) -> bool:
 
 
 def _digest(portal: Portal, event: Event) -> str:
-    """The same for the same event, whenever it comes."""
+    """Return the digest that recognises a repeated event."""
     said = [event.name, *(f"{key}={value}" for key, value in sorted(event.fields.items()))]
     return digests.digest("event", "\0".join([portal.member_id, *said]))
 
@@ -63,7 +63,7 @@ def purge_unmatched() -> int:
 
 
 def _purge_flood(portal_id: int) -> int:
-    """Delete a portal's events that match nothing, but for the newest."""
+    """Delete a portal's events that matched no attempt, except the newest ones."""
     row = aliased(ReceivedEvent)
     newest = select(row.id).where(row.portal_id == portal_id, row.applied_at.is_(None)).order_by(row.id.desc())
     too_old = newest.offset(MAX_UNMATCHED).limit(1).scalar_subquery()

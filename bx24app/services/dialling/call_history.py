@@ -1,4 +1,4 @@
-"""The tail reader: rows of a portal's call history, read while anything is open, kept as reports like events."""
+"""Reading a portal's call history while one of its calls may be under way; each new row is stored as a call report."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -23,10 +23,10 @@ log = structlog.get_logger(__name__)
 HISTORY_EVERY = timedelta(seconds=30)
 # A portal that is silent or refuses is asked more rarely.
 HISTORY_RETRY_AFTER = timedelta(minutes=2)
-# Longer than one reading can take; another process takes over then.
+# Longer than one reading can take. Afterwards another process may take over.
 HISTORY_LEASE = timedelta(minutes=1)
 HISTORY_SECONDS = 50.0
-# Ids are given out in order, but rows may become visible a little out of it.
+# Row ids are given in order, but a row may become visible after one with a larger id.
 OVERLAP = 20
 PAGES_AT_ONCE = 10
 
@@ -71,7 +71,7 @@ def _lease_portal() -> int | None:
 
 
 def _read(portal_id: int) -> int:
-    """Page through what is new; returns how many rows that was."""
+    """Read all pages with new rows; returns how many rows were new."""
     with reading() as session:
         cursor = session.scalars(select(Portal.history_cursor).where(Portal.id == portal_id)).one()
     after = None if cursor is None else max(0, cursor - OVERLAP)
@@ -79,7 +79,7 @@ def _read(portal_id: int) -> int:
     for _ in range(PAGES_AT_ONCE):
         page = _read_page(portal_id, after)
         found += _store_page(portal_id, page)
-        # A portal that lists the same rows again and again is not followed round in circles.
+        # A portal that lists the same rows again must not keep us reading for ever.
         if not page.is_full or (after is not None and page.last_id <= after):
             break
         after = page.last_id

@@ -1,4 +1,4 @@
-"""A call report: what Bitrix24 says of a call, by an event or by a row of its history, from there to the attempt."""
+"""A call report: what an event or a row of the call history says about a call."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from bx24app.services.security import digests
 
 
 class ReportKind(StrEnum):
-    """How a report came, and what it reports: a row of the history always an end."""
+    """What a report says: that a call began, was answered or ended. A row of the history always reports an end."""
 
     INIT = "ONVOXIMPLANTCALLINIT"
     START = "ONVOXIMPLANTCALLSTART"
@@ -25,7 +25,7 @@ class ReportKind(StrEnum):
 
 @dataclass(frozen=True)
 class CallReport:
-    """What is known of a call; of its number only the keyed digest. None: it was not said."""
+    """What is known of a call. None: Bitrix24 did not say. Of the number only the keyed digest is kept."""
 
     kind: ReportKind
     call_id: str
@@ -55,7 +55,7 @@ class CallReport:
 
 
 def report_of_event(name: str, call: CallEvent) -> CallReport:
-    """Make a report of a telephony event; call it outside of transactions, as ``digests.digest``."""
+    """Make a report of a telephony event; call it outside of transactions, because ``digests.digest`` opens one."""
     return CallReport(
         kind=ReportKind(name),
         call_id=call.CALL_ID,
@@ -73,7 +73,7 @@ def report_of_event(name: str, call: CallEvent) -> CallReport:
 
 
 def report_of_row(row: HistoryRow) -> CallReport:
-    """Make a report of a row of the call history; call it outside of transactions likewise."""
+    """Make a report of a row of the call history; call it outside of transactions too."""
     return CallReport(
         kind=ReportKind.HISTORY,
         call_id=row.CALL_ID,
@@ -97,7 +97,7 @@ def _number_digest(text: str) -> str | None:
 
 
 def _aware(moment: datetime | None) -> datetime | None:
-    """Events name no zone: the cloud sends UTC."""
+    """Read an event's time. Events name no time zone; the cloud sends UTC."""
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

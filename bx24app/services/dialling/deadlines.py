@@ -17,13 +17,13 @@ from bx24app.services.callbacks.retry_policy import dials_left, retry_policy_of
 RING_TIME = timedelta(minutes=2)
 LONG_TALK = timedelta(hours=1)
 REPORTS_EXPECTED_WITHIN = RING_TIME + LONG_TALK
-# A call of which a beginning was reported is given up only when nobody can be talking any more.
+# A call that is known to have begun is given up only when nobody can still be talking.
 CALL_LASTS = timedelta(hours=4)
 DEADLINES_AT_ONCE = 50
 
 
 def apply_deadlines() -> int:
-    """Decide about callbacks of which no report can be awaited any more; returns how many."""
+    """Decide about callbacks for which no call report can come any more; returns how many."""
     now = utcnow()
     with reading() as session:
         ids = session.scalars(select(Callback.id).where(_overdue(now)).limit(DEADLINES_AT_ONCE)).all()
@@ -56,7 +56,7 @@ def _decide_unknown(session: Session, callback: Callback, now: datetime) -> bool
     portal = session.get_one(Portal, callback.portal_id)
     lost_at = callback.attempts[-1].started_at
     read_at = portal.history_read_at
-    # The history must have been looked into after the deadline, unless it cannot be read.
+    # The history must have been read after the deadline, unless it cannot be read at all.
     is_readable = portal.state == PortalState.INSTALLED and portal.history_problem is None
     if is_readable and (read_at is None or read_at < lost_at + REPORTS_EXPECTED_WITHIN):
         return False
@@ -74,7 +74,7 @@ def _decide_unknown(session: Session, callback: Callback, now: datetime) -> bool
 
 
 def _close(callback: Callback, now: datetime) -> None:
-    """Bitrix24 never said how the call ended: what is known stands, and nothing is dialled again by itself."""
+    """Close a call whose end Bitrix24 never reported. The app does not dial it again by itself."""
     attempt, state = callback.attempts[-1], callback.state
     attempt.give_up(now)
     if state == State.ANSWERED:

@@ -36,10 +36,10 @@ from bx24app.services.dialling.call_report import CallReport, ReportKind, stored
 log = structlog.get_logger(__name__)
 
 CLOCK_SKEW = timedelta(minutes=2)
-# A call begins while its request is under way, or soon after; a report of it may come much later.
+# A call begins during its request or soon after, but a report of it may come much later.
 BEGINS_WITHIN = timedelta(minutes=10)
 MAY_BE_LATE = timedelta(hours=24)
-# A line without money is tried again after this, or when an administrator says so.
+# A line without money is tried again after this time, or when an administrator resumes it.
 STOPPED_LINE_PAUSE = timedelta(hours=1)
 _PENDING = ReceivedEvent.applied_at.is_(None)
 # Written out, so that every plan can use the index over these few attempts.
@@ -65,7 +65,7 @@ def reconcile_pending(portal_id: int | None = None, call_id: str | None = None) 
 
 
 def _attempts_without_call() -> Select[int]:
-    """Attempts of unknown outcome that a stored report may be about."""
+    """Select attempts of unknown outcome that a stored report may be about."""
     return (
         select(Attempt.id)
         .join(
@@ -84,7 +84,7 @@ def _narrowed(query: Select[*Ts], portal_id: int | None, call_id: str | None) ->
 
 
 def _settle(attempt_id: int) -> int:
-    """Decide whether one call, and no other, can be that of an attempt of unknown outcome; returns 1 if so, else 0."""
+    """Apply reports to an attempt of unknown outcome if exactly one call fits it; returns 1 if so, else 0."""
     with reading() as session:
         attempt = session.get_one(Attempt, attempt_id)
         candidates = [row for row in _candidates(session, attempt) if _fits(row, attempt)]
@@ -100,7 +100,7 @@ def _settle(attempt_id: int) -> int:
 
 
 def _candidates(session: Session, attempt: Attempt) -> Sequence[ReceivedEvent]:
-    """Reports of calls with the attempt's number and line that are no other attempt's."""
+    """Return reports with the attempt's number and line whose call belongs to no other attempt."""
     other = aliased(Attempt)
     of_another = select(other.id).where(
         other.portal_id == ReceivedEvent.portal_id, other.call_id == ReceivedEvent.call_id
@@ -117,7 +117,7 @@ def _candidates(session: Session, attempt: Attempt) -> Sequence[ReceivedEvent]:
 
 
 def _rivals(attempt: Attempt) -> Select[str]:
-    """How far other attempts are that the same reports would fit."""
+    """Select the outcomes of other attempts that the same reports may fit."""
     return select(Attempt.outcome).where(
         _IS_WITHOUT_CALL,
         Attempt.portal_id == attempt.portal_id,
@@ -129,7 +129,7 @@ def _rivals(attempt: Attempt) -> Select[str]:
 
 
 def _fits(row: ReceivedEvent, attempt: Attempt) -> bool:
-    """Whether a report can be of the call that the attempt began."""
+    """Tell whether a report can be about the call that the attempt began."""
     report = stored_report(row)
     if report.began_at is not None and not -CLOCK_SKEW <= report.began_at - attempt.started_at <= BEGINS_WITHIN:
         return False
@@ -137,7 +137,7 @@ def _fits(row: ReceivedEvent, attempt: Attempt) -> bool:
         return -CLOCK_SKEW <= row.received_at - attempt.started_at <= MAY_BE_LATE
     if attempt.history_cursor is not None:
         return report.history_id > attempt.history_cursor
-    # Without a time nothing tells whether the row was there before the attempt.
+    # Without a time we cannot tell whether the row is older than the attempt.
     return report.began_at is not None
 
 
@@ -209,7 +209,7 @@ def _apply(session: Session, row: ReceivedEvent, callback: Callback, attempt: At
 def _may_move(session: Session, callback: Callback, attempt: Attempt, report: CallReport) -> bool:
     if callback.attempts[-1].id != attempt.id:
         return False
-    # What a person has decided about an unknown outcome stands; the portal's unlisted refusal may be overturned.
+    # A person's decision about an unknown outcome stands, but a report may correct a refusal that we do not list.
     if callback.state in FINAL and not (callback.state == State.FAILED and callback.reason == "portal_refused"):
         return False
     return report.kind in (ReportKind.END, ReportKind.HISTORY) or _number_is_free(session, callback)
@@ -249,11 +249,11 @@ def _ended(applied: _AppliedReport) -> None:
         callback.miss(applied.now, retry_policy.code_reason(report.failed_code), report.failed_reason)
     elif callback.state != State.QUEUED:
         retry_policy.after_miss(applied.session, callback, attempt, report.failed_reason, applied.now)
-    # One that a person has sent to be dialled again goes on: the customer was not reached.
+    # A callback that a person sent back to the queue stays there, because the customer was not reached.
 
 
 def _fill(attempt: Attempt, report: CallReport) -> None:
-    """Keep what a later report knows better: the cost arrives after the call."""
+    """Store what this report adds, such as the cost, which arrives after the call."""
     if report.duration_seconds is not None:
         attempt.duration_seconds = report.duration_seconds
     if report.cost is not None:
@@ -270,7 +270,7 @@ _MOVES = {
 
 
 def update_line(attempt_id: int) -> None:
-    """What the end of an attempt says about its line: no money any more, or some again."""
+    """Stop or resume a line when the end of an attempt shows that it has no money, or has money again."""
     with reading() as session:
         attempt = session.get(Attempt, attempt_id)
         portal = session.get(Portal, attempt.portal_id) if attempt else None

@@ -34,7 +34,7 @@ from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
-# What is spoken to the manager may name the customer: its length is enough for a log.
+# The text that is spoken to the manager may name the customer, so the log keeps only its length.
 MAX_LOGGED_WORDS = 500
 FREE_TEXT = frozenset({"TEXT_TO_PRONOUNCE"})
 
@@ -135,7 +135,7 @@ def logged(portal_id: int, user_id: int | None, label: RequestLabel) -> Iterator
 
 
 def call(access: Access, label: RequestLabel, work: Callable[[PortalClient], T]) -> T:
-    """Let ``work`` ask the portal; never for dialling, for it may be called twice.
+    """Let ``work`` call the portal. Never use it for dialling, because ``work`` may run twice.
 
     Repeats once after a renewal of an expired token, once after a confirmed move. Marks the credential when it
     is refused for good. Raises ``ExchangeError``.

@@ -35,7 +35,7 @@ def receive_install_or_update(event: Event) -> None:
         else:
             portal_of_event(event)
     except PortalUnreachable:
-        # It comes only once: unproven it still is a reason to look at our handlers.
+        # The event comes only once, so even unproven it is a reason to check our handlers.
         _look_at_bindings(event)
         raise
     name_portal(event.member_id)
@@ -68,7 +68,7 @@ def _prove(event: Event) -> None:
     if info.client_id != settings.client_id or info.install.member_id != event.member_id:
         raise Unverified("event token of another application or portal")
     if not _administrates(event.member_id, info.user_id):
-        # Every employee has tokens of our application: theirs must not speak for the portal.
+        # Every employee has tokens of our application, so theirs must not prove anything for the portal.
         raise Unverified("event token of a person who is no administrator")
 
 
@@ -106,7 +106,7 @@ def portal_of_event(event: Event) -> Portal:
 
 
 def _note_arrival(portal: Portal) -> None:
-    """Remember, to the minute, that events reach us."""
+    """Store when an event last reached us, at most once a minute."""
     if portal.event_at is None or utcnow() - portal.event_at > ARRIVAL_KEPT:
         with writing() as session:
             session.execute(update(Portal).where(Portal.id == portal.id).values(event_at=utcnow()))

@@ -21,7 +21,7 @@ from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
 BatchCommand = tuple[str, Mapping[str, str | int]]
-# A portal that cannot bind something for good must not make every page of its administrators slow.
+# If a portal can never bind something, retrying must not slow down every page of its administrators.
 BIND_RETRY_AFTER = timedelta(hours=1)
 # Nobody has bound more; each surplus one costs a command.
 MAX_ROWS = 500
@@ -77,7 +77,7 @@ BINDING_COMMANDS: dict[str, BatchCommand] = {"placements": ("placement.get", {})
 
 
 def missing_bindings(listed: BatchAnswer) -> list[str]:
-    """What an answer to ``QUESTIONS`` lacks of the manifest, or has too much; raises ``ExchangeError``."""
+    """Name what an answer to ``BINDING_COMMANDS`` lacks or has in excess of the manifest; raises ``ExchangeError``."""
     return [name for name, _ in _commands(listed)]
 
 
@@ -175,6 +175,6 @@ def _rebind(portal_id: int) -> int:
     try:
         problems = bind_missing_for_portal(portal_id)
     except Refusal:
-        return 0  # Disconnected meanwhile.
+        return 0  # It was disconnected meanwhile.
     log.info("bound_again", portal_id=portal_id, problems=[problem.what for problem in problems])
     return 1

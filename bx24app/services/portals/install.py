@@ -49,7 +49,7 @@ def install(post: FramePost) -> Installation:
         batch, app, profile = _ask_administrator(post, info, place, requests)
         portal, user, credential_id = _store(post, info.install.domain, info.install.client_endpoint, app, profile)
     finally:
-        # Only now: a portal that installs for the first time has just got its row.
+        # They are written only now, because a new portal has just got its row.
         requests.write_for(post.member_id)
     problems = bindings.bind_missing(token_renewal.open_access(credential_id))
     log.info("installed", member_id=portal.member_id, problems=[problem.what for problem in problems])
@@ -85,7 +85,7 @@ def launch_or_install(post: FramePost) -> Launch:
     except NotInstalled:
         return install(post).launch
     if proven.user.is_administrator and bindings.is_rebinding_due(proven.portal):
-        with suppress(ExchangeError, Refusal):  # What keeps us from binding keeps nobody from opening the desk.
+        with suppress(ExchangeError, Refusal):  # A failed binding must not keep anybody from the desk.
             bindings.bind_missing(token_renewal.person_access(proven.portal.id, proven.user.user_id))
     return proven
 
@@ -106,7 +106,7 @@ def _store(
         portal.app_code, portal.app_id = app.CODE, str(app.ID)
         portal.mark_installed(utcnow())
         portal.language, portal.license_family = app.LANGUAGE_ID[:16], app.family
-        # A reinstallation may come with a new token or none: an old one must not stay behind a new one.
+        # A reinstallation may bring a new token or none, and only a new one replaces the old one.
         portal.application_token_digest = token_digest or portal.application_token_digest
         session.flush()
         if session.get(Throttle, portal.id) is None:

@@ -217,7 +217,7 @@ def _open_without_portal(
         raise Unverified(f"the portal refuses the visitor: {error}")
     with reading() as session:
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == user_id))
-    # Rights are the portal's to grant; while it is silent nobody is an administrator.
+    # Only the portal grants rights, so nobody is an administrator while it does not answer.
     profile = Profile(ID=user_id, NAME=known.name if known else None)
     return Launch(*_store_visitor(post, portal, profile, None), place, None)
 
@@ -249,15 +249,15 @@ def _store_visitor(post: FramePost, portal: Portal, profile: Profile, app: Porta
         name_portal(row.member_id)
         if app is not None:
             row.license_family = app.family
-            # What a browser posts is its user's to change: only an administrator's word about the token counts.
+            # A user can change what the browser posts, so only an administrator's post may set the token.
             if token_digest and profile.ADMIN:
                 row.application_token_digest = token_digest
         if post.REFRESH_ID:
             tokens = tokens_of(post, row, profile.ID)
-            # While the portal is silent nobody knows who is an administrator.
+            # While the portal does not answer, nobody knows who is an administrator.
             store_tokens(session, row, tokens, administrator=profile.ADMIN if app else None)
             if profile.ADMIN and row.state in (PortalState.DISCONNECTED, PortalState.UNPAID):
-                # The way back: any administrator whom the portal lets in reconnects it, or has paid.
+                # An administrator whom the portal lets in reconnects it, or shows that it is paid again.
                 row.state = PortalState.INSTALLED
         return row, store_user(session, row, profile)
 

@@ -90,7 +90,7 @@ def _kept_voices(portal: Portal) -> Listing:
 
 
 def _is_fresh(listing: Listing) -> bool:
-    # A portal without lines is asked every time: the administrator may be renting one right now.
+    # A portal without lines is asked every time, because an administrator may just be renting one.
     return bool(listing.names) and listing.fetched_at is not None and utcnow() - listing.fetched_at < LISTING_FRESH
 
 

@@ -11,13 +11,13 @@ from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, STA
 
 QUERY_LIMIT = "query_limit_exceeded"
 OPERATION_TIME = "operation_time_limit"
-# Working time is counted over 10 minutes; without a word from the platform, part of it is free again sooner.
+# The platform counts working time over 10 minutes. If it names no time, part of that is free again sooner.
 OPERATION_TIME_PAUSE = timedelta(minutes=2)
 OVERLOAD_PAUSE = timedelta(minutes=10)
 
 
 def limit_of(portal: Portal) -> RequestLimit | None:
-    """The portal's bucket; None for an on-premise one, which has none by default."""
+    """Return the portal's request limit; None for an on-premise portal, which has none by default."""
     family = (portal.license_family or "").casefold()
     if family == "selfhosted":
         return None
@@ -25,7 +25,7 @@ def limit_of(portal: Portal) -> RequestLimit | None:
 
 
 def lock_throttle(session: Session, portal_id: int) -> Throttle | None:
-    """The portal's pace for a change; None while another worker is at it."""
+    """Lock the portal's throttle for a change; None while another worker holds it."""
     return session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update(skip_locked=True))
 
 

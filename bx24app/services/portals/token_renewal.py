@@ -30,11 +30,11 @@ from bx24app.services.runtime.slots import Slots, work_through
 
 log = structlog.get_logger(__name__)
 
-# Longer than the authorization server's time-outs together, so that a lease ends only with its holder.
+# Longer than all time-outs of the authorization server together, so a lease ends early only when its holder died.
 RENEWAL_LEASE = timedelta(seconds=25)
 RENEWAL_WAIT_SECONDS = 15.0
 RENEWAL_POLL_SECONDS = 0.1
-# Well before the 180 days of a refresh token, and rarely: the platform blocks apps that renew for nothing.
+# A refresh token lives 180 days. We renew well before, but rarely, because the platform blocks needless renewals.
 IDLE_TOKENS = timedelta(days=120)
 RENEWED_AT_ONCE = 10
 PORTALS_AT_ONCE = 4
@@ -72,7 +72,7 @@ def person_access(portal_id: int, user_id: int) -> Access:
         raise NotPermitted
     found = open_access(credential_id)
     if found.user_id != user_id:
-        raise NotPermitted  # The renewal just now has moved it.
+        raise NotPermitted  # The renewal has just moved it to a system user.
     return found
 
 
@@ -102,7 +102,7 @@ def renew(credential_id: int, seen: int) -> Access:
             if credential.generation > seen:
                 return access_of(portal, credential)
             now = utcnow()
-            # Who finds it leased waits for what comes of it.
+            # If another one renews it now, this one waits for the result.
             lease = None if credential.is_leased(now) else credential.lease(now, RENEWAL_LEASE)
             refresh_token = credential.refresh_token(keyring, portal.member_id)
         if lease is not None:
@@ -121,7 +121,7 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
         lock_credential(session, credential_id)
         credential, portal = load_alive(session, credential_id)
         if not credential.holds(lease):
-            # Our lease ended and somebody else renewed or reinstalled: theirs are newer.
+            # Our lease has ended, and somebody else has renewed or reinstalled, so the stored tokens are newer.
             return access_of(portal, credential)
         foreign = CredentialRefused("other_portal") if tokens.member_id != portal.member_id else None
         if foreign:
@@ -129,7 +129,7 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
         else:
             _keep_renewed(portal, credential, tokens)
     if foreign:
-        raise foreign  # Only now: what was written must not be rolled back.
+        raise foreign  # Raised only here, so that what was written is not rolled back.
     return access_of(portal, credential)
 
 
@@ -137,7 +137,7 @@ def _keep_renewed(portal: Portal, credential: Credential, tokens: Tokens) -> Non
     # The new tokens are good at the present address too.
     with suppress(AddressForbidden):
         take_new_address(portal, tokens.client_endpoint)
-    # The platform moves the app of a dismissed person to a system user: another id is no error.
+    # The platform moves the app of a dismissed person to a system user, so another user id is no error.
     credential.acting_as = tokens.user_id or credential.acting_as
     credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
 

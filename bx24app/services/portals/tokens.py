@@ -20,13 +20,13 @@ log = structlog.get_logger(__name__)
 
 
 IDLE_PERSON_KEPT = timedelta(hours=2)
-# One serves the portal, three stand by.
+# One administrator serves the portal, and three stand by.
 MAX_ADMINISTRATORS = 4
 
 
 @dataclass(frozen=True)
 class Access:
-    """One person's way to one portal, ready to be used."""
+    """A person's access token for a portal, with the portal's address, ready for REST calls."""
 
     portal_id: int
     member_id: str
@@ -158,7 +158,7 @@ def lock_credential(session: Session, credential_id: int) -> Credential | None:
 def invalidate_credential(session: Session, credential: Credential, error: ExchangeError) -> None:
     """Mark a locked credential whose tokens were refused, and the portal's state with it."""
     served = credential.service_since is not None
-    # An unpaid app works again once it is paid: its tokens are not dead.
+    # An unpaid app works again once it is paid, so its tokens stay alive.
     unpaid = isinstance(error, PaymentRequired)
     if not unpaid:
         credential.die(error.code)
@@ -182,7 +182,7 @@ def purge_idle() -> int:
 
     Returns how many.
     """
-    # Named one by one, for an index finds them so; those that have ended are many.
+    # The open states are listed one by one, so that the index over them is used; ended callbacks are many.
     under_way = select(Callback.portal_id, Callback.requested_by).where(
         Callback.state.in_(set(State) - FINAL), Callback.requested_by.is_not(None)
     )

@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 # Settings of an uninstalled portal stay this long, nothing else does (docs/websites.md; what must go:
 # docs: market/preparing-to-publish/publication-requirements.md, 3.A).
 SETTINGS_KEPT = timedelta(days=30)
-# A removal that was only concluded from refusals may be a mistake, such as a wrong client secret of ours.
+# A removal that was only inferred from refusals may be a mistake, such as a wrong client secret of ours.
 UNCONFIRMED_KEPT = timedelta(days=3)
 REMOVALS_AT_ONCE = 8
 _confirming = Slots[int](each=1, in_all=REMOVALS_AT_ONCE)
@@ -80,7 +80,7 @@ def _remove(portal: Portal, *, is_installed: bool) -> None:
     with writing() as session:
         row = session.get(Portal, portal.id, with_for_update=True)
         if row is None or row.removal_told_at is None:
-            return  # Installed again meanwhile, or done by another worker.
+            return  # It was installed again meanwhile, or another worker has done this.
         if is_installed:
             row.removal_told_at = None
         elif row.removal_keeps_settings:
@@ -105,7 +105,7 @@ def _is_installed(portal: Portal) -> bool:
 
 
 def _forget(session: Session, portal: Portal) -> None:
-    """Leave nothing of a portal but its settings."""
+    """Delete everything of a portal except its settings."""
     for model in (Callback, Credential, Throttle, ReceivedEvent, RestCall, User):
         session.execute(delete(model).where(model.portal_id == portal.id))
     _purge_visitors(session, portal)
@@ -116,7 +116,7 @@ def _forget(session: Session, portal: Portal) -> None:
 
 
 def purge_uninstalled() -> int:
-    """Forget what the rules let us keep only for a while; returns how many portals were concerned.
+    """Delete what we may keep only for some time after an uninstallation; returns of how many portals.
 
     Portals whose removal no event told us lose their people, tokens, numbers and logs after three days; the
     settings of every removed portal go after thirty.
