@@ -1,0 +1,172 @@
+"""gunicorn's worker with threads, which get a request only once all of it has come.
+
+gunicorn reads a request in the thread that answers it, so that a few senders of half requests stop a process. Here the
+loop that waits for connections collects heads and bodies, for a bounded time, size and number of senders.
+"""
+
+import re
+import selectors
+import socket
+import struct
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+ARRIVING_SECONDS = 10.0
+# When more are half-way, the one that began first is closed.
+MAX_ARRIVING = 500
+MAX_HEAD_BYTES = 32 * 1024
+# The app takes no larger body (``web.MAX_REQUEST_BYTES``).
+MAX_BODY_BYTES = 256 * 1024
+MAX_DIGITS = 9
+READ_BYTES = 64 * 1024
+# An answer fits into it, so that a thread waits for no slow reader; whoever reads nothing at all is given up.
+SEND_BUFFER_BYTES = 256 * 1024
+SEND_SECONDS = 10
+# A thread finds all that it reads: this is for requests that the parser reads otherwise than we do here.
+READ_SECONDS = 2
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
+_EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
+
+TOO_LARGE = "413 Content Too Large"
+HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
+TOO_SLOW = "408 Request Timeout"
+
+
+class _TooLarge(Exception):
+    """More than is taken; holds the status line's end."""
+
+
+class _Arriving:
+    """A connection whose next request has not come as a whole."""
+
+    def __init__(self, connection: TConn, begun: bytes) -> None:
+        self.connection = connection
+        self.bytes = bytearray(begun)
+        self.ends_at = time.monotonic() + ARRIVING_SECONDS
+        self._body_at = self._chunk_at = 0
+        self._length: int | None = 0
+        self.is_awaited = False
+
+    def is_whole(self) -> bool:
+        """Tell whether all of it is here; raises ``_TooLarge``."""
+        if not self._body_at and not self._read_head():
+            return False
+        body = len(self.bytes) - self._body_at
+        if self._length is None:
+            if body > MAX_BODY_BYTES:
+                raise _TooLarge(TOO_LARGE)
+            return self._has_last_chunk()
+        return body >= self._length
+
+    def _read_head(self) -> bool:
+        end = self.bytes.find(b"\r\n\r\n")
+        if end > MAX_HEAD_BYTES or (end < 0 and len(self.bytes) > MAX_HEAD_BYTES):
+            raise _TooLarge(HEAD_TOO_LARGE)
+        if end < 0:
+            return False
+        head = bytes(self.bytes[: end + 2])
+        self._body_at = self._chunk_at = end + 4
+        if _CHUNKED.search(head):
+            self._length = None
+        elif told := _LENGTH.search(head):
+            if len(told[1]) > MAX_DIGITS or int(told[1]) > MAX_BODY_BYTES:
+                raise _TooLarge(TOO_LARGE)
+            self._length = int(told[1])
+        self.is_awaited = _EXPECTS.search(head) is not None
+        return True
+
+    def _has_last_chunk(self) -> bool:
+        """Follow the chunks that are here (RFC 9112, 7.1); what is no chunk is left to the parser, which refuses it."""
+        while (end := self.bytes.find(b"\r\n", self._chunk_at)) >= 0:
+            try:
+                size = int(self.bytes[self._chunk_at : end].partition(b";")[0], 16)
+            except ValueError:
+                return True
+            if size <= 0:
+                return self.bytes.find(b"\r\n\r\n", end) >= 0
+            self._chunk_at = end + 2 + size + 2
+        return False
+
+
+class BufferingWorker(ThreadWorker):
+    """Serves like its parent; whoever sends slowly costs a little memory and no thread."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # In the order in which they began.
+        self._arriving: dict[socket.socket, _Arriving] = {}
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Collect the connection's next request, and then give it to a thread."""
+        begun = b""
+        if conn.initialized:
+            begun = conn.parser.unreader.take_buffered()
+        else:
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_SECONDS, 0))
+        conn.sock.setblocking(False)
+        if len(self._arriving) >= MAX_ARRIVING:
+            self._drop(next(iter(self._arriving.values())), TOO_SLOW)
+        arriving = self._arriving[conn.sock] = _Arriving(conn, begun)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_bytes, arriving))
+        self._go_on(arriving)
+
+    def murder_pending(self) -> None:
+        """Close what has not come in time; called at least once a second."""
+        super().murder_pending()
+        now = time.monotonic()
+        for arriving in [one for one in self._arriving.values() if one.ends_at <= now]:
+            self._drop(arriving, TOO_SLOW)
+
+    def _on_bytes(self, arriving: _Arriving, _: object) -> None:
+        self._go_on(arriving)
+
+    def _go_on(self, arriving: _Arriving) -> None:
+        connection = arriving.connection
+        try:
+            received = connection.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            received = None
+        except OSError:
+            received = b""
+        if received == b"":
+            self._drop(arriving, None)
+            return
+        arriving.bytes += received or b""
+        try:
+            if arriving.is_whole():
+                self._submit(arriving)
+            elif arriving.is_awaited:
+                arriving.is_awaited = False
+                with suppress(OSError):
+                    connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        except _TooLarge as error:
+            self._drop(arriving, str(error))
+
+    def _submit(self, arriving: _Arriving) -> None:
+        self._forget(arriving)
+        connection = arriving.connection
+        connection.init()
+        connection.parser.unreader.unread(bytes(arriving.bytes))
+        super().enqueue_req(connection)
+
+    def _drop(self, arriving: _Arriving, status: str | None) -> None:
+        self._forget(arriving)
+        if status and arriving.bytes:
+            with suppress(OSError):
+                answer = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                arriving.connection.sock.send(answer.encode())
+        self.nr_conns -= 1
+        arriving.connection.close()
+
+    def _forget(self, arriving: _Arriving) -> None:
+        del self._arriving[arriving.connection.sock]
+        with suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(arriving.connection.sock)

@@ -1,0 +1,112 @@
+"""The web process as documented (``gunicorn app:app``): whoever sends slowly stops nobody."""
+
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+from flask import Flask
+
+from tests.support.processes import free_port, kill, start, wait_until_up
+
+SENDERS = 50
+QUICK = 2.0
+# Each is a request of which more has to come.
+HALVES = {
+    "nothing": b"",
+    "a head": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: a",
+    "a body": b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\na=",
+    "a chunked body": b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n0\r\n\r\n\r\n",
+}
+
+
+@pytest.fixture
+def web(app: Flask, environ: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """One process with the documented command; its settings are those that are shipped."""
+    port = free_port()
+    process = start((sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "app:app"), environ)
+    try:
+        wait_until_up(f"http://127.0.0.1:{port}")
+        yield "127.0.0.1", port
+    finally:
+        process.terminate()
+        with contextlib.suppress(Exception):
+            process.wait(5)
+        kill(process)
+
+
+def longest(url: str, asked: int = 5) -> float:
+    """How long the slowest of some requests took."""
+    took = []
+    for _ in range(asked):
+        began = time.monotonic()
+        assert requests.get(url, timeout=QUICK * 5).status_code == 200
+        took.append(time.monotonic() - began)
+    return max(took)
+
+
+def test_slow_senders_of_heads_and_bodies_stop_nobody(web: tuple[str, int]) -> None:
+    url = f"http://{web[0]}:{web[1]}/healthz"
+    for half in HALVES.values():
+        with contextlib.ExitStack() as open_ones:
+            for _ in range(SENDERS):
+                open_ones.enter_context(socket.create_connection(web, 5)).sendall(half)
+            assert longest(url) < QUICK
+
+
+def test_what_is_too_large_or_too_slow_is_closed(web: tuple[str, int]) -> None:
+    endless = b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 40_000
+    refused = {
+        endless: b"HTTP/1.1 431",
+        b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n": b"HTTP/1.1 413",
+        b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n": b"HTTP/1.1 413",
+        HALVES["a body"]: b"HTTP/1.1 408",
+    }
+    for sent, answer in refused.items():
+        with socket.create_connection(web, 20) as connection:
+            connection.sendall(sent)
+            assert connection.recv(100).startswith(answer)
+
+
+def test_a_request_that_comes_in_pieces_is_answered_and_its_connection_used_again(web: tuple[str, int]) -> None:
+    # Longer than one read, and short enough to be thrown away where the app does not read it.
+    body = b"x" * 60_000
+    heads = (
+        b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
+        b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n0\r\n\r\n\r\n0\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /events HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
+    )
+    with socket.create_connection(web, 20) as connection:
+        for whole, status in zip(heads, (400, 400, 200, 400), strict=True):
+            half = len(whole) // 2
+            connection.sendall(whole[:half])
+            time.sleep(0.1)
+            connection.sendall(whole[half:])
+            assert _status(connection) == status
+        # Two at once, one behind the other.
+        connection.sendall(heads[2] * 2)
+        assert [_status(connection), _status(connection)] == [200, 200]
+
+
+def _status(connection: socket.socket) -> int:
+    """Read one answer as a whole; a permission to go on is none."""
+    while True:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            received = connection.recv(1)
+            assert received, "the connection was closed"
+            head += received
+        status = int(head.split()[1])
+        if status == 100:
+            continue
+        lengths = [
+            int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
+        ]
+        left = lengths[0] if lengths else 0
+        while left:
+            left -= len(connection.recv(left))
+        return status
