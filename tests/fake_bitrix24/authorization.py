@@ -69,13 +69,13 @@ class AuthorizationServer:
         if asked.get("grant_type") != "refresh_token":
             return error_answer("invalid_request", "Wrong grant type", 400)
         token = self.registry.find(str(asked.get("refresh_token")), "refresh")
+        if token is not None and not self._portals[token.member_id].has_app(app.client_id):
+            return error_answer("NOT_INSTALLED", "Application not installed", 403)
         if token is None or token.client_id != app.client_id or token.refresh_spent:
             return error_answer("invalid_grant", "Invalid refresh token", 400)
         if token.refresh_until < self.registry.clock.now():
             return error_answer("invalid_grant", "Refresh token is too old", 400)
         place = self._portals[token.member_id]
-        if not place.has_app(app.client_id):
-            return error_answer("NOT_INSTALLED", "Application not installed", 403)
         if not place.paid:
             return error_answer("PAYMENT_REQUIRED", "Payment required", 402)
         token.refresh_spent = True

@@ -115,11 +115,17 @@ class TestUninstalling:
         with app.app_context():
             assert uninstall.confirm_removals() == 0
 
-    def test_its_word_stands_when_nobody_can_be_asked(
+    def test_while_nobody_can_be_asked_nothing_is_deleted_and_nothing_is_shown(
         self, app: Flask, fake: FakeBitrix24, called: Actor, portal: FakePortal, application: FakeApp
     ) -> None:
-        fake.auth_server.faults.add("html_502", "app.info", times=5)
+        silent = fake.auth_server.faults.add("html_502", times=100)
         told(app, portal, portal.uninstall(application))
+        assert "callback" in filled_tables(app)
+        assert called.asks("GET", "/callbacks").status_code == 401
+        silent.times = 0
+        change(app, removal_due_at=utcnow())
+        with app.app_context():
+            assert uninstall.confirm_removals() == 1
         assert filled_tables(app) == set()
 
     def test_a_lost_event_is_concluded_and_the_data_go_after_three_days(

@@ -58,8 +58,9 @@ class Portal(Base):
     uninstalled_at: Mapped[At | None]
     # When a proven event last reached us: the only proof that the portal can.
     event_at: Mapped[At | None]
-    # ONAPPUNINSTALL came; we ask the authorization server before anything is deleted.
+    # ONAPPUNINSTALL came; we ask the authorization server before anything is deleted, next at ``removal_due_at``.
     removal_told_at: Mapped[At | None]
+    removal_due_at: Mapped[At | None]
     removal_keeps_settings: Mapped[bool] = mapped_column(server_default=stored(False))
     # ONAPPPAYMENT proves nothing: it only makes us ask.
     payment_hinted_at: Mapped[At | None]
@@ -93,13 +94,35 @@ class Portal(Base):
         self.client_endpoint = client_endpoint
 
     def mark_uninstalled(self, at: datetime) -> None:
-        """The app was removed from the portal."""
-        self.state, self.uninstalled_at, self.removal_told_at = PortalState.UNINSTALLED, at, None
+        """The app was removed from the portal, or so it seems: nothing works any more."""
+        if self.state != PortalState.UNINSTALLED:
+            self.state, self.uninstalled_at = PortalState.UNINSTALLED, at
+
+    def tell_removal(self, at: datetime, *, keeps_settings: bool) -> None:
+        """An event says that the app was removed: Bitrix24 is asked, and meanwhile nothing works.
+
+        Where Bitrix24 has vouched for the portal a moment ago everything works on until it is asked again.
+        """
+        self.removal_told_at, self.removal_keeps_settings = at, keeps_settings
+        if self.removal_due_at is None or self.removal_due_at <= at:
+            self.removal_due_at = at
+            self.mark_uninstalled(at)
+
+    def doubt_removal(self, ask_at: datetime, at: datetime) -> None:
+        """Nobody can say whether the app was removed."""
+        self.mark_uninstalled(at)
+        self.removal_due_at = ask_at
+
+    def stay(self, state: PortalState, ask_at: datetime) -> None:
+        """Bitrix24 vouches for the portal; another event of a removal is asked about no sooner than ``ask_at``."""
+        if self.state == PortalState.UNINSTALLED:
+            self.state, self.uninstalled_at = state, None
+        self.removal_told_at, self.removal_due_at = None, ask_at
 
     def mark_installed(self, at: datetime) -> None:
         """The app was installed, for the first time or again."""
         self.state, self.installed_at = PortalState.INSTALLED, at
-        self.uninstalled_at = self.removal_told_at = None
+        self.uninstalled_at = self.removal_told_at = self.removal_due_at = None
 
     @property
     def listed_lines(self) -> list["PortalLine"]:

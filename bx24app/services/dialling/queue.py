@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from bx24app.database import reading, writing
-from bx24app.models import IS_WAITING, Callback, Portal, State, Throttle, utcnow
+from bx24app.models import IS_WAITING, Callback, Portal, PortalState, State, Throttle, utcnow
 from bx24app.models.portals.throttle import LONGEST_PAUSE
 from bx24app.services.callbacks.number_holder import number_is_held
 from bx24app.services.portals import throttle
@@ -68,7 +68,9 @@ def _portals_due(now: datetime, most: int) -> Select[int]:
         due_callbacks(now)
         .with_only_columns(Callback.portal_id)
         .join(Throttle, Throttle.portal_id == Callback.portal_id)
-        .where(may_dial)
+        .join(Portal, Portal.id == Callback.portal_id)
+        # Nothing fails for good while it is not known whether the app was removed.
+        .where(may_dial, Portal.removal_told_at.is_(None) | (Portal.state != PortalState.UNINSTALLED))
         .group_by(Callback.portal_id, Throttle.claimed_at)
         .having(in_flight < DIALS_PER_PORTAL)
         .order_by(Throttle.claimed_at.asc().nulls_first(), func.min(Callback.due_at))

@@ -164,6 +164,8 @@ def invalidate_credential(session: Session, credential: Credential, error: Excha
         credential.die(error.code)
     session.flush()
     portal = session.get_one(Portal, credential.portal_id)
+    if portal.state == PortalState.UNINSTALLED:
+        return  # Whether it comes back is decided elsewhere.
     if not served:
         if unpaid:
             portal.payment_hinted_at = utcnow()

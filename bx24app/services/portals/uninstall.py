@@ -4,17 +4,21 @@ from collections.abc import Collection
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from bx24app.bitrix24.authorization import AppInfo
 from bx24app.bitrix24.connections import authorization_server
+from bx24app.bitrix24.errors import ApplicationRemoved, CredentialRefused, PortalGone, TokenExpired
 from bx24app.bitrix24.events import Event
+from bx24app.crypto import keyring
 from bx24app.database import reading, writing
-from bx24app.errors import Refusal
+from bx24app.errors import Refusal, Unverified
 from bx24app.models import (
     ApiKey,
     Callback,
     Credential,
+    CredentialState,
     DecoyRequest,
     DoNotCall,
     Form,
@@ -29,6 +33,7 @@ from bx24app.models import (
 )
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import token_renewal
+from bx24app.services.portals.tokens import lock_credential, read_serving_administrators
 from bx24app.services.runtime.slots import Slots, work_through
 
 log = structlog.get_logger(__name__)
@@ -41,30 +46,46 @@ SETTINGS_KEPT = timedelta(days=30)
 UNCONFIRMED_KEPT = timedelta(days=3)
 REMOVALS_AT_ONCE = 8
 _confirming = Slots[int](each=1, in_all=REMOVALS_AT_ONCE)
+CLOCKS_DIFFER_BY = timedelta(minutes=5)
+# How soon it is asked again whether a portal was removed, while nobody can say; later after a part of the doubt so far.
+ASK_REMOVAL_AGAIN = timedelta(minutes=1)
+DOUBT_DIVISOR = 8
+# Whoever was vouched for does not stand still by the next forged event: Bitrix24 is asked first.
+VOUCHED_FOR = timedelta(minutes=5)
+CREDENTIALS_ASKED = 4
 
 
 def receive_uninstall(portal: Portal, event: Event) -> None:
-    """``ONAPPUNINSTALL``: note it, to be confirmed soon; one of before the last installation is ignored."""
+    """``ONAPPUNINSTALL``: nothing of the portal can be reached until Bitrix24 has said whether it is true.
+
+    One of before the last installation is ignored. Raises ``Unverified`` for one of the future, which no
+    reinstallation would make late.
+    """
+    now = utcnow()
+    if event.ts > (now + CLOCKS_DIFFER_BY).timestamp():
+        raise Unverified("a removal of the future")
     if event.ts < int(portal.installed_at.timestamp()):
         log.info("late_uninstallation", member_id=portal.member_id)
         return
     with writing() as session:
         row = session.get_one(Portal, portal.id, with_for_update=True)
-        row.removal_told_at, row.removal_keeps_settings = utcnow(), event.fields.get("CLEAN") == "0"
+        row.tell_removal(now, keeps_settings=event.fields.get("CLEAN") == "0")
 
 
 def confirm_removals() -> int:
-    """Forget the portals that were told to have removed the app, unless Bitrix24 still vouches for our token there.
+    """Purge the portals of which Bitrix24 confirms that the app was removed; those it vouches for come back.
 
-    People, tokens, numbers and logs go; with ``CLEAN`` 0 the settings stay for 30 days. Returns how many were told.
+    People, tokens, numbers and logs go; with ``CLEAN`` 0 the settings stay for 30 days. Where nobody can say it is
+    asked again, ever more rarely. Returns how many were asked about.
     """
     return work_through(_confirming, _next_told, _confirm)
 
 
 def _next_told(besides: Collection[int]) -> int | None:
     query = select(Portal.id).where(Portal.removal_told_at.is_not(None), Portal.id.not_in(besides))
+    query = query.where(Portal.removal_due_at <= utcnow())
     with reading() as session:
-        return session.scalar(query.order_by(Portal.removal_told_at).limit(1))
+        return session.scalar(query.order_by(Portal.removal_due_at).limit(1))
 
 
 def _confirm(portal_id: int) -> int:
@@ -72,36 +93,90 @@ def _confirm(portal_id: int) -> int:
         portal = session.get(Portal, portal_id)
     if portal is None:
         return 0
-    _remove(portal, is_installed=_is_installed(portal))
+    _settle(portal, _is_installed(portal))
     return 1
 
 
-def _remove(portal: Portal, *, is_installed: bool) -> None:
+def _settle(portal: Portal, is_installed: bool | None) -> None:
     with writing() as session:
-        row = session.get(Portal, portal.id, with_for_update=True)
+        row, now = session.get(Portal, portal.id, with_for_update=True), utcnow()
         if row is None or row.removal_told_at is None:
             return  # It was installed again meanwhile, or another worker has done this.
         if is_installed:
-            row.removal_told_at = None
-        elif row.removal_keeps_settings:
-            _forget(session, row)
-            row.mark_uninstalled(utcnow())
+            row.stay(_state_of(session, row), now + VOUCHED_FOR)
+            row.payment_hinted_at = now
+        elif is_installed is None:
+            row.doubt_removal(now + max(ASK_REMOVAL_AGAIN, (now - row.removal_told_at) / DOUBT_DIVISOR), now)
         else:
-            session.delete(row)
-    log.info("removal_told", member_id=portal.member_id, confirmed=not is_installed)
+            _remove(session, row)
+    log.info("removal_told", member_id=portal.member_id, is_installed=is_installed)
 
 
-def _is_installed(portal: Portal) -> bool:
-    """Tell whether the authorization server still vouches for the portal's own token.
+def _state_of(session: Session, portal: Portal) -> PortalState:
+    return PortalState.INSTALLED if read_serving_administrators(session, portal.id) else PortalState.DISCONNECTED
 
-    When it cannot be asked the application token's word stands: the event is never repeated.
+
+def _remove(session: Session, portal: Portal) -> None:
+    """Do as the event said."""
+    if not portal.removal_keeps_settings:
+        session.delete(portal)
+        return
+    _forget(session, portal)
+    portal.mark_uninstalled(utcnow())
+    portal.removal_told_at = portal.removal_due_at = None
+
+
+def _is_installed(portal: Portal) -> bool | None:
+    """Ask the authorization server; None when it says neither.
+
+    Silence, too many requests, an unpaid period and tokens that are merely dead say nothing.
     """
+    query = (
+        select(Credential)
+        .where(Credential.portal_id == portal.id)
+        .order_by(Credential.state, Credential.service_since.is_(None), Credential.used_at.desc())
+    )
+    with reading() as session:
+        credentials = session.scalars(query.limit(CREDENTIALS_ASKED)).all()
+    for credential in credentials:
+        said = _asked_with(credential, portal.member_id)
+        if said is not None:
+            return said
+    return None
+
+
+def _asked_with(credential: Credential, member_id: str) -> bool | None:
     try:
-        access = token_renewal.service_access(portal.id)
-        install = authorization_server.app_info(access.access_token).install
-    except (ExchangeError, Refusal):
-        return False
-    return install.installed and install.member_id == portal.member_id
+        if credential.state != CredentialState.ALIVE:
+            return _revive(credential, member_id)
+        install = _ask(credential.id).install
+    except (ExchangeError, Refusal) as error:
+        # A portal that is closed for maintenance looks like one that is gone.
+        removed = isinstance(error, ApplicationRemoved) and not isinstance(error, PortalGone)
+        return False if removed else None
+    return install.installed if install.member_id == member_id else None
+
+
+def _revive(credential: Credential, member_id: str) -> bool | None:
+    """Renew tokens that a portal has refused: whether that was because the app was removed, it does not tell itself."""
+    tokens = authorization_server.renew(credential.refresh_token(keyring, member_id))
+    if tokens.member_id != member_id:
+        return None
+    with writing() as session:
+        row = lock_credential(session, credential.id)
+        if row is not None and row.generation == credential.generation:
+            row.keep_tokens(keyring, member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
+    return True
+
+
+def _ask(credential_id: int) -> AppInfo:
+    access = token_renewal.open_access(credential_id)
+    try:
+        return authorization_server.app_info(access.access_token)
+    except (CredentialRefused, TokenExpired):
+        # Its fate is told by the refresh token.
+        access = token_renewal.renew(access.credential_id, access.generation)
+    return authorization_server.app_info(access.access_token)
 
 
 def _forget(session: Session, portal: Portal) -> None:
@@ -118,21 +193,25 @@ def _forget(session: Session, portal: Portal) -> None:
 def purge_uninstalled() -> int:
     """Delete what we may keep only for some time after an uninstallation; returns of how many portals.
 
-    Portals whose removal no event told us lose their people, tokens, numbers and logs after three days; the
-    settings of every removed portal go after thirty.
+    Portals whose removal nobody has confirmed lose after three days what their event said, without one their people,
+    tokens, numbers and logs; the settings of every removed portal go after thirty.
     """
     with writing() as session:
         now = utcnow()
         held = select(Credential.id).where(Credential.portal_id == Portal.id).exists()
         removed = select(Portal).where(Portal.state == PortalState.UNINSTALLED).with_for_update(skip_locked=True)
-        doubted = session.scalars(removed.where(Portal.uninstalled_at < now - UNCONFIRMED_KEPT, held)).all()
-        for portal in doubted:
-            _forget(session, portal)
+        doubted = or_(held, Portal.removal_told_at.is_not(None)) & (Portal.uninstalled_at < now - UNCONFIRMED_KEPT)
+        portals = session.scalars(removed.where(doubted)).all()
+        for portal in portals:
+            if portal.removal_told_at is None:
+                _forget(session, portal)
+            else:
+                _remove(session, portal)
         session.flush()
         gone = session.scalars(removed.where(Portal.uninstalled_at < now - SETTINGS_KEPT)).all()
         for portal in gone:
             session.delete(portal)
-    return len({portal.id for portal in (*doubted, *gone)})
+    return len({portal.id for portal in (*portals, *gone)})
 
 
 def _purge_visitors(session: Session, portal: Portal) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from bx24app.crypto import SealError, keyring
 from bx24app.database import change_many, purge, reading, writing
 from bx24app.log import name_portal
-from bx24app.models import Callback, Portal, Webhook, WebhookDelivery, utcnow
+from bx24app.models import Callback, Portal, PortalState, Webhook, WebhookDelivery, utcnow
 from bx24app.services.webhooks.sender import DeliveryResult, SignedRequest, send_once
 
 log = structlog.get_logger(__name__)
@@ -60,6 +60,8 @@ def _due(now: datetime, webhook_id: int | None) -> Select[Webhook, int]:
     return (
         select(Webhook, WebhookDelivery.id)
         .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
+        .join(Portal, Portal.id == Webhook.portal_id)
+        .where(Portal.state != PortalState.UNINSTALLED)
         .where(WebhookDelivery.done_at.is_(None), WebhookDelivery.due_at <= now)
         .where(Webhook.is_on, or_(Webhook.waits_until.is_(None), Webhook.waits_until <= now))
         .where(or_(Webhook.leased_until.is_(None), Webhook.leased_until < now))

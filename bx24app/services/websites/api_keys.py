@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
 from bx24app.errors import KeyRefused, NotFound, RateLimited
-from bx24app.models import ApiKey, Form, Portal, PortalSettings, utcnow
+from bx24app.models import ApiKey, Form, Portal, PortalSettings, PortalState, utcnow
 from bx24app.services.callbacks.principal import Principal, load_portal
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import RateLimit
@@ -72,7 +72,7 @@ def revoke_key(portal_id: int, key_id: int) -> None:
 def authenticate(secret: str) -> Principal:
     """Return the principal of a key and record its use; commits.
 
-    Raises ``RateLimited``, and ``KeyRefused`` when the key is unknown or revoked or its form was removed.
+    Raises ``RateLimited``, and ``KeyRefused`` when the key is unknown or revoked or its form or portal was removed.
     """
     query = select(ApiKey, Portal.revision, PortalSettings.revision).join(Form, Form.id == ApiKey.form_id)
     query = (
@@ -82,7 +82,9 @@ def authenticate(secret: str) -> Principal:
     )
     bucket_digest = digests.digest("rate", f"key {secret}")
     with reading() as session:
-        row = session.execute(query.where(ApiKey.revoked_at.is_(None), Form.removed_at.is_(None))).one_or_none()
+        is_usable = ApiKey.revoked_at.is_(None) & Form.removed_at.is_(None)
+        is_usable &= Portal.state != PortalState.UNINSTALLED
+        row = session.execute(query.where(is_usable)).one_or_none()
     if row is None:
         raise KeyRefused
     key, *revisions = row

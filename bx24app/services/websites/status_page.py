@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.database import purge, reading, writing
 from bx24app.errors import NotFound, RateLimited, TooLate
-from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, utcnow
+from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, PortalState, utcnow
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.runtime import rate_limit
@@ -126,7 +126,10 @@ def _find(session: Session, id: UUID) -> Callback | DecoyRequest:
 def _opened(session: Session, request: Callback | DecoyRequest) -> OpenForm:
     """Return the form, also a removed one, because requests that it accepted are still called."""
     form = session.get_one(Form, request.form_id)
-    return OpenForm(form, session.get_one(Portal, form.portal_id))
+    portal = session.get_one(Portal, form.portal_id)
+    if portal.state == PortalState.UNINSTALLED:
+        raise NotFound
+    return OpenForm(form, portal)
 
 
 def _waiting(session: Session, id: UUID) -> DecoyRequest:
