@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -20,6 +21,7 @@ from bx24app.services.webhooks import sender
 from tests.conftest import OtherApp, encryption_key
 from tests.support import ROOT
 from tests.support.actors import Actor, json_of
+from tests.support.npm import find_npm
 from tests.support.sites import Site
 from tests.support.webhook_steps import added, asked, form, listed, site, told_all
 
@@ -46,8 +48,8 @@ def in_javascript(secret: str, header: str, body: bytes, now: float | None = Non
     given = json.dumps([secret, header, body.decode()])
     clock = f"Date.now = () => {now * 1000};" if now is not None else ""
     script = f"{clock}{snippet('javascript')}\nconsole.log(isGenuine(...{given}));"
-    node = [str(ROOT / ".venv" / "bin" / "node"), "-"]
-    done = subprocess.run(node, input=script, capture_output=True, text=True, check=True)
+    node = Path(find_npm()).with_name("node")
+    done = subprocess.run([str(node), "-"], input=script, capture_output=True, text=True, check=True)
     return done.stdout.strip() == "true"
 
 
