@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from bx24app.bitrix24.answers import Json
-from bx24app.bitrix24.client import BatchAnswer
+from bx24app.bitrix24.client import BatchAnswer, PortalClient
 from bx24app.bitrix24.errors import CredentialRefused
 from bx24app.bitrix24.frame_post import UserId
 from bx24app.outgoing.errors import UnreadableAnswer
@@ -56,7 +56,16 @@ def read_identity(batch: BatchAnswer) -> tuple[PortalApp, Profile]:
 
     The profile of a dismissed person is empty (docs: api-reference/common/users/profile.md).
     """
-    app, profile = batch.result("app"), batch.result("profile")
-    if profile in ([], {}):
+    profile = _profile(batch.result("profile"))
+    return _read(PortalApp, batch.result("app")), profile
+
+
+def read_profile(client: PortalClient) -> Profile:
+    """Ask whose token it is and what they may; raises ``ExchangeError``, as for a dismissed person."""
+    return _profile(client.invoke("profile"))
+
+
+def _profile(said: Json) -> Profile:
+    if said in ([], {}):
         raise CredentialRefused("authorization_error")
-    return _read(PortalApp, app), _read(Profile, profile)
+    return _read(Profile, said)

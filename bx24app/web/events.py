@@ -6,6 +6,7 @@ from bx24app.bitrix24.events import read_event
 from bx24app.log import name_portal
 from bx24app.services.dialling import call_events
 from bx24app.services.portals import app_events, payment, uninstall
+from bx24app.services.websites.submission import network_of
 
 blueprint = Blueprint("events", __name__)
 
@@ -14,13 +15,14 @@ blueprint = Blueprint("events", __name__)
 def receive() -> tuple[str, int]:
     """Take one event: 200 also for repeats and kinds that we do not use, 403 for a wrong token, 400 malformed."""
     event = read_event(request.form.items())
+    address = network_of(request.remote_addr or "")
     if event.name in ("ONAPPINSTALL", "ONAPPUPDATE"):
-        app_events.receive_install_or_update(event)
+        app_events.receive_install_or_update(event, address)
         return "", 200
     if event.name == "ONAPPPAYMENT":
         payment.receive_payment_hint(event)
         return "", 200
-    portal = app_events.portal_of_event(event)
+    portal = app_events.portal_of_event(event, address)
     name_portal(portal.member_id)
     if event.name == "ONAPPUNINSTALL":
         uninstall.receive_uninstall(portal, event)

@@ -8,9 +8,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
 
+from bx24app.bitrix24.errors import ApplicationRemoved, Bitrix24Error, CredentialRefused, PaymentRequired
 from bx24app.database import Base, reading, writing
 from bx24app.models import Credential, Portal, PortalState, RestCall, User, utcnow
-from bx24app.services.portals import bindings, payment, uninstall
+from bx24app.services.portals import bindings, payment, token_renewal, tokens, uninstall
 from bx24app.services.portals.manifest import manifest
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.events import Delivery, http_build_query
@@ -257,6 +258,40 @@ class TestUpdating:
         portal.send_event(application, "ONCRMLEADADD", {})
         portal.events.wait_until_idle()
         assert [delivery.status for delivery in portal.events.deliveries[-2:]] == statuses
+
+    def test_a_demoted_administrators_token_plants_no_application_token(
+        self, app: Flask, manager: Actor, portal: FakePortal, application: FakeApp
+    ) -> None:
+        before = portals(app)[0].application_token_digest
+        portal.administrator.admin = False
+        token = portal.cloud.registry.issue(application.client_id, portal.member_id, portal.administrator.id)
+        forged = {"application_token": "d" * 32, "access_token": token.access}
+        portal.send_event(application, "ONAPPUPDATE", {"VERSION": 2}, **forged)
+        portal.events.wait_until_idle()
+        assert portal.events.deliveries[-1].status == 403
+        assert portals(app)[0].application_token_digest == before
+
+    def test_while_the_portal_cannot_be_asked_no_application_token_is_replaced(
+        self, app: Flask, manager: Actor, portal: FakePortal, application: FakeApp
+    ) -> None:
+        before = portals(app)[0].application_token_digest
+        portal.faults.add("html_502", "profile")
+        portal.update(application)
+        portal.events.wait_until_idle()
+        assert portal.events.deliveries[-1].status == 503
+        assert portals(app)[0].application_token_digest == before
+
+    @pytest.mark.parametrize("error", [PaymentRequired, CredentialRefused, ApplicationRemoved])
+    def test_a_verdict_about_tokens_that_a_launch_has_replaced_changes_nothing(
+        self, app: Flask, manager: Actor, administrator: Actor, error: type[Bitrix24Error]
+    ) -> None:
+        with app.app_context():
+            old = token_renewal.service_access(portals(app)[0].id)
+        administrator.opens()
+        with app.app_context():
+            tokens.invalidate(old, error("late"))
+        assert portals(app)[0].state == PortalState.INSTALLED
+        assert manager.asks("GET", "/lines?refresh=1").json["problem"] is None  # type: ignore[index]
 
     def test_an_employees_token_announces_no_update(
         self, app: Flask, manager: Actor, portal: FakePortal, application: FakeApp

@@ -236,7 +236,7 @@ def _follow_up(access: Access, dial: FencedAttempt, outcome: StartedCall | Excha
         elif outcome.retry is Retry.AFTER_MOVE:
             portal_api.follow_move(access)
         elif outcome.revokes_credential:
-            tokens.invalidate(access.credential_id, outcome)
+            tokens.invalidate(access, outcome)
     except (ExchangeError, Refusal) as error:
         log.warning("follow_up_failed", member_id=access.member_id, reason=type(error).__name__)
 

@@ -146,7 +146,7 @@ def call(access: Access, label: RequestLabel, work: Callable[[PortalClient], T])
             return _call(access, label, work)
         except ExchangeError as error:
             if error.revokes_credential:
-                tokens.invalidate(access.credential_id, error)
+                tokens.invalidate(access, error)
             remedy = remedies.pop(error.retry, None)
             if remedy is None:
                 raise

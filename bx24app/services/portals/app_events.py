@@ -5,15 +5,17 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import select, update
 
-from bx24app.bitrix24.connections import authorization_server
-from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.bitrix24.connections import authorization_server, portal_clients
+from bx24app.bitrix24.errors import Bitrix24Error, RefusedForNow
 from bx24app.bitrix24.events import Event
+from bx24app.bitrix24.identity import read_profile
 from bx24app.database import reading, writing
-from bx24app.errors import PortalUnreachable, Unverified
+from bx24app.errors import PortalUnreachable, Retry, Unverified
 from bx24app.log import name_portal
-from bx24app.models import Credential, Portal, User, utcnow
+from bx24app.models import Credential, Portal, utcnow
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.security import digests
+from bx24app.services.portals import api as portal_api
+from bx24app.services.security import digests, proof_limits
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
@@ -22,18 +24,19 @@ log = structlog.get_logger(__name__)
 ARRIVAL_KEPT = timedelta(minutes=1)
 
 
-def receive_install_or_update(event: Event) -> None:
+def receive_install_or_update(event: Event, address: str) -> None:
     """``ONAPPINSTALL`` and ``ONAPPUPDATE``: keep the application token, proven by the event's own access token.
 
-    An update has removed our event handlers: they are bound again soon after. Raises ``Unverified``.
+    An update has removed our event handlers: they are bound again soon after. ``address``: of whoever sends it.
+    Raises ``Unverified``.
     """
     if not event.application_token:
         raise Unverified("no application token in the event")
     try:
         if event.access_token:
-            _prove(event)
+            _prove(event, address)
         else:
-            portal_of_event(event)
+            portal_of_event(event, address)
     except PortalUnreachable:
         # The event comes only once, so even unproven it is a reason to check our handlers.
         _look_at_bindings(event)
@@ -57,36 +60,61 @@ def _look_at_bindings(event: Event) -> None:
             portal.bound_manifest = None
 
 
-def _prove(event: Event) -> None:
-    """Let the authorization server say that the event's access token is our application's on that portal."""
+def _prove(event: Event, address: str) -> None:
+    """Let the authorization server say that the event's access token is ours, and the portal that an administrator's.
+
+    Every employee has tokens of our application: theirs must not speak for the portal.
+    """
+    with proof_limits.proving(address, event.member_id, event.access_token):
+        try:
+            info = authorization_server.app_info(event.access_token)
+        except RefusedForNow:
+            raise PortalUnreachable("authorization server busy") from None
+        except Bitrix24Error as error:
+            raise Unverified(f"event token refused: {error}") from None
+        except ExchangeError as error:
+            raise PortalUnreachable(f"authorization server: {error.code}") from None
+        if info.client_id != settings.client_id or info.install.member_id != event.member_id:
+            raise Unverified("event token of another application or portal")
+        with reading() as session:
+            portal = session.scalar(select(Portal).where(Portal.member_id == event.member_id))
+        if portal is not None and not _administrates(portal, event.access_token, info.user_id):
+            raise Unverified("event token of a person who is no administrator")
+
+
+def _administrates(portal: Portal, access_token: str, user_id: int) -> bool:
+    """Ask the portal for the present rights of a token's owner; raises ``Unverified``, ``PortalUnreachable``.
+
+    A system user has none, and serves the portal for an administrator who was dismissed.
+    """
     try:
-        info = authorization_server.app_info(event.access_token)
+        with portal_api.logged(portal.id, user_id, portal_api.RequestLabel("profile", {})) as requests:
+            profile = read_profile(portal_clients.client(portal.client_endpoint, access_token, requests.watch))
     except Bitrix24Error as error:
-        raise Unverified(f"event token refused: {error}") from None
+        if error.retry is Retry.LATER:
+            raise PortalUnreachable(f"portal: {error.code}") from None
+        raise Unverified(f"the portal refuses the event token: {error}") from None
     except ExchangeError as error:
-        raise PortalUnreachable(f"authorization server: {error.code}") from None
-    if info.client_id != settings.client_id or info.install.member_id != event.member_id:
-        raise Unverified("event token of another application or portal")
-    if not _administrates(event.member_id, info.user_id):
-        # Every employee has tokens of our application, so theirs must not prove anything for the portal.
-        raise Unverified("event token of a person who is no administrator")
+        raise PortalUnreachable(f"portal: {error.code}") from None
+    return user_id == profile.ID and (profile.ADMIN or _serves_as_system_user(portal.id, user_id))
 
 
-def _administrates(member_id: str, user_id: int) -> bool:
-    """Tell whether a person is an administrator of the portal, as far as we know them, or serves it."""
-    of_portal = select(Portal.id).where(Portal.member_id == member_id).scalar_subquery()
-    known = select(User.id).where(User.portal_id == of_portal, User.user_id == user_id, User.is_administrator)
+def _serves_as_system_user(portal_id: int, user_id: int) -> bool:
     serving = select(Credential.id).where(
-        Credential.portal_id == of_portal, Credential.acting_as == user_id, Credential.service_since.is_not(None)
+        Credential.portal_id == portal_id,
+        Credential.acting_as == user_id,
+        Credential.user_id != user_id,
+        Credential.service_since.is_not(None),
     )
     with reading() as session:
-        return session.scalar(select(known.exists() | serving.exists())) is True
+        return session.scalar(select(serving.exists())) is True
 
 
-def portal_of_event(event: Event) -> Portal:
+def portal_of_event(event: Event, address: str) -> Portal:
     """The portal whose application token the event carries.
 
-    One that does not match is proven by the event's access token, and heals ours. Raises ``Unverified``.
+    One that does not match is proven by the event's access token, and heals ours. ``address``: of whoever sends it.
+    Raises ``Unverified``.
     """
     with reading() as session:
         portal = session.scalar(select(Portal).where(Portal.member_id == event.member_id))
@@ -98,7 +126,7 @@ def portal_of_event(event: Event) -> Portal:
         return portal
     if not event.access_token or not event.application_token:
         raise Unverified("wrong application token")
-    _prove(event)
+    _prove(event, address)
     token_digest = digests.digest("application_token", event.application_token)
     with writing() as session:
         session.get_one(Portal, portal.id, with_for_update=True).application_token_digest = token_digest

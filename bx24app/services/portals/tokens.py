@@ -138,11 +138,14 @@ def load_alive(session: Session, credential_id: int) -> tuple[Credential, Portal
     return row.Credential, row.Portal
 
 
-def invalidate(credential_id: int, error: ExchangeError) -> None:
-    """Mark a credential whose tokens were refused for good, and the portal's state with it."""
+def invalidate(access: Access, error: ExchangeError) -> None:
+    """Mark a credential whose tokens were refused for good, and the portal's state with it.
+
+    A verdict about tokens that others have replaced meanwhile changes nothing.
+    """
     with writing() as session:
-        credential = lock_credential(session, credential_id)
-        if credential is not None:
+        credential = lock_credential(session, access.credential_id)
+        if credential is not None and credential.generation == access.generation:
             invalidate_credential(session, credential, error)
 
 
