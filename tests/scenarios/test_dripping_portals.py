@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from bx24app.bitrix24 import client
 from bx24app.bitrix24.authorization import AuthorizationServer
 from bx24app.bitrix24.connections import portal_clients
-from bx24app.database import reading
-from bx24app.models import RestCall, State, utcnow
+from bx24app.database import reading, writing
+from bx24app.models import Portal, RestCall, State, utcnow
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import NotSent, NoUsableAnswer
 from bx24app.services.dialling import call_history, dial, queue
@@ -23,7 +23,7 @@ from bx24app.services.webhooks import delivery, sender
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import Actor, json_of, post_frame
-from tests.support.waiting import accept, change_portal, seen, work
+from tests.support.waiting import accept, seen, work
 
 EXCHANGE = 0.6
 # Much longer than an exchange, and shorter than anybody would wait for a test.
@@ -148,12 +148,14 @@ def test_a_portal_that_drips_holds_one_thread_of_a_job(
         accept(app, portal_id=1, to_number="+4930901821")
         accept(app, portal_id=2)
         work(app)
-    change_portal(app, **fields)
+        make_due(app, second, {"history_due_at": utcnow() + timedelta(minutes=1)})
+    make_due(app, portal, fields)
     asked = [len(one.requests_for(method)) for one in (portal, second)]
     fault = portal.faults.add("drip_body", method, seconds=PATIENCE)
     slow = threading.Thread(target=_in_context, args=(app, due))
     slow.start()
     eventually(fault.received.is_set)
+    make_due(app, second, fields)
     began = time.monotonic()
     _in_context(app, due)
     assert time.monotonic() - began < PATIENCE / 2
@@ -162,6 +164,11 @@ def test_a_portal_that_drips_holds_one_thread_of_a_job(
     assert len(portal.requests_for(method)) == asked[0] + 1
     portal.faults.release()
     slow.join()
+
+
+def make_due(app: Flask, portal: FakePortal, fields: dict[str, Any]) -> None:
+    with app.app_context(), writing() as session:
+        session.execute(update(Portal).where(Portal.member_id == portal.member_id).values(**fields))
 
 
 def _in_context(app: Flask, due: Callable[[], int]) -> None:
