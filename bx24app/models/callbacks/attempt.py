@@ -13,7 +13,7 @@ from bx24app.models.columns import NEVER_REUSED, At, Code, Digest, Key, Name, Po
 
 
 class Outcome(StrEnum):
-    """How far an attempt has come."""
+    """The outcome of an attempt so far."""
 
     DIALLING = "dialling"
     UNKNOWN = "unknown"
@@ -34,7 +34,7 @@ _ORDER = {
     Outcome.ANSWERED: 3,
 }
 _END = 4
-# Attempts that words without a known call may speak of.
+# A report without a known call may be about attempts with these outcomes.
 _NAMELESS_SQL = text("outcome IN ('dialling', 'unknown')")
 
 
@@ -87,39 +87,39 @@ class Attempt(Base):
         self.outcome = outcome
 
     def start(self, call_id: str) -> None:
-        """Its call is known."""
+        """Record the call that the portal began for it."""
         self._go(Outcome.STARTED)
         self.call_id = call_id
 
     def hand_over(self, at: datetime) -> None:
-        """Another telephony app was given the call."""
+        """Record that another telephony app was given the call."""
         self._go(Outcome.HANDED_OVER)
         self.ended_at = at
 
     def refuse(self, at: datetime, code: str, words: str | None) -> None:
-        """The portal said no before anything rang."""
+        """Record that the portal refused it before anything rang."""
         self._go(Outcome.REFUSED)
         self.failed_code, self.failed_reason, self.ended_at = code, words, at
 
     def not_executed(self, at: datetime, code: str) -> None:
-        """The request never reached the portal, or was turned away before execution."""
+        """Record that its request was not sent, or was rejected before execution."""
         self._go(Outcome.NOT_EXECUTED)
         self.failed_code, self.ended_at = code, at
 
     def mark_unknown(self) -> None:
-        """Its fate is not known."""
+        """Record that nobody knows whether it was executed."""
         self._go(Outcome.UNKNOWN)
 
     def answer(self, user_id: int | None, at: datetime) -> None:
-        """Somebody picked up."""
+        """Record that somebody picked up."""
         self._go(Outcome.ANSWERED)
         self.answered_by, self.answered_at = user_id, at
 
     def end(self, outcome: Outcome, at: datetime, code: str | None, words: str | None) -> None:
-        """The call is over."""
+        """Record that the call is over."""
         self._go(outcome)
         self.failed_code, self.failed_reason, self.ended_at = code, words, at
 
     def give_up(self, at: datetime) -> None:
-        """Its call began, and nobody said how it ended."""
+        """Record that its call began, and that its end was never reported."""
         self.end(Outcome.MISSED if self.outcome == Outcome.STARTED else Outcome.COMPLETED, at, None, None)

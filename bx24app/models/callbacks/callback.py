@@ -73,10 +73,10 @@ class Callback(Leased, Base):
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid7)
-    # Without an index of its own: others begin with it.
+    # It needs no index of its own, because other indexes begin with it.
     portal_id: Mapped[int] = mapped_column(ForeignKey("portal.id", ondelete="CASCADE"))
     state: Mapped[Code]
-    # One callback at a time holds its number: those in hand, but for an unknown one whose time for evidence is over.
+    # Only one callback at a time may hold a number. An unknown one gives it back when no report can come any more.
     holds_number: Mapped[bool] = mapped_column(server_default=stored(False))
     reason: Mapped[Code | None]
     words: Mapped[str | None] = mapped_column(Text)
@@ -100,7 +100,7 @@ class Callback(Leased, Base):
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow)
     ended_at: Mapped[At | None]
-    # Since when only a person can say what became of an unknown outcome.
+    # From this moment on only a person can decide about the unknown outcome.
     asks_since: Mapped[At | None]
 
     attempts: Mapped[list[Attempt]] = relationship(order_by=Attempt.number, cascade="all, delete-orphan")
@@ -134,27 +134,27 @@ class Callback(Leased, Base):
         return [requested, *self.decisions]
 
     def accept(self, at: datetime) -> None:
-        """Take the request: due now it is queued, else it is scheduled."""
+        """Queue a new callback that is due now, and schedule any other."""
         self.state = State.SCHEDULED if self.due_at > at else State.QUEUED
         self.holds_number = self.state in IN_HAND
 
     def queue(self, at: datetime) -> None:
-        """A scheduled callback is due: it takes the number in hand."""
+        """Queue a scheduled callback that is due; from now on it holds its number."""
         self._go(State.QUEUED, at, self.reason)
 
     def lease(self, at: datetime, length: timedelta) -> int:
-        """A worker takes the waiting callback; returns the lease's fencing number."""
+        """Lease the waiting callback to a worker; returns the fencing number of the lease."""
         self.updated_at = at
         return super().lease(at, length)
 
     def wait_for(self, reason: str, at: datetime, **inputs: str | int | None) -> None:
-        """Note once why a due callback is passed over."""
+        """Record once why a due callback is not dialled yet."""
         if self.reason != reason:
             self.reason, self.updated_at = reason, at
             self.decide("waits", at, reason=reason, **inputs)
 
     def fence(self, at: datetime, until: datetime, number_digest: str, history_cursor: int | None) -> Attempt:
-        """Leave the queue and note the attempt that is about to dial; commit before dialling."""
+        """Leave the queue and add the attempt that is about to dial; the caller commits before it dials."""
         self._go(State.DIALLING, at)
         self.leased_until = until
         attempt = Attempt(
@@ -170,46 +170,46 @@ class Callback(Leased, Base):
         return attempt
 
     def start(self, attempt: Attempt, call_id: str, at: datetime) -> None:
-        """The portal accepted the attempt; its call is known."""
+        """Record that the portal accepted the attempt and named its call."""
         attempt.start(call_id)
         self._go(State.STARTED, at)
 
     def hand_over(self, attempt: Attempt, at: datetime) -> None:
-        """The line belongs to another telephony app, which was given the request."""
+        """Record that the line belongs to another telephony app, which was given the request."""
         attempt.hand_over(at)
         self._go(State.COMPLETED, at, "handed_over")
 
     def refuse(self, attempt: Attempt, at: datetime, reason: str, words: str | None) -> None:
-        """The portal refused the attempt for good."""
+        """End the callback, because the portal refused the attempt for good."""
         attempt.refuse(at, reason, words)
         self._go(State.FAILED, at, reason, words)
 
     def put_back(self, attempt: Attempt, at: datetime, due_at: datetime, reason: str) -> None:
-        """The attempt was proven not to have been executed; the callback waits for another one."""
+        """Wait for another attempt, because this one is proven not to have been executed."""
         attempt.not_executed(at, reason)
         self.due_at = due_at
         self._go(State.SCHEDULED if due_at > at else State.QUEUED, at, f"retry_{reason}")
 
     def mark_unknown(self, attempt: Attempt, at: datetime, reason: str) -> None:
-        """Nobody knows whether the attempt was executed; no other starts by itself."""
+        """Record that nobody knows whether the attempt was executed; no other starts by itself."""
         attempt.mark_unknown()
         self._go(State.UNKNOWN, at, reason)
 
     def answer(self, attempt: Attempt, user_id: int | None, at: datetime) -> None:
-        """The portal reported that somebody picked up."""
+        """Record the portal's report that somebody picked up."""
         attempt.answer(user_id, at)
         self._go(State.ANSWERED, at)
 
     def complete(self, at: datetime, reason: str | None = None) -> None:
-        """The two were joined, or a person says so."""
+        """End the callback as completed: the customer was reached, or a person says so."""
         self._go(State.COMPLETED, at, reason)
 
     def miss(self, at: datetime, reason: str, words: str | None = None) -> None:
-        """The call ended without joining the two."""
+        """End the callback as missed: the call ended without reaching the customer."""
         self._go(State.MISSED, at, reason, words)
 
     def fail(self, at: datetime, reason: str, words: str | None = None) -> None:
-        """It cannot be dialled; nothing was sent to the portal."""
+        """End the callback, because it cannot be dialled; nothing was sent to the portal."""
         self._go(State.FAILED, at, reason, words)
 
     def cancel(self, at: datetime, reason: str | None = None) -> None:
@@ -222,20 +222,20 @@ class Callback(Leased, Base):
         self._go(State.SCHEDULED, at, reason)
 
     def ask_person(self, at: datetime) -> None:
-        """Only a person can say what became of it."""
+        """Record since when only a person can decide about the unknown outcome."""
         self.asks_since = self.asks_since or at
         self.updated_at = at
 
     def free_number(self, at: datetime) -> None:
-        """No call of it can be under way any more: another callback may take its number."""
+        """Give the number back, because no call of this callback can be under way any more."""
         self.holds_number, self.updated_at = False, at
 
     def expire(self, at: datetime) -> None:
-        """It was due but could not be dialled in time."""
+        """End the callback, because it could not be dialled in time."""
         self._go(State.EXPIRED, at, "due_too_late")
 
     def dial_again(self, at: datetime, expires_at: datetime) -> None:
-        """A person decided that an unknown outcome may be followed by another attempt."""
+        """Queue a callback of unknown outcome again, because a person or its form's rule decided so."""
         self._go(State.QUEUED, at)
         self.due_at, self.expires_at = at, expires_at
 

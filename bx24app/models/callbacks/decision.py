@@ -27,5 +27,5 @@ class Decision(Base):
 
     @classmethod
     def of(cls, rule: str, at: datetime, inputs: dict[str, str | int | None]) -> "Decision":
-        """A decision; inputs that are None are left out, the others kept as text."""
+        """Store inputs as text; those that are None are left out."""
         return cls(rule=rule, inputs={name: str(v) for name, v in inputs.items() if v is not None}, made_at=at)

@@ -34,7 +34,7 @@ class ReceivedEvent(Base):
 
     id: Mapped[Key]
     portal_id: Mapped[PortalKey]
-    # The queue delivers some events twice: the digest of what was said tells them apart.
+    # The portal's queue delivers some events twice, and this digest of their content recognises them.
     digest: Mapped[Digest] = mapped_column(unique=True)
     event: Mapped[Code]
     call_id: Mapped[Name]
@@ -47,5 +47,5 @@ class ReceivedEvent(Base):
     applied_at: Mapped[At | None]
 
     def apply_to(self, attempt_id: int, at: datetime) -> None:
-        """Note the attempt that this event moved (or came too late to move)."""
+        """Record the attempt to which this event was applied, even if it came too late to change anything."""
         self.attempt_id, self.applied_at = attempt_id, at

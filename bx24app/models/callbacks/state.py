@@ -92,7 +92,7 @@ def _is_one_of(states: frozenset[State]) -> TextClause:
     return text(f"callback.state IN ({', '.join(repr(state.value) for state in sorted(states))})")
 
 
-# Written out, so that every plan can use the indexes over a few states.
+# Written out as text, so that the database can use the partial indexes over these states.
 IS_WAITING = _is_one_of(WAITING)
 
 
@@ -100,7 +100,7 @@ IS_OPEN = _is_one_of(OPEN)
 
 
 def first_id(moment: datetime) -> UUID:
-    """No callback that was asked for at ``moment`` or later has a smaller id: they begin with their time (UUID 7)."""
+    """Return the smallest id that a callback created at ``moment`` can have: UUIDs of version 7 begin with the time."""
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 

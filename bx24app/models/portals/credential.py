@@ -11,7 +11,7 @@ from bx24app.database import Base
 from bx24app.models.columns import NEVER_REUSED, At, Code, Key, PortalKey, stored, utcnow
 from bx24app.models.lease import Leased
 
-# The token may die on its way to the portal: renew a little before the known expiry.
+# A token may expire on its way to the portal, so it is renewed a little earlier.
 EXPIRY_MARGIN = timedelta(seconds=30)
 
 
@@ -44,7 +44,7 @@ class Credential(Leased, Base):
     expires_at: Mapped[At]
     state: Mapped[Code] = mapped_column(server_default=stored(CredentialState.ALIVE))
     dead_reason: Mapped[Code | None]
-    # Counts the pairs of tokens kept: who saw an older one knows that another has renewed meanwhile.
+    # Counts the token pairs that were stored, so that a caller with an older pair sees that another has renewed it.
     generation: Mapped[int] = mapped_column(server_default=stored(0))
     used_at: Mapped[At] = mapped_column(default=utcnow)
 
@@ -89,7 +89,7 @@ class Credential(Leased, Base):
         return self.expires_at - EXPIRY_MARGIN <= at
 
     def die(self, reason: str) -> None:
-        """The tokens are refused for good: expired, revoked, or their owner dismissed."""
+        """Mark tokens that are refused for good: they expired or were revoked, or their owner was dismissed."""
         self.state, self.dead_reason = CredentialState.DEAD, reason
         self.service_since = None
         self.release()

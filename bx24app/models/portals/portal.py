@@ -47,22 +47,22 @@ class Portal(Base):
     # The last row of the call history that was read; None: never.
     history_cursor: Mapped[int | None] = mapped_column(BigInteger)
     history_read_at: Mapped[At | None]
-    # When it is to be read next; whoever reads it moves this moment on first.
+    # When it is to be read next; a worker that reads it first moves this time on.
     history_due_at: Mapped[At | None]
     # Why the history could not be read the last time; None: it could.
     history_problem: Mapped[Code | None]
     bound_manifest: Mapped[Digest | None]
     bound_at: Mapped[At | None]
     installed_at: Mapped[At]
-    # What was kept of an uninstalled portal goes some days after this.
+    # What is kept of an uninstalled portal is deleted some days after this.
     uninstalled_at: Mapped[At | None]
-    # When a proven event last reached us: the only proof that the portal can.
+    # When a proven event last reached us; only this shows that the portal's events can reach us.
     event_at: Mapped[At | None]
     # ONAPPUNINSTALL came; we ask the authorization server before anything is deleted, next at ``removal_due_at``.
     removal_told_at: Mapped[At | None]
     removal_due_at: Mapped[At | None]
     removal_keeps_settings: Mapped[bool] = mapped_column(server_default=stored(False))
-    # ONAPPPAYMENT proves nothing: it only makes us ask.
+    # ONAPPPAYMENT proves nothing, so it only makes us ask the portal.
     payment_hinted_at: Mapped[At | None]
     payment_asked_at: Mapped[At | None]
     created_at: Mapped[At] = mapped_column(default=utcnow)
@@ -120,7 +120,7 @@ class Portal(Base):
         self.removal_told_at, self.removal_due_at = None, ask_at
 
     def mark_installed(self, at: datetime) -> None:
-        """The app was installed, for the first time or again."""
+        """Record that the app was installed, for the first time or again."""
         self.state, self.installed_at = PortalState.INSTALLED, at
         self.uninstalled_at = self.removal_told_at = self.removal_due_at = None
 
@@ -136,7 +136,7 @@ class Portal(Base):
         return [line for line in self.listed_lines if line.is_usable]
 
     def usable_line(self, line_id: str | None) -> "PortalLine | None":
-        """One of them; None for any other."""
+        """Return one of the usable lines; None for any other id."""
         line = self.lines.get(line_id or "")
         return line if line is not None and line.is_usable else None
 
@@ -151,7 +151,7 @@ class Portal(Base):
         return line is not None and line.is_foreign
 
     def _changed_line(self, line_id: str) -> "PortalLine":
-        """A line that is about to change: whoever has the portal in memory must read it again."""
+        """Return a line for a change, and make every process that has the portal in memory read it again."""
         self.revision = new_revision()
         if line_id not in self.lines:
             self.lines[line_id] = PortalLine(line_id=line_id, name="", is_foreign=False)
@@ -187,11 +187,11 @@ class Portal(Base):
         return line is not None and line.redials_seen_at is not None
 
     def stop_line(self, line_id: str, until: datetime) -> None:
-        """A line has no money: nothing is dialled on it until then, and then one call at first."""
+        """Stop a line that has no money. After ``until`` one call tries it again."""
         self._changed_line(line_id).stopped_until = until
 
     def resume_line(self, line_id: str) -> None:
-        """A call on the line has succeeded, or an administrator says that there is money again."""
+        """Resume a line: a call on it has succeeded, or an administrator says that there is money again."""
         if line_id in self.stopped_lines:
             self._changed_line(line_id).stopped_until = None
 
@@ -222,8 +222,8 @@ class PortalSettings(Base):
     default_voice_id: Mapped[Name | None]
     default_text: Mapped[str | None] = mapped_column(Text)
     default_country: Mapped[str | None] = mapped_column(String(2))
-    # A person's callback whose own access has ended meanwhile may be dialled under the portal's (an administrator's
-    # choice: the portal then does not check that person's rights).
+    # True: when the person who asked for a callback has lost access meanwhile, it is dialled under the portal's access.
+    # The portal then does not check that person's rights, so an administrator has to allow it.
     stands_in: Mapped[bool] = mapped_column(server_default=stored(False))
     # When callbacks that nobody of staff asked for are dialled (calling/business_hours.py); None: always.
     hours: Mapped[dict[str, Any] | None] = mapped_column(JSON)

@@ -20,9 +20,9 @@ class RequestLimit:
 
 STANDARD_LIMIT = RequestLimit(50, 2)
 ENTERPRISE_LIMIT = RequestLimit(250, 5)
-# Requests that arrive closer together than they left, and pages that people open meanwhile.
+# Requests may arrive closer together than they were sent, and people open pages meanwhile.
 RESERVE = 6
-# No wait is longer than this: one that seems to be comes from a clock that was set back.
+# No wait is longer than this. A longer one was written by a clock that was wrong, and does not count.
 LONGEST_PAUSE = timedelta(minutes=20)
 
 
@@ -45,7 +45,7 @@ class Throttle(Base):
     claimed_at: Mapped[At | None]
 
     def count_requests(self, at: datetime, limit: RequestLimit | None, requests: int = 1) -> None:
-        """Count requests that are about to be sent, or were."""
+        """Count requests that are about to be sent, or were sent."""
         if limit is None:
             return
         self.level = self._level(at, limit) + requests
@@ -60,13 +60,13 @@ class Throttle(Base):
         return max(0.0, (self.level or 0.0) - passed * limit.rate)
 
     def room(self, at: datetime, limit: RequestLimit | None) -> float:
-        """How many dials may begin now."""
+        """Tell how many dials may begin now."""
         if self.dial_at is not None and at < self.dial_at <= at + LONGEST_PAUSE:
             return 0
         return float("inf") if limit is None else limit.size - RESERVE - self._level(at, limit)
 
     def mark_full(self, at: datetime, limit: RequestLimit | None) -> None:
-        """The platform says that its bucket is full: ours was wrong."""
+        """Mark the bucket as full, because the platform has refused a request although ours had room."""
         if limit is not None:
             self.level, self.level_at = limit.size, at
             self.count_requests(at, limit, 0)
@@ -77,5 +77,5 @@ class Throttle(Base):
             self.dial_at, self.paused_for = at, reason
 
     def resume_dialling(self) -> None:
-        """Whatever made dials wait is over."""
+        """Let dials begin again."""
         self.dial_at = self.paused_for = None

@@ -2,7 +2,7 @@
 
 An older key that the operator has kept in ``SECRET_KEY_FALLBACKS`` still verifies what it signed, but signs nothing
 new. A salt keeps what is signed for one use from being accepted for another. Webhooks are signed with secrets of their
-own (``webhooks/sender.py``).
+own (``webhooks/signature.py``).
 """
 
 import hmac

@@ -1,7 +1,5 @@
 """Post a signed request to a site once: no private addresses, no redirects, ten seconds at most."""
 
-import hashlib
-import hmac
 import time
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -12,6 +10,7 @@ from bx24app.log import mask_numbers
 from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.errors import ConnectionReset, ExchangeError
+from bx24app.services.webhooks.signature import signature
 from bx24app.settings import settings
 
 DELIVERY_TIMEOUT_SECONDS = 10.0
@@ -42,13 +41,6 @@ class DeliveryResult:
 def webhook_policy() -> AddressPolicy:
     """Make the address policy for sites: public addresses only, without the networks that are permitted for portals."""
     return AddressPolicy(allow_insecure=settings.allow_insecure_portals)
-
-
-def signature(secrets: tuple[str, ...], timestamp: int, body: bytes) -> str:
-    """Make the header that proves a body, with one ``v1`` for each valid secret (docs/webhooks.md)."""
-    signed = f"{timestamp}.".encode() + body
-    digests = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
-    return ",".join([f"t={timestamp}", *(f"v1={digest}" for digest in digests)])
 
 
 def send_once(request: SignedRequest) -> DeliveryResult:
