@@ -44,10 +44,13 @@ def test_an_installation_counts_its_question_and_its_bindings(
     app: Flask, administrator: Actor, portal: FakePortal
 ) -> None:
     assert administrator.installs().status_code == 200
-    assert [recorded.path for recorded in portal.requests] == ["batch"] * 3
-    assert_balanced(app, portal, 3)
+    portal.events.wait_until_idle()
+    # The last one asks who may bring the application token of ONAPPINSTALL.
+    assert [recorded.path for recorded in portal.requests] == ["batch"] * 3 + ["profile"]
+    assert_balanced(app, portal, 4)
     assert administrator.installs().status_code == 200
-    assert_balanced(app, portal, 5)  # Everything is bound already.
+    portal.events.wait_until_idle()
+    assert_balanced(app, portal, 6)  # Everything is bound already.
 
 
 def test_an_installation_that_is_refused_counts_where_the_portal_is_known(
@@ -59,6 +62,7 @@ def test_an_installation_that_is_refused_counts_where_the_portal_is_known(
     assert balance(app, portal) == (1, 0, 0)
     assert post_frame(administrator.client, "/install", post).status_code == 200
     portal.finish_installation(application)
+    portal.events.wait_until_idle()
     received, rows, level = balance(app, portal)
     assert (rows, level) == (received - 1, received - 1)
     refused = post_frame(stranger.client, "/install", portal.launch(application, portal.manager))
