@@ -34,13 +34,17 @@ class _Compiled:
     order: list[str] | None
     constants: dict[str, Any]
     converters: dict[str, Callable[[Any], Any]]
+    # All names, each the parameter ``p<its place>``.
+    named: tuple[str, ...]
 
     def parameters(self, values: Parameters) -> Any:
         parameters = dict(self.constants)
         for name in self.names:
             converter = self.converters.get(name)
             parameters[name] = values[name] if converter is None else converter(values[name])
-        return parameters if self.order is None else [parameters[name] for name in self.order]
+        if self.order is None:
+            return {f"p{number}": parameters[name] for number, name in enumerate(self.named)}
+        return [parameters[name] for name in self.order]
 
 
 class CompiledStatement:
@@ -69,7 +73,16 @@ def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
         if not parameter.required:
             constants[name] = parameter.value if converter is None else converter(parameter.value)
     names = tuple(name for name in compiled.binds if name not in constants)
-    return _Compiled(str(compiled), names, compiled.positiontup if dialect.positional else None, constants, converters)
+    named = tuple(compiled.binds)
+    order = compiled.positiontup if dialect.positional else None
+    return _Compiled(_with_short_names(str(compiled), named), names, order, constants, converters, named)
+
+
+def _with_short_names(sql: str, names: tuple[str, ...]) -> str:
+    """Name the parameters ``p0``, ``p1``, …: psycopg parses a statement of more than 4,096 characters each time anew."""
+    for number, name in enumerate(names):
+        sql = sql.replace(f"%({name})s", f"%(p{number})s")
+    return sql
 
 
 # Runs a statement with the values of its parameters; the cursor is valid until the next statement runs.

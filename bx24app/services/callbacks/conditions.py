@@ -96,20 +96,18 @@ class Condition:
 
 
 def _key_clause() -> ColumnElement[bool]:
-    return not_(exists().where(DecoyRequest.idempotency_key == bindparam("callback_idempotency_key", type_=String)))
+    return not_(exists().where(DecoyRequest.idempotency_key == bindparam("c_idempotency_key", type_=String)))
 
 
 def _not_listed_clause() -> ColumnElement[bool]:
     digest = bindparam("number_digest", type_=String)
-    listed = exists().where(DoNotCall.portal_id == bindparam("callback_portal_id"), DoNotCall.number_digest == digest)
+    listed = exists().where(DoNotCall.portal_id == bindparam("c_portal_id"), DoNotCall.number_digest == digest)
     return not_(listed)
 
 
 def in_hand_clause() -> ColumnElement[bool]:
     """Make the condition that another callback holds the candidate's number."""
-    return exists().where(
-        number_is_held(bindparam("callback_portal_id"), bindparam("callback_to_number", type_=String))
-    )
+    return exists().where(number_is_held(bindparam("c_portal_id"), bindparam("c_to_number", type_=String)))
 
 
 def _find_key(session: Session, candidate: Candidate) -> Obstacle | None:

@@ -35,19 +35,17 @@ from bx24app.services.runtime import rate_limit
 from bx24app.services.webhooks import outbox
 
 Values = dict[str, Any]
-
-
 BUCKET_COLUMNS = {"digest": String, "tokens": Double, "size": Double, "refill": Double, "at": Double, "full_at": Double}
 
-
+_PREFIXES = {"callback": "c", "ghost": "g", "website_request": "r", "decision": "d"}
 # These columns share a parameter with an equal value, because psycopg parses a statement with more than 50
 # parameters again each time.
 _SHARED_PARAMETERS = {
-    "website_request_callback_id": "callback_id",
-    "website_request_form_id": "callback_form_id",
-    "website_request_number_digest": "number_digest",
-    "website_request_created_at": "callback_created_at",
-    "decision_callback_id": "callback_id",
+    "r_callback_id": "c_id",
+    "r_form_id": "c_form_id",
+    "r_number_digest": "number_digest",
+    "r_created_at": "c_created_at",
+    "d_callback_id": "c_id",
 }
 
 
@@ -89,7 +87,7 @@ def _columns(model: type[Base]) -> list[tuple[str, str, Any]]:
 
 
 def _name(table: Table, key: str) -> str:
-    name = f"{table.name}_{key}"
+    name = f"{_PREFIXES[table.name]}_{key}"
     return _SHARED_PARAMETERS.get(name, name)
 
 
@@ -130,10 +128,8 @@ def _clauses(shape: Shape) -> Iterator[ColumnElement[bool]]:
         if is_decoy and condition.name == NUMBER_NOT_IN_HAND:
             yield in_hand_clause()
         elif is_decoy and condition.name == KEY_UNUSED:
-            key = bindparam("callback_idempotency_key", type_=String)
-            yield not_(
-                exists().where(Callback.portal_id == bindparam("callback_portal_id"), Callback.idempotency_key == key)
-            )
+            key = bindparam("c_idempotency_key", type_=String)
+            yield not_(exists().where(Callback.portal_id == bindparam("c_portal_id"), Callback.idempotency_key == key))
         else:
             yield condition.clause()
 

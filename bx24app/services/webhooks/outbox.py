@@ -83,10 +83,10 @@ def inserting_deliveries(after: CTE | None = None) -> Insert:
     With ``after`` it inserts only where that statement has inserted a row. When a webhook is removed at the same
     moment, the statement fails by its foreign key.
     """
-    made_at = bindparam("callback_created_at", type_=WebhookDelivery.made_at.type)
+    made_at = bindparam("c_created_at", type_=WebhookDelivery.made_at.type)
     columns = {
         "webhook_id": Webhook.id,
-        "callback_id": bindparam("callback_id", type_=WebhookDelivery.callback_id.type),
+        "callback_id": bindparam("c_id", type_=WebhookDelivery.callback_id.type),
         "event_id": func.gen_random_uuid() if is_postgresql() else func.lower(func.hex(func.randomblob(16))),
         "payload": bindparam("delivery_payload", type_=WebhookDelivery.payload.type),
         "made_at": made_at,
@@ -94,7 +94,7 @@ def inserting_deliveries(after: CTE | None = None) -> Insert:
         "expires_at": bindparam("delivery_expires_at", type_=WebhookDelivery.expires_at.type),
         "attempts": literal_column("0"),
     }
-    rows = select(*columns.values()).where(Webhook.form_id == bindparam("callback_form_id"), Webhook.is_on)
+    rows = select(*columns.values()).where(Webhook.form_id == bindparam("c_form_id"), Webhook.is_on)
     return insert(WebhookDelivery).from_select(list(columns), rows if after is None else rows.where(_has_rows(after)))
 
 
