@@ -79,7 +79,7 @@ def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
 
 
 def _with_short_names(sql: str, names: tuple[str, ...]) -> str:
-    """Name the parameters ``p0``, ``p1``, …: psycopg parses a statement of more than 4,096 characters each time anew."""
+    """Name the parameters p0, p1, …: psycopg parses a statement of over 4,096 characters each time anew."""
     for number, name in enumerate(names):
         sql = sql.replace(f"%({name})s", f"%(p{number})s")
     return sql
