@@ -1,4 +1,7 @@
-"""Frame posts, with which a portal opens our pages, as typed values. Nothing in them is proven yet."""
+"""Frame posts, with which a portal opens our pages, as typed values. Nothing in them is proven.
+
+``services/portals/launch.py`` proves them.
+"""
 
 import json
 import re

@@ -18,6 +18,7 @@ REFUSALS = {
     "text_invalid": N_(
         "Write one or two sentences for the manager, 300 characters at most: the customer waits meanwhile."
     ),
+    # ``NumberInHand``: another callback has the number in hand.
     "duplicate_open_callback": N_(
         "A callback for this number is already under way. Wait for its end, or cancel it first."
     ),

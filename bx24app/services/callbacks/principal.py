@@ -1,4 +1,8 @@
-"""Who asks, and what they may do: an employee of a portal, or the API key of one of its forms."""
+"""Who asks, and with which role: an employee of a portal, or the API key of one of its forms.
+
+Which role an action needs stands at its view (``principal_required`` in ``web/api``): who may cancel, for example, in
+``web/api/callbacks.py``. A customer cancels by the link of their own request (``websites/status_page.py``).
+"""
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
