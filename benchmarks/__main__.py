@@ -41,7 +41,7 @@ class Work:
 
 WORKS = {
     "staff": Work("accept a callback (POST /api/v1/callbacks)", 0.5, world.staff_requests, 201),
-    "website": Work("take a website request, all checks on", 0.5, world.visitors_requests, 202),
+    "website": Work("take a website request, all checks on", 0.4, world.visitors_requests, 202),
 }
 
 
