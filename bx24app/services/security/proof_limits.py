@@ -25,7 +25,7 @@ from bx24app.errors import (
 )
 from bx24app.services.security import digests
 
-_STATE = "bx24app.proof_limits"
+STATE = "bx24app.proof_limits"
 FAILURES_PER_ADDRESS = 30
 FAILURES_PER_PORTAL = 60
 # Questions to a portal's own address, which count against the pace of its dials; more are asked of the
@@ -64,7 +64,7 @@ class _Memory:
 
 
 def _memory() -> _Memory:
-    return cast("_Memory", current_app.extensions.setdefault(_STATE, _Memory()))
+    return cast("_Memory", current_app.extensions.setdefault(STATE, _Memory()))
 
 
 def _take(key: Hashable, size: int) -> bool:
