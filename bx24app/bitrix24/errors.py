@@ -8,6 +8,7 @@ ExchangeError                the request got no proper answer (outgoing/errors.p
  +-- Bitrix24Error           the server answered with an error code; nothing was executed
       +-- RefusedForNow      the same request may succeed later
       |    +-- Overloaded    the platform's staff have stopped the portal's requests
+      |    +-- PortalClosed  the portal is closed for maintenance, or does not exist any more
       +-- TokenExpired       renew the token, then repeat once
       +-- CredentialRefused  this person's tokens are invalid for good
       +-- AccessDenied       the user lacks a right
@@ -15,7 +16,6 @@ ExchangeError                the request got no proper answer (outgoing/errors.p
       |    +-- ConfirmationNeeded  an administrator has to confirm the method
       +-- InsufficientScope  the app lacks a scope
       +-- ApplicationRemoved the app is not installed there any more
-      |    +-- PortalGone    the portal itself does not exist any more
       +-- PaymentRequired    the trial or the paid period is over
       +-- MethodUnknown      the portal does not have the method
       +-- MethodRefused      the method refused (ERROR_CORE and every code that we do not list)
@@ -93,6 +93,15 @@ class Overloaded(RefusedForNow):
     code = api_code = "bitrix24_overloaded"
 
 
+class PortalClosed(RefusedForNow):
+    """The portal is closed for maintenance, or does not exist any more; its answer is the same for both.
+
+    Whether it is gone, the authorization server tells (docs: _includes/system-errors.md).
+    """
+
+    code = api_code = "bitrix24_portal_closed"
+
+
 class TokenExpired(Bitrix24Error):
     """The access token is older than one hour."""
 
@@ -140,12 +149,6 @@ class ApplicationRemoved(Bitrix24Error):
     callback_reason = "portal_disconnected"
 
 
-class PortalGone(ApplicationRemoved):
-    """The portal was deleted or closed."""
-
-    code = "portal_gone"
-
-
 class PaymentRequired(Bitrix24Error):
     """The paid period or the trial of the application or the portal is over."""
 
@@ -185,7 +188,7 @@ _CODES: dict[str, type[Bitrix24Error] | type[ServerFailed]] = {
     "invalid_client": ApplicationRemoved,
     "wrong_client": ApplicationRemoved,
     "payment_required": PaymentRequired,
-    "portal_deleted": PortalGone,
+    "portal_deleted": PortalClosed,
     "error_method_not_found": MethodUnknown,
     "query_limit_exceeded": RefusedForNow,
     "operation_time_limit": RefusedForNow,
@@ -195,9 +198,14 @@ _CODES: dict[str, type[Bitrix24Error] | type[ServerFailed]] = {
     "error_unexpected_answer": UnexpectedAnswer,
 }
 FIRST_SERVER_ERROR = 500
+# A portal whose plan has ended answers every method with ACCESS_DENIED and these words, which it never translates.
+_PLAN_ENDED = "available only on commercial plans"
 
 
 def error_for(error: str, words: str, status: int) -> Bitrix24Error | ServerFailed:
     """Make the typed error for the ``error`` code of an answer; upper and lower case are the same."""
     unlisted = ServerFailed if status >= FIRST_SERVER_ERROR else MethodRefused
-    return _CODES.get(error.casefold(), unlisted)(error, words, status)
+    kind = _CODES.get(error.casefold(), unlisted)
+    if kind is AccessDenied and _PLAN_ENDED in words.casefold():
+        kind = PaymentRequired
+    return kind(error, words, status)

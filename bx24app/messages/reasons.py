@@ -27,6 +27,10 @@ _PORTAL_REASONS = {
         "Bitrix24 has stopped all requests to this portal for overload. Nothing was dialled yet. An "
         "administrator should ask the support of Bitrix24."
     ),
+    "bitrix24_portal_closed": N_(
+        "This Bitrix24 is closed for maintenance, or was removed. Nothing was dialled yet. The app goes on by itself "
+        "when it is open again."
+    ),
     "bitrix24_insufficient_scope": N_(
         "The app lacks a permission (scope) on this Bitrix24. No phone rang. An administrator has to install "
         "the app again and confirm its permissions."
@@ -48,7 +52,6 @@ _PORTAL_REASONS = {
         "The paid period of the app or of Bitrix24 is over. Nothing was dialled. An administrator has to renew "
         "it; the app then goes on by itself."
     ),
-    "portal_gone": N_("This Bitrix24 was closed. Nothing was dialled."),
     "credential_refused": N_("Bitrix24 no longer accepts the access that the app has. Nothing was dialled."),
     "method_unknown": N_("This Bitrix24 does not offer the function. Nothing was dialled."),
 }

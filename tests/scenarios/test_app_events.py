@@ -144,11 +144,6 @@ class TestUninstalling:
             assert uninstall.purge_uninstalled() == 0
         assert filled_tables(app) == {"portal", "portal_settings"}
 
-    def test_a_closed_portal_is_a_removed_one(self, app: Flask, called: Actor, portal: FakePortal) -> None:
-        portal.faults.add("error", "voximplant.line.get", code="PORTAL_DELETED", status=410)
-        called.asks("GET", "/lines?refresh=1")
-        assert [row.state for row in portals(app)] == [PortalState.UNINSTALLED]
-
 
 class TestReinstalling:
     @pytest.mark.parametrize("event", ["before", "late", "lost"])

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from bx24app.database import reading
-from bx24app.models import Portal, PortalState, RestCall
+from bx24app.database import reading, writing
+from bx24app.models import Callback, Portal, PortalState, RestCall, Throttle, utcnow
 from bx24app.services.dialling import dial, queue
+from bx24app.services.portals import payment, uninstall
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of, post_frame
 
@@ -59,7 +60,7 @@ TABLE = {
     "OVERLOAD_LIMIT": RowOfTable(503, "scheduled", "retry_bitrix24_overloaded", WAITS),
     "INTERNAL_SERVER_ERROR": RowOfTable(500, "unknown", "dial_internal_server_error", UNSURE),
     "ERROR_UNEXPECTED_ANSWER": RowOfTable(500, "unknown", "dial_error_unexpected_answer", UNSURE),
-    "PORTAL_DELETED": RowOfTable(410, "failed", "portal_disconnected", GONE),
+    "PORTAL_DELETED": RowOfTable(500, "scheduled", "retry_bitrix24_portal_closed", WAITS),
     "CONNECTION_ERROR": RowOfTable(500, "scheduled", "retry_bitrix24_busy", WAITS),
     "": RowOfTable(404, "failed", "portal_refused", "Bitrix24 refused the call"),
 }
@@ -75,6 +76,11 @@ def process(app: Flask) -> None:
 def logged_errors(app: Flask, method: str) -> list[str | None]:
     with app.app_context(), reading() as session:
         return list(session.scalars(select(RestCall.error).where(RestCall.method == method)))
+
+
+def state_of_portal(app: Flask) -> str:
+    with app.app_context(), reading() as session:
+        return session.scalars(select(Portal.state)).one()
 
 
 @pytest.mark.parametrize("case", [str.lower, str.upper], ids=["lower", "upper"])
@@ -111,7 +117,7 @@ def test_an_error_with_status_200_is_an_error_too(app: Flask, manager: Actor, po
 DISCONNECTS = {"NO_AUTH_FOUND", "invalid_token", "authorization_error"}
 # The portal itself has failed: asking again may help.
 UNAVAILABLE = {"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER"}
-REMOVES = {"APPLICATION_NOT_FOUND", "ERROR_OAUTH", "NOT_INSTALLED", "PORTAL_DELETED"}
+REMOVES = {"APPLICATION_NOT_FOUND", "ERROR_OAUTH", "NOT_INSTALLED"}
 
 
 @pytest.mark.parametrize("code", TABLE, ids=lambda code: code or "empty")
@@ -120,8 +126,7 @@ def test_a_read_under_the_portals_access_that_meets_the_row(
 ) -> None:
     portal.faults.add("error", LINES, code=code, words="The portal's own words", status=TABLE[code].status)
     response = manager.asks("GET", "/lines?refresh=1")
-    with app.app_context(), reading() as session:
-        state = session.scalars(select(Portal.state)).one()
+    state = state_of_portal(app)
     if code == "expired_token":
         assert response.status_code == 200  # Renewed, and asked once more.
     else:
@@ -163,3 +168,65 @@ def test_a_visitor_whom_the_portal_refuses_is_told_why(
     if code == "PAYMENT_REQUIRED" and language == "en":
         assert "The paid period of the app or of Bitrix24 is over" in response.text
         assert json_of(manager.requests_callback())["code"] == "portal_disconnected"
+
+
+PLAN_ENDED = "REST API is available only on commercial plans"
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "status"),
+    [
+        ("ACCESS_DENIED", PLAN_ENDED, 403),
+        ("access_denied", f"{PLAN_ENDED}.", 401),
+        ("ACCESS_DENIED", PLAN_ENDED.upper(), 200),
+    ],
+)
+def test_a_plan_that_has_ended_is_no_missing_right(
+    app: Flask, manager: Actor, portal: FakePortal, code: str, words: str, status: int
+) -> None:
+    for method in (START, "app.info"):
+        portal.faults.add("error", method, code=code, words=words, status=status)
+    id = json_of(manager.requests_callback())["id"]
+    process(app)
+    shown = manager.sees(id)
+    assert (shown["state"], shown["reason"]) == ("failed", "payment_required")
+    assert "The paid period of the app or of Bitrix24 is over" in shown["detail"]
+    with app.app_context():
+        assert payment.check_payments() == 1
+    assert state_of_portal(app) == PortalState.UNPAID
+
+
+def test_the_portal_goes_on_by_itself_when_its_plan_is_paid(app: Flask, manager: Actor, portal: FakePortal) -> None:
+    manager.opens()
+    for method in (LINES, "app.info"):
+        portal.faults.add("error", method, code="ACCESS_DENIED", words=PLAN_ENDED, status=403)
+    manager.asks("GET", "/lines?refresh=1")
+    with app.app_context():
+        assert payment.check_payments() == 1
+    assert state_of_portal(app) == PortalState.UNPAID
+    with app.app_context(), writing() as session:
+        session.execute(update(Portal).values(payment_asked_at=utcnow() - payment.ASK_UNPAID_AGAIN * 1.1))
+    with app.app_context():
+        assert payment.check_payments() == 1
+    assert state_of_portal(app) == PortalState.INSTALLED
+
+
+def test_a_portal_that_is_closed_for_maintenance_is_left_alone_and_loses_nothing(
+    app: Flask, administrator: Actor, manager: Actor, portal: FakePortal
+) -> None:
+    portal.faults.add("error", "*", code="PORTAL_DELETED", words="Portal was deleted", status=500, times=2)
+    id = json_of(manager.requests_callback())["id"]
+    process(app)
+    administrator.asks("GET", "/lines?refresh=1")
+    asked = len(portal.requests)
+    with app.app_context():
+        assert list(queue.lease_due()) == []
+        assert uninstall.confirm_removals() == 0
+        assert uninstall.purge_uninstalled() == 0
+    assert len(portal.requests) == asked
+    assert state_of_portal(app) == PortalState.INSTALLED
+    with app.app_context(), writing() as session:
+        session.execute(update(Callback).values(due_at=utcnow()))
+        session.execute(update(Throttle).values(dial_at=None))
+    process(app)
+    assert manager.sees(id)["state"] == "started"

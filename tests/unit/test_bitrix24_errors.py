@@ -16,7 +16,7 @@ TABLE: dict[type[ExchangeError], str] = {
     errors.InsufficientScope: "insufficient_scope invalid_scope",
     errors.ApplicationRemoved: "APPLICATION_NOT_FOUND ERROR_OAUTH NOT_INSTALLED invalid_client wrong_client",
     errors.PaymentRequired: "PAYMENT_REQUIRED",
-    errors.PortalGone: "PORTAL_DELETED",
+    errors.PortalClosed: "PORTAL_DELETED",
     errors.MethodUnknown: "ERROR_METHOD_NOT_FOUND",
     errors.RefusedForNow: "QUERY_LIMIT_EXCEEDED OPERATION_TIME_LIMIT CONNECTION_ERROR",
     errors.Overloaded: "OVERLOAD_LIMIT",

@@ -53,7 +53,7 @@ EXCHANGES: dict[type[ExchangeError], Meaning] = {
     bitrix24.ConfirmationNeeded: Meaning(Retry.NEVER, NO, False, (409, "bitrix24_confirmation_needed")),
     bitrix24.InsufficientScope: Meaning(Retry.NEVER, NO, False, (409, "bitrix24_insufficient_scope")),
     bitrix24.ApplicationRemoved: Meaning(Retry.NEVER, NO, True, SAID_NO),
-    bitrix24.PortalGone: Meaning(Retry.NEVER, NO, True, SAID_NO),
+    bitrix24.PortalClosed: Meaning(Retry.LATER, NO, False, (409, "bitrix24_portal_closed")),
     bitrix24.PaymentRequired: Meaning(Retry.NEVER, NO, True, SAID_NO),
     bitrix24.MethodUnknown: Meaning(Retry.NEVER, NO, False, SAID_NO),
     bitrix24.MethodRefused: Meaning(Retry.NEVER, NO, False, SAID_NO),
@@ -65,7 +65,6 @@ LATER |= {TooManyLaunches, TooManyAttempts}
 CALLBACK_REASONS: dict[type[ExchangeError], str] = {
     bitrix24.CredentialRefused: "not_permitted",
     bitrix24.ApplicationRemoved: "portal_disconnected",
-    bitrix24.PortalGone: "portal_disconnected",
 }
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from bx24app.bitrix24.errors import Overloaded, RefusedForNow
+from bx24app.bitrix24.errors import Overloaded, PortalClosed, RefusedForNow
 from bx24app.models import Portal, Throttle
 from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, STANDARD_LIMIT, RequestLimit
 
@@ -13,7 +13,7 @@ QUERY_LIMIT = "query_limit_exceeded"
 OPERATION_TIME = "operation_time_limit"
 # The platform counts working time over 10 minutes. If it names no time, part of that is free again sooner.
 OPERATION_TIME_PAUSE = timedelta(minutes=2)
-OVERLOAD_PAUSE = timedelta(minutes=10)
+CLOSED_PAUSE = timedelta(minutes=10)
 
 
 def limit_of(portal: Portal) -> RequestLimit | None:
@@ -48,8 +48,8 @@ def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: da
         told = pace.operating_reset_at
         known = told is not None and at < told <= at + LONGEST_PAUSE
         pace.wait_until(told if told and known else at + OPERATION_TIME_PAUSE, code)
-    elif isinstance(error, Overloaded):
-        pace.wait_until(at + OVERLOAD_PAUSE, code)
+    elif isinstance(error, Overloaded | PortalClosed):
+        pace.wait_until(at + CLOSED_PAUSE, code)
 
 
 def note_operating_reset(session: Session, portal_id: int, reset_at: datetime | None) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import AppInfo
 from bx24app.bitrix24.connections import authorization_server
-from bx24app.bitrix24.errors import ApplicationRemoved, CredentialRefused, PortalGone, TokenExpired
+from bx24app.bitrix24.errors import ApplicationRemoved, CredentialRefused, TokenExpired
 from bx24app.bitrix24.events import Event
 from bx24app.crypto import keyring
 from bx24app.database import reading, writing
@@ -151,9 +151,7 @@ def _asked_with(credential: Credential, member_id: str) -> bool | None:
             return _revive(credential, member_id)
         install = _ask(credential.id).install
     except (ExchangeError, Refusal) as error:
-        # A portal that is closed for maintenance looks like one that is gone.
-        removed = isinstance(error, ApplicationRemoved) and not isinstance(error, PortalGone)
-        return False if removed else None
+        return False if isinstance(error, ApplicationRemoved) else None
     return install.installed if install.member_id == member_id else None
 
 
