@@ -1,6 +1,6 @@
 """The CRM: the telephone numbers of an entity, the entities of a number, and new cards for a customer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bx24app.bitrix24.answers import Json, as_object
@@ -14,11 +14,15 @@ PREFERRED_TYPES = ("CONTACT", "COMPANY", "LEAD")
 # The types that we create: a lead, or a contact with a deal on a portal without leads.
 CREATED_TYPES = ("LEAD", "CONTACT", "DEAL")
 SIMPLE_MODE = 2
+# docs: crm-duplicate-find-by-comm.md
+MAX_SPELLINGS = 20
 # We mark our cards (docs: ORIGINATOR_ID, ORIGIN_ID), so that we find them again when an answer was lost.
 ORIGINATOR = "callback-desk"
 MAX_CARD_NAME, MAX_TITLE = 50, 255
 # Of one card, and of one number: what is longer is none.
 MAX_PHONES, MAX_PHONE = 50, 64
+# The contacts of one card whose numbers are offered.
+MAX_CONTACTS = 5
 MAX_CARD_IDS, MAX_CARD_ID_DIGITS = 500, 10
 # Portals read comments as BB code, older portals as HTML.
 _NO_MARKUP = str.maketrans("[]<>", "()()")
@@ -28,10 +32,14 @@ BatchCommands = dict[str, tuple[str, Mapping[str, str | int]]]
 
 @dataclass(frozen=True)
 class CrmPhone:
-    """A number as it stands in the CRM; ``kind`` is ``WORK``, ``MOBILE``, ``HOME`` or similar."""
+    """A number as it stands in the CRM; ``kind`` is ``WORK``, ``MOBILE``, ``HOME`` or similar.
+
+    ``owner`` names the card it stands on, where that is not the card that was asked for.
+    """
 
     value: str = field(repr=False)
     kind: str
+    owner: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -45,18 +53,34 @@ class CrmEntity:
 
 
 def commands_for(entity_type: str, entity_id: int) -> BatchCommands:
-    """Make the parts of a batch that read an entity; the numbers of a deal are those of its contact and its company."""
-    commands: BatchCommands = {"entity": (f"crm.{entity_type.lower()}.get", {"ID": entity_id})}
-    if entity_type == "DEAL":
-        commands["contact"] = ("crm.contact.get", {"ID": "$result[entity][CONTACT_ID]"})
+    """Make the parts of a batch that read an entity with the contacts and the company it points to.
+
+    A deal has no numbers of its own, a lead of a known customer often has none (docs: IS_RETURN_CUSTOMER). References
+    that lead nowhere fail as parts of their own. Docs: crm.<type>.get, crm.<type>.contact.items.get.
+    """
+    kind = entity_type.lower()
+    commands: BatchCommands = {"entity": (f"crm.{kind}.get", {"ID": entity_id})}
+    if entity_type != "CONTACT":
+        # Older portals lack the list of contacts; the first one stands in the card.
+        if entity_type != "COMPANY":
+            commands["contact"] = ("crm.contact.get", {"ID": "$result[entity][CONTACT_ID]"})
+        commands["contacts"] = (f"crm.{kind}.contact.items.get", {"id": entity_id})
+        for number in range(MAX_CONTACTS):
+            reference = f"$result[contacts][{number}][CONTACT_ID]"
+            commands[f"contact_{number}"] = ("crm.contact.get", {"ID": reference})
+    if entity_type != "COMPANY":
         commands["company"] = ("crm.company.get", {"ID": "$result[entity][COMPANY_ID]"})
     return commands
 
 
-def _phones(fields: Json) -> list[CrmPhone]:
+# The cards from which numbers are read, those that name a person before the company.
+_OWNERS = ("contact", *(f"contact_{number}" for number in range(MAX_CONTACTS)), "company")
+
+
+def _phones(fields: Json, owner: str = "") -> list[CrmPhone]:
     rows = fields.get("PHONE") if isinstance(fields, dict) else None
     return [
-        CrmPhone(str(row["VALUE"])[:MAX_PHONE], str(row.get("VALUE_TYPE") or "")[:MAX_PHONE])
+        CrmPhone(str(row["VALUE"])[:MAX_PHONE], str(row.get("VALUE_TYPE") or "")[:MAX_PHONE], owner)
         for row in (rows if isinstance(rows, list) else [])[:MAX_PHONES]
         if isinstance(row, dict) and row.get("VALUE")
     ]
@@ -72,10 +96,13 @@ def read_entity(entity_type: str, entity_id: int, answer: BatchAnswer) -> CrmEnt
     fields = answer.result("entity")
     fields = fields if isinstance(fields, dict) else {}
     phones = _phones(fields)
-    for name in ("contact", "company"):
-        if name not in answer.errors:
-            phones += _phones(answer.results.get(name))
-    unique = {phone.value: phone for phone in phones}
+    for name in _OWNERS:
+        card = answer.results.get(name)
+        if name not in answer.errors and isinstance(card, dict):
+            phones += _phones(card, _title(card))
+    unique: dict[str, CrmPhone] = {}
+    for phone in phones:
+        unique.setdefault(phone.value, phone)
     return CrmEntity(entity_type, entity_id, _title(fields), tuple(unique.values())[:MAX_PHONES])
 
 
@@ -97,13 +124,14 @@ class CrmMatches:
         return next(((kind, self.found[kind]) for kind in PREFERRED_TYPES if kind in self.found), None)
 
 
-def look_up(client: PortalClient, number: str, origin: str) -> CrmMatches:
-    """Search the CRM for a number (E.164) and for the cards that we made for the request ``origin``.
+def look_up(client: PortalClient, spellings: Sequence[str], origin: str) -> CrmMatches:
+    """Search the CRM for a number, in ``spellings``, and for the cards that we made for the request ``origin``.
 
-    Each type is searched separately, because 20 hits of one type would hide the next type. Raises ``ExchangeError``
-    when the batch failed. Docs: crm/duplicates/crm-duplicate-find-by-comm.md, crm.settings.mode.get, the list methods.
+    The CRM compares spellings, of which it takes ``MAX_SPELLINGS``. Each type is searched separately, because 20 hits
+    of one type would hide the next type. Raises ``ExchangeError`` when the batch failed. Docs:
+    crm/duplicates/crm-duplicate-find-by-comm.md, crm.settings.mode.get, the list methods.
     """
-    values = {"type": "PHONE", "values[0]": number, "values[1]": number.removeprefix("+")}
+    values = {"type": "PHONE"} | {f"values[{i}]": text for i, text in enumerate(spellings[:MAX_SPELLINGS])}
     commands: BatchCommands = {
         kind: ("crm.duplicate.findbycomm", {"entity_type": kind, **values}) for kind in PREFERRED_TYPES
     }

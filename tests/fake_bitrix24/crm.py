@@ -1,9 +1,12 @@
 """The CRM of a portal: leads, deals, contacts and companies with their numbers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 Entity = dict[str, Any]
 TYPES = ("LEAD", "DEAL", "CONTACT", "COMPANY")
+# Kept with a card, but told by a method of its own.
+CONTACTS = "_contacts"
 
 
 def _phones(phones: list[str] | list[tuple[str, str]]) -> list[dict[str, str]]:
@@ -13,6 +16,11 @@ def _phones(phones: list[str] | list[tuple[str, str]]) -> list[dict[str, str]]:
         {"ID": str(900 + number), "VALUE_TYPE": kind, "VALUE": value, "TYPE_ID": "PHONE"}
         for number, (value, kind) in enumerate(pairs)
     ]
+
+
+def _links(contacts: Sequence[int]) -> Entity:
+    """The contacts of a card: the first one in the card itself, all of them in a list of their own."""
+    return {"CONTACT_ID": str(contacts[0]) if contacts else None, CONTACTS: list(contacts)}
 
 
 class CRM:
@@ -32,28 +40,38 @@ class CRM:
         self.entities[kind][number] = entity
         return number
 
-    def add_lead(self, title: str, name: str = "", phones: Any = ()) -> int:
-        """Add a lead; phones are numbers or (number, kind)."""
-        return self._add("LEAD", {"TITLE": title, "NAME": name, "LAST_NAME": None}, phones)
+    def add_lead(
+        self, title: str, name: str = "", phones: Any = (), contacts: tuple[int, ...] = (), company_id: int = 0
+    ) -> int:
+        """Add a lead; phones are numbers or (number, kind). One of a known customer points to them."""
+        own = {"TITLE": title, "NAME": name, "LAST_NAME": None, "COMPANY_ID": str(company_id) if company_id else None}
+        return self._add("LEAD", own | _links(contacts), phones)
 
-    def add_contact(self, name: str, last_name: str = "", phones: Any = ()) -> int:
-        """Add a contact."""
-        return self._add("CONTACT", {"NAME": name, "LAST_NAME": last_name}, phones)
+    def add_contact(self, name: str, last_name: str = "", phones: Any = (), company_id: int = 0) -> int:
+        """Add a contact, perhaps of a company."""
+        own = {"NAME": name, "LAST_NAME": last_name, "COMPANY_ID": str(company_id) if company_id else None}
+        number = self._add("CONTACT", own, phones)
+        company = self.entities["COMPANY"].get(company_id)
+        if company is not None:
+            company.setdefault(CONTACTS, []).append(number)
+        return number
 
     def add_company(self, title: str, phones: Any = ()) -> int:
         """Add a company."""
         return self._add("COMPANY", {"TITLE": title}, phones)
 
-    def add_deal(self, title: str, contact_id: int = 0, company_id: int = 0) -> int:
-        """Add a deal of a contact or a company."""
-        fields = {"TITLE": title, "CONTACT_ID": str(contact_id or 0), "COMPANY_ID": str(company_id or 0)}
+    def add_deal(self, title: str, contact_id: int = 0, company_id: int = 0, more: tuple[int, ...] = ()) -> int:
+        """Add a deal of a contact, with ``more`` contacts, or of a company."""
+        contacts = (contact_id, *more) if contact_id else more
+        fields = {"TITLE": title, "COMPANY_ID": str(company_id or 0), **_links(contacts)}
+        fields["CONTACT_ID"] = fields["CONTACT_ID"] or "0"
         return self._add("DEAL", fields)
 
     def add_by_rest(self, kind: str, fields: Entity) -> int:
         """Add what ``crm.<kind>.add`` was given; ids are numbers, multifields lists of values."""
         phones = [(str(row.get("VALUE")), str(row.get("VALUE_TYPE") or "WORK")) for row in fields.get("PHONE") or []]
         contacts = fields.get("CONTACT_IDS") or []
-        links = {"CONTACT_ID": str(contacts[0] if contacts else 0), "COMPANY_ID": "0"} if kind == "DEAL" else {}
+        links = {"COMPANY_ID": "0", **_links(contacts)} if kind == "DEAL" else {}
         plain = {name: value for name, value in fields.items() if name not in ("PHONE", "CONTACT_IDS")}
         return self._add(kind, {**plain, **links}, phones)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.fake_bitrix24.portal import FakePortal
 
 Parameters = dict[str, Any]
-REFERENCE = re.compile(r"\$result\[(\w+)\](?:\[(\w+)\])?")
+REFERENCE = re.compile(r"\$result\[(\w+)\]((?:\[\w+\])*)")
 NESTED = re.compile(r"\[([^\]]*)\]")
 MAX_BATCH = 50
 CORS = {
@@ -225,12 +225,15 @@ def unnest_form(parameters: Parameters) -> Parameters:
 
 
 def _resolve(pairs: list[tuple[str, str]], results: Parameters) -> list[tuple[str, str]]:
-    """Put earlier results in place of ``$result[command][KEY]``."""
+    """Put earlier results in place of ``$result[command][KEY]`` and ``$result[command][0][KEY]``."""
 
     def value(match: re.Match[str]) -> str:
-        found = results.get(match[1])
-        if match[2]:
-            found = found.get(match[2]) if isinstance(found, dict) else None
+        found: object = results.get(match[1])
+        for key in re.findall(r"\w+", match[2]):
+            if isinstance(found, list):
+                found = found[int(key)] if key.isdigit() and int(key) < len(found) else None
+            else:
+                found = found.get(key) if isinstance(found, dict) else None
         return "" if found is None else str(found)
 
     return [(key, REFERENCE.sub(value, text)) for key, text in pairs]

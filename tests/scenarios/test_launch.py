@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -61,6 +62,59 @@ def test_the_number_is_filled_in_from_every_kind_of_card(manager: Actor, portal:
     page = manager.opens(f"CRM_{kind}_DETAIL_TAB", ID=str(ids[kind])).text
     assert 'value="+49 30 901820"' in page
     assert f'data-entity-type="{kind}"' in page
+
+
+Cards = Callable[[FakePortal], tuple[str, int]]
+
+
+def of_contact(portal: FakePortal) -> int:
+    return portal.crm.add_contact("Marta", "Keller", ["+49 30 901820"])
+
+
+def of_company(portal: FakePortal) -> int:
+    return portal.crm.add_company("Keller & Co.", ["+49 30 901820"])
+
+
+def staff_of_company(portal: FakePortal) -> int:
+    company = portal.crm.add_company("Keller & Co.")
+    portal.crm.add_contact("Marta", "Keller", ["+49 30 901820"], company_id=company)
+    return company
+
+
+@pytest.mark.parametrize(
+    ("add_card", "owner"),
+    [
+        (lambda p: ("LEAD", p.crm.add_lead("Returning", contacts=(of_contact(p),))), "Marta Keller"),
+        (lambda p: ("LEAD", p.crm.add_lead("Returning", company_id=of_company(p))), "Keller &amp; Co."),
+        (lambda p: ("LEAD", p.crm.add_lead("Two", contacts=(p.crm.add_contact("A"), of_contact(p)))), "Marta Keller"),
+        (lambda p: ("DEAL", p.crm.add_deal("Deal", contact_id=of_contact(p))), "Marta Keller"),
+        (lambda p: ("DEAL", p.crm.add_deal("Two", p.crm.add_contact("A"), more=(of_contact(p),))), "Marta Keller"),
+        (lambda p: ("DEAL", p.crm.add_deal("Deal", company_id=of_company(p))), "Keller &amp; Co."),
+        (lambda p: ("CONTACT", p.crm.add_contact("Jean", company_id=of_company(p))), "Keller &amp; Co."),
+        (lambda p: ("COMPANY", staff_of_company(p)), "Marta Keller"),
+    ],
+    ids=["contact", "company", "second contact", "deal", "second of deal", "company of deal", "employer", "staff"],
+)
+def test_a_card_without_a_number_offers_those_of_whom_it_points_to(
+    manager: Actor, portal: FakePortal, add_card: Cards, owner: str
+) -> None:
+    kind, id = add_card(portal)
+    assert 'value="+49 30 901820"' in manager.opens(f"CRM_{kind}_DETAIL_TAB", ID=str(id)).text
+    # With another number it says whose each of them is.
+    portal.crm.entities[kind][id]["PHONE"] = [{"VALUE": "+49 30 901821", "VALUE_TYPE": "MOBILE"}]
+    page = manager.opens(f"CRM_{kind}_DETAIL_TAB", ID=str(id)).text
+    assert page.index("+49 30 901821 (mobile)") < page.index(f"+49 30 901820 (work, {owner})")
+
+
+@pytest.mark.parametrize("missing", ["crm.contact.get", "crm.company.get", "crm.lead.contact.items.get"])
+def test_what_a_card_points_to_and_cannot_be_read_takes_nothing_from_the_card(
+    manager: Actor, portal: FakePortal, missing: str
+) -> None:
+    portal.missing_methods.add(missing)
+    lead = portal.crm.add_lead("Lead", "Clara", ["+49 30 901820"], contacts=(portal.crm.add_contact("Marta"),))
+    response = manager.opens("CRM_LEAD_DETAIL_TAB", ID=str(lead))
+    assert 'value="+49 30 901820"' in response.text
+    assert "could not be read" not in response.text
 
 
 def test_the_number_is_filled_in_from_the_call_card(manager: Actor, portal: FakePortal) -> None:

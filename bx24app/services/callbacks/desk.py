@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from bx24app.bitrix24.crm import CrmEntity, read_entity
+from bx24app.bitrix24.crm import CrmEntity, CrmPhone, read_entity
 from bx24app.database import reading
 from bx24app.errors import Bitrix24Unavailable, Refusal
 from bx24app.models import Form, Portal, User, utcnow
@@ -27,10 +27,11 @@ CALLBACKS_SHOWN = 50
 
 @dataclass(frozen=True)
 class OfferedNumber:
-    """A number to offer: ``e164`` is what is dialled, empty for one that cannot be read."""
+    """A number to offer: ``e164`` is what is dialled; ``owner`` names the other card on which it stands."""
 
     e164: str
     kind: str
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ def read_customer(launch: Launch) -> Customer | None:
     place = launch.place
     country = launch.portal.settings.default_country
     if not place.entity_id:
-        found = _offer([(place.number, "")], country) if place.number else ()
+        found = _offer([CrmPhone(place.number, "")], country) if place.number else ()
         return Customer("", "", 0, found) if place.number else None
     entity, problem = _entity(launch)
-    phones = [(phone.value, phone.kind) for phone in entity.phones] if entity else []
+    phones = list(entity.phones) if entity else []
     if place.number:
-        phones.insert(0, (place.number, ""))
+        phones.insert(0, CrmPhone(place.number, ""))
     title = entity.title if entity else ""
     return Customer(title, place.entity_type, place.entity_id, _offer(phones, country), problem)
 
@@ -68,14 +69,14 @@ def _entity(launch: Launch) -> tuple[CrmEntity | None, ExchangeError | Refusal |
         return None, error
 
 
-def _offer(phones: Iterable[tuple[str, str]], country: str | None) -> tuple[OfferedNumber, ...]:
+def _offer(phones: Iterable[CrmPhone], country: str | None) -> tuple[OfferedNumber, ...]:
     offered: dict[str, OfferedNumber] = {}
-    for value, kind in phones:
+    for phone in phones:
         try:
-            e164 = phone_numbers.normalize(value, country)
+            e164 = phone_numbers.normalize(phone.value, country)
         except Refusal:
             continue
-        offered.setdefault(e164, OfferedNumber(e164, kind))
+        offered.setdefault(e164, OfferedNumber(e164, phone.kind, phone.owner))
     return tuple(offered.values())
 
 

@@ -16,7 +16,7 @@ from bx24app.bitrix24.errors import (
 )
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal, Retry
-from bx24app.models import Callback, CrmState, Form, Portal, PortalState, WebsiteRequest, utcnow
+from bx24app.models import Callback, CrmState, Form, Portal, PortalSettings, PortalState, WebsiteRequest, utcnow
 from bx24app.outgoing.errors import ExchangeError
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,10 @@ GIVE_UP_AFTER = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class CrmLease:
-    """A request whose customer only this thread searches; ``kind`` was asked for before, ``asked`` times."""
+    """A request whose customer only this thread searches; ``kind`` was asked for before, ``asked`` times.
+
+    ``countries`` are those in whose way the portal's people write numbers.
+    """
 
     request_id: int
     callback_id: UUID
@@ -43,10 +46,11 @@ class CrmLease:
     creates: bool
     kind: str
     asked: int
+    countries: frozenset[str]
     card: NewCard = field(repr=False)
 
 
-def _due(now: datetime) -> Select[WebsiteRequest, Callback, Form]:
+def _due(now: datetime) -> Select[WebsiteRequest, Callback, Form, str | None]:
     """Select the request that is due longest, of an installed portal for which no other search is under way."""
     other, others = aliased(WebsiteRequest), aliased(Callback)
     # One query over all portals, not one per portal: only few rows are under way, but a portal may have many callbacks.
@@ -56,10 +60,11 @@ def _due(now: datetime) -> Select[WebsiteRequest, Callback, Form]:
         .where(other.crm_due_at.is_not(None), other.leased_until >= now)
     )
     return (
-        select(WebsiteRequest, Callback, Form)
+        select(WebsiteRequest, Callback, Form, PortalSettings.default_country)
         .join(Callback, Callback.id == WebsiteRequest.callback_id)
         .join(Form, Form.id == WebsiteRequest.form_id)
         .join(Portal, Portal.id == Callback.portal_id)
+        .join(PortalSettings, PortalSettings.portal_id == Portal.id)
         .where(WebsiteRequest.crm_due_at <= now, Portal.state == PortalState.INSTALLED)
         .where(Callback.portal_id.not_in(busy))
         .order_by(WebsiteRequest.crm_due_at)
@@ -77,11 +82,11 @@ def lease_crm_request() -> CrmLease | None:
         found = session.execute(_due(now).with_for_update(of=WebsiteRequest, skip_locked=True)).first()
         if found is None:
             return None
-        request, callback, form = found
-        return _lease_of(request, callback, form, now)
+        request, callback, form, country = found
+        return _lease_of(request, callback, form, country, now)
 
 
-def _lease_of(request: WebsiteRequest, callback: Callback, form: Form, now: datetime) -> CrmLease:
+def _lease_of(request: WebsiteRequest, callback: Callback, form: Form, country: str | None, now: datetime) -> CrmLease:
     card = NewCard(
         origin=str(callback.id),
         number=callback.to_number,
@@ -100,6 +105,7 @@ def _lease_of(request: WebsiteRequest, callback: Callback, form: Form, now: date
         creates=form.creates_lead,
         kind=request.crm_kind or "",
         asked=request.crm_asks,
+        countries=frozenset(filter(None, (country, form.default_country))),
         card=card,
     )
 

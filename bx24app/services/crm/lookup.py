@@ -12,6 +12,7 @@ from bx24app.bitrix24.crm import CrmMatches
 from bx24app.errors import Refusal
 from bx24app.models import CrmState
 from bx24app.outgoing.errors import ExchangeError
+from bx24app.services.calling.spellings import spellings_of
 from bx24app.services.crm.cards import make_card
 from bx24app.services.crm.crm_requests import (
     GIVE_UP_AFTER,
@@ -29,11 +30,12 @@ log = structlog.get_logger(__name__)
 
 def process_crm_request(lease: CrmLease) -> None:
     """Look the customer up, or make a card; every outcome is recorded with the request."""
+    spellings = spellings_of(lease.card.number, lease.countries)
     origin = {"ORIGIN_ID": lease.card.origin}
     label = portal_api.RequestLabel("batch", {"crm.duplicate.findbycomm": lease.card.number, **origin})
     try:
         known = portal_api.call_for_portal(
-            lease.portal_id, label, lambda client: crm.look_up(client, lease.card.number, lease.card.origin)
+            lease.portal_id, label, lambda client: crm.look_up(client, spellings, lease.card.origin)
         )
     except (ExchangeError, Refusal) as error:
         _looked_in_vain(lease, error)

@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from bx24app.messages.number_format import display_number
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import Portal, PortalState
-from bx24app.services.callbacks.desk import Administration, Choices, Customer, Desk
+from bx24app.services.callbacks.desk import Administration, Choices, Customer, Desk, OfferedNumber
 from bx24app.services.calling.spoken_text import MAX_SPOKEN_LENGTH
 from bx24app.services.portals.bindings import BindingProblem
 from bx24app.services.websites.availability import ExhaustedBudget
@@ -108,9 +108,14 @@ def _customer(customer: Customer | None) -> dict[str, Any] | None:
         "title": customer.title,
         "entity_type": customer.entity_type,
         "entity_id": customer.entity_id,
-        "numbers": [(n.e164, display_number(n.e164), _kind(n.kind)) for n in customer.numbers],
+        "numbers": [(n.e164, display_number(n.e164), _label(n)) for n in customer.numbers],
         "problem": words_of(customer.problem),
     }
+
+
+def _label(number: OfferedNumber) -> str:
+    """Say what kind of number it is, and whose."""
+    return ", ".join(filter(None, (_kind(number.kind), number.owner)))
 
 
 def _kind(kind: str) -> str:

@@ -3,6 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Any
 
+from tests.fake_bitrix24.crm import CONTACTS
 from tests.fake_bitrix24.methods.filters import PAGE, matches
 from tests.fake_bitrix24.people import CRM_ADD, CRM_READ
 from tests.fake_bitrix24.rest import Asker, Method, Parameters, RestError
@@ -18,7 +19,23 @@ def entity_get(kind: str) -> Method:
         found = portal.crm.find(kind, parameters.get("ID") or parameters.get("id"))
         if found is None:
             raise RestError("", "Not found", 404)
-        return found
+        return {name: value for name, value in found.items() if name != CONTACTS}
+
+    return Method("crm", run)
+
+
+def contact_items(kind: str) -> Method:
+    """``crm.<kind>.contact.items.get`` (docs: crm-deal-contact-items-get.md)."""
+
+    def run(portal: "FakePortal", asker: Asker, parameters: Parameters) -> Any:
+        found = portal.crm.find(kind, parameters.get("id") or parameters.get("ID"))
+        if found is None:
+            raise RestError("", "Not found", 404)
+        contacts = found.get(CONTACTS, [])
+        return [
+            {"CONTACT_ID": contact, "SORT": 10 * place, "ROLE_ID": 0, "IS_PRIMARY": "Y" if place == 1 else "N"}
+            for place, contact in enumerate(contacts, start=1)
+        ]
 
     return Method("crm", run)
 
@@ -97,6 +114,9 @@ METHODS = {
     "crm.deal.get": entity_get("DEAL"),
     "crm.contact.get": entity_get("CONTACT"),
     "crm.company.get": entity_get("COMPANY"),
+    "crm.lead.contact.items.get": contact_items("LEAD"),
+    "crm.deal.contact.items.get": contact_items("DEAL"),
+    "crm.company.contact.items.get": contact_items("COMPANY"),
     "crm.duplicate.findbycomm": Method("crm", find_by_communication),
     "crm.lead.add": entity_add("LEAD"),
     "crm.contact.add": entity_add("CONTACT"),
