@@ -51,6 +51,7 @@ from bx24app.errors.rules import (
     PublicNumberRefused,
     RateLimited,
     RuleRefused,
+    TrapFilled,
 )
 from bx24app.errors.unverified import (
     AdministratorNeeded,
@@ -98,6 +99,7 @@ __all__ = [
     "TicketExpired",
     "TooLate",
     "TooManyLaunches",
+    "TrapFilled",
     "UnknownLine",
     "UnknownVariable",
     "UnknownVoice",

@@ -46,6 +46,12 @@ class FieldRefused(RuleRefused):
     reason = "field_refused"
 
 
+class TrapFilled(FieldRefused):
+    """A field that people do not see was filled in: by a program, or for a person by their browser."""
+
+    reason = "trap_filled"
+
+
 class PublicNumberInvalid(RuleRefused):
     """The text of the visitor is not a telephone number."""
 

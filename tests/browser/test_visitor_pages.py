@@ -81,6 +81,26 @@ def test_without_javascript_a_plain_form_leads_to_the_status_page(
 
 
 @pytest.mark.browser
+def test_a_person_whose_browser_fills_the_trap_gets_through(
+    plain_page: Page, manager: Actor, administrator: Actor
+) -> None:
+    page = plain_page
+    page.goto(makes_form(administrator)["url"])
+    page.get_by_label("Your phone number").fill("030 901820")
+    trap = page.locator("[name=leave_empty]")
+    trap.fill("https://clara.example", force=True)
+    page.wait_for_timeout(2200)
+    page.get_by_role("button", name="Call me back").click()
+    expect(page.get_by_label("Leave this field empty")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#leave_empty-error")).to_contain_text("Empty it and send the form again")
+    shoot(page, "form-trap")
+    trap.fill("")
+    page.wait_for_timeout(2200)
+    page.get_by_role("button", name="Call me back").click()
+    expect(page.get_by_role("heading", name="Your callback")).to_be_visible()
+
+
+@pytest.mark.browser
 def test_without_javascript_a_planned_call_is_moved_and_cancelled(
     plain_page: Page, manager: Actor, administrator: Actor
 ) -> None:

@@ -167,7 +167,11 @@ SENT = [
     Row("consent", form=AGREED, sent={"consent": "no"}),
     Row(TAKEN, form=AGREED, sent={"consent": True}),
     Row(TAKEN, form=AGREED, sent={"consent": "on"}),
-    Row("honeypot", sent={"website": "https://spam.example"}),
+    Row("honeypot", sent={"leave_empty": "https://spam.example", "altcha": ""}),
+    Row("honeypot", sent={"leave_empty": "x", "altcha": "bm90aGluZw=="}),
+    # A browser that has done its work may have filled the field in for a person.
+    Row(TAKEN, sent={"leave_empty": "https://clara.example"}),
+    Row(TAKEN, sent={"website": "https://clara.example"}),
     Row("proof", sent={"altcha": ""}),
     Row("proof", sent={"altcha": "bm90aGluZw=="}),
     Row("shape", sent={"altcha": "\udcff" * 3}),

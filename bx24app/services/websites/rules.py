@@ -17,6 +17,7 @@ from bx24app.errors import (
     PublicNumberInvalid,
     PublicNumberRefused,
     RuleRefused,
+    TrapFilled,
 )
 from bx24app.models import PortalState, Source
 from bx24app.services.calling import phone_numbers
@@ -27,6 +28,8 @@ from bx24app.settings import settings
 
 MAX_VISITOR_NAME = 80
 MAX_TOPIC = 120
+# The hidden field; no browser and no password manager has anything to fill in under this name.
+HONEYPOT = "leave_empty"
 PAST_TOLERANCE = timedelta(minutes=1)
 FURTHEST_SLOT = timedelta(days=60)
 SLOTS_OFFERED = 8
@@ -89,7 +92,9 @@ def _consent(submission: Submission) -> RuleFacts | None:
 
 
 def _honeypot(submission: Submission) -> RuleFacts | None:
-    return {"length": len(submission.honeypot)} if submission.honeypot else None
+    # A browser that has done the work of a proof may have filled it in for a person, as password managers do.
+    filled = submission.honeypot and submission.proof is None
+    return {"field": HONEYPOT, "length": len(submission.honeypot)} if filled else None
 
 
 def _proof(submission: Submission) -> RuleFacts | None:
@@ -170,7 +175,7 @@ RULES: tuple[Rule, ...] = (
     Rule("origin", _origin, OriginRefused, for_keys=False),
     Rule("fields", _fields, FieldRefused, in_tests=False),
     Rule("consent", _consent, FieldRefused, "consent", for_keys=False, in_tests=False),
-    Rule("honeypot", _honeypot, NotHuman, for_keys=False, in_tests=False),
+    Rule("honeypot", _honeypot, TrapFilled, for_keys=False, in_tests=False),
     Rule("proof", _proof, NotHuman, for_keys=False, in_tests=False),
     Rule("fill_time", _fill_time, NotHuman, for_keys=False, in_tests=False),
     Rule("number_short", _number_short, PublicNumberInvalid, "number"),

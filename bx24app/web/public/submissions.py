@@ -12,7 +12,6 @@ from bx24app.services.websites.submit import FormPost
 
 # The honest body holds a few fields and a proof of work.
 MAX_SUBMISSION_BYTES = 16 * 1024
-HONEYPOT = "website"
 _YES = frozenset({True, "true", "on", "yes", "1"})
 
 
@@ -46,8 +45,8 @@ class SubmissionBody(BaseModel):
     altcha: Long | None = None
     token: Long | None = None
     idempotency_key: Short | None = None
-    # Nobody sees this field: whoever fills it in is a program.
-    website: Short = ""
+    # Nobody sees this field, see ``rules.HONEYPOT``.
+    leave_empty: Short = ""
 
 
 def read_moment(text: str | None) -> tuple[datetime | None, str]:
@@ -93,7 +92,7 @@ def read_submission(language: str) -> FormPost:
         page=visit.page,
         altcha=visit.altcha or "",
         token=visit.token or "",
-        honeypot=visit.website,
+        honeypot=visit.leave_empty,
         idempotency_key=visit.idempotency_key,
         origin=request.headers.get("Origin"),
         address=request.remote_addr or None,
