@@ -75,11 +75,16 @@ export function copy(field) {
   return document.execCommand("copy");
 }
 
-// Times by the reader's own habits where they read the page's language: 23/11/2026 or 11/23/26.
+// Times by the reader's own habits where they read the page's language: 23/11/2026 or 11/23/26. What a browser reports as
+// its languages may be none (en-US@posix).
 export function timeFormat(options = SHORT) {
   const { lang } = document.documentElement;
-  const locale = navigator.languages.find((one) => one.toLowerCase().startsWith(lang)) ?? lang;
-  return new Intl.DateTimeFormat(locale, options);
+  const locale = (navigator.languages ?? []).find((one) => String(one).toLowerCase().startsWith(lang)) ?? lang;
+  try {
+    return new Intl.DateTimeFormat(locale, options);
+  } catch {
+    return new Intl.DateTimeFormat(lang, options);
+  }
 }
 
 export const localTime = (moment) => timeFormat().format(new Date(moment));

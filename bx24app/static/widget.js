@@ -1,8 +1,13 @@
 // The website's button and the dialog with the hosted form. Served by /w/<form_key>/widget.js, which calls this
-// function with the form's values; it runs on pages of others: no global name, no cookie, no inline style.
+// function with the form's values; it runs on pages of others: no global name, no cookie, no inline style. Browsers of the
+// last five years lack some of what is used here (a <dialog> before 2022, made stylesheets in Safari before 2023).
 (config) => {
   const script = document.currentScript;
-  const wanted = [document.documentElement.lang, ...navigator.languages].map((tag) => tag.toLowerCase().split("-")[0]);
+  // The website may load the script again, on each of its pages or with each part of one.
+  const mark = `[data-callback-desk="${config.key}"]`;
+  if (document.querySelector(mark)) return;
+  const wanted = [document.documentElement.lang].concat(navigator.languages || navigator.language || [])
+    .map((tag) => String(tag).toLowerCase().split(/[-_]/)[0]);
   const language = wanted.find((tag) => config.texts[tag]) ?? Object.keys(config.texts)[0];
   const texts = config.texts[language];
   const home = new URL(config.url).origin;
@@ -20,7 +25,8 @@
     .open:hover { filter: brightness(.94); }
     svg { inline-size: 22px; block-size: 22px; flex: none; fill: currentColor; }
     :focus-visible { outline: 3px solid #fff; outline-offset: -4px; box-shadow: 0 0 0 3px #111; }
-    dialog { box-sizing: border-box; inline-size: 420px; max-inline-size: calc(100vw - 32px); max-block-size: calc(100dvh - min(10dvh, 96px) - 16px);
+    dialog { box-sizing: border-box; inline-size: 420px; max-inline-size: calc(100vw - 32px);
+      max-block-size: calc(100vh - 64px); max-block-size: calc(100dvh - min(10dvh, 96px) - 16px); margin: 48px auto auto;
       margin: min(10dvh, 96px) auto auto; padding: 0; border: 0; border-radius: 14px; overflow: hidden; background: #fff; color: #222;
       box-shadow: 0 12px 48px rgb(0 0 0 / .35); }
     dialog::backdrop { background: rgb(10 20 30 / .5); }
@@ -33,8 +39,8 @@
     a { color: #0154c8; }
     [hidden] { display: none; }
     @media (max-width: 480px) {
-      dialog { inline-size: 100vw; max-inline-size: none; block-size: 100dvh; max-block-size: none; margin: 0; border-radius: 0; }
-      iframe { block-size: 100dvh; max-block-size: none; }
+      dialog { inline-size: 100vw; max-inline-size: none; block-size: 100vh; block-size: 100dvh; max-block-size: none; margin: 0; border-radius: 0; }
+      iframe { block-size: 100vh; block-size: 100dvh; max-block-size: none; }
       .open { inset-block-end: 16px; inset-inline-end: 16px; }
     }`;
   const icons = {
@@ -52,17 +58,25 @@
     const [svg, drawn] = [document.createElementNS(space, "svg"), document.createElementNS(space, "path")];
     svg.setAttribute("viewBox", "0 0 24 24");
     svg.setAttribute("aria-hidden", "true");
+    svg.setAttribute("width", "22");
     drawn.setAttribute("d", path);
     svg.append(drawn);
     return svg;
   };
 
   const host = make("div", { lang: language });
+  host.dataset.callbackDesk = config.key;
   const root = host.attachShadow({ mode: "open" });
-  // A stylesheet made by script needs no style-src of the website.
-  const sheet = new CSSStyleSheet();
-  sheet.replaceSync(css);
-  root.adoptedStyleSheets = [sheet];
+  try {
+    // A stylesheet made by script needs no style-src of the website.
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(css);
+    root.adoptedStyleSheets = [sheet];
+  } catch {
+    // Where a website's policy forbids this too, the button keeps its place and the look of the browser.
+    root.append(make("style", { textContent: css }));
+    Object.assign(host.style, { position: "fixed", right: "24px", bottom: "24px", zIndex: "2147483000" });
+  }
   host.style.setProperty("--accent", config.colour);
   host.style.setProperty("--on-accent", config.onColour);
 
@@ -79,7 +93,7 @@
 
   // Made at the first opening: until then a visitor's page loads nothing but this script.
   const load = () => {
-    frame = make("iframe", { title: texts.open });
+    frame = make("iframe", { title: texts.open, width: "380", height: "460" });
     // Behind the #, where servers and their logs do not see it.
     frame.src = `${address}&frame=1#${new URLSearchParams({ page: location.href.split("#")[0] })}`;
     dialog.prepend(frame);
@@ -88,13 +102,16 @@
   const tell = (type) => {
     if (frame.dataset.ready) frame.contentWindow.postMessage({ source: "callback-desk", type }, home);
   };
+  // Tells whether the dialog is open now: a website that is not named, and a browser without dialogs, show the form itself.
   const open = (pressed) => {
-    if (!allowed) return window.open(address, "_blank", "noopener");
+    stay();
+    if (!allowed || !dialog.showModal || !host.isConnected) return false;
     opener = pressed;
     if (!frame) load();
-    dialog.showModal();
+    if (!dialog.open) dialog.showModal();
     frame.focus();
-    return tell("opened");
+    tell("opened");
+    return true;
   };
 
   const heard = {
@@ -110,25 +127,44 @@
   };
   addEventListener("message", ({ origin, source, data }) => {
     if (!frame || source !== frame.contentWindow || origin !== home || data?.source !== "callback-desk") return;
-    if (Object.hasOwn(heard, data.type)) heard[data.type](data);
+    if (Object.keys(heard).includes(data.type)) heard[data.type](data);
   });
-  button.addEventListener("click", () => open(button));
+  button.addEventListener("click", () => { if (!open(button)) window.open(address, "_blank", "noopener"); });
   close.addEventListener("click", () => dialog.close());
   // A press beside the dialog lands on the dialog itself.
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   dialog.addEventListener("close", () => opener?.focus());
 
-  const begin = () => {
-    button.hidden = script?.dataset.button === "none";
-    root.append(button, dialog);
+  // Websites that change their page without loading another one throw away what they did not make: it is put back.
+  let returns = 100;
+  const watcher = new MutationObserver(() => stay());
+  const stay = () => {
+    if (!document.body || host.isConnected) return;
+    const other = document.querySelector(mark);
+    if (other || returns-- <= 0) {
+      watcher.disconnect();
+      return;
+    }
+    // A frame that is moved loads anew, and a dialog that was taken out is open no more.
+    if (frame) frame.remove();
+    frame = null;
+    dialog.removeAttribute("open");
     document.body.append(host);
+    watcher.observe(document.body, { childList: true });
+  };
+
+  const begin = () => {
+    if (document.querySelector(mark)) return;
+    button.hidden = script?.dataset.button === "none";
+    root.append(...(dialog.showModal ? [button, dialog] : [button]));
+    watcher.observe(document.documentElement, { childList: true });
+    stay();
   };
   // Links of the website to the hosted form open the dialog; without this script they open the page.
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.(`a[href="${config.url}"]`);
-    if (!link || !allowed || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    open(link);
+    const link = event.target.closest?.("a[href]");
+    if (!link || link.href.split(/[?#]/)[0] !== config.url || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (!event.defaultPrevented && open(link)) event.preventDefault();
   });
   if (document.body) begin();
   else addEventListener("DOMContentLoaded", begin);

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
+from playwright.sync_api import BrowserContext, FrameLocator, Locator, Page, expect
 
 from bx24app.web.public.widget import readable_on
 from bx24app.worker.worker import Worker
@@ -15,7 +15,7 @@ from tests.browser.test_appearance import shoot
 from tests.browser.test_journey import no_scroll_bar
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
-from tests.support.browser import PATIENCE_MS, problems
+from tests.support.browser import DESKTOP, PATIENCE_MS, problems
 from tests.website import Website
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -195,6 +195,116 @@ def test_a_form_that_is_off_draws_no_button(
     expect(page.get_by_role("button", name="Call me back")).to_have_count(0)
     page.goto(form["url"])
     expect(page.get_by_role("heading", name="We cannot call you back now")).to_be_visible()
+
+
+# What browsers of the last five years lack: made stylesheets (Safari before 16.4), dialogs (Safari before 15.4), the
+# rest of what they may report or not.
+OLD = {
+    "stylesheets": "window.CSSStyleSheet = class { constructor() { throw new TypeError(); } }",
+    "dialogs": "delete HTMLDialogElement.prototype.showModal",
+    "hasOwn": "delete Object.hasOwn",
+    "languages": "Object.defineProperty(navigator, 'languages', { get: () => undefined })",
+    "odd languages": "Object.defineProperty(navigator, 'languages', { get: () => ['C', 'en-US@posix', 'de_DE'] })",
+    "clock": "Date.now = (now => () => now() + 3 * 3600e3)(Date.now)",
+    "slow clock": "Date.now = (now => () => now() - 864e5)(Date.now)",
+}
+FREE = "base-uri 'none'"
+
+
+@pytest.mark.browser
+@ONE_DATABASE
+@pytest.mark.parametrize("lacking", OLD)
+def test_an_old_browser_has_a_button_too(
+    page: Page, form: dict[str, Any], site: Website, worker: Worker, lacking: str
+) -> None:
+    if lacking == "stylesheets":
+        site.policy = FREE
+    page.add_init_script(OLD[lacking])
+    page.goto(site.url)
+    button = page.get_by_role("button", name="Call me back")
+    assert in_the_corner(button)
+    assert button.evaluate("e => getComputedStyle(e).borderRadius") == "26px"
+    if lacking == "dialogs":
+        with page.expect_popup() as opened:
+            button.click()
+        form_page: Page | FrameLocator = opened.value
+    else:
+        button.click()
+        form_page = page.frame_locator("iframe")
+    form_page.get_by_label("Your phone number").fill("030 901820")
+    form_page.get_by_role("button", name="Call me back").click()
+    expect(form_page.get_by_role("heading", name="Your callback")).to_be_visible()
+
+
+def in_the_corner(button: Locator) -> bool:
+    box = button.bounding_box()
+    assert box is not None
+    return box["x"] > DESKTOP["width"] - 300 and box["y"] > DESKTOP["height"] - 120
+
+
+@pytest.mark.browser
+@ONE_DATABASE
+def test_where_no_style_is_possible_the_button_keeps_its_place(page: Page, form: dict[str, Any], site: Website) -> None:
+    """The browser complains of the website's policy, so its console is not watched here."""
+    browser = page.context.browser
+    assert browser is not None
+    context = browser.new_context(viewport=DESKTOP)
+    unwatched = context.new_page()
+    unwatched.add_init_script(OLD["stylesheets"])
+    unwatched.goto(site.url)
+    unwatched.screenshot(path="artifacts/screenshots/widget-no-style.png")
+    button = unwatched.get_by_role("button", name="Call me back")
+    assert in_the_corner(button)
+    button.click()
+    expect(unwatched.frame_locator("iframe").get_by_role("heading", name="We call you back")).to_be_visible()
+    context.close()
+
+
+AGAIN = """
+(source) => {
+  const body = document.createElement("body");
+  body.innerHTML = `<p><a href="${source.replace("/widget.js", "")}?from=shop">Call us</a></p>`;
+  const script = Object.assign(document.createElement("script"), { src: source });
+  body.append(script);
+  document.body.replaceWith(body);
+  return new Promise((resolve) => { script.onload = resolve; });
+}
+"""
+
+
+@pytest.mark.browser
+@ONE_DATABASE
+def test_a_website_that_changes_its_page_keeps_one_button_and_links_that_work(
+    page: Page, form: dict[str, Any], site: Website
+) -> None:
+    site.policy = FREE
+    dialog = opens_dialog(page, site)
+    for _ in range(3):
+        page.evaluate(AGAIN, f"{form['url']}/widget.js")
+    expect(page.get_by_role("button", name="Call me back")).to_have_count(1)
+    for opener in (page.get_by_role("link", name="Call us"), page.get_by_role("button", name="Call me back")):
+        opener.click()
+        expect(dialog.get_by_role("heading", name="We call you back")).to_be_visible()
+        expect(dialog.get_by_label("Your phone number")).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(page.locator("dialog")).to_be_hidden()
+        expect(opener).to_be_focused()
+    # A part of the page that is emptied, and what its owner takes away for good, over and over.
+    page.evaluate("document.body.textContent = ''")
+    expect(page.get_by_role("button", name="Call me back")).to_have_count(1)
+    page.evaluate("setInterval(() => document.querySelector('[data-callback-desk]')?.remove(), 1)")
+    page.wait_for_timeout(1000)
+    expect(page.get_by_role("button", name="Call me back")).to_have_count(0)
+
+
+@pytest.mark.browser
+@ONE_DATABASE
+def test_the_snippet_may_stand_on_a_page_many_times(page: Page, form: dict[str, Any], site: Website) -> None:
+    site.snippet = site.snippet * 2 + site.snippet.replace(" async", "")
+    page.goto(site.url)
+    expect(page.get_by_role("button", name="Call me back")).to_have_count(1)
+    page.wait_for_timeout(300)
+    expect(page.get_by_role("button", name="Call me back")).to_have_count(1)
 
 
 @pytest.mark.browser

@@ -24,6 +24,7 @@ class Website:
     def __init__(self, host: str, port: int = 0) -> None:
         self.snippet = ""
         self.language = "en"
+        self.policy = POLICY
         self.server = Server("website", host, port)
         route = self.server.app.add_url_rule
         route("/", "page", self._page)
@@ -48,7 +49,7 @@ class Website:
         page = render_template_string(
             (FOLDER / "page.html").read_text(), site=self, form=found["form"] if found else None
         )
-        policy = POLICY.format(app=found["app"] if found else "'none'")
+        policy = self.policy.format(app=found["app"] if found else "'none'")
         return Response(page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": policy})
 
     def _paste(self) -> AnyResponse:

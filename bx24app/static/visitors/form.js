@@ -32,15 +32,16 @@ class RequestForm {
   async fetchChallenge() {
     const response = await ask(this.form.dataset.challenge);
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
-    return { given: await response.json(), since: Date.now() };
+    const given = await response.json();
+    return { given, since: performance.now(), lifetime: proof.lifetime(given, response.headers.get("Date")) };
   }
 
   prepare() {
     if (!proof.isPossible()) return Promise.resolve(null);
     this.challenge ??= this.fetchChallenge();
-    this.solving ??= this.challenge.then(async ({ given, since }) => {
+    this.solving ??= this.challenge.then(async ({ given, since, lifetime }) => {
       const solved = await proof.solve(given, (share) => { this.bar.value = share; });
-      return { ...solved, since };
+      return { ...solved, since, until: since + lifetime };
     });
     this.solving.catch(() => this.forget());
     return this.solving;
@@ -52,12 +53,12 @@ class RequestForm {
 
   async proven() {
     let solved = await this.prepare();
-    if (solved && proof.expired(solved)) {
+    if (solved && performance.now() > solved.until) {
       this.forget();
       solved = await this.prepare();
     }
     // The server believes nobody who is quicker than this.
-    if (solved) await new Promise((resolve) => { setTimeout(resolve, solved.since + QUICKEST - Date.now()); });
+    if (solved) await new Promise((resolve) => { setTimeout(resolve, solved.since + QUICKEST - performance.now()); });
     return solved;
   }
 

@@ -19,9 +19,11 @@ async function derive({ nonce, salt, cost, keyLength, hash }, counter) {
 // Whether this browser can do it: only pages over https (or of this machine) may use the cryptography.
 export const isPossible = () => Boolean(globalThis.crypto?.subtle);
 
-export const expired = ({ challenge }) => {
-  const { expiresAt } = challenge.parameters;
-  return Boolean(expiresAt) && expiresAt * 1000 < Date.now() + 15000;
+// For how many milliseconds from now a challenge may be used, with some to spare. The server's own clock says so, for the
+// visitor's may be wrong.
+export const lifetime = ({ parameters: { expiresAt } }, now) => {
+  const left = expiresAt * 1000 - Date.parse(now ?? "");
+  return Number.isFinite(left) ? left - 15000 : Infinity;
 };
 
 // Resolves with {challenge, payload}; `progress` is told a share from 0 to 1, a guess that only grows.

@@ -23,16 +23,26 @@ function regroup(select) {
   select.value = chosen;
 }
 
+// Whether the visitor's clock shows a moment as the company's does: one zone has several names, of which a browser may not
+// know each.
+function isSameClock(moment, zone) {
+  try {
+    const [here, there] = [{}, { timeZone: zone }].map((where) => new Intl.DateTimeFormat("en", { ...WHOLE, ...where }));
+    return here.format(moment) === there.format(moment);
+  } catch {
+    return false;
+  }
+}
+
 // Writes every time below `root` anew: the server wrote them in the company's zone.
 export function localise(root) {
   localTimes(root, timeFormat(WHOLE));
-  const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
   root.querySelectorAll("select[data-times]").forEach(regroup);
   for (const note of root.querySelectorAll("[data-zone]")) {
     const place = note.closest("[data-company-zone]");
     const select = place.querySelector("select");
     // Worth saying only beside a chosen time, and where the company's clock is another one.
-    const show = () => { note.hidden = !select.value || place.dataset.companyZone === own; };
+    const show = () => { note.hidden = !select.value || isSameClock(new Date(select.value), place.dataset.companyZone); };
     note.textContent = note.dataset.zone;
     select.addEventListener("change", show);
     show();

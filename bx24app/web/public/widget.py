@@ -49,6 +49,7 @@ def _kept(text: str, kind: str) -> Response:
 
 def _values(form: Form) -> dict[str, object]:
     return {
+        "key": form.key,
         "url": forms.form_url(form),
         "origins": form.allowed_origins,
         "colour": form.colour,
