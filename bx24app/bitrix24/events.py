@@ -3,12 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Annotated
 
 import structlog
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bx24app.bitrix24.frame_post import UserId, check_readable
 from bx24app.errors import Malformed
@@ -18,19 +16,6 @@ log = structlog.get_logger(__name__)
 
 MAX_EVENT_KEYS = 200
 EVENT_KEY = re.compile(r"^(?P<head>[A-Za-z_]\w{0,63})(?P<rest>(?:\[\w{1,64}\]){0,3})$")
-
-
-# Far more than any currency has; a longer one would be kept digit by digit.
-MAX_COST_DIGITS = 24
-
-
-def check_storable(moment: datetime) -> datetime:
-    """Refuse a moment that in UTC lies outside of all time; raises ``ValueError``."""
-    try:
-        moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("outside of all time") from None
-    return moment
 
 
 @dataclass(frozen=True)
@@ -46,28 +31,18 @@ class Event:
 
 
 class CallEvent(BaseModel):
-    """The ``data`` of the three telephony events (docs: api-reference/telephony/voximplant/events)."""
+    """What is read of the ``data`` of telephony events (docs: api-reference/telephony/voximplant/events).
+
+    How long a call took, what it cost and why it failed is read from the call history alone.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     CALL_ID: Annotated[str, Field(min_length=1, max_length=255)]
     CALL_TYPE: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    ACCOUNT_SEARCH_ID: Annotated[str, Field(max_length=255)] = ""
-    PORTAL_NUMBER: Annotated[str, Field(max_length=255)] = ""
     PHONE_NUMBER: Annotated[str, Field(max_length=64, repr=False)] = ""
     USER_ID: UserId | None = None
-    PORTAL_USER_ID: UserId | None = None
-    CALL_DURATION: Annotated[int, Field(ge=0, le=10**7)] | None = None
-    CALL_START_DATE: Annotated[datetime, AfterValidator(check_storable)] | None = None
-    COST: Annotated[Decimal, Field(ge=0, le=10**7, max_digits=MAX_COST_DIGITS)] | None = None
-    COST_CURRENCY: Annotated[str, Field(max_length=16)] = ""
     CALL_FAILED_CODE: Annotated[str, Field(max_length=32)] = ""
-    CALL_FAILED_REASON: Annotated[str, Field(max_length=255)] = ""
-
-    @property
-    def line_id(self) -> str:
-        """The line; the name of its field depends on the event."""
-        return self.ACCOUNT_SEARCH_ID or self.PORTAL_NUMBER
 
 
 # Without these fields an event does not say which call it is about, or how the call ended.
@@ -77,7 +52,7 @@ _NEEDED = frozenset({"CALL_ID", "CALL_TYPE", "CALL_FAILED_CODE"})
 def read_call_event(fields: Mapping[str, str]) -> CallEvent:
     """Read the data of a telephony event; PHP sends an absent value as an empty string.
 
-    The portal sends no event twice, so an unreadable cost, duration, time or person is left out and the rest is kept.
+    The portal sends no event twice, so an unreadable number or person is left out and the rest is kept.
     Raises ``Malformed`` when the call's id, type or code cannot be read.
     """
     present = {key: value for key, value in fields.items() if value != ""}

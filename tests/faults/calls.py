@@ -3,7 +3,7 @@
 import random
 
 from bx24app.models import utcnow
-from bx24app.services.dialling import call_history, queue
+from bx24app.services.dialling import call_history, queue, reconcile
 from tests.faults.checks import Broken
 from tests.faults.phones import Word, some
 from tests.faults.stage import LINES, Stage
@@ -77,7 +77,7 @@ class Calls(Stage):
                 scene.phones.show(row, self.plan.dials[len(scene.phones.history) % len(self.plan.dials)].row)
 
     def _do_stranger(self, rng: random.Random) -> None:
-        """A call of somebody else with a number of ours: by a native form, by the line itself, by hand."""
+        """A true call of somebody else with a number of ours: by a native form, by the line itself, by hand."""
         number, phones = self._number(rng.randrange(3)), self.world.scene.phones
         kind = rng.choice(["other_line", "other_line", "by_hand", "same_line"])
         line = LINES[0] if kind == "same_line" else LINES[1]
@@ -92,11 +92,37 @@ class Calls(Stage):
             "CALL_DURATION": "12",
             "CALL_START_DATE": utcnow().isoformat(timespec="seconds"),
         }
+        redial = {"REDIAL_ATTEMPT": "1"} if kind == "same_line" and rng.random() < 0.5 else {}
+        phones.show_foreign(data | redial)
         if rng.random() < 0.5:
             self._tell(Word("ONVOXIMPLANTCALLEND", data))
-        else:
-            redial = {"REDIAL_ATTEMPT": "1"} if kind == "same_line" and rng.random() < 0.5 else {}
-            phones.show_foreign(data | redial)
+
+    def _do_forge(self, rng: random.Random) -> None:
+        """A former employee invents events of calls that go on, have ended, or never were; they change nothing."""
+        self._guarded(reconcile.reconcile_pending)
+        self._tell_states()
+        before = self._seen
+        for _ in range(rng.choice([1, 1, 3])):
+            self._tell(self._forged(rng))
+        self._guarded(reconcile.reconcile_pending)
+        self.world.scene.ledger.check_unchanged(before)
+
+    def _forged(self, rng: random.Random) -> Word:
+        calls = self.world.scene.phones.calls
+        invented = [f"callback.{rng.randrange(10**9)}", f"call.{rng.randrange(100)}"]
+        call_id = rng.choice([call.call_id for call in calls] * 2 + invented)
+        number = next((call.number for call in calls if call.call_id == call_id), self._number(rng.randrange(3)))
+        data: dict[str, object] = {
+            "CALL_ID": call_id,
+            "CALL_TYPE": rng.choice(["4", "4", "", "1", "2"]),
+            "PHONE_NUMBER": rng.choice([number, number, ""]),
+            "PORTAL_NUMBER": LINES[0],
+            "ACCOUNT_SEARCH_ID": LINES[0],
+            "CALL_FAILED_CODE": rng.choice(["200", "304", "402", "486", "603"]),
+            "CALL_DURATION": "75",
+            "CALL_START_DATE": utcnow().isoformat(timespec="seconds"),
+        }
+        return Word(rng.choice(["ONVOXIMPLANTCALLEND"] * 3 + ["ONVOXIMPLANTCALLINIT"]), data)
 
     def _do_hurt(self, rng: random.Random) -> None:
         """The database goes away just before somebody needs it."""

@@ -227,6 +227,16 @@ class Ledger:
             if callback.state in ENDS and callback.reason != "portal_refused" and now.state != callback.state:
                 raise Broken("backwards", f"{id} ended as {callback.state} and is {now.state}")
 
+    def check_unchanged(self, before: Snapshot) -> None:
+        """Check that nothing has changed since a moment; raises ``Broken``."""
+        after = look(self.observer)
+        for id, old in before.callbacks.items():
+            if (old.state, old.reason) != (after.callbacks[id].state, after.callbacks[id].reason):
+                raise Broken("believed", f"{id} went from {old.state} to {after.callbacks[id].state}")
+        for place, attempt in before.attempts.items():
+            if after.attempts[place] != attempt:
+                raise Broken("believed", f"{place} went from {attempt.outcome} to {after.attempts[place].outcome}")
+
     # In the end
 
     def check_end(self) -> None:
@@ -253,6 +263,19 @@ class Ledger:
             and (not attempts or attempts[-1].outcome != "missed")
         ):
             raise Broken("untrue", f"{callback.id} is missed without a call")
+        for served in seen.decided(callback.id, ["already_served"]):
+            self._check_served(seen, callback, served.inputs)
+
+    def _check_served(self, seen: Snapshot, callback: Row[Any], by: dict[str, str]) -> None:
+        """Another call has reached the customer."""
+        rows = [row for row in self.phones.history if row["CALL_ID"] == by.get("call")]
+        talked = any(
+            row["CALL_FAILED_CODE"] == "200" and str(row["PHONE_NUMBER"]).strip("+") == callback.to_number.strip("+")
+            for row in rows
+        )
+        others = [row.state for row in seen.callbacks.values() if str(row.id) == by.get("callback")]
+        if not talked and others != ["completed"]:
+            raise Broken("untrue", f"{callback.id} is withdrawn for {by}")
 
     def _check_true(self, seen: Snapshot, place: Place, attempt: Row[Any]) -> None:
         """What is known of an attempt is what has happened at the portal."""

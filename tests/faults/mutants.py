@@ -6,16 +6,19 @@ The one place where tests replace our own code: what is tested here is the test.
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from bx24app.bitrix24.events import CallEvent
 from bx24app.database import writing
 from bx24app.models import Callback, State
-from bx24app.services.dialling import deadlines, queue
+from bx24app.services.dialling import call_events, deadlines, queue
 from bx24app.services.dialling import dial as dialling
+from bx24app.services.dialling.call_report import CallReport, ReportKind, report_of_event
 from bx24app.services.dialling.dial import FencedAttempt
 from bx24app.services.dialling.queue import DialLease
 
@@ -112,7 +115,22 @@ def forgetful_unknown() -> Iterator[None]:
         Callback.mark_unknown = genuine  # type: ignore[method-assign]
 
 
+@contextmanager
+def believed_events() -> Iterator[None]:
+    """What the event of an end says counts like a row of the history."""
+    genuine = report_of_event
+
+    def believing(name: str, call: CallEvent) -> CallReport:
+        report = genuine(name, call)
+        is_end = report.kind == ReportKind.END
+        return replace(report, kind=ReportKind.HISTORY, history_id=2**40) if is_end else report
+
+    with _replaced(call_events, "report_of_event", believing):
+        yield
+
+
 MUTANTS = {
+    "believed_events": believed_events,
     "no_fence": no_fence,
     "lease_unheeded": lease_unheeded,
     "lease_without_end": lease_without_end,

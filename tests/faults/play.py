@@ -58,6 +58,7 @@ class Play(People, Workers, Calls):
             "go_on": bool(self._stalled),
             "phones": any(not story.is_over for story in scene.stories),
             "deliver": bool(scene.phones.words),
+            "forge": bool(rows),
             "history": any(row.state in ("started", "answered", "unknown") for row in rows),
             "cancel": bool(rows),
             "reschedule": bool(rows),

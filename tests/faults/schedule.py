@@ -68,6 +68,7 @@ STEPS = {
     "second": 3,
     "repeat": 1,
     "stranger": 4,
+    "forge": 6,
     "hurt": 2,
     "clock_jumps": 2,
 }

@@ -13,7 +13,7 @@ from bx24app.services.dialling import call_events, call_history
 from tests.fake_bitrix24 import FakePortal
 from tests.fake_bitrix24.people import SEE_STATISTICS
 from tests.support.actors import Actor
-from tests.support.waiting import NUMBER, accept, change_portal, pass_time, rules, seen, work
+from tests.support.waiting import NUMBER, accept, change_portal, follow_calls, pass_time, rules, seen, work
 
 START, STATISTICS = "voximplant.callback.start", "voximplant.statistic.get"
 
@@ -183,7 +183,7 @@ class TestLostDial:
         callback = seen(app, id)
         assert [a.outcome for a in callback.attempts] == ["unknown", "started"]
         portal.telephony.calls[0].hang_up()
-        portal.events.wait_until_idle()
+        follow_calls(app, portal)
         assert seen(app, id).state == State.COMPLETED
 
 

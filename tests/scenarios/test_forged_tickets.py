@@ -231,11 +231,12 @@ class TestEvents:
         self, app: Flask, manager: Actor, client: FlaskClient, portal: FakePortal
     ) -> None:
         manager.requests_callback(wait=0)
-        portal.telephony.dial("reg150907", "+4930901820", "x", "y", portal.manager)
+        portal.telephony.dial("reg150907", "+4930901820", "x", "y", portal.manager).hang_up()
         portal.events.wait_until_idle()
         replayed = dict(portal.events.deliveries[-1].pairs)
         with app.app_context(), reading() as session:
             before = len(session.scalars(select(ReceivedEvent)).all())
+        assert before == 1
         for _ in range(3):
             assert client.post("/events", data=replayed).status_code == 200
         with app.app_context(), reading() as session:

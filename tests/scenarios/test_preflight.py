@@ -11,7 +11,7 @@ from bx24app.models import DoNotCall, State, utcnow
 from bx24app.services.calling import do_not_call
 from tests.fake_bitrix24 import FakeApp, FakePortal
 from tests.support.actors import Actor
-from tests.support.waiting import NUMBER, accept, add_form, change_portal, pass_time, rules, seen, work
+from tests.support.waiting import NUMBER, accept, add_form, change_portal, follow_calls, pass_time, rules, seen, work
 
 CLOSED = {"zone": "Europe/Berlin", "week": {}}
 
@@ -61,7 +61,7 @@ class TestServed:
         accept(app)
         work(app)
         portal.telephony.calls[0].hang_up()
-        portal.events.wait_until_idle()
+        follow_calls(app, portal)
         pass_time(app, timedelta(minutes=61))
         portal.telephony.dials.clear()
         work(app)
@@ -72,7 +72,7 @@ class TestServed:
         self, app: Flask, manager: Actor, application: FakeApp, portal: FakePortal, call_type: str
     ) -> None:
         id = accept(app, due_at=utcnow() + timedelta(seconds=1))
-        tell_of_a_call(portal, application, call_type, "200", "49 30 901820")
+        tell_of_a_call(app, portal, application, call_type, "200", "49 30 901820")
         pass_time(app, timedelta(seconds=2))
         # Only the callback grew older: the call was later than the request.
         work(app)
@@ -83,14 +83,14 @@ class TestServed:
         self, app: Flask, manager: Actor, application: FakeApp, portal: FakePortal, code: str, number: str
     ) -> None:
         id = accept(app)
-        tell_of_a_call(portal, application, "1", code, number)
+        tell_of_a_call(app, portal, application, "1", code, number)
         work(app)
         assert seen(app, id).state == State.STARTED
 
     def test_not_by_a_call_before_the_request(
         self, app: Flask, manager: Actor, application: FakeApp, portal: FakePortal
     ) -> None:
-        tell_of_a_call(portal, application, "1", "200", NUMBER)
+        tell_of_a_call(app, portal, application, "1", "200", NUMBER)
         id = accept(app)
         work(app)
         assert seen(app, id).state == State.STARTED
@@ -99,12 +99,14 @@ class TestServed:
         self, app: Flask, manager: Actor, application: FakeApp, portal: FakePortal
     ) -> None:
         id = accept(app, source="staff", requested_by=portal.manager.id)
-        tell_of_a_call(portal, application, "1", "200", NUMBER)
+        tell_of_a_call(app, portal, application, "1", "200", NUMBER)
         work(app)
         assert seen(app, id).state == State.STARTED
 
 
-def tell_of_a_call(portal: FakePortal, application: FakeApp, call_type: str, code: str, number: str) -> None:
+def tell_of_a_call(
+    app: Flask, portal: FakePortal, application: FakeApp, call_type: str, code: str, number: str
+) -> None:
     """An ordinary call, or one of the portal's own forms, has ended."""
     data: dict[str, object] = {
         "CALL_ID": f"call.{utcnow().timestamp()}",
@@ -114,8 +116,9 @@ def tell_of_a_call(portal: FakePortal, application: FakeApp, call_type: str, cod
         "CALL_FAILED_CODE": code,
         "CALL_START_DATE": datetime.now(UTC).isoformat(),
     }
+    portal.telephony.history.append({"ID": str(len(portal.telephony.history) + 1), **data})
     assert portal.send_event(application, "ONVOXIMPLANTCALLEND", data)
-    portal.events.wait_until_idle()
+    follow_calls(app, portal)
     assert portal.events.deliveries[-1].status == 200
 
 
@@ -158,7 +161,7 @@ class TestHours:
         id = accept(app, source="staff", requested_by=portal.manager.id)
         work(app)
         portal.telephony.end(portal.telephony.calls[0], "486", "busy")
-        portal.events.wait_until_idle()
+        follow_calls(app, portal)
         pass_time(app, timedelta(minutes=11))
         work(app)
         assert (seen(app, id).state, seen(app, id).reason) == (State.FAILED, "outside_hours")

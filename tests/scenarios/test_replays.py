@@ -18,6 +18,7 @@ from tests.scenarios.test_launch import PAGES, TICKET, fitting
 from tests.support.actors import Actor, json_of, post_frame
 from tests.support.fuzzing import counts
 from tests.support.sites import Canary, canary
+from tests.support.waiting import follow_calls
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ class TestEvents:
         [call] = portal.telephony.calls
         for step in (call.manager_answers, call.customer_answers, call.hang_up):
             step()
-        portal.events.wait_until_idle()
+        follow_calls(app, portal)
         seen, before = manager.sees(id), counts(app)
         assert seen["state"] == "completed"
         told = [delivery for delivery in portal.events.deliveries if delivery.event.startswith("ONVOXIMPLANT")]

@@ -14,7 +14,7 @@ from bx24app.services import retention
 from bx24app.services.portals import tokens
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
-from tests.support.waiting import accept, pass_time, work
+from tests.support.waiting import accept, follow_calls, pass_time, work
 
 
 def forget(app: Flask) -> int:
@@ -34,7 +34,7 @@ def test_an_old_callback_goes_with_its_attempts_decisions_and_events(
     accept(app)
     work(app)
     portal.telephony.calls[0].hang_up()
-    portal.events.wait_until_idle()
+    follow_calls(app, portal)
     pass_time(app, timedelta(days=364))
     assert forget(app) == 0
     assert all(counts(app))

@@ -11,7 +11,17 @@ from bx24app.models import State, utcnow
 from bx24app.services.callbacks.retry_policy import NEXT_STEPS, NextStep, next_step
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
-from tests.support.waiting import accept, add_form, change_line, change_portal, pass_time, rules, seen, work
+from tests.support.waiting import (
+    accept,
+    add_form,
+    change_line,
+    change_portal,
+    follow_calls,
+    pass_time,
+    rules,
+    seen,
+    work,
+)
 
 # Written by hand from the documentation's list of codes and the issue, not from the code.
 STEPS: dict[str, str] = {
@@ -33,10 +43,10 @@ def test_no_code_is_left_out_and_an_unlisted_one_is_never_repeated() -> None:
     assert next_step("999") == next_step("") == NextStep.NEVER
 
 
-def ends(portal: FakePortal, code: str) -> None:
-    """The newest call ends with a code, and its event is applied."""
+def ends(app: Flask, portal: FakePortal, code: str) -> None:
+    """The newest call ends with a code, and the app knows."""
     portal.telephony.end(portal.telephony.calls[-1], code, "words of the portal")
-    portal.events.wait_until_idle()
+    follow_calls(app, portal)
 
 
 def dialled(app: Flask, **fields: Any) -> UUID:
@@ -50,7 +60,7 @@ def test_a_website_call_that_ends_with_a_code_is_followed_up(
     app: Flask, manager: Actor, portal: FakePortal, code: str, step: str
 ) -> None:
     id = dialled(app, form_id=add_form(app, retries=1, retry_minutes=10))
-    ends(portal, code)
+    ends(app, portal, code)
     callback = seen(app, id)
     if step == "again_later":
         assert (callback.state, callback.reason) == (State.SCHEDULED, f"retry_code_{code.lower().replace('-', '_')}")
@@ -67,11 +77,11 @@ def test_a_website_call_that_ends_with_a_code_is_followed_up(
 def test_it_is_dialled_again_until_the_attempts_are_used_up(app: Flask, manager: Actor, portal: FakePortal) -> None:
     id = dialled(app, form_id=add_form(app, retries=2, retry_minutes=5))
     for _ in range(2):
-        ends(portal, "486")
+        ends(app, portal, "486")
         assert work(app) == 0
         pass_time(app, timedelta(minutes=6))
         assert work(app) == 1
-    ends(portal, "486")
+    ends(app, portal, "486")
     callback = seen(app, id)
     assert (callback.state, callback.reason) == (State.MISSED, "code_486")
     assert [a.outcome for a in callback.attempts] == ["missed"] * 3
@@ -83,7 +93,7 @@ def test_attempts_that_were_not_executed_use_nothing_up(app: Flask, manager: Act
     id = dialled(app, form_id=add_form(app, retries=1, retry_minutes=5))
     pass_time(app, timedelta(minutes=1))
     assert work(app) == 1
-    ends(portal, "486")
+    ends(app, portal, "486")
     assert seen(app, id).reason == "retry_code_486"
 
 
@@ -93,7 +103,7 @@ def test_for_staff_the_administrator_decides(
 ) -> None:
     change_portal(app, retries=retries)
     id = dialled(app, source="staff", requested_by=portal.manager.id)
-    ends(portal, "304")
+    ends(app, portal, "304")
     assert seen(app, id).state == state
 
 
@@ -101,11 +111,11 @@ def test_a_waiting_repetition_can_be_cancelled_and_brought_forward(
     app: Flask, manager: Actor, portal: FakePortal
 ) -> None:
     first = dialled(app, form_id=add_form(app, retries=1))
-    ends(portal, "486")
+    ends(app, portal, "486")
     assert manager.asks("PATCH", f"/callbacks/{first}", {"scheduled_at": utcnow().isoformat()}).status_code == 200
     assert work(app) == 1
     second = dialled(app, to_number="+4930901821", form_id=add_form(app, retries=1))
-    ends(portal, "486")
+    ends(app, portal, "486")
     assert manager.asks("POST", f"/callbacks/{second}/cancel").status_code == 200
     pass_time(app, timedelta(hours=1))
     assert work(app) == 0
@@ -119,14 +129,14 @@ class TestLineThatRedials:
     ) -> None:
         change_line(app, "reg150907", redials_seen_at=utcnow())
         id = dialled(app, form_id=add_form(app, retries=2))
-        ends(portal, "304")
+        ends(app, portal, "304")
         callback = seen(app, id)
         assert (callback.state, callback.decisions[-2].inputs["why"]) == (State.MISSED, "line_redials")
 
     def test_another_line_is_repeated_as_before(self, app: Flask, manager: Actor, portal: FakePortal) -> None:
         change_line(app, "reg150907", redials_seen_at=utcnow())
         id = dialled(app, line_id="sip7", form_id=add_form(app, retries=2))
-        ends(portal, "304")
+        ends(app, portal, "304")
         assert seen(app, id).state == State.SCHEDULED
 
 
@@ -134,7 +144,7 @@ class TestLineWithoutMoney:
     @pytest.fixture
     def stopped(self, app: Flask, manager: Actor, portal: FakePortal) -> None:
         dialled(app, to_number="+4930901800")
-        ends(portal, "402")
+        ends(app, portal, "402")
 
     def test_nothing_more_is_dialled_on_it(self, app: Flask, stopped: None) -> None:
         here, elsewhere = accept(app), accept(app, to_number="+4930901821", line_id="sip7")
@@ -147,7 +157,7 @@ class TestLineWithoutMoney:
         change_line(app, "reg150907", stopped_until=utcnow() - timedelta(seconds=1))
         assert work(app) == 1
         portal.telephony.calls[-1].hang_up()
-        portal.events.wait_until_idle()
+        follow_calls(app, portal)
         pass_time(app, timedelta(seconds=1))
         assert work(app) == 1
         assert {seen(app, first).state, seen(app, second).state} == {State.COMPLETED, State.STARTED}

@@ -11,7 +11,7 @@ from bx24app.services.dialling import queue
 from bx24app.services.portals import throttle
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import Actor
-from tests.support.waiting import accept, change_portal, pace_of, pass_time, seen, work
+from tests.support.waiting import accept, change_portal, follow_calls, pace_of, pass_time, seen, work
 
 START = "voximplant.callback.start"
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -135,7 +135,7 @@ def test_a_line_carries_no_more_calls_at_once_than_allowed(app: Flask, manager: 
     assert {seen(app, id).reason for id in waiting} == {"line_full"}
     assert [d.rule for d in seen(app, waiting[0]).decisions].count("waits") == 1
     next(call for call in portal.telephony.calls if call.line == "reg150907").hang_up()
-    portal.events.wait_until_idle()
+    follow_calls(app, portal)
     pass_time(app, timedelta(seconds=1))
     assert work(app) == 1
 

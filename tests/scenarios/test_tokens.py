@@ -14,6 +14,7 @@ from bx24app.services.dialling import dial, queue
 from bx24app.services.portals import token_renewal, tokens
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import Actor, json_of
+from tests.support.waiting import follow_calls
 
 LINES = "voximplant.line.get"
 START = "voximplant.callback.start"
@@ -68,7 +69,7 @@ def test_tokens_are_kept_once_per_person(app: Flask, administrator: Actor, porta
         process(app)
         assert administrator.sees(shown["id"])["state"] == "started"
         portal.telephony.calls[-1].hang_up()
-        portal.events.wait_until_idle()
+        follow_calls(app, portal)
     assert state(app) == PortalState.INSTALLED
 
 

@@ -11,7 +11,8 @@ from bx24app.database import reading, writing
 from bx24app.models import Callback, Form, Portal, PortalLine, PortalSettings, Source, Throttle, utcnow
 from bx24app.services.callbacks import queries as callback_queries
 from bx24app.services.callbacks.retry_policy import expiry_of
-from bx24app.services.dialling import dial, queue
+from bx24app.services.dialling import call_history, dial, queue
+from tests.fake_bitrix24 import FakePortal
 
 NUMBER = "+4930901820"
 
@@ -86,6 +87,13 @@ def work(app: Flask) -> int:
                 dial.dial(claim)
             dialled += len(claims)
     return dialled
+
+
+def follow_calls(app: Flask, portal: FakePortal) -> None:
+    """Deliver what the portal tells of its calls, and read the history, as a worker does then."""
+    portal.events.wait_until_idle()
+    with app.app_context():
+        call_history.read_next_history()
 
 
 def pass_time(app: Flask, by: timedelta) -> None:

@@ -25,7 +25,7 @@ FULL = CallReport(
 )
 
 
-@pytest.mark.parametrize("report", [FULL, CallReport(ReportKind.INIT, "call.2")], ids=["full", "bare"])
+@pytest.mark.parametrize("report", [FULL, CallReport(ReportKind.END, "call.2")], ids=["full", "bare"])
 def test_what_a_row_keeps_is_read_back(report: CallReport) -> None:
     assert stored_report(row_of_report(1, report, "digest")) == report
 

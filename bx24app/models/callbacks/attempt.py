@@ -121,5 +121,5 @@ class Attempt(Base):
         self.failed_code, self.failed_reason, self.ended_at = code, words, at
 
     def give_up(self, at: datetime) -> None:
-        """Record that its call began, and that its end was never reported."""
-        self.end(Outcome.MISSED if self.outcome == Outcome.STARTED else Outcome.COMPLETED, at, None, None)
+        """Record that its call began, and that nobody knows how it ended."""
+        self.end(Outcome.MISSED, at, None, None)

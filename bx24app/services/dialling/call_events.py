@@ -1,19 +1,22 @@
-"""Telephony events: each is stored first and then applied, so late, repeated or unordered ones do no harm."""
+"""Telephony events: a reason to look, not the truth. Late, repeated, unordered or invented ones do no harm."""
 
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
 from bx24app.bitrix24.events import Event, read_call_event
 from bx24app.database import purge, reading, writing
-from bx24app.models import Portal, ReceivedEvent, utcnow
-from bx24app.services.dialling import reconcile
+from bx24app.models import FINAL, Attempt, Callback, Outcome, Portal, ReceivedEvent, utcnow
+from bx24app.services.calling.phone_numbers import digits
+from bx24app.services.dialling import call_history, reconcile
 from bx24app.services.dialling.call_report import CallReport, ReportKind, report_of_event, row_of_report
+from bx24app.services.dialling.reconcile import IS_WITHOUT_CALL
 from bx24app.services.security import digests
 
-TELEPHONY = frozenset({ReportKind.INIT, ReportKind.START, ReportKind.END})
+TELEPHONY = frozenset({ReportKind.START, ReportKind.END})
 # Calls that are not ours keep a digest of the number for a day, no more (docs/operating.md).
 UNMATCHED_KEPT = timedelta(hours=24)
 # No more than this many are kept per portal, whatever it sends.
@@ -21,25 +24,57 @@ MAX_UNMATCHED = 5_000
 
 
 def receive_call_event(portal: Portal, event: Event) -> None:
-    """Store a telephony event and apply it; a repeated one changes nothing. Raises ``Malformed``.
+    """Store a telephony event that concerns a callback; a repeated one changes nothing. Raises ``Malformed``.
 
-    Of calls that cannot be callbacks only the successful end is stored: the customer need not be called any more.
+    What proves an event is known to everybody who ever opened the app. So a start only shows that somebody picked up,
+    and an end only makes us read the call history, which says what happened.
     """
-    report = report_of_event(event.name, read_call_event(event.fields))
-    if not report.may_be_callback and not _has_served(report):
-        return
-    row = row_of_report(portal.id, report, _digest(portal, event))
+    call = read_call_event(event.fields)
+    report = report_of_event(event.name, call)
+    row, haste = row_of_report(portal.id, report, _digest(portal, event)), call_history.haste_of(portal.id)
+    with reading() as session:
+        if not _concerns_callback(session, portal.id, report, f"+{digits(call.PHONE_NUMBER)}"):
+            return
     try:
         with writing() as session:
             session.add(row)
+            session.flush()
+            if report.kind == ReportKind.END:
+                call_history.hurry(session, portal.id, haste)
     except IntegrityError:
         return  # Bitrix24 has delivered it twice.
-    if report.may_be_callback:
+    if report.kind == ReportKind.START:
         reconcile.reconcile_pending(portal.id, report.call_id)
 
 
-def _has_served(report: CallReport) -> bool:
-    return report.kind == ReportKind.END and report.is_success and report.number_digest is not None
+def _concerns_callback(session: Session, portal_id: int, report: CallReport, number: str) -> bool:
+    """Tell whether an event is about a call of ours that goes on, or may be, or may have served a waiting customer."""
+    ours = select(Attempt.outcome).where(Attempt.portal_id == portal_id, Attempt.call_id == report.call_id)
+    if outcome := session.scalar(ours.limit(1)):
+        return outcome in (Outcome.STARTED, Outcome.ANSWERED)
+    nameless = select(Attempt.id).where(Attempt.portal_id == portal_id, IS_WITHOUT_CALL)
+    if report.kind == ReportKind.START:
+        # The answer that names its call is still on its way.
+        return _exists(session, nameless.where(Attempt.outcome == Outcome.DIALLING))
+    if not (report.may_be_callback or report.is_success) or _exists(session, _told_by_history(portal_id, report)):
+        return False
+    waiting = select(Callback.id).where(
+        Callback.portal_id == portal_id, Callback.to_number == number, Callback.state.not_in(FINAL)
+    )
+    return _exists(session, waiting) or _exists(session, nameless.where(Attempt.number_digest == report.number_digest))
+
+
+def _told_by_history(portal_id: int, report: CallReport) -> Select[int]:
+    return select(ReceivedEvent.id).where(
+        ReceivedEvent.portal_id == portal_id,
+        ReceivedEvent.call_id == report.call_id,
+        ReceivedEvent.event == ReportKind.HISTORY,
+        ReceivedEvent.applied_at.is_(None),
+    )
+
+
+def _exists(session: Session, query: Select[Any]) -> bool:
+    return session.scalar(query.limit(1)) is not None
 
 
 def _digest(portal: Portal, event: Event) -> str:

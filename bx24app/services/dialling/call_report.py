@@ -1,7 +1,7 @@
 """A call report: what an event or a row of the call history says about a call."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -15,9 +15,11 @@ from bx24app.services.security import digests
 
 
 class ReportKind(StrEnum):
-    """What a report says: that a call began, was answered or ended. A row of the history always reports an end."""
+    """What a report is: an event that somebody picked up, or that a call ended, or a row of the history.
 
-    INIT = "ONVOXIMPLANTCALLINIT"
+    Only the history proves that a call has ended, and how: who once opened the app can make up any event.
+    """
+
     START = "ONVOXIMPLANTCALLSTART"
     END = "ONVOXIMPLANTCALLEND"
     HISTORY = "HISTORY"
@@ -60,15 +62,9 @@ def report_of_event(name: str, call: CallEvent) -> CallReport:
         kind=ReportKind(name),
         call_id=call.CALL_ID,
         call_type=call.CALL_TYPE,
-        line_id=call.line_id or None,
         number_digest=_number_digest(call.PHONE_NUMBER),
-        user_id=call.USER_ID or call.PORTAL_USER_ID,
-        duration_seconds=call.CALL_DURATION,
-        cost=call.COST,
-        currency=call.COST_CURRENCY or None,
+        user_id=call.USER_ID,
         failed_code=call.CALL_FAILED_CODE or None,
-        failed_reason=call.CALL_FAILED_REASON or None,
-        began_at=_aware(call.CALL_START_DATE),
     )
 
 
@@ -94,11 +90,6 @@ def report_of_row(row: HistoryRow) -> CallReport:
 def _number_digest(text: str) -> str | None:
     number = digits(text)
     return digests.digest("number", number) if number else None
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    """Read an event's time. Events name no time zone; the cloud sends UTC."""
-    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def row_of_report(portal_id: int, report: CallReport, digest: str) -> ReceivedEvent:

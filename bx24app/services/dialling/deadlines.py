@@ -74,11 +74,11 @@ def _decide_unknown(session: Session, callback: Callback, now: datetime) -> bool
 
 
 def _close(callback: Callback, now: datetime) -> None:
-    """Close a call whose end Bitrix24 never reported. The app does not dial it again by itself."""
+    """Close a call whose end the history never told. The app does not dial it again by itself.
+
+    That somebody picked up was told by an event at the most, so it completes nothing: a person looks at what is missed.
+    """
     attempt, state = callback.attempts[-1], callback.state
     attempt.give_up(now)
-    if state == State.ANSWERED:
-        callback.complete(now, "end_not_seen")
-    else:
-        callback.miss(now, "end_not_seen")
+    callback.miss(now, "end_not_seen")
     callback.decide("closed_unseen", now, attempt=attempt.number, state=state)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from bx24app.models import Callback, Portal, ReceivedEvent, Source, State
 from bx24app.services.callbacks.retry_policy import RetryPolicy
 from bx24app.services.calling import do_not_call
-from bx24app.services.dialling.call_report import stored_report
+from bx24app.services.dialling.call_report import ReportKind, stored_report
 
 PreflightFacts = dict[str, str]
 
@@ -67,11 +67,13 @@ def _served(context: PreflightContext) -> PreflightResult | None:
     strangers = select(ReceivedEvent).where(
         ReceivedEvent.portal_id == context.portal.id,
         ReceivedEvent.number_digest == context.number_digest,
+        # The event of a call proves nothing, and a row without a time may be of an old call.
+        ReceivedEvent.event == ReportKind.HISTORY,
         ReceivedEvent.applied_at.is_(None),
         ReceivedEvent.received_at > since,
     )
     for report in map(stored_report, context.session.scalars(strangers)):
-        if report.is_success and (report.began_at is None or report.began_at > since):
+        if report.is_success and report.began_at is not None and report.began_at > since:
             return PreflightResult("already_served", "withdraw", inputs={"call": report.call_id})
     return None
 

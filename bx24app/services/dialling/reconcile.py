@@ -1,7 +1,9 @@
 """Applying call reports to attempts: states only move forward, and each report is applied once.
 
 A report belongs to the attempt that has its call id. An attempt of unknown outcome has no call id yet. It is matched by
-line and number, if the report came after the attempt began and exactly one call fits. If several fit, a person decides.
+line and number, if its row of the history is later than the attempt and exactly one call fits. If several fit, a person
+decides. An event of a start shows that somebody picked up a call that the portal has named to us; all else is told by
+the history (docs/calls.md).
 """
 
 from collections.abc import Sequence
@@ -29,7 +31,6 @@ from bx24app.models import (
     utcnow,
 )
 from bx24app.services.callbacks import retry_policy
-from bx24app.services.callbacks.number_holder import holder_of
 from bx24app.services.callbacks.retry_policy import NextStep
 from bx24app.services.dialling.call_report import CallReport, ReportKind, stored_report
 
@@ -42,8 +43,11 @@ MAY_BE_LATE = timedelta(hours=24)
 # A line without money is tried again after this time, or when an administrator resumes it.
 STOPPED_LINE_PAUSE = timedelta(hours=1)
 _PENDING = ReceivedEvent.applied_at.is_(None)
+_IS_TOLD_BY_HISTORY = ReceivedEvent.event == ReportKind.HISTORY
+# The end of a call that only an event tells is never applied.
+_MAY_BE_APPLIED = _PENDING & ReceivedEvent.event.in_((ReportKind.START, ReportKind.HISTORY))
 # Written out, so that every plan can use the index over these few attempts.
-_IS_WITHOUT_CALL = text("attempt.outcome IN ('dialling', 'unknown')")
+IS_WITHOUT_CALL = text("attempt.outcome IN ('dialling', 'unknown')")
 Ts = TypeVarTuple("Ts")
 
 
@@ -56,7 +60,7 @@ def reconcile_pending(portal_id: int | None = None, call_id: str | None = None) 
     named = (
         select(ReceivedEvent.id, Attempt.id)
         .join(Attempt, (Attempt.portal_id == ReceivedEvent.portal_id) & (Attempt.call_id == ReceivedEvent.call_id))
-        .where(_PENDING)
+        .where(_MAY_BE_APPLIED)
         .order_by(ReceivedEvent.id)
     )
     with reading() as session:
@@ -65,15 +69,15 @@ def reconcile_pending(portal_id: int | None = None, call_id: str | None = None) 
 
 
 def _attempts_without_call() -> Select[int]:
-    """Select attempts of unknown outcome that a stored report may be about."""
+    """Select attempts of unknown outcome that a row of the history may be about."""
     return (
         select(Attempt.id)
         .join(
             ReceivedEvent,
             (Attempt.portal_id == ReceivedEvent.portal_id) & (Attempt.number_digest == ReceivedEvent.number_digest),
         )
-        .where(_PENDING, ReceivedEvent.call_type == telephony.CALLBACK)
-        .where(_IS_WITHOUT_CALL, Attempt.outcome == Outcome.UNKNOWN)
+        .where(_PENDING, _IS_TOLD_BY_HISTORY, ReceivedEvent.call_type == telephony.CALLBACK)
+        .where(IS_WITHOUT_CALL, Attempt.outcome == Outcome.UNKNOWN)
     )
 
 
@@ -100,13 +104,14 @@ def _settle(attempt_id: int) -> int:
 
 
 def _candidates(session: Session, attempt: Attempt) -> Sequence[ReceivedEvent]:
-    """Return reports with the attempt's number and line whose call belongs to no other attempt."""
+    """Return rows of the history with the attempt's number and line whose call belongs to no other attempt."""
     other = aliased(Attempt)
     of_another = select(other.id).where(
         other.portal_id == ReceivedEvent.portal_id, other.call_id == ReceivedEvent.call_id
     )
     query = select(ReceivedEvent).where(
         _PENDING,
+        _IS_TOLD_BY_HISTORY,
         ReceivedEvent.portal_id == attempt.portal_id,
         ReceivedEvent.number_digest == attempt.number_digest,
         ReceivedEvent.call_type == telephony.CALLBACK,
@@ -119,7 +124,7 @@ def _candidates(session: Session, attempt: Attempt) -> Sequence[ReceivedEvent]:
 def _rivals(attempt: Attempt) -> Select[str]:
     """Select the outcomes of other attempts that the same reports may fit."""
     return select(Attempt.outcome).where(
-        _IS_WITHOUT_CALL,
+        IS_WITHOUT_CALL,
         Attempt.portal_id == attempt.portal_id,
         Attempt.number_digest == attempt.number_digest,
         Attempt.line_id == attempt.line_id,
@@ -129,14 +134,12 @@ def _rivals(attempt: Attempt) -> Select[str]:
 
 
 def _fits(row: ReceivedEvent, attempt: Attempt) -> bool:
-    """Tell whether a report can be about the call that the attempt began."""
+    """Tell whether a row of the history can be about the call that the attempt began."""
     report = stored_report(row)
     if report.began_at is not None and not -CLOCK_SKEW <= report.began_at - attempt.started_at <= BEGINS_WITHIN:
         return False
-    if report.history_id is None:
-        return -CLOCK_SKEW <= row.received_at - attempt.started_at <= MAY_BE_LATE
     if attempt.history_cursor is not None:
-        return report.history_id > attempt.history_cursor
+        return (report.history_id or 0) > attempt.history_cursor
     # Without a time we cannot tell whether the row is older than the attempt.
     return report.began_at is not None
 
@@ -174,7 +177,8 @@ def reconcile_attempt(session: Session, callback: Callback, attempt: Attempt) ->
     session.flush()
     rows = session.scalars(
         select(ReceivedEvent)
-        .where(_PENDING, ReceivedEvent.portal_id == callback.portal_id, ReceivedEvent.call_id == attempt.call_id)
+        .where(_MAY_BE_APPLIED, ReceivedEvent.portal_id == callback.portal_id)
+        .where(ReceivedEvent.call_id == attempt.call_id)
         .order_by(ReceivedEvent.id)
         .with_for_update()
     )
@@ -198,7 +202,7 @@ def _apply(session: Session, row: ReceivedEvent, callback: Callback, attempt: At
     now, report = utcnow(), stored_report(row)
     row.apply_to(attempt.id, now)
     attempt.call_id = report.call_id
-    moved = callback if _may_move(session, callback, attempt, report) else None
+    moved = callback if _may_move(callback, attempt, report) else None
     try:
         _MOVES[report.kind](_AppliedReport(session, moved, attempt, report, now))
     except (MovedBackwards, IllegalTransition):
@@ -206,25 +210,13 @@ def _apply(session: Session, row: ReceivedEvent, callback: Callback, attempt: At
     callback.decide("event_applied", now, event=report.kind, attempt=attempt.number)
 
 
-def _may_move(session: Session, callback: Callback, attempt: Attempt, report: CallReport) -> bool:
+def _may_move(callback: Callback, attempt: Attempt, report: CallReport) -> bool:
     if callback.attempts[-1].id != attempt.id:
         return False
     # A person's decision about an unknown outcome stands, but a report may correct a refusal that we do not list.
     if callback.state in FINAL and not (callback.state == State.FAILED and callback.reason == "portal_refused"):
         return False
-    return report.kind in (ReportKind.END, ReportKind.HISTORY) or _number_is_free(session, callback)
-
-
-def _number_is_free(session: Session, callback: Callback) -> bool:
-    """Tell whether this callback may hold its number again: no newer callback holds it."""
-    return callback.holds_number or holder_of(session, callback.portal_id, callback.to_number) is None
-
-
-def _initiated(applied: _AppliedReport) -> None:
-    if applied.callback is not None:
-        applied.callback.start(applied.attempt, applied.report.call_id, applied.now)
-    else:
-        applied.attempt.start(applied.report.call_id)
+    return report.kind == ReportKind.HISTORY or callback.state == State.STARTED
 
 
 def _answered(applied: _AppliedReport) -> None:
@@ -258,15 +250,11 @@ def _fill(attempt: Attempt, report: CallReport) -> None:
         attempt.duration_seconds = report.duration_seconds
     if report.cost is not None:
         attempt.cost, attempt.cost_currency = report.cost, report.currency
-    attempt.answered_by = attempt.answered_by or report.user_id
+    if report.user_id is not None:
+        attempt.answered_by = report.user_id
 
 
-_MOVES = {
-    ReportKind.INIT: _initiated,
-    ReportKind.START: _answered,
-    ReportKind.END: _ended,
-    ReportKind.HISTORY: _ended,
-}
+_MOVES = {ReportKind.START: _answered, ReportKind.HISTORY: _ended}
 
 
 def update_line(attempt_id: int) -> None:
