@@ -36,6 +36,7 @@ class Fault:
     seconds: float = 60.0
     host: str = ""
     received: threading.Event = field(default_factory=threading.Event)
+    executed: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
 
 
@@ -99,6 +100,7 @@ def suffer(fault: Fault, execute: Answer) -> Response:
         fault.released.wait(fault.seconds)
         return drop_connection()
     answer = execute()
+    fault.executed.set()
     after: dict[str, Answer] = {
         "drop_after": drop_connection,
         "html_502_after": lambda: Response(HTML, 502, content_type="text/html"),

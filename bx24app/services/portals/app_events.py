@@ -5,18 +5,17 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import select, update
 
-from bx24app.bitrix24.connections import authorization_server, portal_clients
-from bx24app.bitrix24.errors import Bitrix24Error, RefusedForNow
+from bx24app.bitrix24.connections import portal_clients
 from bx24app.bitrix24.events import Event
 from bx24app.bitrix24.identity import read_profile
 from bx24app.database import reading, writing
-from bx24app.errors import PortalUnreachable, Retry, Unverified
+from bx24app.errors import PortalUnreachable, Unverified
 from bx24app.log import name_portal
 from bx24app.models import Credential, Portal, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
+from bx24app.services.portals import launch
 from bx24app.services.security import digests, proof_limits
-from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
 
@@ -66,16 +65,7 @@ def _prove(event: Event, address: str) -> None:
     Every employee has tokens of our application: theirs must not speak for the portal.
     """
     with proof_limits.proving(address, event.member_id, event.access_token):
-        try:
-            info = authorization_server.app_info(event.access_token)
-        except RefusedForNow:
-            raise PortalUnreachable("authorization server busy") from None
-        except Bitrix24Error as error:
-            raise Unverified(f"event token refused: {error}") from None
-        except ExchangeError as error:
-            raise PortalUnreachable(f"authorization server: {error.code}") from None
-        if info.client_id != settings.client_id or info.install.member_id != event.member_id:
-            raise Unverified("event token of another application or portal")
+        info = launch.prove_token(event.access_token, event.member_id)
         with reading() as session:
             portal = session.scalar(select(Portal).where(Portal.member_id == event.member_id))
         if portal is not None and not _administrates(portal, event.access_token, info.user_id):
@@ -90,12 +80,8 @@ def _administrates(portal: Portal, access_token: str, user_id: int) -> bool:
     try:
         with portal_api.logged(portal.id, user_id, portal_api.RequestLabel("profile", {})) as requests:
             profile = read_profile(portal_clients.client(portal.client_endpoint, access_token, requests.watch))
-    except Bitrix24Error as error:
-        if error.retry is Retry.LATER:
-            raise PortalUnreachable(f"portal: {error.code}") from None
-        raise Unverified(f"the portal refuses the event token: {error}") from None
     except ExchangeError as error:
-        raise PortalUnreachable(f"portal: {error.code}") from None
+        raise launch.unproven("portal", error) from None
     return user_id == profile.ID and (profile.ADMIN or _serves_as_system_user(portal.id, user_id))
 
 
@@ -129,7 +115,10 @@ def portal_of_event(event: Event, address: str) -> Portal:
     _prove(event, address)
     token_digest = digests.digest("application_token", event.application_token)
     with writing() as session:
-        session.get_one(Portal, portal.id, with_for_update=True).application_token_digest = token_digest
+        row = session.get_one(Portal, portal.id, with_for_update=True)
+        # Another one that was stored meanwhile is newer than this event.
+        if row.application_token_digest == expected:
+            row.application_token_digest = token_digest
     return portal
 
 

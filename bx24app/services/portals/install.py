@@ -8,11 +8,10 @@ from sqlalchemy import select
 
 from bx24app.bitrix24.authorization import AppInfo
 from bx24app.bitrix24.client import BatchAnswer
-from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.bitrix24.frame_post import FramePost
 from bx24app.bitrix24.identity import PortalApp, Profile, read_identity
 from bx24app.database import writing
-from bx24app.errors import AdministratorNeeded, NotInstalled, PortalUnreachable, Refusal, Unverified
+from bx24app.errors import AdministratorNeeded, NotInstalled, Refusal, Unverified
 from bx24app.models import Portal, PortalSettings, Throttle, User, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.calling.phone_numbers import guess_country
@@ -42,7 +41,7 @@ def install(post: FramePost) -> Installation:
     """
     if not post.AUTH_ID or not post.REFRESH_ID:
         raise Unverified("no tokens")
-    info = launch.ask_authorization_server(post)
+    info = launch.prove_token(post.AUTH_ID, post.member_id)
     place = LaunchPlace(post.PLACEMENT)
     requests = portal_api.LoggedRequests(launch.request_label(place))
     try:
@@ -63,10 +62,8 @@ def _ask_administrator(
     try:
         batch = launch.ask_portal(info.install.client_endpoint, post, place, requests)
         app, profile = read_identity(batch)
-    except Bitrix24Error as error:
-        raise Unverified(f"the portal refuses the visitor: {error}") from None
     except ExchangeError as error:
-        raise PortalUnreachable(f"portal: {error.code}") from None
+        raise launch.unproven("portal", error) from None
     if not profile.ADMIN:
         raise AdministratorNeeded("only an administrator installs")
     if info.user_id != profile.ID:

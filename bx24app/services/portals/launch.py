@@ -1,7 +1,7 @@
 """Who opened a page: proving that a frame post belongs to our application, a portal and a person."""
 
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 import structlog
@@ -17,7 +17,6 @@ from bx24app.bitrix24.errors import (
     Bitrix24Error,
     CredentialRefused,
     PaymentRequired,
-    RefusedForNow,
     TokenExpired,
 )
 from bx24app.bitrix24.frame_post import FramePost
@@ -30,7 +29,7 @@ from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.manifest import manifest
 from bx24app.services.portals.new_address import take_new_address
-from bx24app.services.portals.tokens import store_tokens
+from bx24app.services.portals.tokens import mark_unpaid, store_tokens
 from bx24app.services.security import digests, proof_limits
 from bx24app.settings import settings
 
@@ -113,21 +112,27 @@ def _identify(
     return batch, *read_identity(batch)
 
 
-def ask_authorization_server(post: FramePost) -> AppInfo:
-    """Let the authorization server say whose token it is: ours, of this portal, or raise ``Unverified``."""
+def prove_token(access_token: str, member_id: str) -> AppInfo:
+    """Let the authorization server say whose token it is: of our application, on this portal.
+
+    Raises ``Unverified`` for any other token, ``PortalUnreachable`` when it does not say.
+    """
     try:
-        info = authorization_server.app_info(post.AUTH_ID)
-    except RefusedForNow:
-        raise PortalUnreachable("authorization server busy") from None
-    except Bitrix24Error as error:
-        raise Unverified(f"token refused: {error}") from None
+        info = authorization_server.app_info(access_token)
     except ExchangeError as error:
-        raise PortalUnreachable(f"authorization server: {error.code}") from None
+        raise unproven("authorization server", error) from None
     if info.client_id != settings.client_id:
         raise Unverified("token of another application")
-    if info.install.member_id != post.member_id:
+    if info.install.member_id != member_id:
         raise Unverified("token of another portal")
     return info
+
+
+def unproven(who: str, error: ExchangeError) -> Unverified:
+    """Make the error for a token about which somebody was asked: who is busy or silent has refused nothing."""
+    if isinstance(error, Bitrix24Error) and error.retry is not Retry.LATER:
+        return Unverified(f"{who} refuses the token: {error}")
+    return PortalUnreachable(f"{who}: {error.code}")
 
 
 def tokens_of(post: FramePost, portal: Portal, user_id: int) -> Tokens:
@@ -152,18 +157,18 @@ def verify_launch(post: FramePost) -> Launch:
         raise Unverified("no access token")
     portal = _known(post.member_id)
     if portal is None:
-        ask_authorization_server(post)
+        prove_token(post.AUTH_ID, post.member_id)
         raise NotInstalled("portal not installed")
     if not proof_limits.may_ask_portal(post.member_id, post.AUTH_ID):
-        ask_authorization_server(post)
-    place = place_of(post)
+        prove_token(post.AUTH_ID, post.member_id)
+    place, asked_at = place_of(post), utcnow()
     requests = portal_api.LoggedRequests(request_label(place))
     try:
         batch, app, profile = _identify(portal, post, place, requests)
         if (app.CODE, str(app.ID)) != (portal.app_code, portal.app_id):
             _mismatch(post)
     except ExchangeError as error:
-        return _open_by_authorization_server(post, portal, place, requests, error)
+        return _open_by_authorization_server(_Doubt(post, portal, place, error, asked_at), requests)
     proof_limits.note_proof(post.member_id)
     requests.write(portal.id, None)
     return Launch(*_store_visitor(post, portal, profile, app), place, batch)
@@ -178,19 +183,29 @@ def _known(member_id: str) -> Portal | None:
 
 def _mismatch(post: FramePost) -> NoReturn:
     """Another application's id: the authorization server decides whether it was reinstalled or is a stranger."""
-    ask_authorization_server(post)
+    prove_token(post.AUTH_ID, post.member_id)
     raise NotInstalled("the application's id on the portal has changed")
 
 
-def _open_by_authorization_server(
-    post: FramePost, portal: Portal, place: LaunchPlace, requests: portal_api.LoggedRequests, error: ExchangeError
-) -> Launch:
+@dataclass(frozen=True)
+class _Doubt:
+    """A launch to which the portal, asked at ``asked_at``, answered with ``error``."""
+
+    post: FramePost
+    portal: Portal
+    place: LaunchPlace
+    error: ExchangeError
+    asked_at: datetime
+
+
+def _open_by_authorization_server(doubt: _Doubt, requests: portal_api.LoggedRequests) -> Launch:
     """The portal did not say who it is: the authorization server knows, and knows its present address."""
+    post, portal, place, error = doubt.post, doubt.portal, doubt.place, doubt.error
     log.info("portal_did_not_vouch", member_id=portal.member_id, reason=error.code)
     is_refused = isinstance(error, CredentialRefused | TokenExpired)
     if is_refused and not proof_limits.may_look_for_move(post.member_id):
         raise Unverified(f"the portal refuses the visitor: {error}")
-    info = ask_authorization_server(post)
+    info = prove_token(post.AUTH_ID, post.member_id)
     proof_limits.note_proof(post.member_id)
     try:
         if info.install.client_endpoint != portal.client_endpoint:
@@ -202,33 +217,29 @@ def _open_by_authorization_server(
                 log.info("portal_unreachable_after_move", member_id=portal.member_id)
     finally:
         requests.write(portal.id, None)
-    return _open_without_portal(post, portal, place, info.user_id, error)
+    return _open_without_portal(replace(doubt, portal=portal), info.user_id)
 
 
-def _open_without_portal(
-    post: FramePost, portal: Portal, place: LaunchPlace, user_id: int, error: ExchangeError
-) -> Launch:
+def _open_without_portal(doubt: _Doubt, user_id: int) -> Launch:
     """The authorization server vouches for a visitor of whom the portal says nothing, or says why they may not."""
+    portal, error = doubt.portal, doubt.error
     if isinstance(error, AccessDenied):
         raise VisitorRefused(f"the portal refuses the visitor: {error}", error.code, error.words)
     if isinstance(error, PaymentRequired):
-        portal = _unpaid(portal.id)
+        _unpaid(portal.id, doubt.asked_at)
     elif error.retry in (Retry.NEVER, Retry.AFTER_RENEWAL):
         raise Unverified(f"the portal refuses the visitor: {error}")
     with reading() as session:
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == user_id))
     # Only the portal grants rights, so nobody is an administrator while it does not answer.
     profile = Profile(ID=user_id, NAME=known.name if known else None)
-    return Launch(*_store_visitor(post, portal, profile, None), place, None)
+    return Launch(*_store_visitor(doubt.post, portal, profile, None), doubt.place, None)
 
 
-def _unpaid(portal_id: int) -> Portal:
+def _unpaid(portal_id: int, asked_at: datetime) -> None:
     """The desk opens and says so; somebody who pays comes back to their callbacks."""
     with writing() as session:
-        portal = session.get_one(Portal, portal_id, with_for_update=True)
-        if portal.state != PortalState.UNINSTALLED:
-            portal.state = PortalState.UNPAID
-    return portal
+        mark_unpaid(session, session.get_one(Portal, portal_id, with_for_update=True), asked_at)
 
 
 def _move(portal_id: int, info: AppInfo) -> Portal:

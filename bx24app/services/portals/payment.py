@@ -12,6 +12,7 @@ from bx24app.errors import Refusal
 from bx24app.models import Portal, PortalState, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
+from bx24app.services.portals.tokens import mark_unpaid
 from bx24app.services.runtime.slots import Slots, work_through
 
 log = structlog.get_logger(__name__)
@@ -56,7 +57,8 @@ def _ask_payment(portal_id: int) -> int:
     """What the portal's ``app.info`` says (docs: api-reference/common/system/app-info.md) decides."""
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
-        portal.payment_asked_at, portal.payment_hinted_at = utcnow(), None
+        asked_at, state = utcnow(), portal.state
+        portal.payment_asked_at, portal.payment_hinted_at = asked_at, None
     try:
         told = portal_api.call_for_portal(
             portal_id,
@@ -71,11 +73,14 @@ def _ask_payment(portal_id: int) -> int:
         return 1
     if not isinstance(told, dict):
         return 1
-    expired = told.get("PAYMENT_EXPIRED") == "Y"
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
-        if portal.state in (PortalState.INSTALLED, PortalState.UNPAID):
-            portal.state = PortalState.UNPAID if expired else PortalState.INSTALLED
+        # What was found out about it meanwhile is newer than this answer.
+        if portal.state == state:
+            if told.get("PAYMENT_EXPIRED") == "Y":
+                mark_unpaid(session, portal, asked_at)
+            else:
+                portal.state = PortalState.INSTALLED
             portal.status = str(told.get("STATUS") or portal.status)[:1]
     log.info("payment_told", member_id=portal.member_id, state=portal.state)
     return 1

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import ColumnElement, and_, select
@@ -112,10 +112,11 @@ def renew(credential_id: int, seen: int) -> Access:
 
 
 def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Access:
+    asked_at = utcnow()
     try:
         tokens = authorization_server.renew(refresh_token)
     except ExchangeError as error:
-        _renewal_failed(credential_id, lease, error)
+        _renewal_failed(credential_id, lease, error, asked_at)
         raise
     with writing() as session:
         lock_credential(session, credential_id)
@@ -125,7 +126,7 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
             return access_of(portal, credential)
         foreign = CredentialRefused("other_portal") if tokens.member_id != portal.member_id else None
         if foreign:
-            invalidate_credential(session, credential, foreign)
+            invalidate_credential(session, credential, foreign, asked_at)
         else:
             _keep_renewed(portal, credential, tokens)
     if foreign:
@@ -142,7 +143,7 @@ def _keep_renewed(portal: Portal, credential: Credential, tokens: Tokens) -> Non
     credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
 
 
-def _renewal_failed(credential_id: int, lease: int, error: ExchangeError) -> None:
+def _renewal_failed(credential_id: int, lease: int, error: ExchangeError, asked_at: datetime) -> None:
     """Give the lease back, or invalidate the credential when the refusal is final."""
     with writing() as session:
         credential = lock_credential(session, credential_id)
@@ -150,7 +151,7 @@ def _renewal_failed(credential_id: int, lease: int, error: ExchangeError) -> Non
             return
         credential.release()
         if error.revokes_credential:
-            invalidate_credential(session, credential, error)
+            invalidate_credential(session, credential, error, asked_at)
 
 
 def renew_idle() -> int:

@@ -1,7 +1,7 @@
 """Stored tokens: whose token is used for a portal, and what happens when one is refused for good."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Select, select, tuple_
@@ -35,6 +35,8 @@ class Access:
     user_id: int
     generation: int
     access_token: str = field(repr=False)
+    # What is said of it counts for the portal as it was then.
+    opened_at: datetime = field(default_factory=utcnow)
 
 
 def access_of(portal: Portal, credential: Credential) -> Access:
@@ -146,7 +148,7 @@ def invalidate(access: Access, error: ExchangeError) -> None:
     with writing() as session:
         credential = lock_credential(session, access.credential_id)
         if credential is not None and credential.generation == access.generation:
-            invalidate_credential(session, credential, error)
+            invalidate_credential(session, credential, error, access.opened_at)
 
 
 def lock_credential(session: Session, credential_id: int) -> Credential | None:
@@ -158,8 +160,31 @@ def lock_credential(session: Session, credential_id: int) -> Credential | None:
     return session.get(Credential, credential_id, with_for_update=True)
 
 
-def invalidate_credential(session: Session, credential: Credential, error: ExchangeError) -> None:
-    """Mark a locked credential whose tokens were refused, and the portal's state with it."""
+def was_proven_since(session: Session, portal_id: int, asked_at: datetime) -> bool:
+    """Tell whether Bitrix24 has vouched for tokens that serve a portal after something was asked.
+
+    A verdict of before says nothing about these, whoever's tokens it was about; inside the caller's transaction.
+    """
+    newer = _serving(portal_id).where(Credential.used_at > asked_at)
+    return session.scalar(newer.with_only_columns(Credential.id).order_by(None).limit(1)) is not None
+
+
+def mark_unpaid(session: Session, portal: Portal, asked_at: datetime) -> None:
+    """Record what was asked at a moment and answered now: the locked portal's app is not paid for.
+
+    After an answer that is outdated, the portal is asked again.
+    """
+    if was_proven_since(session, portal.id, asked_at):
+        portal.payment_hinted_at = utcnow()
+    elif portal.state != PortalState.UNINSTALLED:
+        portal.state = PortalState.UNPAID
+
+
+def invalidate_credential(session: Session, credential: Credential, error: ExchangeError, asked_at: datetime) -> None:
+    """Mark a locked credential whose tokens were refused, and the portal's state with it.
+
+    What they say of the portal counts unless others' tokens have proved it wrong since ``asked_at``.
+    """
     served = credential.service_since is not None
     # An unpaid app works again once it is paid, so its tokens stay alive.
     unpaid = isinstance(error, PaymentRequired)
@@ -174,8 +199,8 @@ def invalidate_credential(session: Session, credential: Credential, error: Excha
             portal.payment_hinted_at = utcnow()
         return
     if unpaid:
-        portal.state = PortalState.UNPAID
-    elif isinstance(error, ApplicationRemoved):
+        mark_unpaid(session, portal, asked_at)
+    elif isinstance(error, ApplicationRemoved) and not was_proven_since(session, portal.id, asked_at):
         portal.mark_uninstalled(utcnow())
     elif session.scalar(_serving(portal.id).limit(1)) is None:
         portal.state = PortalState.DISCONNECTED

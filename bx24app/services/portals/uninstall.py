@@ -1,7 +1,7 @@
 """Removing the app from a portal: told by an event, confirmed by Bitrix24, then purged."""
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import delete, or_, select, update
@@ -33,7 +33,7 @@ from bx24app.models import (
 )
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import token_renewal
-from bx24app.services.portals.tokens import lock_credential, read_serving_administrators
+from bx24app.services.portals.tokens import lock_credential, read_serving_administrators, was_proven_since
 from bx24app.services.runtime.slots import Slots, work_through
 
 log = structlog.get_logger(__name__)
@@ -93,15 +93,18 @@ def _confirm(portal_id: int) -> int:
         portal = session.get(Portal, portal_id)
     if portal is None:
         return 0
-    _settle(portal, _is_installed(portal))
+    asked_at = utcnow()
+    _settle(portal, _is_installed(portal), asked_at)
     return 1
 
 
-def _settle(portal: Portal, is_installed: bool | None) -> None:
+def _settle(portal: Portal, is_installed: bool | None, asked_at: datetime) -> None:
     with writing() as session:
         row, now = session.get(Portal, portal.id, with_for_update=True), utcnow()
         if row is None or row.removal_told_at is None:
             return  # It was installed again meanwhile, or another worker has done this.
+        if is_installed is False and was_proven_since(session, portal.id, asked_at):
+            is_installed = None  # It was said of tokens that a launch has replaced.
         if is_installed:
             row.stay(_state_of(session, row), now + VOUCHED_FOR)
             row.payment_hinted_at = now
