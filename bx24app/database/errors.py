@@ -5,10 +5,11 @@ whoever prints it later, a server or a command too, has nothing to hide.
 """
 
 import re
+import sqlite3
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import IntegrityError, StatementError
 
 # An exception with this attribute says in it what a log may hold; of any other one a log holds the class alone.
 LOGGABLE = "loggable"
@@ -17,6 +18,14 @@ NOT_SHOWN = "(its words are not shown)"
 _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 # The class of PostgreSQL's codes whose primary message quotes values (appendix A: data exception).
 _DATA_EXCEPTION = "22"
+_FOREIGN_KEY_VIOLATION = "23503"
+
+
+def is_missing_reference(error: IntegrityError) -> bool:
+    """Tell whether a row names another one that is not there, or not there any more."""
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+    return getattr(error.orig, "sqlstate", None) == _FOREIGN_KEY_VIOLATION
 
 
 def description(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from bx24app.database import is_postgresql
 from bx24app.database.compiled import CompiledStatement, compiled_writing
+from bx24app.database.errors import is_missing_reference
 from bx24app.models import Callback, DecoyRequest
 from bx24app.services.callbacks.conditions import CONDITIONS, Candidate
 from bx24app.services.callbacks.guarded_statements import (
@@ -62,7 +63,12 @@ def _write(candidate: Candidate, row: Callback | DecoyRequest) -> bool:
                 cursor = run(step.statement, step.values)
                 if step.needed and not cursor.fetchall():
                     raise _NotAccepted
-    except (_NotAccepted, IntegrityError):
+    except _NotAccepted:
+        return False
+    except IntegrityError as error:
+        # A webhook of the form, or the form itself, was removed in this moment.
+        if not is_missing_reference(error):
+            raise
         return False
     except DataError as error:
         if getattr(error.orig, "sqlstate", None) != DIVISION_BY_ZERO:
