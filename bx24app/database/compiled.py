@@ -5,6 +5,7 @@ still provides the statements, their types, the pool and the errors. Rows come a
 only plain numbers, texts and booleans.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from bx24app.database.transactions import single_transaction
 from bx24app.database.writer_lock import writer_lock
 
 Parameters = Mapping[str, Any]
+# SQLAlchemy names a selected parameter, for a reader that these statements do not have.
+_NAMED_PARAMETER = re.compile(r"(%\(p\d+\)s(?:::\w+)?) AS anon_\w+")
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,10 @@ def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
 
 
 def _with_short_names(sql: str, names: tuple[str, ...]) -> str:
-    """Name the parameters p0, p1, …: psycopg parses a statement of over 4,096 characters each time anew."""
+    """Name the parameters p0, p1, … and not their columns: psycopg parses over 4,096 characters each time anew."""
     for number, name in enumerate(names):
         sql = sql.replace(f"%({name})s", f"%(p{number})s")
-    return sql
+    return _NAMED_PARAMETER.sub(r"\1", sql.replace("::TIMESTAMP WITH TIME ZONE", "::timestamptz"))
 
 
 # Runs a statement with the values of its parameters; the cursor is valid until the next statement runs.

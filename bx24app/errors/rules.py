@@ -69,7 +69,7 @@ class PublicNumberRefused(RuleRefused):
 
 
 class OnDoNotCallList(RuleRefused):
-    """The number is on the do-not-call list; visitors do not learn this and get ``PublicNumberRefused``."""
+    """The number is on the do-not-call list; visitors do not learn this and get the answer of a decoy."""
 
     code = "do_not_call"
     status = 422

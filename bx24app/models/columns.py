@@ -60,6 +60,8 @@ PortalKey = Annotated[int, mapped_column(ForeignKey("portal.id", ondelete="CASCA
 At = Annotated[datetime, mapped_column(UTCDateTime)]
 Code = Annotated[str, mapped_column(String(64))]
 Name = Annotated[str, mapped_column(String(255))]
+# An idempotency key, with its space in front (services/callbacks/idempotency.py).
+RequestKey = Annotated[str, mapped_column(String(300))]
 Digest = Annotated[str, mapped_column(String(64))]
 # Another one with every UPDATE, and never one that was before, whatever clocks and ids do.
 Revision = Annotated[int, mapped_column(BigInteger, default=new_revision, onupdate=new_revision)]

@@ -17,6 +17,7 @@ from bx24app.models import (
     DecoyRequest,
     DoNotCall,
     Form,
+    Rejection,
     Source,
     TokenBucket,
     Webhook,
@@ -57,6 +58,7 @@ class Model:
     callbacks: int = 0
     requests: int = 0
     decoys: int = 0
+    rejections: int = 0
     told: int = 0
 
     def expects(self, candidate: Candidate) -> str:
@@ -65,14 +67,14 @@ class Model:
         known = self.keys.get(callback.idempotency_key or "")
         if known is not None:
             return KEY_UNUSED if known == callback.request_digest else "reused"
-        if candidate.number_digest and callback.to_number == LISTED:
-            return NOT_LISTED
         if any(self.tokens.get(limit.digest, limit.size) < 1 for limit in candidate.rate_limits):
             return TOKENS_LEFT
         if budget is not None and budget.calls is not None and self.calls >= budget.calls:
             return BUDGET_CALLS
         if budget is not None and budget.overspent is not None:
             return BUDGET_MONEY
+        if candidate.number_digest and callback.to_number == LISTED:
+            return "decoy" if candidate.decoy is not None else NOT_LISTED
         if candidate.needs_free_number and callback.to_number in self.holders:
             return "decoy" if candidate.decoy is not None else NUMBER_NOT_IN_HAND
         return "accepted"
@@ -87,6 +89,7 @@ class Model:
             self.keys[callback.idempotency_key] = str(callback.request_digest)
         if outcome == "decoy":
             self.decoys += 1
+            self.rejections += callback.to_number == LISTED
             return
         self.callbacks += 1
         self.requests += candidate.website_request is not None
@@ -100,9 +103,9 @@ def make(luck: random.Random, form: Form, at: datetime, calls: int) -> Candidate
     source = luck.choice([Source.STAFF, Source.WEBSITE, Source.WEBSITE, Source.API])
     number, key = luck.choice(NUMBERS), luck.choice([None, None, *(f"{source}-{n}" for n in range(12))])
     due_at = at + timedelta(hours=1) if luck.random() < 0.2 else at
-    is_staff = source == Source.STAFF
+    is_staff, is_visitor = source == Source.STAFF, source == Source.WEBSITE
     common: dict[str, Any] = {"idempotency_key": key, "request_digest": luck.choice("aaab") if key else None}
-    common |= {"due_at": due_at, "expires_at": due_at + timedelta(hours=1), "created_at": at}
+    common |= {"due_at": due_at, "created_at": at}
     callback = prepare_for_insert(
         Callback(
             portal_id=form.portal_id,
@@ -112,6 +115,7 @@ def make(luck: random.Random, form: Form, at: datetime, calls: int) -> Candidate
             line_name="Sales line",
             text="Callback request.",
             source=source,
+            expires_at=due_at + timedelta(hours=1),
             updated_at=at,
             attempts=[],
             decisions=[],
@@ -134,14 +138,23 @@ def make(luck: random.Random, form: Form, at: datetime, calls: int) -> Candidate
         number_digest=f"d{number}",
         rate_limits=tuple(limits),
         budget=luck.choice([budget, None]),
-        decoy=DecoyRequest(form_id=form.id, id=callback.id, **common) if source == Source.WEBSITE else None,
+        decoy=DecoyRequest(form_id=form.id, id=callback.id, **common) if is_visitor else None,
+        rejection=Rejection(portal_id=form.portal_id, form_id=form.id, rule=NOT_LISTED, inputs={}, made_at=at)
+        if is_visitor
+        else None,
     )
 
 
 def stored(model: Model) -> dict[str, Any]:
     """What the database holds, in the model's terms."""
     with reading() as session:
-        tables = {"callbacks": Callback, "requests": WebsiteRequest, "decoys": DecoyRequest, "told": WebhookDelivery}
+        tables = {
+            "callbacks": Callback,
+            "requests": WebsiteRequest,
+            "decoys": DecoyRequest,
+            "rejections": Rejection,
+            "told": WebhookDelivery,
+        }
         counts: dict[str, Any] = {
             name: session.scalars(select(func.count()).select_from(table)).one() for name, table in tables.items()
         }
@@ -199,6 +212,7 @@ def test_what_is_stored_and_what_is_explained_agree_with_the_conditions(
                 "callbacks": model.callbacks,
                 "requests": model.requests,
                 "decoys": model.decoys,
+                "rejections": model.rejections,
                 "told": model.told,
                 "calls": model.calls,
                 "tokens": model.tokens,

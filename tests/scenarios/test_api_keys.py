@@ -1,16 +1,13 @@
 """API keys of sites' back ends: shown once, bound to one form, limited, revoked."""
 
 import logging
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import time_machine
 from flask import Flask
-from flask.testing import FlaskClient
 from sqlalchemy import select
-from werkzeug.test import TestResponse
 
 from bx24app.database import reading
 from bx24app.models import ApiKey, Rejection, WebsiteRequest
@@ -20,40 +17,7 @@ from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import CUSTOMER, Actor, json_of
 from tests.support.visitors import Visitor
-from tests.support.websites import MakeVisitor
-
-
-class BackEnd:
-    """The server of a website, with a key of one of the portal's forms."""
-
-    def __init__(self, client: FlaskClient, key: dict[str, Any]) -> None:
-        self.client, self.id, self.secret = client, key["id"], key["secret"]
-
-    def asks(self, method: str, path: str, json: object = None, **headers: str) -> TestResponse:
-        sent = {"Authorization": f"Bearer {self.secret}"} | {k.replace("_", "-"): v for k, v in headers.items()}
-        return self.client.open("/api/v1" + path, method=method, json=json, headers=sent)
-
-    def requests_callback(self, number: str = CUSTOMER, key: str | None = None, **body: Any) -> TestResponse:
-        headers = {"Idempotency_Key": key} if key else {}
-        return self.asks("POST", "/callbacks", {"to_number": number, **body}, **headers)
-
-
-MakeBackEnd = Callable[[Visitor], BackEnd]
-
-
-@pytest.fixture
-def back_end_of(app: Flask, desk: Actor) -> MakeBackEnd:
-    def make(visitor: Visitor) -> BackEnd:
-        response = desk.asks("POST", "/api-keys", {"form_key": visitor.form_key, "name": "Shop server"})
-        assert response.status_code == 201, response.text
-        return BackEnd(app.test_client(), json_of(response))
-
-    return make
-
-
-@pytest.fixture
-def back_end(visitor: Visitor, back_end_of: MakeBackEnd) -> BackEnd:
-    return back_end_of(visitor)
+from tests.support.websites import BackEnd, MakeBackEnd, MakeVisitor
 
 
 def test_a_key_is_shown_once_and_kept_as_a_digest(app: Flask, desk: Actor, back_end: BackEnd) -> None:

@@ -11,7 +11,7 @@ from bx24app.database import reading
 from bx24app.models import Callback, Form, Source, WebsiteRequest, utcnow
 from bx24app.services.callbacks.accept import prepare_for_insert
 from bx24app.services.callbacks.conditions import Candidate
-from bx24app.services.callbacks.guarded_write import write_callback
+from bx24app.services.callbacks.guarded_write import write
 from tests.support.actors import CUSTOMER
 from tests.support.visitors import Visitor
 
@@ -52,7 +52,7 @@ def test_a_fault_of_a_row_is_no_condition_that_does_not_hold(app: Flask, candida
     setattr(candidate.callback, column, None)
     with app.app_context():
         with pytest.raises(IntegrityError):
-            write_callback(candidate)
+            write(candidate)
         assert callbacks() == []
 
 
@@ -61,7 +61,7 @@ def test_a_row_that_is_gone_meanwhile_is_a_condition_that_does_not_hold(app: Fla
     assert request is not None
     request.form_id += 1
     with app.app_context():
-        assert write_callback(candidate) is False
+        assert write(candidate) is None
         assert callbacks() == []
         request.form_id -= 1
-        assert write_callback(candidate) is True
+        assert write(candidate) is candidate.callback

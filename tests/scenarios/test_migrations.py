@@ -218,6 +218,47 @@ def test_leases_and_the_search_in_the_crm_stay_what_they_are(engine: Engine, sta
     assert (row_of(engine, "website_request"), row_of(engine, "credential")) == before
 
 
+def copy_row(engine: Engine, table: str, row: dict[str, Any]) -> None:
+    """Put a row into a table, as the table is now."""
+    metadata = MetaData()
+    with engine.begin() as connection:
+        metadata.reflect(connection, only=[table])
+        connection.execute(metadata.tables[table].insert().values(row))
+
+
+def test_keys_get_spaces_of_their_own_and_lose_them_again(engine: Engine) -> None:
+    def keys() -> list[str | None]:
+        with engine.connect() as connection:
+            return list(connection.scalars(text("SELECT idempotency_key FROM callback ORDER BY to_number")))
+
+    def id_of(number: int) -> object:
+        return UUID(int=90 + number) if isinstance(row["id"], UUID) else f"y{number}"
+
+    upgrade("0011")
+    fill(engine)
+    change_row(engine, "callback", {"source": "api", "form_id": 1, "idempotency_key": "order-8061", "to_number": "+1"})
+    row = row_of(engine, "callback")
+    for number, source, by, key in (
+        # A key that looks like another one with its space.
+        (2, "api", None, "a.1.order-8061"),
+        (3, "staff", 7, "8061"),
+        (4, "staff", 7, "s.7.8061"),
+        (5, "website", None, "w.digest"),
+        (6, "staff", None, "nobody"),
+        (7, "api", None, None),
+    ):
+        other = {"id": id_of(number), "to_number": f"+{number}"}
+        copy_row(engine, "callback", row | other | {"source": source, "requested_by": by, "idempotency_key": key})
+    before = keys()
+    upgrade("0013")
+    spaced = ["a.1.order-8061", "a.1.a.1.order-8061", "s.7.8061", "s.7.s.7.8061", "w.digest", "nobody", None]
+    assert keys() == spaced
+    later = {"id": id_of(8), "to_number": "+8", "source": "staff", "requested_by": 8}
+    copy_row(engine, "callback", row | later | {"idempotency_key": "s.8.order-8061"})
+    downgrade("0011")
+    assert keys() == [*before, None]
+
+
 def defaults(engine: Engine) -> dict[tuple[str, str], str | None]:
     """What each column has by itself, as the database writes it."""
     found = inspect(engine)

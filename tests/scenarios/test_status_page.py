@@ -1,5 +1,6 @@
 """The customer's page: what a link shows, to the one who asked and to a stranger; cancelling, another time."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,14 @@ def rows(app: Flask, model: type[Any]) -> list[Any]:
         return list(session.scalars(select(model)))
 
 
+@pytest.fixture
+def still() -> Iterator[None]:
+    """The clock stands still: what nobody dials goes its way all the same, if it is a decoy."""
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        yield
+
+
+@pytest.mark.usefixtures("still")
 def test_somebody_else_with_the_same_number_learns_nothing_and_dials_nothing(
     app: Flask, visitor: Visitor, portal: FakePortal, worker: Worker, eventually: Eventually
 ) -> None:
@@ -45,19 +54,20 @@ def test_somebody_else_with_the_same_number_learns_nothing_and_dials_nothing(
     assert json_of(stranger.asks(name="Eve", idempotency_key="hers-not"))["reference"] == second["reference"]
 
 
-def test_a_ghost_can_be_moved_and_cancelled_like_a_request_and_moves_nothing(app: Flask, visitor: Visitor) -> None:
+@pytest.mark.usefixtures("still")
+def test_a_decoy_can_be_moved_and_cancelled_like_a_request_and_moves_nothing(app: Flask, visitor: Visitor) -> None:
     real = json_of(visitor.asks())
-    ghost = json_of(visitor.asks())
-    path = "/c/" + ghost["status_url"].rpartition("/c/")[2]
+    decoy = json_of(visitor.asks())
+    path = "/c/" + decoy["status_url"].rpartition("/c/")[2]
     later = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
     moved = visitor.client.post(f"{path}/reschedule", json={"scheduled_at": later})
     assert (moved.status_code, json_of(moved)["state"]) == (200, "scheduled")
     cancelled = visitor.client.post(f"{path}/cancel")
     assert (cancelled.status_code, json_of(cancelled)["state"]) == (200, "cancelled")
     assert visitor.client.post(f"{path}/cancel").status_code == 409
-    assert json_of(visitor.looks(ghost["status_url"]))["state"] == "cancelled"
+    assert json_of(visitor.looks(decoy["status_url"]))["state"] == "cancelled"
     assert json_of(visitor.looks(real["status_url"]))["state"] == "queued"
-    with time_machine.travel(datetime.now(UTC) + timedelta(hours=2)):
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=2), tick=False):
         assert json_of(visitor.looks(json_of(visitor.asks())["status_url"]))["state"] == "queued"
 
 
@@ -113,7 +123,8 @@ def test_a_request_that_came_to_nothing_asks_for_a_new_one(app: Flask, visitor: 
     assert "send a new request" in status["label"]
 
 
-def test_a_link_moves_its_request_a_few_times_an_hour_and_a_ghost_no_more_often(app: Flask, visitor: Visitor) -> None:
+@pytest.mark.usefixtures("still")
+def test_a_link_moves_its_request_a_few_times_an_hour_and_a_decoy_no_more_often(app: Flask, visitor: Visitor) -> None:
     """And still cancels it: what is stored for a link has a bound."""
     for answer in (json_of(visitor.asks()), json_of(visitor.asks())):
         path = "/c/" + answer["status_url"].rpartition("/c/")[2]

@@ -64,7 +64,7 @@ def test_identical_posts_in_parallel_give_one_row_and_one_dial(
     assert len(portal.telephony.dials) == 1
 
 
-def test_requests_for_one_number_in_parallel_give_one_row_and_ghosts(
+def test_requests_for_one_number_in_parallel_give_one_row_and_decoys(
     app: Flask, visitor_of: MakeVisitor, start_web: StartWeb
 ) -> None:
     visitor, urls = visitor_of(limits=PLENTY), list(start_web(2))

@@ -19,7 +19,7 @@ from bx24app.database import Base
 from bx24app.models.callbacks.attempt import Attempt
 from bx24app.models.callbacks.decision import Decision
 from bx24app.models.callbacks.state import FINAL, IN_HAND, TRANSITIONS, WAITING_SQL, IllegalTransition, State
-from bx24app.models.columns import At, Code, Digest, Name, stored, utcnow
+from bx24app.models.columns import At, Code, Digest, Name, RequestKey, stored, utcnow
 from bx24app.models.lease import Leased
 
 
@@ -91,7 +91,7 @@ class Callback(Leased, Base):
     requested_by: Mapped[int | None]
     crm_entity_type: Mapped[Code | None]
     crm_entity_id: Mapped[int | None]
-    idempotency_key: Mapped[Name | None]
+    idempotency_key: Mapped[RequestKey | None]
     request_digest: Mapped[Digest | None]
     scheduled_at: Mapped[At | None]
     due_at: Mapped[At]

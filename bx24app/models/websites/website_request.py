@@ -91,9 +91,10 @@ class WebsiteRequest(Leased, Base):
 
 
 class DecoyRequest(Base):
-    """A request for a number that was in hand already: answered and shown like any other, but nothing follows.
+    """A request for a number that was in hand or is not called: answered and shown like any other; nothing follows.
 
-    It holds no number and no reference to the callback in hand: whoever asked may be a stranger.
+    It holds no number and no reference to a callback in hand: whoever asked may be a stranger. What is shown of it as
+    time goes by follows from its id (services/callbacks/decoys.py).
     """
 
     __tablename__ = "ghost"
@@ -104,7 +105,6 @@ class DecoyRequest(Base):
     request_digest: Mapped[Digest | None]
     scheduled_at: Mapped[At | None]
     due_at: Mapped[At]
-    expires_at: Mapped[At]
     cancelled_at: Mapped[At | None]
     created_at: Mapped[At] = mapped_column(default=utcnow, index=True)
 
@@ -112,10 +112,9 @@ class DecoyRequest(Base):
         """Withdraw it, for the eyes of whoever asked."""
         self.cancelled_at = at
 
-    def reschedule(self, scheduled_at: datetime, expires_at: datetime) -> None:
+    def reschedule(self, scheduled_at: datetime) -> None:
         """Show another time."""
         self.scheduled_at = self.due_at = scheduled_at
-        self.expires_at = expires_at
 
 
 class Rejection(Base):

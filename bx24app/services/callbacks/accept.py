@@ -7,8 +7,8 @@ from uuid6 import uuid7
 from bx24app.database import reading
 from bx24app.errors import NumberInHand
 from bx24app.models import Callback, DecoyRequest
-from bx24app.services.callbacks.conditions import NUMBER_NOT_IN_HAND, Candidate, Obstacle, find_earlier, obstacles
-from bx24app.services.callbacks.guarded_write import write_callback, write_decoy
+from bx24app.services.callbacks.conditions import Candidate, Obstacle, find_earlier, obstacles
+from bx24app.services.callbacks.guarded_write import write
 from bx24app.services.runtime import wakeup
 
 # When two requests meet, the one that lost tries again and then sees what the other has stored.
@@ -19,21 +19,19 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
     """Store a candidate if every condition holds, and wake a worker; commits.
 
     If a condition does not hold, nothing is stored or taken, and the first such condition is returned as an obstacle.
-    If another callback holds the number, the candidate's decoy is stored and returned instead, where it has one.
+    If only hidden ones do not hold, the candidate's decoy is stored and returned instead, where it has one.
     ``make`` is called again for every try, outside of transactions. Raises ``IdempotencyKeyReused``, and
     ``NumberInHand`` when other requests were faster in every try.
     """
     for _ in range(COLLISION_TRIES):
         candidate = make()
-        if write_callback(candidate):
+        stored = write(candidate)
+        if stored is not None:
             wakeup.wake()
-            return candidate.callback
+            return stored
         with reading() as session:
             obstacle = next(obstacles(session, candidate), None)
-        if obstacle is not None and obstacle.condition == NUMBER_NOT_IN_HAND and candidate.decoy is not None:
-            if write_decoy(candidate):
-                return candidate.decoy
-        elif obstacle is not None:
+        if obstacle is not None and not (obstacle.is_hidden and candidate.decoy is not None):
             return obstacle
     raise NumberInHand(None)
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, String, bindparam, exists, not_, select
 from sqlalchemy.orm import Session
 
 from bx24app.errors import IdempotencyKeyReused
-from bx24app.models import BudgetDay, Callback, DecoyRequest, DoNotCall, WebsiteRequest
+from bx24app.models import BudgetDay, Callback, DecoyRequest, DoNotCall, Rejection, WebsiteRequest
 from bx24app.services.callbacks.number_holder import holder_of, number_is_held
 from bx24app.services.callbacks.queries import with_history
 from bx24app.services.calling import do_not_call
@@ -58,8 +58,10 @@ class Candidate:
     number_digest: str = field(default="", repr=False)
     rate_limits: tuple[RateLimit, ...] = ()
     budget: Budget | None = None
-    # The decoy that is stored instead when another callback holds the number; None: nothing is stored.
+    # What is stored instead where a hidden condition does not hold: a decoy with the callback's id, and the rejection
+    # that the portal reads when the number is listed. None: nothing is stored then.
     decoy: DecoyRequest | None = None
+    rejection: Rejection | None = None
 
     @property
     def needs_free_number(self) -> bool:
@@ -80,32 +82,42 @@ class Obstacle:
     earlier: Callback | DecoyRequest | None = None
     holder: Callback | None = None
 
+    @property
+    def is_hidden(self) -> bool:
+        """Tell whether a visitor must not learn of it."""
+        return self.condition in _HIDDEN
+
 
 @dataclass(frozen=True)
 class Condition:
     """One row of the table: when it applies, how the guarded write checks it, and how it is explained afterwards.
 
     ``clause`` is SQL that the guarded write adds to its WHERE; None where the write itself checks the condition by
-    taking a token or counting a call. ``find`` returns the obstacle, or None, and changes nothing.
+    taking a token or counting a call. ``find`` returns the obstacle, or None, and changes nothing. Whoever asks with a
+    decoy must not learn whether a ``hidden`` condition holds; these are the last ones, so that everything else is told
+    of any number alike.
     """
 
     name: str
     applies: Callable[[Candidate], bool]
     find: Callable[[Session, Candidate], Obstacle | None]
     clause: Callable[[], ColumnElement[bool]] | None = None
+    hidden: bool = False
 
 
 def _key_clause() -> ColumnElement[bool]:
-    return not_(exists().where(DecoyRequest.idempotency_key == bindparam("c_idempotency_key", type_=String)))
+    key = bindparam("c_idempotency_key", type_=String)
+    of_callback = exists().where(Callback.portal_id == bindparam("c_portal_id"), Callback.idempotency_key == key)
+    return not_(of_callback) & not_(exists().where(DecoyRequest.idempotency_key == key))
 
 
-def _not_listed_clause() -> ColumnElement[bool]:
+def _listed_clause() -> ColumnElement[bool]:
+    """Make the condition that the candidate's number is on the do-not-call list."""
     digest = bindparam("number_digest", type_=String)
-    listed = exists().where(DoNotCall.portal_id == bindparam("c_portal_id"), DoNotCall.number_digest == digest)
-    return not_(listed)
+    return exists().where(DoNotCall.portal_id == bindparam("c_portal_id"), DoNotCall.number_digest == digest)
 
 
-def in_hand_clause() -> ColumnElement[bool]:
+def _in_hand_clause() -> ColumnElement[bool]:
     """Make the condition that another callback holds the candidate's number."""
     return exists().where(number_is_held(bindparam("c_portal_id"), bindparam("c_to_number", type_=String)))
 
@@ -151,12 +163,19 @@ def _find_holder(session: Session, candidate: Candidate) -> Obstacle | None:
 
 CONDITIONS: tuple[Condition, ...] = (
     Condition(KEY_UNUSED, lambda c: c.callback.idempotency_key is not None, _find_key, _key_clause),
-    Condition(NOT_LISTED, lambda c: bool(c.number_digest), _find_listed, _not_listed_clause),
     Condition(TOKENS_LEFT, lambda c: bool(c.rate_limits), _find_limit),
     Condition(BUDGET_CALLS, lambda c: c.budget is not None, _find_calls),
     Condition(BUDGET_MONEY, lambda c: c.budget is not None, _find_money),
-    Condition(NUMBER_NOT_IN_HAND, lambda c: c.needs_free_number, _find_holder, lambda: not_(in_hand_clause())),
+    Condition(NOT_LISTED, lambda c: bool(c.number_digest), _find_listed, lambda: not_(_listed_clause()), hidden=True),
+    Condition(
+        NUMBER_NOT_IN_HAND,
+        lambda c: c.needs_free_number,
+        _find_holder,
+        lambda: not_(_in_hand_clause()),
+        hidden=True,
+    ),
 )
+_HIDDEN = frozenset(condition.name for condition in CONDITIONS if condition.hidden)
 
 
 def obstacles(session: Session, candidate: Candidate) -> Iterator[Obstacle]:

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
-    exists,
     func,
     literal_column,
     not_,
@@ -29,15 +28,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bx24app.database import Base, is_postgresql
 from bx24app.database.compiled import CompiledStatement
-from bx24app.models import BudgetDay, Callback, Decision, DecoyRequest, TokenBucket, WebsiteRequest
-from bx24app.services.callbacks.conditions import CONDITIONS, KEY_UNUSED, NUMBER_NOT_IN_HAND, in_hand_clause
+from bx24app.models import BudgetDay, Callback, Decision, DecoyRequest, Rejection, TokenBucket, WebsiteRequest
+from bx24app.services.callbacks.conditions import CONDITIONS, NOT_LISTED
 from bx24app.services.runtime import rate_limit
 from bx24app.services.webhooks import outbox
 
 Values = dict[str, Any]
 BUCKET_COLUMNS = {"digest": String, "tokens": Double, "size": Double, "refill": Double, "at": Double, "full_at": Double}
 
-_PREFIXES = {"callback": "c", "ghost": "g", "website_request": "r", "decision": "d"}
+_PREFIXES = {"callback": "c", "ghost": "g", "website_request": "r", "decision": "d", "refusal": "n"}
 # These columns share a parameter with an equal value, because psycopg parses a statement with more than 50
 # parameters again each time.
 _SHARED_PARAMETERS = {
@@ -46,17 +45,26 @@ _SHARED_PARAMETERS = {
     "r_number_digest": "number_digest",
     "r_created_at": "c_created_at",
     "d_callback_id": "c_id",
+    "n_portal_id": "c_portal_id",
+    "n_form_id": "c_form_id",
+    "n_made_at": "c_created_at",
+    # A decoy is what the callback would have been.
+    **{
+        f"g_{name}": f"c_{name}"
+        for name in ("id", "form_id", "idempotency_key", "request_digest", "scheduled_at", "due_at", "created_at")
+    },
 }
 
 
 @dataclass(frozen=True)
 class Shape:
-    """All that makes statements differ: the tables and columns written, the conditions, and what is taken."""
+    """All that makes statements differ: the columns written, by table, the conditions, and what is taken."""
 
-    table: type[Base]
-    columns: tuple[str, ...]
+    callback: tuple[str, ...]
     website_request: tuple[str, ...]
     decision: tuple[str, ...]
+    decoy: tuple[str, ...]
+    rejection: tuple[str, ...]
     conditions: tuple[str, ...]
     takes_tokens: bool
     counts_call: bool
@@ -104,34 +112,40 @@ def _parameters_of(model: type[Base], names: tuple[str, ...]) -> dict[str, BindP
     }
 
 
-def _inserting(model: type[Base], names: tuple[str, ...], after: CTE | None = None) -> Any:
-    """Insert a row of parameters; with ``after`` only where that statement has inserted a row."""
+def _inserting(
+    model: type[Base], names: tuple[str, ...], after: CTE | None = None, holds: ColumnElement[bool] | None = None
+) -> Any:
+    """Insert a row of parameters: once for each row of ``after``, and only where ``holds``."""
     parameters = _parameters_of(model, names)
-    if after is None:
-        return _insert(model).values(parameters)
-    return _insert(model).from_select(list(parameters), select(*parameters.values()).select_from(after))
+    row = select(*parameters.values())
+    row = row if after is None else row.select_from(after)
+    return _insert(model).from_select(list(parameters), row if holds is None else row.where(holds))
 
 
-def _inserting_first(shape: Shape, more: list[ColumnElement[bool]]) -> Any:
-    """Insert the callback or its decoy, if every condition of the shape and of ``more`` holds."""
-    parameters = _parameters_of(shape.table, shape.columns)
-    holds = and_(*_clauses(shape), *more) if shape.conditions or more else literal_column("1 = 1")
-    insert = _insert(shape.table).from_select(list(parameters), select(*parameters.values()).where(holds))
-    return insert.on_conflict_do_nothing().returning(*cast("Table", shape.table.__table__).primary_key)
+def _inserting_first(model: type[Base], names: tuple[str, ...], after: CTE | None, holds: ColumnElement[bool]) -> Any:
+    """Insert the callback or its decoy, and return its id; nothing is inserted where another request was faster."""
+    insert = _inserting(model, names, after, holds)
+    return insert.on_conflict_do_nothing().returning(*cast("Table", model.__table__).primary_key)
 
 
-def _clauses(shape: Shape) -> Iterator[ColumnElement[bool]]:
-    is_decoy = shape.table is DecoyRequest
+def _clauses(shape: Shape, *, hidden: bool) -> Iterator[ColumnElement[bool]]:
     for condition in CONDITIONS:
-        if condition.name not in shape.conditions or condition.clause is None:
-            continue
-        if is_decoy and condition.name == NUMBER_NOT_IN_HAND:
-            yield in_hand_clause()
-        elif is_decoy and condition.name == KEY_UNUSED:
-            key = bindparam("c_idempotency_key", type_=String)
-            yield not_(exists().where(Callback.portal_id == bindparam("c_portal_id"), Callback.idempotency_key == key))
-        else:
+        if condition.name in shape.conditions and condition.clause is not None and condition.hidden == hidden:
             yield condition.clause()
+
+
+def _open_conditions(shape: Shape, *more: ColumnElement[bool]) -> ColumnElement[bool]:
+    return and_(literal_column("1 = 1"), *_clauses(shape, hidden=False), *more)
+
+
+def _hidden_conditions(shape: Shape) -> ColumnElement[bool]:
+    return and_(literal_column("1 = 1"), *_clauses(shape, hidden=True))
+
+
+def _is_listed() -> ColumnElement[bool]:
+    [listed] = (condition.clause for condition in CONDITIONS if condition.name == NOT_LISTED)
+    assert listed is not None
+    return not_(listed())
 
 
 def _counting_call() -> Any:
@@ -151,7 +165,7 @@ def _counting_call() -> Any:
 
 @cache
 def whole_statement(shape: Shape) -> CompiledStatement:
-    """Return the one statement for PostgreSQL; it answers how many callbacks or decoys were inserted.
+    """Return the one statement for PostgreSQL; it answers how many callbacks, and whether anything, was inserted.
 
     Where tokens or calls were taken and nothing was inserted, it fails by a division by zero, which gives them back.
     """
@@ -163,23 +177,43 @@ def _whole(shape: Shape) -> Select[Any]:
     more: list[ColumnElement[bool]] = []
     if shape.takes_tokens:
         taken.append(_taking_all().cte("taken"))
-        more.append(select(func.count()).select_from(taken[-1]).scalar_subquery() == bindparam("bucket_count"))
+        more.append(_count(taken[-1]) == bindparam("bucket_count"))
     if shape.counts_call:
         taken.append(_counting_call().cte("counted"))
         more.append(select(literal_column("1")).select_from(taken[-1]).exists())
-    inserted = _inserting_first(shape, more).cte("inserted")
-    related = [
-        _inserting(model, names, inserted).cte(name)
-        for model, names, name in (
-            (WebsiteRequest, shape.website_request, "inserted_website_request"),
-            (Decision, shape.decision, "inserted_decision"),
-        )
-        if names
-    ]
+    # A callback and its decoy are decided about by one row, and so in the same time.
+    decided = (
+        select(_hidden_conditions(shape).label("is_free"), _is_listed().label("is_listed"))
+        .where(_open_conditions(shape, *more))
+        .cte("decided")
+        if shape.decoy
+        else None
+    )
+    if decided is None:
+        holds = _open_conditions(shape, *_clauses(shape, hidden=True), *more)
+        inserted = _inserting_first(Callback, shape.callback, None, holds).cte("inserted")
+        stored, decoys = _count(inserted), []
+    else:
+        inserted = _inserting_first(Callback, shape.callback, decided, decided.c.is_free).cte("inserted")
+        decoy = _inserting_first(DecoyRequest, shape.decoy, decided, not_(decided.c.is_free)).cte("decoy")
+        rejection = _inserting(Rejection, shape.rejection, decided, decided.c.is_listed).cte("rejection")
+        stored, decoys = _count(inserted) + _count(decoy), [decoy, rejection]
+    answer = literal_column("1", Integer) // stored if shape.takes_something else stored
+    return select(_count(inserted), answer).add_cte(*taken, *decoys, *_related(shape, inserted))
+
+
+def _count(of: CTE) -> Any:
+    return select(func.count()).select_from(of).scalar_subquery()
+
+
+def _related(shape: Shape, inserted: CTE) -> Iterator[CTE]:
+    """Make what is inserted together with the callback."""
+    if shape.website_request:
+        yield _inserting(WebsiteRequest, shape.website_request, inserted).cte("inserted_website_request")
+    if shape.decision:
+        yield _inserting(Decision, shape.decision, inserted).cte("inserted_decision")
     if shape.has_deliveries:
-        related.append(outbox.inserting_deliveries(inserted).cte("inserted_deliveries"))
-    count = literal_column("1 / count(*)") if shape.takes_something else func.count()
-    return select(count).select_from(inserted).add_cte(*taken, *related)
+        yield outbox.inserting_deliveries(inserted).cte("inserted_deliveries")
 
 
 def _taking_all() -> Any:
@@ -199,11 +233,23 @@ def _taking_one(_: Shape) -> Any:
     return rate_limit.upsert_tokens(_insert(TokenBucket).values(values))
 
 
+def _callback_if_all_hold(shape: Shape) -> Any:
+    holds = _open_conditions(shape, *_clauses(shape, hidden=True))
+    return _inserting_first(Callback, shape.callback, None, holds)
+
+
+def _decoy_if_a_hidden_one_does_not(shape: Shape) -> Any:
+    holds = _open_conditions(shape, not_(_hidden_conditions(shape)))
+    return _inserting_first(DecoyRequest, shape.decoy, None, holds)
+
+
 _MAKERS: dict[str, Callable[[Shape], Any]] = {
     "token": _taking_one,
     "call": lambda _: _counting_call(),
-    "callback_or_decoy": lambda shape: _inserting_first(shape, []),
+    "callback": _callback_if_all_hold,
     "website_request": lambda shape: _inserting(WebsiteRequest, shape.website_request),
     "decision": lambda shape: _inserting(Decision, shape.decision),
     "deliveries": lambda _: outbox.inserting_deliveries(),
+    "decoy": _decoy_if_a_hidden_one_does_not,
+    "rejection": lambda shape: _inserting(Rejection, shape.rejection, holds=_is_listed()),
 }

@@ -5,14 +5,10 @@ PostgreSQL may have taken tokens by then; the statement then divides by zero on 
 rolled back. That error puts no data into the server's log.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from sqlalchemy.exc import DataError, IntegrityError
 
-from bx24app.database import is_postgresql
-from bx24app.database.compiled import CompiledStatement, compiled_writing
+from bx24app.database import Base, is_postgresql
+from bx24app.database.compiled import Run, compiled_writing
 from bx24app.database.errors import is_missing_reference
 from bx24app.models import Callback, DecoyRequest
 from bx24app.services.callbacks.conditions import CONDITIONS, Candidate
@@ -35,71 +31,98 @@ class _NotAccepted(Exception):
     """A step of SQLite's transaction found that a condition does not hold."""
 
 
-def write_callback(candidate: Candidate) -> bool:
-    """Insert the callback with all that belongs to it; commits. Returns False when nothing was changed."""
-    return _write(candidate, candidate.callback)
+def write(candidate: Candidate) -> Callback | DecoyRequest | None:
+    """Insert the callback with all that belongs to it, or its decoy where a hidden condition does not hold; commits.
 
-
-def write_decoy(candidate: Candidate) -> bool:
-    """Insert the decoy if another callback holds the number; commits. Returns False when nothing was changed.
-
-    The decoy takes the same tokens as a callback.
+    Both take the same tokens, in one statement or transaction of the same length. Returns what was inserted, None when
+    nothing was changed.
     """
-    assert candidate.decoy is not None
-    return _write(candidate, candidate.decoy)
-
-
-def _write(candidate: Candidate, row: Callback | DecoyRequest) -> bool:
     budget = candidate.budget
     if budget is not None and (budget.overspent is not None or budget.calls == 0):
-        return False
-    shape, values = _described(candidate, row)
+        return None
+    shape, values = _described(candidate)
     try:
         with compiled_writing() as run:
-            if is_postgresql():
-                accepted = run(whole_statement(shape), values).fetchone()
-                return bool(accepted and accepted[0])
-            for step in _steps(shape, candidate, values):
-                cursor = run(step.statement, step.values)
-                if step.needed and not cursor.fetchall():
-                    raise _NotAccepted
+            return (
+                _run_whole(run, shape, values, candidate)
+                if is_postgresql()
+                else _run_steps(run, shape, values, candidate)
+            )
     except _NotAccepted:
-        return False
+        return None
     except IntegrityError as error:
         # A webhook of the form, or the form itself, was removed in this moment.
         if not is_missing_reference(error):
             raise
-        return False
+        return None
     except DataError as error:
         if getattr(error.orig, "sqlstate", None) != DIVISION_BY_ZERO:
             raise
-        return False
-    return True
+        return None
 
 
-def _described(candidate: Candidate, row: Callback | DecoyRequest) -> tuple[Shape, Values]:
+def _run_whole(run: Run, shape: Shape, values: Values, candidate: Candidate) -> Callback | DecoyRequest | None:
+    callbacks, anything = run(whole_statement(shape), values).fetchall()[0]
+    if not anything:
+        return None
+    return candidate.callback if callbacks else candidate.decoy
+
+
+def _run_steps(run: Run, shape: Shape, values: Values, candidate: Candidate) -> Callback | DecoyRequest | None:
+    """Take tokens and insert, one statement after the other; raises ``_NotAccepted``, and the caller rolls back."""
+    for row in _bucket_rows(candidate):
+        _run_needed(run, "token", shape, row)
+    if shape.counts_call:
+        _run_needed(run, "call", shape, values)
+    if run(step_statement("callback", shape), values).fetchall():
+        related = {
+            "website_request": shape.website_request,
+            "decision": shape.decision,
+            "deliveries": shape.has_deliveries,
+        }
+        for name in (name for name, is_there in related.items() if is_there):
+            run(step_statement(name, shape), values)
+        return candidate.callback
+    if not shape.decoy:
+        raise _NotAccepted
+    _run_needed(run, "decoy", shape, values)
+    run(step_statement("rejection", shape), values)
+    return candidate.decoy
+
+
+def _run_needed(run: Run, name: str, shape: Shape, values: Values) -> None:
+    if not run(step_statement(name, shape), values).fetchall():
+        raise _NotAccepted
+
+
+def _described(candidate: Candidate) -> tuple[Shape, Values]:
     """Return the shape of the statement and the values of all its parameters."""
-    is_callback = isinstance(row, Callback)
-    own = values_of(row)
-    website = values_of(candidate.website_request) if is_callback and candidate.website_request is not None else {}
+    callback = values_of(candidate.callback)
+    website = _values_of(candidate.website_request)
     # Before a callback is accepted it has at most one decision: that it repeats an earlier callback.
-    decision = values_of(candidate.callback.decisions[0]) if is_callback and candidate.callback.decisions else {}
-    has_deliveries = is_callback and bool(candidate.form_key)
+    decision = values_of(candidate.callback.decisions[0]) if candidate.callback.decisions else {}
+    decoy, rejection = _values_of(candidate.decoy), _values_of(candidate.rejection)
+    has_deliveries = bool(candidate.form_key)
     delivery = outbox.delivery_values(candidate.callback, candidate.form_key) if has_deliveries else {}
     shape = Shape(
-        table=type(row),
-        columns=tuple(own),
+        callback=tuple(callback),
         website_request=tuple(website),
         decision=tuple(decision),
+        decoy=tuple(decoy),
+        rejection=tuple(rejection),
         conditions=tuple(c.name for c in CONDITIONS if c.clause is not None and c.applies(candidate)),
         takes_tokens=bool(candidate.rate_limits),
         counts_call=candidate.budget is not None,
         has_deliveries=has_deliveries,
     )
-    named = values_of(candidate.callback) | own | website | decision | delivery
+    named = callback | website | decision | decoy | rejection | delivery
     return shape, named | _budget_values(candidate) | _bucket_values(candidate) | {
         "number_digest": candidate.number_digest
     }
+
+
+def _values_of(row: Base | None) -> Values:
+    return values_of(row) if row is not None else {}
 
 
 def _budget_values(candidate: Candidate) -> Values:
@@ -123,27 +146,3 @@ def _bucket_values(candidate: Candidate) -> Values:
 
 def _bucket_rows(candidate: Candidate) -> list[Values]:
     return rate_limit.bucket_rows(candidate.rate_limits, candidate.at.timestamp())
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One statement of SQLite's transaction; if a ``needed`` one returns no row, the candidate is not accepted."""
-
-    statement: CompiledStatement
-    values: Mapping[str, Any]
-    needed: bool = True
-
-
-def _steps(shape: Shape, candidate: Candidate, values: Values) -> Iterator[_Step]:
-    for row in _bucket_rows(candidate):
-        yield _Step(step_statement("token", shape), row)
-    if shape.counts_call:
-        yield _Step(step_statement("call", shape), values)
-    yield _Step(step_statement("callback_or_decoy", shape), values)
-    for name, is_there in (
-        ("website_request", shape.website_request),
-        ("decision", shape.decision),
-        ("deliveries", shape.has_deliveries),
-    ):
-        if is_there:
-            yield _Step(step_statement(name, shape), values, needed=False)

@@ -26,6 +26,7 @@ from bx24app.models import (
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.accept import accept, earlier_answer, prepare_for_insert
 from bx24app.services.callbacks.conditions import Candidate, Obstacle
+from bx24app.services.callbacks.idempotency import staff_key
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.calling import phone_numbers, spoken_text
@@ -64,14 +65,14 @@ def request_callback(
 ) -> AcceptedCallback:
     """Accept a request of a member of staff, and wake a worker; commits.
 
-    Idempotent under one key. The key is looked up only after an obstacle was found, because an earlier request under
-    the same key is always an obstacle.
+    Idempotent under one key of the same person. The key is looked up only after an obstacle was found, because an
+    earlier request under the same key is always an obstacle.
 
     Raises ``InvalidNumber``, ``NumberNotAllowed``, ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``,
     ``InvalidRequest``, ``NumberInHand``, ``IdempotencyKeyReused``, ``PortalDisconnected``, or an
     ``ExchangeError`` when the lines are unknown and the portal could not be asked.
     """
-    key, digest = idempotency_key, requested.digest()
+    key, digest = staff_key(principal.user_id, idempotency_key), requested.digest()
     try:
         callback = prepare_callback(principal, requested)
     except (Refusal, ExchangeError):

@@ -72,19 +72,24 @@ def retry_policy_of(session: Session, portal: Portal, callback: Callback) -> Ret
     """Read the present policy of a callback, inside the caller's transaction."""
     form = session.get(Form, callback.form_id) if callback.form_id else None
     if form is not None:
-        return RetryPolicy(
-            retries=form.retries,
-            retry_after=timedelta(minutes=form.retry_minutes),
-            unknown=form.unknown_policy,
-            expiry=expiry_of(callback.source, form),
-            hours=hours_in_force(portal, form),
-        )
+        return retry_policy_of_form(portal, form)
     return RetryPolicy(
         retries=portal.settings.retries,
         retry_after=timedelta(minutes=portal.settings.retry_minutes),
         unknown=UnknownPolicy.ASK,
         expiry=expiry_of(callback.source),
         hours=hours_in_force(portal),
+    )
+
+
+def retry_policy_of_form(portal: Portal, form: Form) -> RetryPolicy:
+    """Return the present policy of the callbacks of a form."""
+    return RetryPolicy(
+        retries=form.retries,
+        retry_after=timedelta(minutes=form.retry_minutes),
+        unknown=form.unknown_policy,
+        expiry=timedelta(minutes=form.expiry_minutes),
+        hours=hours_in_force(portal, form),
     )
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Table, case, select
+from sqlalchemy import Table, func, select
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from bx24app.database import insert_into, purge
@@ -73,10 +74,10 @@ def upsert_tokens(statement: Any) -> Any:
     A bucket without a whole token is not changed. The statement returns the digests of the buckets that gave a token.
     """
     old, new = _TABLE.c, statement.excluded
+    least, greatest = (func.least, func.greatest) if isinstance(statement, postgresql.Insert) else (func.min, func.max)
     # When the clock was set back, no time has passed and the bucket is not filled.
-    at = case((new.at > old.at, new.at), else_=old.at)
-    filled = old.tokens + (at - old.at) * new.refill
-    tokens = case((filled < new.size, filled), else_=new.size)
+    at = greatest(new.at, old.at)
+    tokens = least(old.tokens + (at - old.at) * new.refill, new.size)
     values = {"tokens": tokens - 1, "size": new.size, "refill": new.refill, "at": at, "full_at": new.full_at}
     return statement.on_conflict_do_update(index_elements=[old.digest], set_=values, where=tokens >= 1).returning(
         old.digest

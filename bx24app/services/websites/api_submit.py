@@ -7,6 +7,7 @@ from bx24app.errors import NumberInHand, Refusal, RuleRefused, UnknownLine, Unkn
 from bx24app.models import Callback, DecoyRequest, Source, utcnow
 from bx24app.services.callbacks.accept import earlier_answer
 from bx24app.services.callbacks.conditions import Obstacle
+from bx24app.services.callbacks.idempotency import back_end_key
 from bx24app.services.callbacks.request import AcceptedCallback
 from bx24app.services.calling import spoken_text
 from bx24app.services.calling.spoken_text import one_line
@@ -36,7 +37,7 @@ class ApiPost:
 def submit_with_key(form_id: int, post: ApiPost, idempotency_key: str | None = None) -> AcceptedCallback:
     """Accept a request for the form of an API key, and wake a worker; commits.
 
-    Idempotent under one idempotency key. Raises a ``RuleRefused``, which is also stored as a rejection,
+    Idempotent under one idempotency key of the form. Raises a ``RuleRefused``, which is also stored as a rejection,
     ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``IdempotencyKeyReused``, and ``NumberInHand``, which
     has an id only when the other callback belongs to the same form.
     """
@@ -82,7 +83,7 @@ def _submission_of(opened: OpenForm, post: ApiPost, idempotency_key: str | None)
         topic=one_line(post.topic),
         consents=post.consents,
         scheduled_at=post.scheduled_at,
-        key=idempotency_key,
+        key=back_end_key(opened.form.id, idempotency_key),
     )
 
 

@@ -5,8 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
-
-from uuid6 import uuid7
+from uuid import UUID
 
 from bx24app.models import Callback, DecoyRequest, Source, WebsiteRequest
 from bx24app.services.callbacks.accept import prepare_for_insert
@@ -67,6 +66,7 @@ def candidate_of(request: PreparedSubmission, limits: Sequence[RateLimit]) -> Ca
     """Make the candidate of a submission; reads the money spent today if the form has a budget for it."""
     submission = request.submission
     callback = prepare_for_insert(_callback_of(request))
+    is_visitor = submission.source == Source.WEBSITE
     return Candidate(
         callback=callback,
         at=submission.now,
@@ -75,21 +75,21 @@ def candidate_of(request: PreparedSubmission, limits: Sequence[RateLimit]) -> Ca
         number_digest=submission.number.digest,
         rate_limits=tuple(limits),
         budget=quotas.budget_of(submission),
-        decoy=_decoy_of(request) if submission.source == Source.WEBSITE else None,
+        decoy=_decoy_of(request, callback.id) if is_visitor else None,
+        rejection=quotas.hidden_rejection(submission) if is_visitor else None,
     )
 
 
-def _decoy_of(request: PreparedSubmission) -> DecoyRequest:
-    """Make the decoy for a number that is held already: the visitor may be a stranger and must not learn that."""
+def _decoy_of(request: PreparedSubmission, id: UUID) -> DecoyRequest:
+    """Make the decoy for a number that is held or listed: the visitor may be a stranger and must not learn that."""
     submission = request.submission
     return DecoyRequest(
-        id=uuid7(),
+        id=id,
         form_id=submission.form.id,
         idempotency_key=request.submission.key,
         request_digest=request.digest,
         scheduled_at=submission.scheduled_at,
         due_at=submission.due_at,
-        expires_at=submission.due_at + expiry_of(submission.source, submission.form),
         created_at=submission.now,
     )
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading
-from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, PublicNumberRefused, RateLimited, RuleRefused
-from bx24app.models import Callback, Source
+from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, RateLimited, RuleRefused
+from bx24app.models import Callback, Rejection, Source
 from bx24app.services.callbacks.conditions import (
     BUDGET_CALLS,
     BUDGET_MONEY,
@@ -24,7 +24,7 @@ from bx24app.services.callbacks.conditions import (
 )
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
 from bx24app.services.security import digests
-from bx24app.services.websites import budgets
+from bx24app.services.websites import budgets, rejections
 from bx24app.services.websites.budgets import LocalDay
 from bx24app.services.websites.rules import RuleFacts
 from bx24app.services.websites.submission import Submission
@@ -116,9 +116,12 @@ def rejection_of(submission: Submission, obstacle: Obstacle) -> RuleRefused:
 
 
 def _listed(submission: Submission) -> RuleRefused:
-    """Make the rejection of a listed number; a visitor may be a stranger and must not learn that it is listed."""
-    kind = PublicNumberRefused if submission.source == Source.WEBSITE else OnDoNotCallList
-    return kind("do_not_call", "number", {"number": submission.masked})
+    return OnDoNotCallList(NOT_LISTED, "number", {"number": submission.masked})
+
+
+def hidden_rejection(submission: Submission) -> Rejection:
+    """Make the rejection of a listed number that only the portal reads: its visitor gets the answer of a decoy."""
+    return rejections.rejection_row(submission, _listed(submission))
 
 
 def _limited(limit: RateLimit) -> RuleRefused:
@@ -144,7 +147,6 @@ def evaluate_quotas(session: Session, submission: Submission) -> Iterator[QuotaR
     number = Callback(portal_id=submission.portal.id, to_number=submission.parsed.e164 or "")
     bare = Candidate(callback=number, at=submission.now)
     listed = _first(session, replace(bare, number_digest=submission.number.digest))
-    yield QuotaResult("do_not_call", _listed(submission), {"number": submission.masked} if listed else None)
     yield QuotaResult("proof_unspent", NotHuman("proof_unspent"), in_tests=False)
     for limit in rate_limits_of(submission):
         if not limit.for_no_script:
@@ -155,6 +157,7 @@ def evaluate_quotas(session: Session, submission: Submission) -> Iterator[QuotaR
     exhausted = {obstacle.condition: obstacle.facts for obstacle in exhausted_budgets(session, submission)}
     for rule in (BUDGET_CALLS, BUDGET_MONEY):
         yield QuotaResult(rule, BudgetExhausted(rule), exhausted.get(rule))
+    yield QuotaResult(NOT_LISTED, _listed(submission), {"number": submission.masked} if listed else None)
 
 
 def exhausted_budgets(session: Session, submission: Submission) -> list[Obstacle]:

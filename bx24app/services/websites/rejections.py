@@ -24,21 +24,31 @@ ROWS_AN_HOUR = 100
 
 def record(submission: Submission, refusal: RuleRefused) -> None:
     """Store the rule that decided, with what it looked at; commits."""
-    inputs = {name: value for name, value in refusal.inputs.items() if value is not None}
-    if submission.parsed.e164:
-        inputs["number_digest"] = submission.number.digest
-    if submission.address:
-        inputs["network"] = submission.network
     digest = digests.digest("rate", f"{submission.form.key} refusal {refusal.rule}")
     bucket = RateLimit("refusal", digest, ROWS_AN_HOUR, HOUR)
-    row = Rejection(portal_id=submission.portal.id, form_id=submission.form.id, rule=refusal.rule, inputs=inputs)
-    row.made_at = utcnow()
+    row = rejection_row(submission, refusal)
     with writing() as session:
         if rate_limit.take_tokens(session, [bucket], row.made_at.timestamp()) is None:
             session.add(row)
         else:
             _count(session, row)
     log.info("submission_rejected", form=submission.form.key, rule=refusal.rule)
+
+
+def rejection_row(submission: Submission, refusal: RuleRefused) -> Rejection:
+    """Make the row of a rejection, without storing it."""
+    inputs = {name: value for name, value in refusal.inputs.items() if value is not None}
+    if submission.parsed.e164:
+        inputs["number_digest"] = submission.number.digest
+    if submission.address:
+        inputs["network"] = submission.network
+    return Rejection(
+        portal_id=submission.portal.id,
+        form_id=submission.form.id,
+        rule=refusal.rule,
+        inputs=inputs,
+        made_at=submission.now,
+    )
 
 
 def _count(session: Session, row: Rejection) -> None:

@@ -10,14 +10,13 @@ from bx24app.database import purge, reading, writing
 from bx24app.errors import NotFound, RateLimited, TooLate
 from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, PortalState, utcnow
 from bx24app.services.callbacks import change
-from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
 from bx24app.services.security import digests, signing
 from bx24app.services.websites import rules
 from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.submission import Submission
-from bx24app.services.websites.submit import decoy_state
+from bx24app.services.websites.submit import shown_to_visitor
 from bx24app.settings import settings
 
 CUSTOMER = "customer"
@@ -59,7 +58,7 @@ def cancel_request(signed: str) -> RequestStatus:
     if isinstance(request, Callback):
         return _status(opened, change.cancel(request.portal_id, request.id, None, by=CUSTOMER))
     with writing() as session:
-        decoy = _waiting(session, request.id)
+        decoy = _waiting(session, opened, request.id)
         decoy.cancel(utcnow())
     return _status(opened, decoy)
 
@@ -81,8 +80,8 @@ def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: s
         changed = change.reschedule(request.portal_id, request.id, None, submission.due_at, by=CUSTOMER)
         return _status(opened, changed)
     with writing() as session:
-        decoy = _waiting(session, request.id)
-        decoy.reschedule(submission.due_at, submission.due_at + expiry_of(submission.source, opened.form))
+        decoy = _waiting(session, opened, request.id)
+        decoy.reschedule(submission.due_at)
     return _status(opened, decoy)
 
 
@@ -117,7 +116,9 @@ def _read_request(signed: str) -> tuple[Callback | DecoyRequest, OpenForm]:
 
 
 def _find(session: Session, id: UUID) -> Callback | DecoyRequest:
-    request = session.get(Callback, id) or session.get(DecoyRequest, id)
+    # Both are read of every link, so that the time tells nothing.
+    callback, decoy = session.get(Callback, id), session.get(DecoyRequest, id)
+    request = callback or decoy
     if request is None or request.form_id is None:
         raise NotFound
     return request
@@ -132,11 +133,12 @@ def _opened(session: Session, request: Callback | DecoyRequest) -> OpenForm:
     return OpenForm(form, portal)
 
 
-def _waiting(session: Session, id: UUID) -> DecoyRequest:
+def _waiting(session: Session, opened: OpenForm, id: UUID) -> DecoyRequest:
+    """Lock a decoy that may be changed; a digest was made before, by ``_count_change``."""
     decoy = session.get(DecoyRequest, id, with_for_update=True)
     if decoy is None:
         raise NotFound
-    if decoy_state(decoy, utcnow()) not in WAITING:
+    if shown_to_visitor(opened, decoy, utcnow()).state not in WAITING:
         raise TooLate
     return decoy
 
@@ -158,12 +160,12 @@ def zone_of(status: RequestStatus) -> str:
 
 def _status(opened: OpenForm, request: Callback | DecoyRequest) -> RequestStatus:
     submission = _submission_of(opened)
-    state = request.state if isinstance(request, Callback) else str(decoy_state(request, submission.now))
-    is_waiting = state in WAITING
+    shown = shown_to_visitor(opened, request, submission.now)
+    is_waiting = shown.state in WAITING
     return RequestStatus(
         opened=opened,
-        state=state,
-        expected_at=request.due_at if is_waiting else None,
+        state=shown.state,
+        expected_at=shown.due_at if is_waiting else None,
         scheduled_at=request.scheduled_at,
         slots=tuple(rules.free_slots(submission)) if is_waiting else (),
     )
@@ -171,4 +173,5 @@ def _status(opened: OpenForm, request: Callback | DecoyRequest) -> RequestStatus
 
 def purge_decoys() -> int:
     """Delete decoys that are older than the retention of callbacks; returns how many."""
-    return purge(DecoyRequest, DecoyRequest.created_at < utcnow() - timedelta(days=settings.retention_days))
+    limit = utcnow() - timedelta(days=settings.retention_days)
+    return purge(DecoyRequest, (DecoyRequest.created_at < limit) & (DecoyRequest.due_at < limit))

@@ -1,16 +1,18 @@
 """Accept the callback requests of a website's visitors."""
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from bx24app.errors import RuleRefused
-from bx24app.models import Callback, DecoyRequest, State, utcnow
+from bx24app.models import Callback, DecoyRequest, utcnow
 from bx24app.services.callbacks.accept import accept, earlier_answer
 from bx24app.services.callbacks.conditions import Obstacle
+from bx24app.services.callbacks.decoys import ShownStep, shown_step
+from bx24app.services.callbacks.idempotency import visitor_key
+from bx24app.services.callbacks.retry_policy import retry_policy_of_form
 from bx24app.services.calling.spoken_text import one_line
-from bx24app.services.websites import challenge, quotas, rejections, rules
+from bx24app.services.websites import challenge, forms, quotas, rejections, rules
 from bx24app.services.websites.candidate import PreparedSubmission, candidate_of, clean_page, submission_digest
 from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.submission import Submission, read_number
@@ -48,23 +50,23 @@ class Receipt:
 def submit(opened: OpenForm, post: FormPost) -> Receipt:
     """Accept a visitor's request, and wake a worker; commits.
 
-    Idempotent under one idempotency key. When another callback holds the number, the answer is that of a decoy: it
-    looks the same, but nobody is called. Raises ``IdempotencyKeyReused``, or a ``RuleRefused``, which is also stored as
-    a rejection.
+    Idempotent under one idempotency key. When another callback holds the number, or it is on the do-not-call list, the
+    answer is that of a decoy: it looks the same, but nobody is called. Raises ``IdempotencyKeyReused``, or a
+    ``RuleRefused``, which is also stored as a rejection.
     """
     request = _read(opened, post)
     submission = request.submission
     try:
         outcome = accept_submission(request)
         if not isinstance(outcome, Obstacle):
-            return _receipt(outcome, submission.now)
+            return _receipt(outcome, submission)
         if outcome.earlier is None:
             raise quotas.rejection_of(submission, outcome)
-        return _receipt(outcome.earlier, submission.now)
+        return _receipt(outcome.earlier, submission)
     except RuleRefused as refusal:
         earlier = earlier_answer(submission.portal.id, submission.key, request.digest)
         if earlier is not None:
-            return _receipt(earlier, submission.now)
+            return _receipt(earlier, submission)
         rejections.record(submission, refusal)
         raise
 
@@ -80,8 +82,9 @@ def accept_submission(request: PreparedSubmission) -> Callback | DecoyRequest | 
     return accept(lambda: candidate_of(request, limits))
 
 
-def _receipt(row: Callback | DecoyRequest, now: datetime) -> Receipt:
-    return Receipt(row.id, row.state if isinstance(row, Callback) else decoy_state(row, now), row.due_at)
+def _receipt(row: Callback | DecoyRequest, submission: Submission) -> Receipt:
+    shown = shown_to_visitor(OpenForm(submission.form, submission.portal), row, submission.now)
+    return Receipt(row.id, shown.state, shown.due_at)
 
 
 def reject_unreadable(opened: OpenForm, refusal: RuleRefused, address: str | None) -> None:
@@ -99,7 +102,7 @@ def submission_of(opened: OpenForm, post: FormPost) -> Submission:
         portal=opened.portal,
         now=utcnow(),
         number=number,
-        key=_key(key, post.idempotency_key, number.parsed.e164),
+        key=visitor_key(key, post.idempotency_key, number.parsed.e164),
         origin=post.origin,
         address=post.address,
         name=one_line(post.name),
@@ -114,11 +117,6 @@ def submission_of(opened: OpenForm, post: FormPost) -> Submission:
     )
 
 
-def _key(form_key: str, key: str | None, number: str | None) -> str | None:
-    """Make the stored key from form, number and the sent key, so that a guessed key alone finds no request."""
-    return f"w.{hashlib.sha256(f'{form_key} {key} {number}'.encode()).hexdigest()}" if key else None
-
-
 def _read(opened: OpenForm, post: FormPost) -> PreparedSubmission:
     submission = submission_of(opened, post)
     return PreparedSubmission(
@@ -126,12 +124,10 @@ def _read(opened: OpenForm, post: FormPost) -> PreparedSubmission:
     )
 
 
-def decoy_state(decoy: DecoyRequest, now: datetime) -> State:
-    """Tell the state in which a decoy is shown."""
-    if decoy.cancelled_at is not None:
-        return State.CANCELLED
-    if now > decoy.expires_at:
-        return State.EXPIRED
-    # Two equal requests may meet, and one then gets the other's decoy, which was created after its own ``now``. It must
-    # be shown as queued all the same.
-    return State.SCHEDULED if decoy.due_at > max(now, decoy.created_at) else State.QUEUED
+def shown_to_visitor(opened: OpenForm, request: Callback | DecoyRequest, now: datetime) -> ShownStep:
+    """Return what the visitor is shown of their request at ``now``; call it outside of transactions."""
+    policy = retry_policy_of_form(opened.portal, opened.form)
+    line = forms.form_line(opened.form, opened.portal)
+    # Where the line redials by itself, no callback of the form is dialled again.
+    redials = line is not None and opened.portal.redials(line[0])
+    return shown_step(request, replace(policy, retries=0) if redials else policy, now)

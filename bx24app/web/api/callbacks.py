@@ -29,6 +29,7 @@ from bx24app.services.calling import phone_numbers
 from bx24app.services.runtime.slots import Slots
 from bx24app.services.websites import api_submit
 from bx24app.services.websites.api_submit import ApiPost
+from bx24app.web.api.idempotency_key import IdempotencyKey
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import (
     CallbackPage,
@@ -150,7 +151,7 @@ class CallbackQuery(BaseModel):
 class StartHeaders(BaseModel):
     """The headers of ``POST /callbacks``."""
 
-    key: Annotated[str | None, Field(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{1,255}$")] = None
+    key: Annotated[IdempotencyKey | None, Field(alias="Idempotency-Key")] = None
     prefer: Annotated[str, Field(alias="Prefer")] = ""
 
 

@@ -1,0 +1,238 @@
+"""Decoys beside true requests: whatever a visitor can look at is alike, for a number in hand and for a listed one."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import select, update
+
+from bx24app.database import reading, writing
+from bx24app.models import TRANSITIONS, Callback, DecoyRequest, State, utcnow
+from bx24app.services.callbacks import accept as accepting
+from bx24app.services.websites import status_page
+from bx24app.settings import settings
+from bx24app.worker.worker import Worker
+from tests.conftest import Eventually
+from tests.fake_bitrix24 import FakePortal
+from tests.scenarios.test_website_submissions import watch_writes
+from tests.support.actors import CUSTOMER, Actor, json_of
+from tests.support.visitors import Visitor
+from tests.support.websites import MakeVisitor
+
+FREE, IN_HAND, LISTED = "+494042828", CUSTOMER, "+4989636200"
+# A Wednesday, 11:00 in Berlin.
+NOON = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
+HOURS = {
+    "zone": "Europe/Berlin",
+    "week": {day: [["09:00", "18:00"]] for day in ("mon", "tue", "wed", "thu", "fri")},
+}
+MANY = {"address_hour": 50, "number_day": 3, "form_hour": 60, "form_day": 300}
+
+
+@pytest.fixture
+def form(desk: Actor, manager: Actor, visitor_of: MakeVisitor, worker: Worker) -> Iterator[Visitor]:
+    """A form with hours and retries, on a day on which nobody dials; one number is in hand and another is listed."""
+    worker.stop()
+    visitor = visitor_of(hours=HOURS, limits=MANY, retries=2, retry_minutes=10)
+    assert desk.asks("POST", "/do-not-call", {"number": LISTED}).status_code == 201
+    assert manager.requests_callback(IN_HAND).status_code == 201
+    with time_machine.travel(NOON, tick=False):
+        yield visitor
+
+
+def asks(visitor: Visitor, number: str, **body: Any) -> dict[str, Any]:
+    answer = visitor.asks(number, name="Anna", **body)
+    assert answer.status_code == 202, answer.text
+    return json_of(answer) | {"headers": sorted(answer.headers.keys())}
+
+
+def looks(visitor: Visitor, answer: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """What a script and what a browser is shown, without what names the request."""
+    page = visitor.looks(answer["status_url"], Accept="text/html")
+    signed = answer["status_url"].rpartition("/c/")[2]
+    return json_of(visitor.looks(answer["status_url"])), page.text.replace(signed, "-")
+
+
+def acts(visitor: Visitor, answer: dict[str, Any], action: str, **body: Any) -> tuple[int, dict[str, Any]]:
+    path = "/c/" + answer["status_url"].rpartition("/c/")[2]
+    done = visitor.client.post(f"{path}/{action}", json=body, headers={"Accept": "application/json"})
+    return done.status_code, json_of(done)
+
+
+def rows(app: Flask, model: type[Any]) -> list[Any]:
+    with app.app_context(), reading() as session:
+        return list(session.scalars(select(model)))
+
+
+PLANS = [None, NOON - timedelta(seconds=30), NOON + timedelta(hours=2), NOON + timedelta(days=28)]
+
+
+@pytest.mark.parametrize("number", [IN_HAND, LISTED])
+@pytest.mark.parametrize("planned", PLANS)
+def test_the_answer_is_that_of_a_true_request(app: Flask, form: Visitor, number: str, planned: datetime | None) -> None:
+    body = {"scheduled_at": planned.isoformat()} if planned else {}
+    true, decoy = asks(form, FREE, **body), asks(form, number, **body)
+    assert [str(row.id) for row in rows(app, DecoyRequest)] == [decoy["reference"]]
+    for name in ("reference", "status_url"):
+        assert len(true[name]) == len(decoy[name])
+    assert true["reference"][14] == decoy["reference"][14] == "7"
+    named = {"reference", "status_url"}
+    assert {k: v for k, v in true.items() if k not in named} == {k: v for k, v in decoy.items() if k not in named}
+    assert looks(form, true) == looks(form, decoy)
+    if planned and planned > NOON:
+        with time_machine.travel(planned - timedelta(minutes=1), tick=False):
+            assert looks(form, true) == looks(form, decoy)
+
+
+@pytest.mark.parametrize("number", [IN_HAND, LISTED])
+def test_refusals_and_limits_are_those_of_a_true_request(app: Flask, form: Visitor, number: str) -> None:
+    night = {"scheduled_at": (NOON + timedelta(hours=12)).isoformat()}
+    far = {"scheduled_at": (NOON + timedelta(days=200)).isoformat()}
+    for body in (night, far, {"altcha": "x"}, {"scheduled_at": "soon"}):
+        true, decoy = (form.asks(each, **body) for each in (FREE, number))
+        assert true.status_code >= 400
+        assert (true.status_code, json_of(true)) == (decoy.status_code, json_of(decoy))
+    spent = form.works()
+    asks(form, number, altcha=spent)
+    again = form.asks(number, altcha=spent)
+    assert (again.status_code, json_of(again)["code"]) == (400, "invalid_request")
+    for _ in range(2):
+        asks(form, number)
+    limited = form.asks(number)
+    for _ in range(3):
+        asks(form, FREE, scheduled_at=(NOON + timedelta(hours=1)).isoformat())
+    true = form.asks(FREE, scheduled_at=(NOON + timedelta(hours=1)).isoformat())
+    assert (limited.status_code, json_of(limited)) == (true.status_code, json_of(true))
+    assert limited.status_code == 429
+
+
+@pytest.mark.parametrize("number", [IN_HAND, LISTED])
+def test_a_repeat_a_move_and_a_cancellation_are_those_of_a_true_request(form: Visitor, number: str) -> None:
+    def steps(each: str) -> Iterator[Any]:
+        planned = {"scheduled_at": (NOON + timedelta(days=2)).isoformat()}
+        first = asks(form, each, idempotency_key="k")
+        # Somebody moves a request only after it was made.
+        with time_machine.travel(NOON + timedelta(milliseconds=20), tick=False):
+            yield asks(form, each, idempotency_key="k") == first
+            other = form.asks(each, name="Bert", idempotency_key="k")
+            yield other.status_code, json_of(other)
+            yield acts(form, first, "reschedule", scheduled_at="soon")
+            yield acts(form, first, "reschedule", scheduled_at=(NOON + timedelta(hours=12)).isoformat())
+            # Now: what is moved is planned, even if it is due at once.
+            yield acts(form, first, "reschedule", scheduled_at=(NOON - timedelta(seconds=30)).isoformat())
+            yield acts(form, first, "reschedule", **planned)
+            yield asks(form, each, idempotency_key="k")["expected_at"]
+            yield looks(form, first)
+            yield acts(form, first, "cancel")
+            yield acts(form, first, "cancel")
+            yield acts(form, first, "reschedule", **planned)
+            yield looks(form, first)
+
+    assert list(steps(FREE)) == list(steps(number))
+
+
+MOMENTS = [timedelta(seconds=0.01 * 1.09**n) for n in range(160)]
+
+
+def timeline(visitor: Visitor, answer: dict[str, Any], begin: datetime) -> list[dict[str, Any]]:
+    """What is shown as time goes by, from the milliseconds to the hours."""
+    shown = []
+    for after in MOMENTS:
+        with time_machine.travel(begin + after, tick=False):
+            shown.append(json_of(visitor.looks(answer["status_url"])))
+    return shown
+
+
+@pytest.mark.parametrize("number", [IN_HAND, LISTED])
+@pytest.mark.parametrize("planned", [None, NOON + timedelta(days=28)])
+def test_a_decoy_goes_the_way_of_a_call(form: Visitor, number: str, planned: datetime | None) -> None:
+    answer = asks(form, number, **({"scheduled_at": planned.isoformat()} if planned else {}))
+    begin = planned or NOON
+    shown = timeline(form, answer, begin)
+    states = [State(one["state"]) for one in shown]
+    changes = [states[0], *(new for old, new in pairwise(states) if old != new)]
+    assert changes[0] == (State.SCHEDULED if planned else State.QUEUED)
+    for old, new in pairwise(changes):
+        # A look may miss short states.
+        assert new in TRANSITIONS[old] or any(new in TRANSITIONS[between] for between in TRANSITIONS[old])
+    assert changes[-1] in (State.COMPLETED, State.MISSED)
+    left = next(after for after, state in zip(MOMENTS, states, strict=True) if state != changes[0])
+    assert left < timedelta(seconds=1)
+    for one, state in zip(shown, states, strict=True):
+        waits = state in (State.SCHEDULED, State.QUEUED)
+        assert (one["can_cancel"], one["can_reschedule"], bool(one["slots"])) == (waits, waits, waits)
+        assert (one["expected_at"] is not None) == waits
+    assert timeline(form, answer, begin) == shown
+    with time_machine.travel(begin + timedelta(days=9), tick=False):
+        assert json_of(form.looks(answer["status_url"]))["state"] == changes[-1]
+        assert acts(form, answer, "cancel")[0] == 409
+
+
+def test_a_page_shows_of_a_decoy_what_it_shows_of_a_callback_in_the_same_state(app: Flask, form: Visitor) -> None:
+    true, decoy = asks(form, FREE), asks(form, LISTED)
+    met = set()
+    for after in MOMENTS:
+        with time_machine.travel(NOON + after, tick=False):
+            shown = json_of(form.looks(decoy["status_url"]))
+            if shown["state"] in met or shown["state"] == State.SCHEDULED:
+                continue
+            met.add(shown["state"])
+            with app.app_context(), writing() as session:
+                session.execute(
+                    update(Callback).where(Callback.to_number == FREE).values(state=shown["state"], holds_number=False)
+                )
+            assert looks(form, true) == looks(form, decoy), shown["state"]
+    assert met >= {"queued", "started"}
+
+
+def test_both_are_written_in_one_go_and_read_alike(app: Flask, form: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips = watch_writes(monkeypatch)
+
+    def explained(*_: Any) -> None:
+        raise AssertionError("an explanation takes its time")
+
+    monkeypatch.setattr(accepting, "obstacles", explained)
+    for number in (FREE, IN_HAND, LISTED):
+        asks(form, number, scheduled_at=(NOON + timedelta(hours=1)).isoformat())
+    assert len(trips) == 3
+    if app.config["SQLALCHEMY_DATABASE_URI"].startswith("postgresql"):
+        assert len({sql for [(sql, _)] in trips}) == 1
+
+
+@pytest.mark.parametrize("end", ["do_not_call", "already_served"])
+def test_what_ends_before_its_dial_because_of_its_number_looks_dialled(app: Flask, form: Visitor, end: str) -> None:
+    """A number that is listed, or that the company calls, after the visitor has planned a call tells them nothing."""
+    planned = NOON + timedelta(days=7)
+    answer = asks(form, FREE, scheduled_at=planned.isoformat())
+    with app.app_context(), writing() as session:
+        callback = session.scalars(select(Callback).where(Callback.to_number == FREE)).one()
+        at = planned + timedelta(seconds=0.2)
+        (callback.fail if end == "do_not_call" else callback.cancel)(at, end)
+    states = [State(one["state"]) for one in timeline(form, answer, planned + timedelta(seconds=0.2))]
+    assert not {State.FAILED, State.CANCELLED} & set(states)
+    assert State.STARTED in states
+    assert states[-1] in (State.COMPLETED, State.MISSED)
+
+
+def test_a_decoy_is_kept_as_long_as_a_callback(app: Flask, form: Visitor) -> None:
+    asks(form, LISTED, scheduled_at=(NOON + timedelta(days=28)).isoformat())
+    with app.app_context():
+        kept = timedelta(days=settings.retention_days)
+        for after, gone in ((kept + timedelta(days=1), 0), (kept + timedelta(days=29), 1)):
+            with time_machine.travel(NOON + after, tick=False):
+                assert status_page.purge_decoys() == gone
+
+
+def test_a_true_request_beside_it_goes_its_way(
+    app: Flask, desk: Actor, visitor: Visitor, portal: FakePortal, worker: Worker, eventually: Eventually
+) -> None:
+    desk.asks("POST", "/do-not-call", {"number": LISTED})
+    true, decoy = asks(visitor, FREE), asks(visitor, LISTED)
+    eventually(lambda: json_of(visitor.looks(true["status_url"]))["state"] == "started")
+    eventually(lambda: json_of(visitor.looks(decoy["status_url"]))["state"] == "started")
+    assert [dial["number"] for dial in portal.telephony.dials] == [FREE]
+    assert utcnow() > datetime.fromisoformat(true["expected_at"])
