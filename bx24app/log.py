@@ -53,6 +53,18 @@ def _hide_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> Mutabl
     return event
 
 
+def _on_one_line(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Let nothing that somebody has sent begin a line, or turn one around, where people read logs as plain text.
+
+    Other texts are quoted by the renderer, which escapes the same characters.
+    """
+    if "exception" in event:
+        # Under this name the renderer would write it on lines of its own.
+        event["traceback"] = " | ".join(line.strip() for line in event.pop("exception").splitlines())
+    event["event"] = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(event["event"]))
+    return event
+
+
 def describe_exception(exc_info: ExcInfo) -> str:
     """Say where an exception comes from, without its words: they quote what somebody has sent, or a secret.
 
@@ -82,9 +94,10 @@ def init_app(settings: Settings) -> None:
         _hide_secrets,
         structlog.processors.ExceptionRenderer(describe_exception),
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
-    )
+    renderers: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]
+    if settings.log_format == "console":
+        colors = sys.stderr.isatty()
+        renderers = [_on_one_line, structlog.dev.ConsoleRenderer(colors=colors, repr_native_str=True)]
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name("bx24app")
     handler.setFormatter(
@@ -92,7 +105,7 @@ def init_app(settings: Settings) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                renderer,
+                *renderers,
             ],
         )
     )

@@ -3,13 +3,18 @@
 import base64
 import binascii
 import ipaddress
+import math
+import re
+from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, current_app
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,6 +28,15 @@ from werkzeug.local import LocalProxy
 VARIABLE_PREFIX = "BX24APP_"
 MINIMAL_SECRET_BYTES = 32
 ENCRYPTION_KEY_BYTES = 32
+# What 32 random hex digits show at the least; a random key shows twice as much.
+MINIMAL_ENTROPY_BITS = 96
+NOT_RANDOM = "is not random: make a new one as docs/operating.md says"
+# Words of examples and templates; they count for nothing.
+_PLACEHOLDERS = re.compile(
+    "change.?(?:me|this|it)|replace.?(?:me|this)|place.?holder|example|pass.?word|secret|your|please|something|random|"
+    "default|insecure|development|testing|string|value|token|bx24app|bitrix24|callback|desk|key",
+    re.IGNORECASE,
+)
 
 
 class SettingsError(Exception):
@@ -33,6 +47,30 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _entropy(symbols: list[int]) -> float:
+    """The bits that a sequence shows at the most, if its symbols were drawn as often as they appear in it."""
+    count = len(symbols)
+    return -sum(n * math.log2(n / count) for n in Counter(symbols).values())
+
+
+def _check_random(text: str) -> None:
+    """Refuse what nobody has drawn at random: a word of a template, a repetition, a run of neighbours."""
+    own = _PLACEHOLDERS.sub("", text)
+    period = (own + own).find(own, 1) if own else 0
+    symbols = [ord(char) for char in own[: max(period, 0)]]
+    steps = [after - before for before, after in pairwise(symbols)]
+    if min(_entropy(symbols), _entropy(steps)) < MINIMAL_ENTROPY_BITS:
+        raise ValueError(NOT_RANDOM)
+
+
+def _check_secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if len(text.encode()) < MINIMAL_SECRET_BYTES:
+        raise ValueError("needs 32 random bytes or more")
+    _check_random(text)
+    return value
+
+
 def _decode_key(value: object) -> bytes:
     try:
         key = base64.urlsafe_b64decode(str(value).encode())
@@ -40,6 +78,7 @@ def _decode_key(value: object) -> bytes:
         key = b""
     if len(key) != ENCRYPTION_KEY_BYTES:
         raise ValueError("each key must be 32 bytes in URL-safe base64") from None
+    _check_random(key.decode("latin-1"))
     return key
 
 
@@ -52,7 +91,8 @@ Networks = Annotated[
     BeforeValidator(_split),
     Field(default=()),
 ]
-SecretKeys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split), Field(default=())]
+RandomSecret = Annotated[SecretStr, AfterValidator(_check_secret)]
+SecretKeys = Annotated[tuple[RandomSecret, ...], BeforeValidator(_split), Field(default=())]
 SealingKeys = Annotated[tuple[bytes, ...], BeforeValidator(_decode_keys), Field(min_length=1, repr=False)]
 
 
@@ -64,7 +104,7 @@ class Settings(BaseModel):
     client_id: str = Field(min_length=1)
     client_secret: SecretStr = Field(min_length=1)
     public_url: str
-    secret_key: SecretStr
+    secret_key: RandomSecret
     secret_key_fallbacks: SecretKeys
     encryption_keys: SealingKeys
     database_url: str = ""
@@ -74,14 +114,12 @@ class Settings(BaseModel):
     trusted_proxies: int = Field(default=0, ge=0)
     rest_log_days: int = Field(default=7, ge=3)
     retention_days: int = Field(default=365, ge=1)
+    metrics_token: RandomSecret | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
 
     @model_validator(mode="after")
     def _check_together(self) -> "Settings":
-        for key in (self.secret_key, *self.secret_key_fallbacks):
-            if len(key.get_secret_value().encode()) < MINIMAL_SECRET_BYTES:
-                raise ValueError("BX24APP_SECRET_KEY needs 32 random bytes or more")
         for name in ("public_url", "auth_server"):
             url = urlsplit(getattr(self, name))
             schemes = ("https", "http") if self.allow_insecure_portals else ("https",)

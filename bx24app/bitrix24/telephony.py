@@ -22,6 +22,8 @@ MAX_ENTRY_NAME = 255
 MAX_COST_DIGITS = 24
 # Calls that are looked for in one request.
 MAX_CALLS = 10
+# A speech engine may take these for markup (SSML) or the begin of an entity. "Smith & Sons" is spoken with a plus.
+_MARKUP = str.maketrans({"<": " ", ">": " ", "&": "+"})
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,18 @@ def get_voices(client: PortalClient) -> dict[str, str]:
     return _names(client.invoke("voximplant.tts.voices.get"))
 
 
+def speakable(text: str) -> str:
+    """Make of a text what is spoken: one line without markup and invisible characters, and not longer than it was.
+
+    Whatever wrote it, a person, a website's visitor, a CRM, the text that is kept stays as it was written.
+    """
+    line = " ".join(text.translate(_MARKUP).split())
+    return " ".join("".join(filter(str.isprintable, line)).split())
+
+
 def callback_parameters(line_id: str, number: str, text: str, voice_id: str | None) -> dict[str, str]:
     """Make the parameters of ``voximplant.callback.start``; without a voice the portal chooses one by its language."""
-    parameters = {"FROM_LINE": line_id, "TO_NUMBER": number, "TEXT_TO_PRONOUNCE": text}
+    parameters = {"FROM_LINE": line_id, "TO_NUMBER": number, "TEXT_TO_PRONOUNCE": speakable(text)}
     return parameters | ({"VOICE": voice_id} if voice_id else {})
 
 

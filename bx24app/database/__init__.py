@@ -1,7 +1,15 @@
 """The database: its engine, its two kinds of transaction, and statements for which SQLAlchemy has no short form."""
 
 from bx24app.database.base import Base
-from bx24app.database.engine import configure_postgresql, configure_sqlite, db, init_app, is_postgresql
+from bx24app.database.engine import (
+    closed_files,
+    configure_postgresql,
+    configure_sqlite,
+    db,
+    init_app,
+    is_postgresql,
+    sqlite_path,
+)
 from bx24app.database.statements import change_many, insert_into, insert_new, purge
 from bx24app.database.transactions import in_transaction, reading, single_transaction, writing
 from bx24app.database.writer_lock import writer_lock
@@ -9,6 +17,7 @@ from bx24app.database.writer_lock import writer_lock
 __all__ = [
     "Base",
     "change_many",
+    "closed_files",
     "configure_postgresql",
     "configure_sqlite",
     "db",
@@ -20,6 +29,7 @@ __all__ = [
     "purge",
     "reading",
     "single_transaction",
+    "sqlite_path",
     "writer_lock",
     "writing",
 ]

@@ -6,6 +6,7 @@ only plain numbers, texts and booleans.
 """
 
 import re
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from bx24app.database.engine import db, is_postgresql
-from bx24app.database.errors import hide_values
+from bx24app.database.errors import hide_values, is_busy
 from bx24app.database.transactions import single_transaction
 from bx24app.database.writer_lock import writer_lock
+from bx24app.errors import DatabaseBusy
 
 Parameters = Mapping[str, Any]
 # SQLAlchemy names a selected parameter, for a reader that these statements do not have.
@@ -151,7 +153,12 @@ def _borrowed() -> Iterator[Any]:
 
 @contextmanager
 def _transaction(connection: Any) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if is_busy(error):
+            raise DatabaseBusy from None
+        raise
     try:
         yield
         connection.execute("COMMIT")

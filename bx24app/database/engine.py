@@ -1,20 +1,27 @@
 """The engine: one SQLAlchemy object for the app, and the settings that SQLite and PostgreSQL need."""
 
+import os
 import select
 import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import closing
+from typing import cast
 
-from flask import Flask
+import structlog
+from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from bx24app.database import files
 from bx24app.database.base import Base
-from bx24app.database.errors import hide_values_of
+from bx24app.database.errors import hide_values_of, is_busy
+from bx24app.errors import DatabaseBusy
 from bx24app.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 SQLITE_PRAGMAS = (
     "journal_mode=WAL",
@@ -29,6 +36,7 @@ POOL = {"pool_size": 20, "max_overflow": 20}
 # A connection that was idle for longer is pinged before its use.
 IDLE_SECONDS = 1.0
 _USED_AT = "bx24app_used_at"
+_PATH, _CLOSED = "bx24app.sqlite_path", "bx24app.files_closed"
 
 
 db = SQLAlchemy(model_class=Base)
@@ -37,6 +45,41 @@ db = SQLAlchemy(model_class=Base)
 def is_postgresql() -> bool:
     """Tell whether the database is PostgreSQL, a server to which every statement is a round trip; else it is SQLite."""
     return db.engine.dialect.name != "sqlite"
+
+
+def _path_of(connection: DBAPIConnection) -> str:
+    """Ask SQLite for the path of its file, because URLs name it in many ways; empty for a database in memory."""
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("PRAGMA database_list")
+        [_, _, path] = cursor.fetchone() or ("", "", "")
+        return str(path)
+
+
+def sqlite_path() -> str:
+    """The path of the database's file; empty for a database in memory."""
+    known: dict[str, str] = current_app.extensions
+    if _PATH not in known:
+        try:
+            connected = db.engine.raw_connection()
+        except db.engine.dialect.loaded_dbapi.Error:
+            return os.path.realpath(db.engine.url.database or "")  # Where it would be, if it could be opened.
+        with closing(connected) as connection:
+            known[_PATH] = _path_of(cast("DBAPIConnection", connection))
+    return known[_PATH]
+
+
+def closed_files() -> list[str]:
+    """The files of the database that were open to other users of the machine when this process first connected."""
+    return list(current_app.extensions.get(_CLOSED, ()))
+
+
+def _close_files(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    """Close the files to other users before anything is written; SQLite gives its own new ones the same mode."""
+    if path := _path_of(connection):
+        closed = files.close_to_others(path, current_app.instance_path)
+        current_app.extensions[_CLOSED] = closed
+        if closed:
+            log.warning("database_files_closed", files=closed)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -49,7 +92,12 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
 
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("bx24app_writes", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    except OperationalError as error:
+        if is_busy(error):
+            raise DatabaseBusy from None
+        raise
 
 
 def configure_sqlite(engine: Engine) -> None:
@@ -91,13 +139,18 @@ def configure_postgresql(engine: Engine) -> None:
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Connect the app with its database; without a URL that is a SQLite file in the instance folder."""
+    files.keep_private()
     url = settings.database_url
     if not url:
-        Path(app.instance_path).mkdir(parents=True, exist_ok=True)
+        os.makedirs(app.instance_path, files.PRIVATE_FOLDER, exist_ok=True)
         url = f"sqlite:///{app.instance_path}/bx24app.db"
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = POOL | {"hide_parameters": True}
     db.init_app(app)
     with app.app_context():
         hide_values_of(db.engine)
-        (configure_postgresql if is_postgresql() else configure_sqlite)(db.engine)
+        if is_postgresql():
+            configure_postgresql(db.engine)
+        else:
+            event.listen(db.engine, "first_connect", _close_files)
+            configure_sqlite(db.engine)

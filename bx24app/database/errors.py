@@ -9,7 +9,7 @@ import sqlite3
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 
 # An exception with this attribute says in it what a log may hold; of any other one a log holds the class alone.
 LOGGABLE = "loggable"
@@ -62,3 +62,9 @@ def _hide(context: ExceptionContext) -> None:
 def hide_values_of(engine: Engine) -> None:
     """Let no error of an engine carry a value."""
     event.listen(engine, "handle_error", _hide)
+
+
+def is_busy(error: OperationalError | sqlite3.Error) -> bool:
+    """Tell whether SQLite could not get its lock within ``busy_timeout``: nothing was written."""
+    original = error.orig if isinstance(error, OperationalError) else error
+    return getattr(original, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY

@@ -3,14 +3,22 @@
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from functools import cache
 
-from flask import current_app
+import structlog
 
-from bx24app.database.engine import db, is_postgresql
+from bx24app.database.engine import is_postgresql, sqlite_path
+from bx24app.database.files import open_lock
+from bx24app.errors import DatabaseBusy
 
-_PATH = "bx24app.sqlite_path"
+log = structlog.get_logger(__name__)
+
+# As long as SQLite waits for its own lock (``busy_timeout``).
+WAIT_SECONDS = 10.0
+_POLL_SECONDS = 0.0005
 _threads = threading.Lock()
 
 
@@ -18,39 +26,45 @@ _threads = threading.Lock()
 def writer_lock() -> Iterator[None]:
     """Wait in line to write to a SQLite file: first behind the threads of this process, then behind other processes.
 
-    A writer that finds SQLite's own lock taken sleeps for longer and longer times; this lock wakes the next writer at
-    once. SQLite's own lock still keeps the writers apart. On PostgreSQL this does nothing.
+    A writer that finds SQLite's own lock taken sleeps for longer and longer times; this lock lets the next writer in at
+    once. SQLite's own lock still keeps the writers apart, so a lock file that somebody else could hold is left alone.
+    On PostgreSQL this does nothing. Raises ``DatabaseBusy`` after ``WAIT_SECONDS``.
     """
-    if is_postgresql() or not (path := _sqlite_path()):
+    if is_postgresql() or not (path := sqlite_path()):
         yield
         return
-    with _threads:
-        file = _open_lock_file(path)
+    until = time.monotonic() + WAIT_SECONDS
+    if not _threads.acquire(timeout=WAIT_SECONDS):
+        raise DatabaseBusy
+    try:
+        file = open_lock(path)
+        if file is None:
+            _tell_once(path)
+            yield
+            return
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file, until)
             yield
         finally:
-            fcntl.flock(
-                file, fcntl.LOCK_UN
-            )  # A process forked meanwhile has the file open too, so closing it is not enough.
+            # A process forked meanwhile has the file open too, so closing it is not enough.
+            fcntl.flock(file, fcntl.LOCK_UN)
             os.close(file)
+    finally:
+        _threads.release()
 
 
-def _sqlite_path() -> str:
-    """Ask SQLite for the path of its file, because URLs name it in many ways; empty for a database in memory."""
-    known: dict[str, str] = current_app.extensions
-    if _PATH not in known:
-        with closing(db.engine.raw_connection()) as connection:
-            known[_PATH] = connection.cursor().execute("PRAGMA database_list").fetchone()[2]
-    return known[_PATH]
+def _lock(file: int, until: float) -> None:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise DatabaseBusy from None
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
 
 
-def _open_lock_file(path: str) -> int:
-    """Open the lock file; everybody who may read the database may wait at it."""
-    name = f"{path}-turn"
-    try:
-        return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        file = os.open(name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o400)
-        os.fchmod(file, os.stat(path).st_mode & 0o444)
-        return file
+@cache
+def _tell_once(path: str) -> None:
+    log.warning("writer_lock_not_used", file=os.path.basename(path))

@@ -10,6 +10,7 @@ Refusal                    the use case did nothing
  +-- RuleRefused            a rule of a website form rejects the submission
  |    +-- FormClosed, OriginRefused, NotHuman, FieldRefused, PublicNumberInvalid, PublicNumberRefused
  |    +-- OnDoNotCallList, OutsideHours, RateLimited, BudgetExhausted
+DatabaseBusy               other writers kept the database for too long; nothing was written
 Unverified                 a post does not prove who sends it
  +-- Malformed             it does not look like a post of Bitrix24
  +-- NotInstalled, AdministratorNeeded, VisitorRefused        the sender is known, but may not open the page
@@ -17,6 +18,7 @@ Unverified                 a post does not prove who sends it
       +-- TooManyLaunches  the portal's other launches have to be answered first
 """
 
+from bx24app.errors.database import DatabaseBusy
 from bx24app.errors.known import Executed, KnownError, Retry
 from bx24app.errors.refusals import (
     AddressRefused,
@@ -68,6 +70,7 @@ __all__ = [
     "AdministratorNeeded",
     "Bitrix24Unavailable",
     "BudgetExhausted",
+    "DatabaseBusy",
     "Executed",
     "FieldRefused",
     "FormClosed",

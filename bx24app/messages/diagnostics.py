@@ -29,9 +29,10 @@ class FindingWords:
     mend: str
 
 
-# The first five are for the operator of the app, in English.
+# The first six are for the operator of the app, in English.
 _TITLES = {
     "database": "Database",
+    "files": "Database files",
     "keys": "Encryption keys",
     "address": "Our address",
     "authorization": "Authorization server",
@@ -68,6 +69,31 @@ _INSTALLATION: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
     ("database", "migrations"): lambda f: (
         f"Is at migration {f['present']}, the app needs {f['head']}.",
         "Run: flask --app app db upgrade",
+    ),
+    ("files", "ok"): lambda f: (f"{f['folder']} and what is in it are for the app's user alone.", ""),
+    ("files", "closed"): lambda f: (
+        f"Other users of this machine could read {f['files']} in {f['folder']} until now; that is mended.",
+        "If others have accounts on this machine, think of what they may have read: rotate the keys.",
+    ),
+    ("files", "listed"): lambda f: (
+        f"Other users of this machine may look into {f['folder']}; the files in it are closed to them.",
+        f"If the folder is for the app alone: chmod 700 {f['folder']}",
+    ),
+    ("files", "shared"): lambda f: (
+        f"Other users of this machine may put files into {f['folder']} and so hinder the app, or deceive it.",
+        "Move the database into a folder of its own with mode 700 (BX24APP_DATABASE_URL).",
+    ),
+    ("files", "open"): lambda f: (
+        f"Other users of this machine may read {f['files']} in {f['folder']}.",
+        "The files belong to another user than the app's: give them to it (chown), mode 600.",
+    ),
+    ("files", "lock"): lambda f: (
+        f"{f['files']} in {f['folder']} is a link, no file, or somebody else's. Writers do without it, more slowly.",
+        "Stop web and worker, remove it, and find out who has put it there.",
+    ),
+    ("files", "read_only"): lambda f: (
+        f"The app's user may not write in {f['folder']}: SQLite needs files beside the database.",
+        "Give the folder to the app's user (chown), mode 700.",
     ),
     ("keys", "ok"): lambda f: (f"Everything sealed opens under the first key ({f['count']}).", ""),
     ("keys", "old"): lambda f: (

@@ -1,5 +1,6 @@
 """What is wrong with this installation, or with one portal; the doors put the findings into words."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +18,8 @@ from bx24app.bitrix24.answers import Json, as_object
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.connections import authorization_server
 from bx24app.crypto import SealError, keyring
-from bx24app.database import reading
+from bx24app.database import closed_files, is_postgresql, reading, sqlite_path
+from bx24app.database.files import examine_files
 from bx24app.database.migrations import alembic_config
 from bx24app.errors import Refusal
 from bx24app.models import Attempt, Credential, CredentialState, DigestKey, Portal, PortalState, Webhook, utcnow
@@ -73,10 +75,10 @@ def _problem(check: str, about: str, **facts: str) -> Finding:
 
 def examine_installation() -> list[Finding]:
     """Look at what concerns every portal: database, keys, our address, the authorization server and the clock."""
-    database = examine_database()
+    database, files = examine_database(), _files()
     if database.level != Level.OK:
-        return [database]
-    return [database, _keys(), _address(), *_authorization()]
+        return [database, *files]
+    return [database, *files, _keys(), _address(), *_authorization()]
 
 
 @cache
@@ -96,6 +98,21 @@ def examine_database() -> Finding:
     if present != head:
         return _problem("database", "migrations", present=present, head=head)
     return _ok("database", head=head)
+
+
+def _files() -> list[Finding]:
+    """The files of a SQLite database are for nobody else on the machine."""
+    if is_postgresql():
+        return []
+    path = sqlite_path()
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        return []
+    about, files = examine_files(path)
+    if about in {"ok", "listed"} and (closed := closed_files()):
+        about, files = "closed", closed
+    level = {"ok": Level.OK, "listed": Level.WARNING, "closed": Level.WARNING}.get(about, Level.PROBLEM)
+    return [Finding("files", level, about, {"folder": folder, "files": ", ".join(files)})]
 
 
 def _keys() -> Finding:

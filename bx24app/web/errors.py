@@ -10,7 +10,7 @@ from flask import Flask, Response, make_response, render_template, request
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
 
-from bx24app.errors import Refusal, Retry, Unverified, VisitorRefused
+from bx24app.errors import DatabaseBusy, Refusal, Retry, Unverified, VisitorRefused
 from bx24app.messages.reasons import reason_sentence
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.settings import settings
@@ -163,6 +163,18 @@ def _page_words(error: Unverified) -> tuple[str, str, str]:
     }[error.explanation]
 
 
+def _busy(error: DatabaseBusy) -> Response:
+    log.warning("database_busy", path=request.path)
+    words = _("The app has too much to do now. Nothing was dialled.")
+    advice = _("Wait a few seconds and press Retry.")
+    if _wants_page():
+        response = page(error.status, _("The app is busy"), words, advice, may_retry=True)
+    else:
+        response = problem(error.status, error.code, words)
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
     if not _wants_page():
@@ -195,5 +207,6 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(ExchangeError, _exchange_failed)
     app.register_error_handler(Unverified, _unverified)
+    app.register_error_handler(DatabaseBusy, _busy)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _failed)

@@ -12,6 +12,7 @@ import click
 import structlog
 from flask import Flask
 
+from bx24app.errors import DatabaseBusy
 from bx24app.log import begin_lines, end_lines
 from bx24app.services.runtime import wakeup
 from bx24app.worker.jobs import DIALS_AT_ONCE, background_jobs
@@ -97,6 +98,10 @@ class Worker:
         try:
             with self._app.app_context():
                 return work()
+        except DatabaseBusy:
+            log.warning("job_postponed", seconds=round(time.monotonic() - began, 3))
+            self._scheduler.fail(job)
+            return None
         except Exception:
             log.exception("job_failed", seconds=round(time.monotonic() - began, 3))
             self._scheduler.fail(job)

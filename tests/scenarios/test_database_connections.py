@@ -201,5 +201,5 @@ def test_the_turn_stands_beside_the_file_whatever_leads_there(tmp_path: Path) ->
         with writing() as session:
             session.execute(text("INSERT INTO some VALUES (1)"))
         db.engine.dispose()
-    assert waiting.stat().st_mode & 0o777 == 0o440
+    assert waiting.stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["some.db", "some.db-turn"]

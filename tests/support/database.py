@@ -122,6 +122,8 @@ def empty_tables(url: str) -> None:
 def copied_database(template: Path) -> Iterator[str]:
     """A migrated SQLite file of one test's own."""
     with workplace() as directory:
-        copy = directory / "test.db"
+        private = directory / "sqlite"
+        private.mkdir(mode=0o700)
+        copy = private / "test.db"
         shutil.copy(template, copy)
         yield f"sqlite:///{copy}"

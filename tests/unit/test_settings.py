@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+import string
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,9 @@ def test_one_message_names_every_missing_setting() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("SECRET_KEY", "short-canary", "SECRET_KEY needs 32"),
+        ("SECRET_KEY", "short-canary", "SECRET_KEY.* needs 32 random bytes"),
+        ("SECRET_KEY_FALLBACKS", "short-canary", "SECRET_KEY_FALLBACKS.* needs 32 random bytes"),
+        ("METRICS_TOKEN", "short-canary", "METRICS_TOKEN.* needs 32 random bytes"),
         ("ENCRYPTION_KEYS", "short-canary", "32 bytes in URL-safe base64"),
         ("PUBLIC_URL", "http://callback.example.com", "must be an https address"),
         ("PUBLIC_URL", "https://callback.example.com/path", "must be an https address"),
@@ -57,6 +60,55 @@ def test_a_wrong_setting_is_explained_without_its_value(
     with pytest.raises(SettingsError, match=said) as caught:
         read_settings(complete | {f"BX24APP_{name}": value})
     assert "canary" not in str(caught.value)
+
+
+def _base64(key: bytes) -> str:
+    return base64.urlsafe_b64encode(key).decode()
+
+
+GUESSED = {
+    "letters": "a" * 40,
+    "two": "ab" * 20,
+    "a repetition": "correct-horse-7" * 4,
+    "digits": "0123456789" * 4,
+    "the alphabet": "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "hex digits": "0123456789abcdef0123456789abcdef0123456789abcdef",
+    "template": "changeme-changeme-changeme-changeme!",
+    "sentence": "please-change-me-to-something-random-and-secret",
+    "password": "Password1Password2Password3Password4",
+    "example": "your-secret-key-of-32-random-bytes-here",
+}
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "SECRET_KEY_FALLBACKS", "METRICS_TOKEN"])
+@pytest.mark.parametrize("guessed", GUESSED.values(), ids=GUESSED)
+def test_a_secret_that_nobody_drew_at_random_is_refused(complete: dict[str, str], name: str, guessed: str) -> None:
+    with pytest.raises(SettingsError, match=f"BX24APP_{name}.* is not random") as caught:
+        read_settings(complete | {f"BX24APP_{name}": guessed})
+    assert guessed not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key", [b"\0" * 32, b"k" * 32, bytes(range(32)), b"changeme" * 4, b"secret-key-of-32-bytes-changeme!", b"ab" * 16]
+)
+def test_an_encryption_key_that_nobody_drew_at_random_is_refused(complete: dict[str, str], key: bytes) -> None:
+    for value in (_base64(key), f"{_key()},{_base64(key)}"):
+        with pytest.raises(SettingsError, match=r"BX24APP_ENCRYPTION_KEYS.* is not random") as caught:
+            read_settings(complete | {"BX24APP_ENCRYPTION_KEYS": value})
+        assert value not in str(caught.value)
+
+
+def test_whatever_is_random_is_taken(complete: dict[str, str]) -> None:
+    """As operators make them: base64, hex digits, letters; each of thousands."""
+    letters = string.ascii_letters + string.digits
+    for _ in range(2000):
+        drawn = {
+            "SECRET_KEY": "".join(secrets.choice(letters) for _ in range(32)),
+            "SECRET_KEY_FALLBACKS": f"{secrets.token_hex(16)},{secrets.token_urlsafe(32)}",
+            "METRICS_TOKEN": f"metrics-token-{secrets.token_hex(32)}",
+            "ENCRYPTION_KEYS": _key(),
+        }
+        read_settings(complete | {f"BX24APP_{name}": value for name, value in drawn.items()})
 
 
 def test_plain_http_is_allowed_only_for_demo_and_tests(complete: dict[str, str]) -> None:
