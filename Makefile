@@ -22,14 +22,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 venv: .venv/installed $(COMPILED)
 
 # Debian's Python may lack venv: then virtualenv from PyPI makes the environment.
-.venv/installed: requirements.lock
+.venv/installed: requirements-dev.lock
 	@if test -x $(BIN)/python; then :; \
 	elif $(PYTHON) -c "import ensurepip" 2>/dev/null; then $(PYTHON) -m venv .venv; \
 	else \
 	  $(PYTHON) -m pip install --quiet --quiet --no-warn-conflicts --target .virtualenv virtualenv && \
 	  PYTHONPATH=.virtualenv $(PYTHON) -m virtualenv --quiet .venv && rm -rf .virtualenv; \
 	fi
-	$(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements-dev.lock
 	touch $@
 
 %.mo: %.po .venv/installed
@@ -92,6 +92,10 @@ translations: venv
 	  --no-fuzzy-matching --ignore-obsolete --no-wrap --ignore-pot-creation-date
 	rm build-messages.pot
 
+# What runs in production, and with the same versions what develops and tests it.
+PIP_COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
+  --no-emit-index-url --no-emit-find-links
+
 lock: venv
-	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --strip-extras --allow-unsafe --no-header \
-	  --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml
+	$(PIP_COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
