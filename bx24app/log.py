@@ -12,7 +12,8 @@ from structlog.typing import ExcInfo
 
 from bx24app.settings import Settings
 
-# At DEBUG requests-oauthlib and oauthlib log tokens and bodies, and urllib3 logs whole URLs.
+# At DEBUG requests-oauthlib and oauthlib log tokens and bodies. urllib3 logs whole URLs, as a warning too when a header
+# of an answer is odd; the documented way of the token endpoint has the client secret in its URL.
 TALKATIVE = ("requests_oauthlib", "oauthlib", "urllib3")
 SECRET_NAMES = re.compile(r"token|secret|auth_id|refresh_id|authorization|password|ticket", re.IGNORECASE)
 VISIBLE_DIGITS = 3
@@ -86,7 +87,7 @@ def describe_exception(exc_info: ExcInfo) -> str:
 def init_app(settings: Settings) -> None:
     """Write our own log records and those of the libraries to standard error in one format."""
     for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.ERROR)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -28,8 +29,8 @@ from werkzeug.local import LocalProxy
 VARIABLE_PREFIX = "BX24APP_"
 MINIMAL_SECRET_BYTES = 32
 ENCRYPTION_KEY_BYTES = 32
-# What 32 random hex digits show at the least; a random key shows twice as much.
-MINIMAL_ENTROPY_BITS = 96
+# Less than 32 random hex digits ever show; a random key shows twice as much.
+MINIMAL_ENTROPY_BITS = 80
 NOT_RANDOM = "is not random: make a new one as docs/operating.md says"
 # Words of examples and templates; they count for nothing.
 _PLACEHOLDERS = re.compile(
@@ -86,11 +87,28 @@ def _decode_keys(value: object) -> object:
     return [_decode_key(part) for part in cast("list[object]", _split(value))]
 
 
-Networks = Annotated[
-    tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...],
-    BeforeValidator(_split),
-    Field(default=()),
-]
+def _read_networks(value: object) -> object:
+    return [_read_network(str(part)) for part in cast("list[object]", _split(value))]
+
+
+def _read_network(text: str) -> "PrivateNetwork":
+    """Read ``member_id=10.0.0.0/8``; a network alone is one where every portal may live."""
+    member_id, _, network = text.rpartition("=")
+    try:
+        return PrivateNetwork(member_id.strip(), ipaddress.ip_network(network.strip()))
+    except ValueError:
+        raise ValueError("each must be a network (CIDR), with the portal's member_id and = in front") from None
+
+
+@dataclass(frozen=True)
+class PrivateNetwork:
+    """A network where a portal may live besides public addresses; ``member_id`` empty: any portal."""
+
+    member_id: str
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+Networks = Annotated[tuple[PrivateNetwork, ...], BeforeValidator(_read_networks), Field(default=())]
 RandomSecret = Annotated[SecretStr, AfterValidator(_check_secret)]
 SecretKeys = Annotated[tuple[RandomSecret, ...], BeforeValidator(_split), Field(default=())]
 SealingKeys = Annotated[tuple[bytes, ...], BeforeValidator(_decode_keys), Field(min_length=1, repr=False)]

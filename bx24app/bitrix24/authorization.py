@@ -49,7 +49,9 @@ class Tokens:
     user_id: int
 
 
-class _Install(BaseModel):
+class Install(BaseModel):
+    """Where an application is installed, as the authorization server knows it."""
+
     member_id: str = Field(min_length=1, max_length=MAX_CODE)
     client_endpoint: str = Field(min_length=1, max_length=MAX_HOST)
     domain: str = Field(min_length=1, max_length=MAX_HOST)
@@ -62,7 +64,7 @@ class AppInfo(BaseModel):
 
     client_id: str
     scope: str = ""
-    install: _Install
+    install: Install
     user_id: UserId
 
 

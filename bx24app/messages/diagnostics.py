@@ -29,10 +29,11 @@ class FindingWords:
     mend: str
 
 
-# The first six are for the operator of the app, in English.
+# The first seven are for the operator of the app, in English.
 _TITLES = {
     "database": "Database",
     "files": "Database files",
+    "networks": "Private networks",
     "keys": "Encryption keys",
     "address": "Our address",
     "authorization": "Authorization server",
@@ -94,6 +95,10 @@ _INSTALLATION: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
     ("files", "read_only"): lambda f: (
         f"The app's user may not write in {f['folder']}: SQLite needs files beside the database.",
         "Give the folder to the app's user (chown), mode 700.",
+    ),
+    ("networks", "every"): lambda f: (
+        f"Every portal that installs the app may name an address in {f['networks']}, and have the app talk to it.",
+        "Name the portal in BX24APP_PRIVATE_PORTALS: member_id=network. The log names the member_id of each portal.",
     ),
     ("keys", "ok"): lambda f: (f"Everything sealed opens under the first key ({f['count']}).", ""),
     ("keys", "old"): lambda f: (

@@ -78,7 +78,7 @@ def examine_installation() -> list[Finding]:
     database, files = examine_database(), _files()
     if database.level != Level.OK:
         return [database, *files]
-    return [database, *files, _keys(), _address(), *_authorization()]
+    return [database, *files, *_networks(), _keys(), _address(), *_authorization()]
 
 
 @cache
@@ -102,17 +102,18 @@ def examine_database() -> Finding:
 
 def _files() -> list[Finding]:
     """The files of a SQLite database are for nobody else on the machine."""
-    if is_postgresql():
-        return []
-    path = sqlite_path()
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
+    if is_postgresql() or not os.path.isdir(folder := os.path.dirname(path := sqlite_path())):
         return []
     about, files = examine_files(path)
     if about in {"ok", "listed"} and (closed := closed_files()):
         about, files = "closed", closed
-    level = {"ok": Level.OK, "listed": Level.WARNING, "closed": Level.WARNING}.get(about, Level.PROBLEM)
-    return [Finding("files", level, about, {"folder": folder, "files": ", ".join(files)})]
+    make = {"ok": Level.OK, "listed": Level.WARNING, "closed": Level.WARNING}
+    return [Finding("files", make.get(about, Level.PROBLEM), about, {"folder": folder, "files": ", ".join(files)})]
+
+
+def _networks() -> list[Finding]:
+    every = ", ".join(str(one.network) for one in settings.private_portals if not one.member_id)
+    return [_warning("networks", "every", networks=every)] if every else []
 
 
 def _keys() -> Finding:

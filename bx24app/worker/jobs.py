@@ -44,6 +44,7 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
         Job("confirm_removals", 1.0, uninstall.confirm_removals, uninstall.REMOVALS_AT_ONCE),
         Job("bind_again", 5.0, bindings.rebind_due, bindings.REBOUND_AT_ONCE),
         Job("check_payments", 5.0, payment.check_payments, payment.ASKED_AT_ONCE),
+        Job("check_portals", 30.0, portal_api.check_portals, portal_api.PORTALS_CHECKED_AT_ONCE),
         Job("renew_idle_tokens", 600.0, token_renewal.renew_idle, token_renewal.PORTALS_AT_ONCE),
         # They ask the database alone.
         Job("expire_abandoned_dials", 1.0, queue.expire_abandoned),

@@ -11,6 +11,8 @@ from sqlalchemy import select, update
 from bx24app import create_app
 from bx24app.database import db, reading, writing
 from bx24app.models import Credential, Portal, utcnow
+from bx24app.services import diagnostics
+from bx24app.services.diagnostics import Level
 from bx24app.services.dialling import dial, queue
 from tests.conftest import SCOPES, plain_environ
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
@@ -163,3 +165,37 @@ def test_a_new_installation_at_a_forbidden_address_is_refused(
         assert response.status_code == 503
     with app.app_context(), reading() as session:
         assert session.scalars(select(Portal)).all() == []
+
+
+def test_the_network_of_one_portal_is_not_open_to_another(
+    app: Flask, environ: dict[str, str], installed: Actor, portal: FakePortal, fake: FakeBitrix24
+) -> None:
+    """Another tenant, whose own portal lives in public, names an address inside the first one's network."""
+    network = f"{portal.member_id}=127.0.0.0/8"
+    other = create_app(environ | {"BX24APP_PRIVATE_PORTALS": network})
+    elsewhere = fake.add_portal("beta")
+    try:
+        owner = Actor(other.test_client(), portal, installed.application, portal.administrator)
+        assert owner.opens().status_code == 200
+        assert owner.asks("GET", "/lines?refresh=1").status_code == 200
+        stranger = Actor(other.test_client(), elsewhere, installed.application, elsewhere.administrator)
+        # Its own address, and the very address of the first one, to which a connection is open by now.
+        assert stranger.installs().status_code == 503
+        fake.auth_server.endpoints[elsewhere.member_id] = portal.client_endpoint
+        asked = len(portal.requests)
+        assert stranger.installs().status_code == 503
+        assert elsewhere.requests == []
+        assert len(portal.requests) == asked
+    finally:
+        with other.app_context():
+            db.engine.dispose()
+
+
+def test_the_doctor_names_networks_that_are_open_to_every_portal(app: Flask, environ: dict[str, str]) -> None:
+    with app.app_context():
+        [found] = [one for one in diagnostics.examine_installation() if one.check == "networks"]
+    assert (found.level, found.facts["networks"]) == (Level.WARNING, "10.20.0.0/16, 127.0.0.2/32")
+    named = create_app(environ | {"BX24APP_PRIVATE_PORTALS": "some=10.20.0.0/16, some = 127.0.0.2/32,b=fd00::/8"})
+    with named.app_context():
+        assert "networks" not in {one.check for one in diagnostics.examine_installation()}
+        db.engine.dispose()

@@ -58,6 +58,8 @@ class Portal(Base):
     uninstalled_at: Mapped[At | None]
     # When a proven event last reached us; only this shows that the portal's events can reach us.
     event_at: Mapped[At | None]
+    # When the authorization server is asked next where the portal is, if it does not say so before; None: now.
+    address_due_at: Mapped[At | None] = mapped_column(index=True)
     # ONAPPUNINSTALL came; we ask the authorization server before anything is deleted, next at ``removal_due_at``.
     removal_told_at: Mapped[At | None]
     removal_due_at: Mapped[At | None]

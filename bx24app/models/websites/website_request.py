@@ -124,6 +124,7 @@ class Rejection(Base):
     __table_args__ = (
         Index("ix_refusal_portal_id_made_at", "portal_id", "made_at"),
         Index("ix_refusal_form_id_rule", "form_id", "rule", "made_at"),
+        Index("ix_refusal_form_id_made_at", "form_id", "made_at"),
     )
 
     id: Mapped[Key]

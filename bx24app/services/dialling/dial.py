@@ -149,7 +149,8 @@ def _number_of(lease: DialLease) -> str:
 def _send_once(access: Access, dial: FencedAttempt, requests: portal_api.LoggedRequests) -> StartedCall | ExchangeError:
     """Send the one request of the attempt, on a fresh connection."""
     try:
-        with portal_clients.dialler(access.client_endpoint, access.access_token, requests.watch) as client:
+        clients = portal_clients(access.member_id)
+        with clients.dialler(access.client_endpoint, access.access_token, requests.watch) as client:
             return telephony.start_callback(client, dial.parameters)
     except ExchangeError as error:
         requests.fail(error)

@@ -5,7 +5,7 @@ or in the portal's pace.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,25 +15,33 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from bx24app.bitrix24.authorization import Install
 from bx24app.bitrix24.client import PortalClient
 from bx24app.bitrix24.connections import authorization_server, portal_clients
 from bx24app.bitrix24.errors import (
     AccessDenied,
+    ApplicationRemoved,
     Bitrix24Error,
     CredentialRefused,
+    PortalGone,
 )
-from bx24app.database import purge, writing
-from bx24app.errors import PortalDisconnected, Retry
+from bx24app.database import purge, reading, writing
+from bx24app.errors import PortalDisconnected, Refusal, Retry
 from bx24app.log import mask_numbers
 from bx24app.models import Portal, PortalState, RestCall, utcnow
-from bx24app.outgoing.errors import ExchangeError
+from bx24app.outgoing.errors import AddressForbidden, ExchangeError
 from bx24app.services.portals import throttle, token_renewal, tokens
 from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import Access
+from bx24app.services.runtime.slots import Slots, work_through
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+PORTALS_CHECKED_AT_ONCE = 4
+# After a question that nobody could answer.
+CHECK_AGAIN = timedelta(hours=1)
+_checking = Slots[int](each=1, in_all=PORTALS_CHECKED_AT_ONCE)
 # The text that is spoken to the manager may name the customer, so the log keeps only its length.
 MAX_LOGGED_WORDS = 500
 FREE_TEXT = frozenset({"TEXT_TO_PRONOUNCE"})
@@ -182,7 +190,8 @@ def call_for_portal(portal_id: int, label: RequestLabel, work: Callable[[PortalC
 
 def _call(access: Access, label: RequestLabel, work: Callable[[PortalClient], T]) -> T:
     with logged(access.portal_id, access.user_id, label) as requests:
-        return work(portal_clients.client(access.client_endpoint, access.access_token, requests.watch))
+        clients = portal_clients(access.member_id)
+        return work(clients.client(access.client_endpoint, access.access_token, requests.watch))
 
 
 def follow_move(access: Access) -> Access:
@@ -194,6 +203,51 @@ def follow_move(access: Access) -> Access:
         portal = session.scalars(select(Portal).where(Portal.id == access.portal_id).with_for_update()).one()
         take_new_address(portal, install.client_endpoint)
     return token_renewal.open_access(access.credential_id)
+
+
+def check_portals() -> int:
+    """Ask the authorization server where portals are of which it has not said so for a day; returns how many.
+
+    The domain of a portal in a company's own network may lapse, and whoever buys it must get none of our tokens.
+    """
+    return work_through(_checking, _next_unchecked, _check_portal)
+
+
+def _next_unchecked(besides: Collection[int]) -> int | None:
+    due = Portal.address_due_at.is_(None) | (Portal.address_due_at <= utcnow())
+    query = select(Portal.id).where(Portal.state == PortalState.INSTALLED, due, Portal.id.not_in(besides))
+    with reading() as session:
+        return session.scalar(query.order_by(Portal.address_due_at.asc().nulls_first()).limit(1))
+
+
+def _check_portal(portal_id: int) -> int:
+    with writing() as session:
+        session.get_one(Portal, portal_id, with_for_update=True).address_due_at = utcnow() + CHECK_AGAIN
+    try:
+        install = token_renewal.ask_app_info(tokens.service_credential_id(portal_id)).install
+    except (ExchangeError, Refusal) as error:
+        log.info("address_not_told", reason=error.code)
+        # A portal that is closed for maintenance looks like one that is gone.
+        if isinstance(error, ApplicationRemoved) and not isinstance(error, PortalGone):
+            _keep_address(portal_id, None)
+        return 1
+    _keep_address(portal_id, install if install.installed else None)
+    return 1
+
+
+def _keep_address(portal_id: int, install: Install | None) -> None:
+    """Do what the authorization server has said; ``install`` None: the app is not installed there."""
+    with writing() as session:
+        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        if install is None:
+            portal.mark_uninstalled(utcnow())
+            log.warning("portal_without_app", member_id=portal.member_id)
+        elif install.member_id == portal.member_id:
+            try:
+                take_new_address(portal, install.client_endpoint)
+            except AddressForbidden:
+                # Wherever it is, at its present address it is not any more.
+                portal.state = PortalState.DISCONNECTED
 
 
 def purge_request_log() -> int:

@@ -79,7 +79,8 @@ def _administrates(portal: Portal, access_token: str, user_id: int) -> bool:
     """
     try:
         with portal_api.logged(portal.id, user_id, portal_api.RequestLabel("profile", {})) as requests:
-            profile = read_profile(portal_clients.client(portal.client_endpoint, access_token, requests.watch))
+            clients = portal_clients(portal.member_id)
+            profile = read_profile(clients.client(portal.client_endpoint, access_token, requests.watch))
     except ExchangeError as error:
         raise launch.unproven("portal", error) from None
     return user_id == profile.ID and (profile.ADMIN or _serves_as_system_user(portal.id, user_id))

@@ -98,7 +98,7 @@ def ask_portal(
     client_endpoint: str, post: FramePost, place: LaunchPlace, requests: portal_api.LoggedRequests
 ) -> BatchAnswer:
     """Ask the portal, under the visitor's token and in one request, who they are and what the card holds."""
-    return portal_clients.client(client_endpoint, post.AUTH_ID, requests.watch).batch(_questions(place))
+    return portal_clients(post.member_id).client(client_endpoint, post.AUTH_ID, requests.watch).batch(_questions(place))
 
 
 def _identify(

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import ColumnElement, and_, select
 
-from bx24app.bitrix24.authorization import Tokens
+from bx24app.bitrix24.authorization import AppInfo, Tokens
 from bx24app.bitrix24.connections import authorization_server
-from bx24app.bitrix24.errors import CredentialRefused
+from bx24app.bitrix24.errors import CredentialRefused, TokenExpired
 from bx24app.crypto import keyring
 from bx24app.database import reading, writing
 from bx24app.errors import Bitrix24Unavailable, NotPermitted, PortalDisconnected, Refusal
@@ -152,6 +152,17 @@ def _renewal_failed(credential_id: int, lease: int, error: ExchangeError, asked_
         credential.release()
         if error.revokes_credential:
             invalidate_credential(session, credential, error, asked_at)
+
+
+def ask_app_info(credential_id: int) -> AppInfo:
+    """Ask the authorization server about a portal, with a stored token; raises ``ExchangeError`` or ``Refusal``."""
+    access = open_access(credential_id)
+    try:
+        return authorization_server.app_info(access.access_token)
+    except (CredentialRefused, TokenExpired):
+        # Its fate is told by the refresh token.
+        access = renew(access.credential_id, access.generation)
+    return authorization_server.app_info(access.access_token)
 
 
 def renew_idle() -> int:

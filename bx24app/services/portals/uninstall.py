@@ -7,9 +7,8 @@ import structlog
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from bx24app.bitrix24.authorization import AppInfo
 from bx24app.bitrix24.connections import authorization_server
-from bx24app.bitrix24.errors import ApplicationRemoved, CredentialRefused, TokenExpired
+from bx24app.bitrix24.errors import ApplicationRemoved
 from bx24app.bitrix24.events import Event
 from bx24app.crypto import keyring
 from bx24app.database import reading, writing
@@ -152,7 +151,7 @@ def _asked_with(credential: Credential, member_id: str) -> bool | None:
     try:
         if credential.state != CredentialState.ALIVE:
             return _revive(credential, member_id)
-        install = _ask(credential.id).install
+        install = token_renewal.ask_app_info(credential.id).install
     except (ExchangeError, Refusal) as error:
         return False if isinstance(error, ApplicationRemoved) else None
     return install.installed if install.member_id == member_id else None
@@ -168,16 +167,6 @@ def _revive(credential: Credential, member_id: str) -> bool | None:
         if row is not None and row.generation == credential.generation:
             row.keep_tokens(keyring, member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
     return True
-
-
-def _ask(credential_id: int) -> AppInfo:
-    access = token_renewal.open_access(credential_id)
-    try:
-        return authorization_server.app_info(access.access_token)
-    except (CredentialRefused, TokenExpired):
-        # Its fate is told by the refresh token.
-        access = token_renewal.renew(access.credential_id, access.generation)
-    return authorization_server.app_info(access.access_token)
 
 
 def _forget(session: Session, portal: Portal) -> None:
