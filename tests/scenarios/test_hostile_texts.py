@@ -11,9 +11,9 @@ from bx24app.database import reading, writing
 from bx24app.models import Callback, Form, PortalSettings
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakePortal
-from tests.scenarios.test_api_keys import BackEnd
 from tests.support.actors import Actor, json_of
 from tests.support.visitors import Visitor
+from tests.support.websites import BackEnd
 
 EVIL = "<script>alert(1)</script>{{7*7}}{%raw%}\"'><img src=x onerror=alert(1)>"
 

@@ -23,7 +23,6 @@ from bx24app.bitrix24.errors import (
     ApplicationRemoved,
     Bitrix24Error,
     CredentialRefused,
-    PortalGone,
 )
 from bx24app.database import purge, reading, writing
 from bx24app.errors import PortalDisconnected, Refusal, Retry
@@ -228,7 +227,7 @@ def _check_portal(portal_id: int) -> int:
     except (ExchangeError, Refusal) as error:
         log.info("address_not_told", reason=error.code)
         # A portal that is closed for maintenance looks like one that is gone.
-        if isinstance(error, ApplicationRemoved) and not isinstance(error, PortalGone):
+        if isinstance(error, ApplicationRemoved):
             _keep_address(portal_id, None)
         return 1
     _keep_address(portal_id, install if install.installed else None)
