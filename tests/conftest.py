@@ -24,6 +24,7 @@ from bx24app.worker.worker import Worker
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support import browser, database, leaks
 from tests.support.actors import Actor
+from tests.support.compiled import compile_once, compiled_once
 from tests.support.fuzzing import SEED
 
 # Hooks: a test that leaks a secret fails.
@@ -34,7 +35,7 @@ from tests.support.leaks import (
     pytest_testnodedown,
 )
 from tests.support.remembered import MADE, remember
-from tests.support.serving import Serving, compiled_once
+from tests.support.serving import Serving
 
 __all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish", "pytest_testnodedown"]
 
@@ -44,6 +45,10 @@ SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
 LIFE_CYCLE = ("ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL", "ONAPPPAYMENT")
 PATIENCE_SECONDS = 40
 LOOPBACK = ("127.", "::1", "localhost")
+
+
+def pytest_configure() -> None:
+    compile_once()
 
 
 def pytest_collection_finish() -> None:

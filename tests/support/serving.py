@@ -1,15 +1,10 @@
-"""The app on a real HTTP server in a thread, with templates that hundreds of apps in one process share."""
+"""The app on a real HTTP server in a thread."""
 
 import socket
 import threading
-from types import CodeType
 
 from flask import Flask
-from jinja2 import BytecodeCache
-from jinja2.bccache import Bucket
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
-
-COMPILED: dict[str, tuple[str, CodeType]] = {}
 
 
 class _Quiet(WSGIRequestHandler):
@@ -40,20 +35,3 @@ class Serving:
             self._server.server_close()
             self._server = None
         self._socket.close()
-
-
-class _Memory(BytecodeCache):
-    def load_bytecode(self, bucket: Bucket) -> None:
-        checksum, code = COMPILED.get(bucket.key, ("", None))
-        if checksum == bucket.checksum:
-            bucket.code = code
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        assert bucket.code is not None
-        COMPILED[bucket.key] = (bucket.checksum, bucket.code)
-
-
-def compiled_once(app: Flask) -> Flask:
-    """Let an app take the templates that another one has compiled, and not compile its own; returns the app."""
-    app.jinja_env.bytecode_cache = _Memory()
-    return app
