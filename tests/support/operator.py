@@ -4,16 +4,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.processes import FLASK, Process, Spawn, StartWeb, free_port, kill, start, wait_until_up
+from tests.support.forks import Zygote
+from tests.support.processes import Process, Spawn, StartWeb, free_port, kill, wait_until_up
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    running = Zygote()
+    yield running
+    running.stop()
 
 
 @pytest.fixture
-def spawn(environ: dict[str, str]) -> Iterator[Spawn]:
+def spawn(environ: dict[str, str], zygote: Zygote) -> Iterator[Spawn]:
     """Start ``flask --app app ...``; whatever is left is killed at the end."""
     running: list[Process] = []
 
     def begin(*command: str) -> Process:
-        running.append(start((*FLASK, *command), environ))
+        running.append(zygote.flask(command, environ))
         return running[-1]
 
     yield begin

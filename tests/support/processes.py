@@ -14,11 +14,12 @@ from typing import IO
 import requests
 
 from tests.support import ROOT
+from tests.support.forks import ForkedProcess
 
 FLASK = (sys.executable, "-m", "flask", "--app", "app")
 UP_SECONDS = 60.0
 NOTHING: Mapping[str, str] = MappingProxyType({})
-Process = subprocess.Popen[bytes]
+Process = subprocess.Popen[bytes] | ForkedProcess
 Finished = subprocess.CompletedProcess[str]
 Spawn = Callable[..., Process]
 StartWeb = Callable[[int], dict[str, Process]]
@@ -35,7 +36,9 @@ def free_port(host: str = "127.0.0.1", wanted: int = 0) -> int:
     return free_port(host)
 
 
-def start(command: Sequence[str], environ: Mapping[str, str], errors: IO[bytes] | int = subprocess.DEVNULL) -> Process:
+def start(
+    command: Sequence[str], environ: Mapping[str, str], errors: IO[bytes] | int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     """Start a process in the project's folder; ``errors``: where its log goes."""
     return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=errors)
 
