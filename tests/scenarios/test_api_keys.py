@@ -16,6 +16,7 @@ from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import CUSTOMER, Actor, json_of
+from tests.support.tables import rows_in_one_world
 from tests.support.visitors import Visitor
 from tests.support.websites import BackEnd, MakeBackEnd, MakeVisitor
 
@@ -96,7 +97,7 @@ def test_a_key_reaches_the_callbacks_of_its_own_form_and_nothing_else(
     assert words[1:] == ["Moved to another time (the website)", "Cancelled (the website)"]
 
 
-@pytest.mark.parametrize(
+@rows_in_one_world(
     ("method", "path"),
     [
         ("GET", "/lines"),

@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from flask import Flask
 from sqlalchemy import update
 
@@ -15,6 +14,7 @@ from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
 from tests.support.actors import CUSTOMER, Actor, json_of
+from tests.support.tables import rows_in_one_world
 
 
 def later(**delta: float) -> str:
@@ -64,7 +64,7 @@ def test_twenty_equal_requests_at_once_give_one_callback(app: Flask, manager: Ac
     assert sorted(status for status, _ in answers) == [200] * 19 + [201]
 
 
-@pytest.mark.parametrize(
+@rows_in_one_world(
     ("change", "status", "code", "field"),
     [
         ({"to_number": "12"}, 422, "invalid_number", "to_number"),
@@ -166,22 +166,22 @@ def test_the_list_is_newest_first_and_comes_in_pages(manager: Actor) -> None:
     assert json_of(manager.asks("GET", "/callbacks?q=%25"))["callbacks"] == []
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "state=ringing", "cursor=1", "from=yesterday"])
+@rows_in_one_world("query", ["limit=0", "limit=x", "state=ringing", "cursor=1", "from=yesterday"])
 def test_a_wrong_filter_is_refused(manager: Actor, query: str) -> None:
     response = manager.asks("GET", f"/callbacks?{query}")
     assert (response.status_code, json_of(response)["code"]) == (400, "invalid_request")
 
 
-@pytest.mark.parametrize("path", ["", "/cancel", "/retry", "/resolve"])
-@pytest.mark.parametrize("id", ["01a20ed9-753a-7fc6-926e-a7122c86519c", "1", "x" * 500])
+@rows_in_one_world("path", ["", "/cancel", "/retry", "/resolve"])
+@rows_in_one_world("id", ["01a20ed9-753a-7fc6-926e-a7122c86519c", "1", "x" * 500])
 def test_unknown_ids_are_not_found(manager: Actor, id: str, path: str) -> None:
     body = {"outcome": "reached"} if path == "/resolve" else None
     response = manager.asks("POST" if path else "GET", f"/callbacks/{id}{path}", body)
     assert response.status_code == 404
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("ticket", ["", "x", "eyJhIjoxfQ.abc.def"])
+@rows_in_one_world("method", ["GET", "POST"])
+@rows_in_one_world("ticket", ["", "x", "eyJhIjoxfQ.abc.def"])
 def test_without_a_good_ticket_nothing_is_answered(manager: Actor, ticket: str, method: str) -> None:
     manager.ticket = ticket
     response = manager.asks(method, "/callbacks", {} if method == "POST" else None)
@@ -212,7 +212,7 @@ def test_the_administrator_sets_defaults_for_everybody(administrator: Actor, man
     assert manager.asks("GET", "/settings").status_code == 403
 
 
-@pytest.mark.parametrize(
+@rows_in_one_world(
     ("change", "code"),
     [
         ({"default_line_id": "reg0"}, "unknown_line"),

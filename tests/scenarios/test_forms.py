@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import pytest
-
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
+from tests.support.tables import rows_in_one_world
 from tests.support.visitors import Visitor
 
 
@@ -71,7 +70,7 @@ def test_every_setting_can_be_written_read_and_cleared(desk: Actor, portal: Fake
     assert shown["colour"] == "#ff0000"
 
 
-@pytest.mark.parametrize(
+@rows_in_one_world(
     ("change", "status", "code"),
     [
         ({"name": ""}, 400, "invalid_request"),

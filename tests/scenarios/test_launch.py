@@ -13,6 +13,7 @@ from bx24app.database import reading
 from bx24app.models import Credential, Portal, User
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal, LaunchPost
 from tests.support.actors import Actor, post_frame
+from tests.support.tables import rows_in_one_world
 
 TICKET = 'name="bx24app-ticket"'
 PAGES = ("/", "/placement", "/install", "/session")
@@ -163,8 +164,8 @@ def test_a_token_of_another_portal_opens_nothing(app: Flask, manager: Actor, fak
     assert counts(app) == before
 
 
-@pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize(
+@rows_in_one_world("path", PAGES)
+@rows_in_one_world(
     ("form", "status"),
     [
         ({"AUTH_ID": ""}, 403),
@@ -287,8 +288,8 @@ def test_the_legal_pages_are_readable(client: FlaskClient, path: str) -> None:
     assert len(response.text) > 500
 
 
-@pytest.mark.parametrize("path", ["/", "/install", "/placement", "/events", "/session", "/api/v1/callbacks"])
-@pytest.mark.parametrize(
+@rows_in_one_world("path", ["/", "/install", "/placement", "/events", "/session", "/api/v1/callbacks"])
+@rows_in_one_world(
     ("body", "content_type", "statuses"),
     [
         (b"x" * 10_000_000, "application/x-www-form-urlencoded", {413, 401}),

@@ -17,6 +17,7 @@ from tests.conftest import OtherApp
 from tests.fake_bitrix24 import FakeApp, FakePortal
 from tests.scenarios.test_call_events import fields
 from tests.support.actors import Actor, json_of
+from tests.support.tables import rows_in_one_world
 from tests.support.waiting import NUMBER
 from tests.support.websites import MakeVisitor
 
@@ -36,7 +37,7 @@ FIELDS = (
 NUMBERS = (LONG, "-" + LONG, str(2**31), str(2**63), "1" * 4000, "1e400", "-1", "NaN", "Infinity", "0." + "3" * 5000)
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@rows_in_one_world("name", FIELDS)
 def test_no_number_in_an_event_fails(
     client: FlaskClient, manager: Actor, portal: FakePortal, application: FakeApp, name: str
 ) -> None:
@@ -57,7 +58,7 @@ def test_no_moment_in_an_event_fails(
     assert HistoryRow.model_validate({"ID": 1, "CALL_ID": "c", "CALL_START_DATE": moment}).CALL_START_DATE is None
 
 
-@pytest.mark.parametrize("ts", [LONG, "1" * 4000, "-1", "1.5"])
+@rows_in_one_world("ts", [LONG, "1" * 4000, "-1", "1.5"])
 def test_no_time_of_an_event_fails(
     client: FlaskClient, manager: Actor, portal: FakePortal, application: FakeApp, ts: str
 ) -> None:
@@ -109,7 +110,7 @@ WRITTEN = (
 )
 
 
-@pytest.mark.parametrize(("method", "path", "body"), BODIES)
+@rows_in_one_world(("method", "path", "body"), BODIES)
 def test_no_number_in_a_body_fails(desk: Actor, method: str, path: str, body: dict[str, Any]) -> None:
     headers = {"Authorization": f"Bearer {desk.ticket}", "Content-Type": "application/json"}
     for written in WRITTEN:
@@ -128,7 +129,7 @@ def test_no_number_in_a_visitors_body_fails(visitor_of: MakeVisitor, field: str)
         assert 400 <= response.status_code < 500, written[:30]
 
 
-@pytest.mark.parametrize("query", ["limit=?", "cursor=?", "from=?", "to=?", "q=?", "state=?"])
+@rows_in_one_world("query", ["limit=?", "cursor=?", "from=?", "to=?", "q=?", "state=?"])
 def test_no_number_in_a_query_fails(desk: Actor, query: str) -> None:
     for path in ("/callbacks", "/do-not-call"):
         for value in NUMBERS:

@@ -8,6 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.support.actors import Actor, json_of
+from tests.support.tables import rows_in_one_world
 
 ROUTES = re.compile(r"<(?:\w+:)?(\w+)>")
 
@@ -97,7 +98,7 @@ def test_callbacks_may_be_asked_for_with_a_ticket_or_a_key(described: dict[str, 
     assert [body["$ref"].rpartition("/")[2] for body in bodies] == ["CallbackBody", "KeyedBody"]
 
 
-@pytest.mark.parametrize(
+@rows_in_one_world(
     ("method", "path"),
     [
         ("GET", "/forms/%00"),
@@ -120,7 +121,7 @@ def test_what_can_be_no_id_is_not_found(desk: Actor, method: str, path: str) -> 
     assert (answer.status_code, json_of(answer)["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize(
+@rows_in_one_world(
     ("method", "path", "body"),
     [
         ("POST", "/api-keys", {"form_key": "\0", "name": "x"}),

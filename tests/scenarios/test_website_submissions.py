@@ -20,6 +20,7 @@ from bx24app.worker.worker import Worker
 from tests.conftest import Eventually, OtherApp
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import CUSTOMER, Actor, json_of
+from tests.support.tables import rows_in_one_world
 from tests.support.visitors import Visitor
 from tests.support.websites import MakeVisitor
 
@@ -223,7 +224,7 @@ def test_a_removed_form_is_gone_and_what_it_took_is_dialled(
     assert visitor.looks(url).status_code == 200
 
 
-@pytest.mark.parametrize(
+@rows_in_one_world(
     ("body", "status"),
     [
         (b"{" * 5000, 400),
@@ -241,7 +242,7 @@ def test_a_removed_form_is_gone_and_what_it_took_is_dialled(
         (b"x" * 2_000_000, 413),
     ],
 )
-@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"])
+@rows_in_one_world("kind", ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"])
 def test_bodies_that_are_no_requests_are_refused_clearly(
     app: Flask, visitor: Visitor, body: bytes, status: int, kind: str
 ) -> None:
