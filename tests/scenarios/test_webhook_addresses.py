@@ -16,9 +16,9 @@ from bx24app.services.webhooks.sender import SignedRequest
 from tests.conftest import OtherApp
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
-from tests.support.sites import Site, a_site, status
+from tests.support.sites import Listener, Site, a_site, status
+from tests.support.tables import rows_in_one_world
 from tests.support.webhook_steps import KEY, added, asked, form, listed, site, told_all
-from tests.unit.test_connections import Listener
 
 __all__ = ["form", "site"]  # Fixtures.
 
@@ -37,7 +37,7 @@ def letter(url: str) -> SignedRequest:
     return SignedRequest(url, uuid4(), b"{}", ("whsec_x",))
 
 
-@pytest.mark.parametrize(
+@rows_in_one_world(
     "url",
     [
         "http://site.example.com/hook",

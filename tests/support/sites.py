@@ -1,10 +1,10 @@
-"""Servers of others on loopback: a company's site that webhooks are told to, and one that nobody may talk to."""
+"""Servers of others on loopback: a company's site that is told things, one that must not be asked, a bare socket."""
 
 import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -158,3 +158,35 @@ def canary() -> Iterator[Canary]:
         assert (bird.connections, bird.heard) == (0, b"")
     finally:
         bird.close()
+
+
+class Listener:
+    """A bare socket that counts connections and does what a test says with each."""
+
+    def __init__(self, answer: bytes | None = None) -> None:
+        self.connections = 0
+        self._answer = answer
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            # The client may hang up while it is being answered.
+            with connection, suppress(OSError):
+                if self._answer is not None:
+                    connection.recv(65536)
+                    connection.sendall(self._answer)
+                    # What the client has still to say is heard: unheard, it would reset the connection.
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.settimeout(2)
+                    while connection.recv(65536):
+                        pass
+
+    def close(self) -> None:
+        self._socket.close()
