@@ -44,7 +44,8 @@ browser: venv
 # In parallel, for most tests wait for something; JOBS=0 runs them one after the other.
 JOBS ?= 2
 
-PYTEST = $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal
+# Containers often forbid Python to keep what it has compiled: then each of the many processes compiles the app anew.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal
 
 # Every test but the long ones, of each of which it has a short case.
 test: venv browser
@@ -53,8 +54,8 @@ test: venv browser
 test-nobrowser: venv
 	$(PYTEST) -m "not long and not browser"
 
-# Most schedules of faults and most random requests.
-test-long: venv
+# Most schedules of faults, most random requests, and the pages on PostgreSQL.
+test-long: venv browser
 	$(PYTEST) -m long
 
 # The intake against a bare baseline; prints a table and writes benchmarks/results.json, in about six minutes.

@@ -51,6 +51,15 @@ def pytest_configure() -> None:
     compile_once()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Leave Chromium on PostgreSQL to ``make check``: what a page shows and does is the same on both databases."""
+    for item in items:
+        on_postgresql = "callspec" in vars(item) and item.callspec.params.get("database_url") == "postgresql"
+        if on_postgresql and item.get_closest_marker("browser"):
+            item.add_marker("long")
+
+
 def pytest_collection_finish() -> None:
     """Keep modules and collected tests out of the search for garbage, which took a fifth of the time of a test."""
     gc.collect()
