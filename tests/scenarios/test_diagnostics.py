@@ -20,6 +20,7 @@ from tests.fake_bitrix24.telephony import FakeLine
 from tests.scenarios.test_tokens import process
 from tests.support.actors import Actor
 from tests.support.database import migrate
+from tests.support.tables import rows_in_one_world
 from tests.support.waiting import change_line, change_portal
 
 
@@ -185,7 +186,7 @@ class Facts(dict[str, str]):
         return f"<{key}>"
 
 
-@pytest.mark.parametrize("key", messages.SENTENCES, ids="-".join)
+@rows_in_one_world("key", messages.SENTENCES)
 def test_everything_found_has_words_and_what_administrators_read_has_them_in_both_languages(
     app: Flask, key: tuple[str, str]
 ) -> None:

@@ -21,6 +21,7 @@ from bx24app.services.portals import tokens
 from bx24app.services.websites import forms, quotas, wait_estimate
 from bx24app.services.websites.candidate import PreparedSubmission, candidate_of
 from bx24app.services.websites.submission import Submission, read_number
+from tests.support.tables import rows_in_one_world
 from tests.support.visitors import Visitor
 
 MANY = 3000
@@ -117,7 +118,7 @@ ASKED: dict[str, Callable[[Form], object]] = {
 }
 
 
-@pytest.mark.parametrize("asked", ASKED)
+@rows_in_one_world("asked", ASKED)
 def test_nobody_looks_through_all_callbacks(app: Flask, crowded: Form, asked: str) -> None:
     found: list[str] = []
     with app.app_context(), plans(found):
