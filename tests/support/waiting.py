@@ -12,7 +12,8 @@ from bx24app.models import Callback, Form, Portal, PortalLine, PortalSettings, S
 from bx24app.services.callbacks import queries as callback_queries
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.dialling import call_history, dial, queue
-from tests.fake_bitrix24 import FakePortal
+from bx24app.services.portals import uninstall
+from tests.fake_bitrix24 import FakeApp, FakePortal
 
 NUMBER = "+4930901820"
 
@@ -40,6 +41,14 @@ def accept(app: Flask, portal_id: int = 1, **fields: Any) -> UUID:
         callback.accept(now)
         session.add(callback)
     return callback.id
+
+
+def remove(app: Flask, portal: FakePortal, application: FakeApp) -> None:
+    """Remove the app from a portal with ``CLEAN`` 1; Bitrix24 has confirmed it, and its rows are gone."""
+    portal.uninstall(application)
+    portal.events.wait_until_idle()
+    with app.app_context():
+        uninstall.confirm_removals()
 
 
 def add_form(app: Flask, portal_id: int = 1, **fields: Any) -> int:
