@@ -17,7 +17,7 @@ WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv demo bench test test-nobrowser test-long soak check style types contracts lock browser translations
+.PHONY: venv demo bench test test-nobrowser test-long test-alone soak check style types contracts lock browser translations
 
 venv: .venv/installed $(COMPILED)
 
@@ -54,9 +54,13 @@ test: venv browser
 test-nobrowser: venv
 	$(PYTEST) -m "not long and not browser"
 
-# Most schedules of faults, most random requests, and the pages on PostgreSQL.
+# Most schedules of faults, most random requests and attacks, and the pages on PostgreSQL.
 test-long: venv browser
-	$(PYTEST) -m long
+	$(PYTEST) -m "long and not alone"
+
+# What is measured, with nothing beside it.
+test-alone: venv
+	$(BIN)/python -m pytest -m alone
 
 # The intake against a bare baseline; prints a table and writes benchmarks/results.json, in about six minutes.
 bench: venv
@@ -83,7 +87,7 @@ contracts: venv
 	$(BIN)/lint-imports
 
 # What CI runs; make goes through it in this order.
-check: style types contracts test test-long
+check: style types contracts test test-long test-alone
 
 # Takes the texts out of the code and brings the catalogues up to date.
 translations: venv

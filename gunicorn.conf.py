@@ -5,6 +5,10 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+# Every statement of SQLite and every read of a socket gives the interpreter away, and whoever waits for it gets it back
+# after this long while others compute: with the usual 5 ms a request of ten statements took 50 ms under load.
+sys.setswitchinterval(0.0005)
+
 bind = "127.0.0.1:8000"
 worker_class = "buffering_worker.BufferingWorker"
 threads = 16

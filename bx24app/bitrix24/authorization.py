@@ -21,6 +21,7 @@ from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import UnreadableAnswer
+from bx24app.outgoing.slots import exchange_slot
 
 # Far more than any server gives: what is beyond is no usable answer.
 MAX_TOKEN, MAX_LIFETIME = 2048, 366 * 86400
@@ -103,7 +104,7 @@ class AuthorizationServer:
         another ``ExchangeError``.
         """
         # Both ways together: whoever renews holds a lease meanwhile (``token_renewal.RENEWAL_LEASE``).
-        with ending_within(EXCHANGE_SECONDS):
+        with ending_within(EXCHANGE_SECONDS), exchange_slot(self._address):
             answer = self._renew_either_way(refresh_token)
         try:
             read = _TokenAnswer.model_validate(answer)
@@ -142,16 +143,20 @@ class AuthorizationServer:
 
     def app_info(self, access_token: str) -> AppInfo:
         """Ask to which application, portal and user a token belongs; raises ``ExchangeError``."""
-        try:
-            answer = self._post("/rest/app.info", auth=access_token)
-        except Bitrix24Error as error:
-            if error.foreign_code.casefold() not in BODY_NOT_READ:
-                raise
-            answer = self._get("/rest/app.info", auth=access_token)
+        with exchange_slot(self._address):
+            answer = self._app_info_either_way(access_token)
         try:
             return AppInfo.model_validate(as_object(answer.get("result")))
         except ValidationError:
             raise UnreadableAnswer from None
+
+    def _app_info_either_way(self, access_token: str) -> Mapping[str, Json]:
+        try:
+            return self._post("/rest/app.info", auth=access_token)
+        except Bitrix24Error as error:
+            if error.foreign_code.casefold() not in BODY_NOT_READ:
+                raise
+            return self._get("/rest/app.info", auth=access_token)
 
     def probe(self) -> KeyProbe:
         """Test our client id and secret with a refresh token that does not exist.

@@ -15,6 +15,7 @@ from bx24app.bitrix24.errors import error_for
 from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
+from bx24app.outgoing.slots import exchange_slot
 
 READ_TIMEOUT = (5.0, 15.0)
 # The platform ends every request after 60 s, so waiting longer than 65 s for an answer is useless.
@@ -101,18 +102,19 @@ class PortalClient:
         return answer["result"]
 
     def _post(self, method: str, parameters: Mapping[str, Json] | None) -> dict[str, Json]:
-        try:
-            response = self._session.post(
-                self._endpoint + method,
-                data=dict(parameters or {}),
-                headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            )
-        except requests.RequestException as error:
-            raise failure_of(error) from None
-        answer = read_answer(response)
+        with exchange_slot(self._endpoint):
+            try:
+                response = self._session.post(
+                    self._endpoint + method,
+                    data=dict(parameters or {}),
+                    headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
+                )
+            except requests.RequestException as error:
+                raise failure_of(error) from None
+            answer = read_answer(response)
         if "result" not in answer:
             raise UnreadableAnswer
         return answer

@@ -7,6 +7,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bx24app.outgoing.deadline import ending_within
+from bx24app.outgoing.slots import Slots, sharing
 from bx24app.settings import Settings
 from bx24app.web import addresses, errors, events, headers, languages, operations, request_ids, static
 from bx24app.web.api import api_keys, callbacks, do_not_call, lines, openapi, rules, webhooks
@@ -20,6 +21,9 @@ from bx24app.web.public import forms, legal, status_page, widget
 MAX_REQUEST_BYTES = 256 * 1024
 # What one request asks of others ends together: a portal's whole exchange, and then the authorization server's.
 REQUEST_SECONDS = 30.0
+# Whoever asks others waits: of a process's 16 threads (docs/operating.md) some are left for whoever asks nobody.
+EXCHANGES_OF_ONE, EXCHANGES_AT_ONCE = 4, 12
+_exchanges = Slots[str](EXCHANGES_OF_ONE, EXCHANGES_AT_ONCE)
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
 def _ending_in_time(wsgi_app: "WSGIApplication") -> "WSGIApplication":
     def ended(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        with ending_within(REQUEST_SECONDS):
+        with ending_within(REQUEST_SECONDS), sharing(_exchanges):
             return wsgi_app(environ, start_response)
 
     return ended

@@ -20,8 +20,10 @@ from bx24app.outgoing.errors import NotSent, NoUsableAnswer
 from bx24app.services.dialling import call_history, dial, queue
 from bx24app.services.portals import bindings, payment, token_renewal
 from bx24app.services.webhooks import delivery, sender
+from bx24app.web import EXCHANGES_OF_ONE
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+from tests.fake_bitrix24.events import http_build_query
 from tests.support.actors import Actor, json_of, post_frame
 from tests.support.waiting import accept, seen, work
 
@@ -119,6 +121,69 @@ def test_a_portal_takes_four_launches_and_no_more(
 
 def _opens(app: Flask, actor: Actor) -> None:
     post_frame(app.test_client(), "/", actor.launches())
+
+
+def lists_lines(app: Flask, actor: Actor) -> int:
+    return actor.asks("GET", "/lines?refresh=1").status_code
+
+
+def checks_setup(app: Flask, actor: Actor) -> int:
+    headers = {"Authorization": f"Bearer {actor.ticket}"}
+    return app.test_client().get("/desk/check", headers=headers).status_code
+
+
+def announces_update(app: Flask, actor: Actor) -> int:
+    own = actor.launches().form
+    auth: dict[str, object] = {
+        "member_id": own["member_id"],
+        "application_token": "1" * 32,
+        "access_token": own["AUTH_ID"],
+    }
+    fields: dict[str, object] = {"event": "ONAPPUPDATE", "ts": "1795470751", "auth": auth}
+    return app.test_client().post("/events", data=dict(http_build_query(fields))).status_code
+
+
+ASKS: dict[str, tuple[Callable[[Flask, Actor], int], str]] = {
+    "lines": (lists_lines, LINES),
+    "check": (checks_setup, "batch"),
+    "update": (announces_update, "profile"),
+}
+
+
+@pytest.mark.parametrize("what", ASKS)
+def test_whatever_asks_a_portal_takes_four_threads_and_no_more(
+    app: Flask,
+    administrator: Actor,
+    fake: FakeBitrix24,
+    application: FakeApp,
+    portal: FakePortal,
+    eventually: Eventually,
+    what: str,
+) -> None:
+    """Routes and events that no launch guards: the next one is answered at once, and other portals are asked."""
+    administrator.installs()
+    administrator.opens()
+    administrator.asks("GET", "/lines")
+    administrator.asks("GET", "/voices")
+    other = Actor(app.test_client(), second := fake.add_portal("beta"), application, second.administrator)
+    other.installs()
+    app.extensions["bx24app.portals"]._adapter._seconds = PATIENCE
+    ask, method = ASKS[what]
+    fault = portal.faults.add("hang_after", method, seconds=PATIENCE, times=EXCHANGES_OF_ONE)
+    threads = [threading.Thread(target=ask, args=(app, administrator)) for _ in range(EXCHANGES_OF_ONE)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: fault.times == 0)
+    asked, began = len(portal.requests), time.monotonic()
+    ask(app, administrator)
+    assert time.monotonic() - began < SLACK
+    assert len(portal.requests) == asked
+    assert other.opens().status_code == 200
+    assert other.asks("GET", "/lines?refresh=1").status_code == 200
+    portal.faults.release()
+    for thread in threads:
+        thread.join()
+    assert ask(app, administrator) == 200
 
 
 JOBS: dict[str, tuple[Callable[[], int], dict[str, Any], str]] = {

@@ -11,12 +11,14 @@ from sqlalchemy import update
 
 from bx24app.database import writing
 from bx24app.models import Credential, utcnow
+from bx24app.web import EXCHANGES_OF_ONE
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.events import http_build_query
 from tests.support.actors import Actor, post_frame
 from tests.support.processes import StartWeb
 
 WITHIN_A_SECOND = 1.0
+AT_ONCE = 2 * EXCHANGES_OF_ONE
 
 
 @pytest.fixture
@@ -34,19 +36,19 @@ def expire(app: Flask, portal: FakePortal, *, noticed: bool) -> None:
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["known expiry", "expired_token"])
-def test_twenty_requests_in_two_processes_renew_once(
+def test_as_many_requests_as_two_processes_make_at_once_renew_once(
     app: Flask, fake: FakeBitrix24, manager: Actor, portal: FakePortal, processes: list[str], noticed: bool
 ) -> None:
     expire(app, portal, noticed=noticed)
-    barrier = threading.Barrier(20)
+    barrier = threading.Barrier(AT_ONCE)
 
     def ask(number: int) -> int:
         barrier.wait()
         url = f"{processes[number % 2]}/api/v1/lines?refresh=1"
         return requests.get(url, headers={"Authorization": f"Bearer {manager.ticket}"}, timeout=30).status_code
 
-    with ThreadPoolExecutor(20) as pool:
-        assert set(pool.map(ask, range(20))) == {200}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        assert set(pool.map(ask, range(AT_ONCE))) == {200}
     assert fake.auth_server.renewals == 1
 
 

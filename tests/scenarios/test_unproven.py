@@ -104,3 +104,20 @@ def test_an_unknown_portal_costs_one_question(
     assert post_frame(client, "/", post, member_id="0" * 32, AUTH_ID="e" * 70).status_code == 403
     assert len(portal.requests) == asked
     assert len(fake.auth_server.server.requests) == server + 1
+
+
+def test_portals_that_nobody_knows_cost_few_questions_together(
+    manager: Actor, client: FlaskClient, fake: FakeBitrix24
+) -> None:
+    """Their names are made up, so no limit of one portal stops them; people of portals that we know come in."""
+    server, post = len(fake.auth_server.server.requests), manager.launches()
+    statuses = []
+    for number in range(proof_limits.UNKNOWN_PORTALS + 20):
+        form = {**post.form, "AUTH_ID": secrets.token_hex(35), "member_id": secrets.token_hex(16)}
+        sent = {"REMOTE_ADDR": f"203.0.113.{number}"}
+        path = "/install" if number % 2 else "/"
+        statuses.append(client.post(path, query_string=post.query, data=form, environ_base=sent).status_code)
+    assert set(statuses) == {403, 429}
+    # A few come back while the test runs.
+    assert len(fake.auth_server.server.requests) - server <= proof_limits.UNKNOWN_PORTALS + 10
+    assert manager.opens().status_code == 200

@@ -41,7 +41,8 @@ def install(post: FramePost) -> Installation:
     """
     if not post.AUTH_ID or not post.REFRESH_ID:
         raise Unverified("no tokens")
-    info = launch.prove_token(post.AUTH_ID, post.member_id)
+    is_known = launch.known_portal(post.member_id) is not None
+    info = (launch.prove_token if is_known else launch.prove_unknown)(post.AUTH_ID, post.member_id)
     place = LaunchPlace(post.PLACEMENT)
     requests = portal_api.LoggedRequests(launch.request_label(place))
     try:

@@ -135,6 +135,14 @@ def unproven(who: str, error: ExchangeError) -> Unverified:
     return PortalUnreachable(f"{who}: {error.code}")
 
 
+def prove_unknown(access_token: str, member_id: str) -> AppInfo:
+    """Do the same for a portal that we do not know: strangers make up any number. Raises ``TooManyAttempts`` too."""
+    proof_limits.take_unknown()
+    info = prove_token(access_token, member_id)
+    proof_limits.give_back_unknown()
+    return info
+
+
 def tokens_of(post: FramePost, portal: Portal, user_id: int) -> Tokens:
     """The posted tokens, once they are proven."""
     return Tokens(
@@ -155,9 +163,9 @@ def verify_launch(post: FramePost) -> Launch:
     """
     if not post.AUTH_ID:
         raise Unverified("no access token")
-    portal = _known(post.member_id)
+    portal = known_portal(post.member_id)
     if portal is None:
-        prove_token(post.AUTH_ID, post.member_id)
+        prove_unknown(post.AUTH_ID, post.member_id)
         raise NotInstalled("portal not installed")
     if not proof_limits.may_ask_portal(post.member_id, post.AUTH_ID):
         prove_token(post.AUTH_ID, post.member_id)
@@ -174,7 +182,8 @@ def verify_launch(post: FramePost) -> Launch:
     return Launch(*_store_visitor(post, portal, profile, app), place, batch)
 
 
-def _known(member_id: str) -> Portal | None:
+def known_portal(member_id: str) -> Portal | None:
+    """The portal that has the app installed; None when we do not know it."""
     with reading() as session:
         return session.scalar(
             select(Portal).where(Portal.member_id == member_id, Portal.state != PortalState.UNINSTALLED)

@@ -28,6 +28,8 @@ from bx24app.services.security import digests
 STATE = "bx24app.proof_limits"
 FAILURES_PER_ADDRESS = 30
 FAILURES_PER_PORTAL = 60
+# Questions about portals that we do not know, over all of them: who makes up their names makes up many.
+UNKNOWN_PORTALS = 60
 # Questions to a portal's own address, which count against the pace of its dials; more are asked of the
 # authorization server first.
 QUESTIONS_TO_PORTAL = 10
@@ -149,6 +151,17 @@ def may_ask_portal(member_id: str, token: str) -> bool:
 def note_proof(member_id: str) -> None:
     """The token that was asked about is a good one."""
     _give_back(("asked portal", member_id))
+
+
+def take_unknown() -> None:
+    """Take one of the questions about portals that we do not know; raises ``TooManyAttempts``."""
+    if not _take("unknown portals", UNKNOWN_PORTALS):
+        raise TooManyAttempts("too many unknown portals")
+
+
+def give_back_unknown() -> None:
+    """Bitrix24 vouches for the portal that was asked about."""
+    _give_back("unknown portals")
 
 
 def may_look_for_move(member_id: str) -> bool:

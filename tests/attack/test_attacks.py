@@ -1,0 +1,35 @@
+"""Every attack of ``attacks.py`` on the deployed app, on both databases; the other portal works after each."""
+
+import pytest
+
+from tests.attack.attacks import ATTACKS, Attack
+from tests.attack.world import World
+from tests.support.leaks import found_in
+from tests.support.remembered import MADE
+
+# ``make test`` tries those that say the most in a second; ``make check`` all.
+CASES = [
+    pytest.param(one, marks=() if one.is_short else pytest.mark.long, id=f"{one.actor} {one.tries}") for one in ATTACKS
+]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("attack", CASES)
+def test_an_attack_comes_to_nothing(world: World, attack: Attack) -> None:
+    before = world.settled_rows() if attack.stores_nothing else {}
+    attack.run(world)
+    if attack.stores_nothing:
+        grown = {name: count for name, count in world.rows().items() if count > before[name]}
+        assert grown == {}, attack.must_not
+    world.neighbour_works()
+    assert all(process.poll() is None for process in world.deployment.processes)
+
+
+@pytest.mark.long
+def test_what_the_processes_said_tells_nothing(world: World) -> None:
+    """After all of that: no token, no number, no mistake of ours."""
+    said = world.deployment.said()
+    assert found_in(said, MADE) == []
+    assert "+49309" not in said
+    assert '"event": "failed"' not in said
+    assert "Traceback" not in said
