@@ -8,7 +8,8 @@ import pytest
 from tests.support import ROOT
 
 PAGE = (ROOT / "SECURITY.md").read_text()
-ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith(("| threat", "| ---"))]
+THREATS = PAGE.partition("## Threats")[2].partition("## Doors")[0]
+ROWS = [line for line in THREATS.splitlines() if line.startswith("| ") and not line.startswith(("| threat", "| ---"))]
 COLUMNS = 4
 
 
@@ -31,6 +32,12 @@ def test_every_threat_has_a_check_a_test_and_its_proof(row: str) -> None:
     assert all(cells)
     assert "`test_" in cells[2] or cells[2].startswith("the same")
     assert "failed" in cells[3] or "no check to break" in cells[3]
+
+
+def test_no_threat_stands_here_twice() -> None:
+    assert len(set(ROWS)) == len(ROWS)
+    named = [(row.split("|")[1].strip(), row.split("|")[3].strip()) for row in ROWS]
+    assert len(set(named)) == len(named)
 
 
 def test_every_module_that_it_names_exists() -> None:
