@@ -12,6 +12,8 @@ sys.setswitchinterval(0.0005)
 bind = "127.0.0.1:8000"
 worker_class = "buffering_worker.BufferingWorker"
 threads = 16
+# Two processes have two interpreters: what one computes keeps nobody of the other waiting.
+workers = 2
 # Without it kept-alive connections sometimes all sit on one of several processes.
 reuse_port = True
 worker_connections = 1000

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 NICENESS = 10
 TIMEOUT_SECONDS = 60
 # Whoever was answered asks again after this.
-PAUSE_SECONDS = 1.0
+PAUSE_SECONDS = 2.0
 DRIP_SECONDS = 1.0
 ENDLESS_HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: "
 ENDLESS_BODY = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n"
