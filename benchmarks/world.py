@@ -49,7 +49,7 @@ def build(environ: dict[str, str]) -> World:
             session.add(User(portal_id=portal.id, user_id=1, name="Anna Schmidt", is_administrator=True))
             forms = [_form(portal.id, number) for number in range(FORMS)]
             session.add_all(forms)
-        ticket, _ = tickets.issue_ticket(tickets.ticket_of(portal, 1))
+        ticket, _ = tickets.issue_ticket(tickets.ticket_of(portal, 1, utcnow()))
     return World(app, ticket, [form.key for form in forms])
 
 

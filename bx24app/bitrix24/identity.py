@@ -2,16 +2,21 @@
 
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from bx24app.bitrix24.answers import Json
 from bx24app.bitrix24.client import BatchAnswer, PortalClient
+from bx24app.bitrix24.crm import BatchCommands
 from bx24app.bitrix24.errors import CredentialRefused
 from bx24app.bitrix24.frame_post import UserId
-from bx24app.outgoing.errors import UnreadableAnswer
+from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
 
 M = TypeVar("M", bound=BaseModel)
 MAX_NAME = 255
+MAX_DEPARTMENTS = 50
+# Who somebody is and what they may, under their own token.
+PERSON_QUESTIONS: BatchCommands = {"profile": ("profile", {}), "person": ("user.current", {})}
+IDENTITY_QUESTIONS: BatchCommands = {"app": ("app.info", {}), **PERSON_QUESTIONS}
 
 
 class PortalApp(BaseModel):
@@ -37,11 +42,25 @@ class Profile(BaseModel):
     NAME: str | None = None
     LAST_NAME: str | None = None
     TIME_ZONE: str | None = None
+    # By ``user.current``, which needs the scope user_brief; none where it could not be asked.
+    departments: tuple[int, ...] = ()
 
     @property
     def full_name(self) -> str:
         """Name and surname, or the number of a person without either."""
         return " ".join(part for part in (self.NAME, self.LAST_NAME) if part)[:MAX_NAME] or f"#{self.ID}"
+
+
+def _department_ids(value: object) -> list[object]:
+    """A person in no department has ``false``; a department above those listed is not named."""
+    return value[:MAX_DEPARTMENTS] if isinstance(value, list) else []
+
+
+class _Person(BaseModel):
+    """The visitor, by ``user.current`` (docs: api-reference/user/user-current.md)."""
+
+    ID: UserId
+    UF_DEPARTMENT: Annotated[tuple[UserId, ...], BeforeValidator(_department_ids)] = ()
 
 
 def _read(model: type[M], value: Json) -> M:
@@ -56,8 +75,19 @@ def read_identity(batch: BatchAnswer) -> tuple[PortalApp, Profile]:
 
     The profile of a dismissed person is empty (docs: api-reference/common/users/profile.md).
     """
-    profile = _profile(batch.result("profile"))
+    profile = read_person(batch)
     return _read(PortalApp, batch.result("app")), profile
+
+
+def read_person(batch: BatchAnswer) -> Profile:
+    """The visitor from a batch with ``PERSON_QUESTIONS``; raises ``ExchangeError``."""
+    profile = _profile(batch.result("profile"))
+    try:
+        person = _read(_Person, batch.result("person"))
+    except ExchangeError:
+        return profile.model_copy(update={"departments": ()})
+    departments = person.UF_DEPARTMENT if person.ID == profile.ID else ()
+    return profile.model_copy(update={"departments": departments})
 
 
 def read_profile(client: PortalClient) -> Profile:

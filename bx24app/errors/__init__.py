@@ -5,7 +5,8 @@ Refusal                    the use case did nothing
  +-- InvalidRequest        a field has the wrong shape
  |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused
  +-- NumberInHand, IdempotencyKeyReused, TooLate     the state does not allow it
- +-- NotFound, NotPermitted, TicketExpired (KeyRefused)       the caller may not do it
+ +-- NotFound, NotPermitted (OwnAccessNeeded)                 the caller may not do it
+ +-- TicketExpired (ProofTooOld, KeyRefused)                  the caller has to prove who they are
  +-- PortalDisconnected (PortalUnpaid), Bitrix24Unavailable   the portal cannot be used now
  +-- RuleRefused            a rule of a website form rejects the submission
  |    +-- FormClosed, OriginRefused, NotHuman, FieldRefused, PublicNumberInvalid, PublicNumberRefused
@@ -31,8 +32,10 @@ from bx24app.errors.refusals import (
     NotPermitted,
     NumberInHand,
     NumberNotAllowed,
+    OwnAccessNeeded,
     PortalDisconnected,
     PortalUnpaid,
+    ProofTooOld,
     Refusal,
     TextInvalid,
     TicketExpired,
@@ -89,9 +92,11 @@ __all__ = [
     "OnDoNotCallList",
     "OriginRefused",
     "OutsideHours",
+    "OwnAccessNeeded",
     "PortalDisconnected",
     "PortalUnpaid",
     "PortalUnreachable",
+    "ProofTooOld",
     "PublicNumberInvalid",
     "PublicNumberRefused",
     "RateLimited",

@@ -121,6 +121,18 @@ class TicketExpired(Refusal):
     status = 401
 
 
+class ProofTooOld(TicketExpired):
+    """What lasts needs a newer proof than the ticket is: that the portal says who the caller is, and what they may."""
+
+    reason = "proof_too_old"
+
+
+class OwnAccessNeeded(NotPermitted):
+    """A colleague's callback would be dialled under the caller's own access, but the app has none."""
+
+    reason = "own_access_needed"
+
+
 class KeyRefused(TicketExpired):
     """The API key is unknown, or it was revoked."""
 

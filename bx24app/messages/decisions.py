@@ -65,12 +65,20 @@ _DECISIONS: dict[str, DecisionSentence] = {
     "event_applied": lambda i: _named(_EVENTS, i.get("event", "")),
     "cancelled": lambda i: _("Cancelled") + _by(i),
     "rescheduled": lambda i: _("Moved to another time") + _by(i),
+    "taken_over": lambda i: _(
+        "Taken over from %(former)s: it is called under the access of %(user)s",
+        former=i.get("former", "?"),
+        user=i.get("user", "?"),
+    ),
     "retried": lambda i: _("Asked for once more") + _by(i),
     "resolved": lambda i: _named(_RESOLVED, i.get("outcome", "")) + _by(i),
     "crm_found": lambda i: _("Found in the CRM: %(card)s", card=_card(i)),
     "crm_created": lambda i: _("Added to the CRM: %(card)s", card=_card(i)),
     "crm_failed": lambda i: _("Not found in the CRM and not added: %(why)s", why=reason_sentence(i.get("reason", ""))),
     "expired": lambda _inputs: _("Given up: it could not be dialled in time"),
+    "not_permitted": lambda i: _(
+        "Looked before dialling: %(user)s may not start callbacks any more", user=i.get("user", "?")
+    ),
     "do_not_call": lambda _inputs: _("Looked before dialling: the number is on the do-not-call list"),
     "already_served": lambda _inputs: _("Looked before dialling: another call has reached the customer meanwhile"),
     "outside_hours": lambda i: (

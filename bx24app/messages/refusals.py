@@ -31,6 +31,13 @@ REFUSALS = {
     "not_found": N_("There is no such callback."),
     "key_refused": N_("The API key is not known, or was revoked. Nothing was dialled."),
     "ticket_expired": N_("This page has been open for too long. Reload it; nothing was dialled."),
+    "proof_too_old": N_(
+        "Bitrix24 has to confirm again who you are and what you may do. Reload the page and try once more."
+    ),
+    "own_access_needed": N_(
+        "A colleague asked for this callback. It would go on under your own access, which the app does not have. "
+        "Please open the app again in Bitrix24."
+    ),
     "line_full": N_("All calls that the line may carry at once are under way. It is dialled as soon as one ends."),
     "line_stopped": N_(
         "There was not enough money on the line's account. It is tried again within the hour, or when an "

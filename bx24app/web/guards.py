@@ -8,10 +8,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from bx24app.errors import InvalidRequest, NotPermitted
+from bx24app.errors import InvalidRequest, NotPermitted, ProofTooOld
 from bx24app.log import name_portal
 from bx24app.services.callbacks import principal
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.websites import api_keys
 
 P = ParamSpec("P")
@@ -21,10 +22,14 @@ B = TypeVar("B", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Guard:
-    """Whom a view lets in: whoever has the role, and with ``lets_keys_in`` API keys too."""
+    """Whom a view lets in: whoever has the role, and with ``lets_keys_in`` API keys too.
+
+    ``needs_proof``: the portal must have said a moment ago that they have it, because what the view does lasts.
+    """
 
     role: Role
     lets_keys_in: bool = False
+    needs_proof: bool = False
 
 
 def guard_of(view: Callable[..., object]) -> Guard | None:
@@ -42,11 +47,12 @@ class InvalidBody(InvalidRequest):
 
 
 def principal_required(
-    role: Role, *, lets_keys_in: bool = False
+    role: Role, *, lets_keys_in: bool = False, needs_proof: bool = False
 ) -> Callable[[Callable[Concatenate[Principal, P], R]], Callable[P, R]]:
     """Pass who sends the ticket, or where keys are let in the API key, of ``Authorization: Bearer``.
 
-    Raises ``TicketExpired``, ``NotPermitted`` for a smaller role, for a key ``KeyRefused`` or ``RateLimited``.
+    Raises ``TicketExpired``, ``NotPermitted`` for a smaller role, with ``needs_proof`` ``ProofTooOld``, for a key
+    ``KeyRefused`` or ``RateLimited``.
     """
 
     def guarding(view: Callable[Concatenate[Principal, P], R]) -> Callable[P, R]:
@@ -58,12 +64,23 @@ def principal_required(
             name_portal(asking.portal.member_id)
             if not is_key and asking.role < role:
                 raise NotPermitted
+            if needs_proof:
+                require_fresh_proof(asking)
             return view(asking, *args, **kwargs)
 
-        guarded.__dict__["guard"] = Guard(role, lets_keys_in)
+        guarded.__dict__["guard"] = Guard(role, lets_keys_in, needs_proof)
         return guarded
 
     return guarding
+
+
+def require_fresh_proof(asking: Principal) -> None:
+    """Refuse somebody of whom the portal has said too long ago what they may do; raises ``ProofTooOld``.
+
+    The page's script then gets a new ticket, which leads through the portal, and asks again (static/api.js).
+    """
+    if asking.ticket is None or not asking.ticket.is_fresh_proof:
+        raise ProofTooOld
 
 
 def _bearer() -> str:

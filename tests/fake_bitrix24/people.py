@@ -25,6 +25,7 @@ class FakeUser:
     language: str = "en"
     time_zone: str = "Europe/Berlin"
     dismissed: bool = False
+    departments: list[int] = field(default_factory=lambda: [1])
 
     @property
     def full_name(self) -> str:

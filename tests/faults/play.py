@@ -130,7 +130,7 @@ class Play(People, Workers, Calls):
                 with world.app.app_context():
                     with reading() as session:
                         portal = session.get_one(Portal, world.portal_id)
-                    ticket, _ = tickets.issue_ticket(tickets.ticket_of(portal, world.user_id))
+                    ticket, _ = tickets.issue_ticket(tickets.ticket_of(portal, world.user_id, utcnow()))
                 shown = world.client.get(f"/api/v1/callbacks/{row.id}", headers={"Authorization": f"Bearer {ticket}"})
                 body = shown.json or {}
                 if body.get("state") != "unknown" or "may have rung" not in str(body.get("detail")):

@@ -13,7 +13,7 @@ from bx24app.bitrix24.frame_post import read_frame_post
 from bx24app.database import db, writing
 from bx24app.models import Portal, utcnow
 from bx24app.services.callbacks.desk import Desk, load_desk
-from bx24app.services.callbacks.principal import Role
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals.launch import verify_launch
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, post_frame

@@ -83,9 +83,9 @@ class Truth:
             with writing() as session:
                 session.execute(update(PortalSettings).values(hours=None, websites_off=False))
             wanted = {"name": "Shop", "line_id": self.lines[0], "default_country": "DE"}
-            form = forms.create_form(1, forms.FormSettings.model_validate(wanted))
+            form = forms.create_form(1, forms.FormSettings.model_validate(wanted), 1)
             key = api_keys.create_key(1, form.key, "Server", 1)
-            hook = subscriptions.add_webhook(1, form.key, "https://site.example.com/hook")
+            hook = subscriptions.add_webhook(1, form.key, "https://site.example.com/hook", 1)
             number, _ = do_not_call.add_number(1, f"+493091{made:05}", None, 1)
             told = subscriptions.send_test(1, hook.listed.webhook.id)
             callbacks = [

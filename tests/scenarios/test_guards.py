@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from bx24app.services.callbacks.principal import Role
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals.install import Installation
 from bx24app.services.portals.launch import Launch
 from bx24app.web.frame.guards import proven_by

@@ -63,7 +63,8 @@ def test_the_roles_come_from_the_guards(administrator: Actor, manager: Actor, de
         return "403" in described["paths"][f"/api/v1{path}"][method]["responses"]
 
     assert promised("/settings", "get")
-    assert not promised("/lines", "get")
+    assert promised("/lines", "get")
+    assert not promised("/me", "get")
     assert manager.asks("GET", "/settings").status_code == 403
     assert manager.asks("GET", "/lines").status_code == 200
     assert described["paths"]["/api/v1/openapi.json"]["get"]["security"] == []

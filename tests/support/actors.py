@@ -1,6 +1,7 @@
 """People and machines who use the app in tests, with verbs."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -69,6 +70,20 @@ class Actor:
         headers = {"Idempotency_Key": key or str(uuid4())} | ({"Prefer": f"wait={wait}"} if wait else {})
         line_id = next(iter(self.portal.lines))
         return self.asks("POST", "/callbacks", {"to_number": number, "line_id": line_id, **body}, **headers)
+
+    def renews_ticket(self) -> TestResponse:
+        """What the page's script does when its ticket is too old: the portal gives it a fresh token."""
+        response = post_frame(self.client, "/session", self.launches())
+        if response.status_code == 200:
+            self.ticket = remember(json_of(response)["ticket"])
+        return response
+
+    def lets_call(
+        self, people: Sequence[int] = (), departments: Sequence[int] = (), others: str = "view"
+    ) -> TestResponse:
+        """Choose, as an administrator, who may start callbacks, and whether the others look on or see nothing."""
+        operators = {"people": list(people), "departments": list(departments)}
+        return self.asks("PATCH", "/settings", {"roles": {"operators": operators, "others": others}})
 
     def sees(self, callback_id: str) -> dict[str, Any]:
         response = self.asks("GET", f"/callbacks/{callback_id}")

@@ -18,9 +18,11 @@ from uuid6 import uuid7
 from bx24app.database import Base
 from bx24app.models.callbacks.attempt import Attempt
 from bx24app.models.callbacks.decision import Decision
-from bx24app.models.callbacks.state import FINAL, IN_HAND, TRANSITIONS, WAITING_SQL, IllegalTransition, State
+from bx24app.models.callbacks.state import FINAL, IN_HAND, TRANSITIONS, WAITING_SQL, IllegalTransition, Source, State
 from bx24app.models.columns import At, Code, Digest, Name, RequestKey, stored, utcnow
 from bx24app.models.lease import Leased
+
+TAKEN_OVER = "taken_over"
 
 
 class Callback(Leased, Base):
@@ -88,6 +90,7 @@ class Callback(Leased, Base):
     text: Mapped[str] = mapped_column(Text)
     source: Mapped[Code]
     form_id: Mapped[int | None] = mapped_column(ForeignKey("form.id"))
+    # Whose callback it is: whoever asked for it, or the colleague who took it over.
     requested_by: Mapped[int | None]
     crm_entity_type: Mapped[Code | None]
     crm_entity_id: Mapped[int | None]
@@ -130,8 +133,23 @@ class Callback(Leased, Base):
     @property
     def why(self) -> list["Decision"]:
         """Its decisions in order. The first, that it was requested, is not stored: the callback itself tells it."""
-        requested = Decision.of("requested", self.created_at, {"user": self.requested_by, "source": self.source})
-        return [requested, *self.decisions]
+        former = (decision.inputs["former"] for decision in self.decisions if decision.rule == TAKEN_OVER)
+        asked_by = next(former, self.requested_by)
+        return [Decision.of("requested", self.created_at, {"user": asked_by, "source": self.source}), *self.decisions]
+
+    @property
+    def is_persons(self) -> bool:
+        """Tell whether it is dialled under a person's own access, so that the portal enforces their rights."""
+        return self.source == Source.STAFF and self.requested_by is not None
+
+    def is_colleagues_of(self, user_id: int | None) -> bool:
+        """Tell whether it is dialled under the access of another person than ``user_id``."""
+        return self.is_persons and user_id is not None and self.requested_by != user_id
+
+    def take_over(self, user_id: int, at: datetime) -> None:
+        """Make it the callback of a colleague, under whose own access it is dialled from now on."""
+        former, self.requested_by = self.requested_by, user_id
+        self.decide(TAKEN_OVER, at, user=user_id, former=former)
 
     def accept(self, at: datetime) -> None:
         """Queue a new callback that is due now, and schedule any other."""

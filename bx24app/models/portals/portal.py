@@ -236,6 +236,10 @@ class PortalSettings(Base):
     retry_minutes: Mapped[int] = mapped_column(server_default=stored(10))
     # Calls under way at once on one line; None: as many as are due.
     line_cap: Mapped[int | None] = mapped_column(server_default=stored(10))
+    # Who may start callbacks, and what the others see (services/portals/settings.py ``Roles``); None: all may.
+    roles: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    # Who last changed ``roles`` or ``stands_in``, which give rights to others.
+    rights_changed_by: Mapped[int | None]
     revision: Mapped[Revision]
 
 

@@ -1,6 +1,9 @@
 """A person of a portal who has opened the app, and what they chose last."""
 
-from sqlalchemy import UniqueConstraint
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
@@ -18,7 +21,17 @@ class User(Base):
     user_id: Mapped[int]
     name: Mapped[Name]
     is_administrator: Mapped[bool] = mapped_column(server_default=stored(False))
+    # Their ids with blanks between them: plain text, because it is read with each request by a compiled statement.
+    departments: Mapped[str] = mapped_column(Text, server_default=stored(""))
+    # When the portal was asked what it says of the rights above; None: it never was since this is recorded.
+    proven_at: Mapped[At | None]
     time_zone: Mapped[Code | None]
     last_line_id: Mapped[Name | None]
     last_voice_id: Mapped[Name | None]
     seen_at: Mapped[At] = mapped_column(default=utcnow)
+
+    def keep_rights(self, asked_at: datetime, *, is_administrator: bool, departments: Iterable[int]) -> None:
+        """Keep what the portal says about their rights; an answer to an older question changes nothing."""
+        if self.proven_at is None or self.proven_at <= asked_at:
+            self.proven_at, self.is_administrator = asked_at, is_administrator
+            self.departments = " ".join(map(str, departments))

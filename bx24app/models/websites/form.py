@@ -82,6 +82,7 @@ class Form(Base):
     retry_minutes: Mapped[int] = mapped_column(server_default=stored(DEFAULTS["retry_minutes"]))
     unknown_policy: Mapped[Code] = mapped_column(server_default=stored(DEFAULTS["unknown_policy"]))
     expiry_minutes: Mapped[int] = mapped_column(server_default=stored(DEFAULTS["expiry_minutes"]))
+    created_by: Mapped[int | None]
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow, onupdate=utcnow)
     revision: Mapped[Revision]

@@ -39,6 +39,9 @@ class Webhook(Leased, Base):
     is_on: Mapped[bool] = mapped_column(server_default=stored(True))
     # Why it was switched off by itself; None: it was not.
     off_reason: Mapped[Code | None]
+    created_by: Mapped[int | None]
+    # Who last changed its address or its secret; None: nobody did.
+    changed_by: Mapped[int | None]
     created_at: Mapped[At] = mapped_column(default=utcnow)
     last_ok_at: Mapped[At | None]
     # Since when every delivery fails, how often one did since, and before which moment none is tried.

@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
-from bx24app.errors import NotFound, NumberInHand, RateLimited, TooLate
+from bx24app.errors import NotFound, NumberInHand, OwnAccessNeeded, RateLimited, TooLate
 from bx24app.models import RETRIABLE, WAITING, Callback, IllegalTransition, Portal, State, utcnow
 from bx24app.services.callbacks.number_holder import holder_of
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import get_callback, with_history
 from bx24app.services.callbacks.request import CallbackRequest, accept_callback, due_time, prepare_callback
 from bx24app.services.callbacks.retry_policy import retry_policy_of
+from bx24app.services.portals import tokens
 from bx24app.services.runtime import wakeup
 
 # Each move stores a decision, which is read with the callback from then on.
@@ -26,9 +28,22 @@ MAX_MOVES = 100
 class _Change:
     """A callback that is locked for a change, and how long it may wait once it is due."""
 
+    session: Session
     callback: Callback
     expiry: timedelta
     now: datetime
+
+    def take_over(self, user_id: int | None) -> None:
+        """Make a colleague's callback that of whoever changes when it is dialled; raises ``OwnAccessNeeded``.
+
+        A customer and an API key (no ``user_id``) take nothing over, nor does anybody what the team has in common:
+        callbacks of websites, keys and rules.
+        """
+        if user_id is None or not self.callback.is_colleagues_of(user_id):
+            return
+        if not tokens.has_own_access(self.session, self.callback.portal_id, user_id):
+            raise OwnAccessNeeded
+        self.callback.take_over(user_id, self.now)
 
 
 @contextmanager
@@ -41,7 +56,7 @@ def _changing(portal_id: int, callback_id: UUID) -> Iterator[_Change]:
             if callback is None:
                 raise NotFound
             policy = retry_policy_of(session, session.get_one(Portal, portal_id), callback)
-            yield _Change(callback, policy.expiry, utcnow())
+            yield _Change(session, callback, policy.expiry, utcnow())
     except IllegalTransition:
         raise TooLate from None
 
@@ -63,8 +78,8 @@ def reschedule(
 ) -> Callback:
     """Move a waiting callback to another time, up to one minute in the past, which means now; commits.
 
-    ``by`` is as for ``cancel``. Raises ``NotFound``, ``TooLate``, ``InvalidRequest``, and ``RateLimited`` for one that
-    was moved too often.
+    ``by`` is as for ``cancel``; a colleague's is taken over. Raises ``NotFound``, ``TooLate``, ``InvalidRequest``,
+    ``OwnAccessNeeded``, and ``RateLimited`` for one that was moved too often.
     """
     with _changing(portal_id, callback_id) as change:
         callback = change.callback
@@ -73,6 +88,7 @@ def reschedule(
         if sum(decision.rule == "rescheduled" for decision in callback.decisions) >= MAX_MOVES:
             raise RateLimited("moves")
         due_at = due_time(scheduled_at, change.now)
+        change.take_over(user_id)
         callback.reschedule(change.now, due_at, due_at + change.expiry)
         callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
     wakeup.wake()
@@ -82,14 +98,17 @@ def reschedule(
 def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str) -> Callback:
     """Record a person's answer about the outcome (one of ``OUTCOMES``) of an ``unknown`` callback; commits.
 
-    Raises ``NotFound``, ``TooLate`` in any other state, and ``NumberInHand`` when the callback should be
-    dialled again but another one holds its number.
+    A colleague's that is dialled again is taken over. Raises ``NotFound``, ``TooLate`` in any other state,
+    ``OwnAccessNeeded``, and ``NumberInHand`` when the callback should be dialled again but another one holds its
+    number.
     """
     try:
         with _changing(portal_id, callback_id) as change:
             callback = change.callback
             if callback.state != State.UNKNOWN:
                 raise TooLate
+            if outcome == "dial_again":
+                change.take_over(user_id)
             callback.decide("resolved", change.now, user=user_id, outcome=outcome)
             if outcome == "reached":
                 callback.complete(change.now, "resolved_reached")

@@ -13,8 +13,9 @@ from bx24app.errors import Bitrix24Unavailable, Refusal
 from bx24app.models import Form, Portal, User, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.people import read_names
-from bx24app.services.callbacks.principal import Principal, Role, role_of
+from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import CallbackFilter, NamedCallback, read_named_callbacks
+from bx24app.services.callbacks.roles import Role, role_of_launch
 from bx24app.services.calling import phone_numbers, spoken_text
 from bx24app.services.portals import lines, tokens
 from bx24app.services.portals.launch import OWN_PAGE, Launch
@@ -83,7 +84,7 @@ def _offer(phones: Iterable[CrmPhone], country: str | None) -> tuple[OfferedNumb
 def ticket_for(launch: Launch, customer: Customer | None) -> Ticket:
     """The ticket of a page: who has it open, and for whom it was opened."""
     return replace(
-        ticket_of(launch.portal, launch.user.user_id),
+        ticket_of(launch.portal, launch.user.user_id, launch.asked_at),
         entity_type=launch.place.entity_type,
         entity_id=launch.place.entity_id,
         numbers=tuple(number.e164 for number in customer.numbers) if customer else (),
@@ -183,7 +184,7 @@ class Desk:
 def load_desk(launch: Launch) -> Desk:
     """Read everything that a page shows: one transaction, and no request to the portal while its lists are fresh."""
     portal, user = launch.portal, launch.user
-    role = role_of(is_administrator=user.is_administrator)
+    role = role_of_launch(launch)
     customer = read_customer(launch)
     ticket = ticket_for(launch, customer)
     choices = _choices(portal, user)

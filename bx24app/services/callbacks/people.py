@@ -8,6 +8,9 @@ from sqlalchemy.orm import Session
 from bx24app.database import reading
 from bx24app.models import User
 
+# Enough to find one who is at work.
+MAX_NAMED = 5
+
 
 def read_names(session: Session, portal_id: int, user_ids: Iterable[int | None]) -> dict[int, str]:
     """Read names by user id, inside the caller's transaction; users who never opened the app are left out."""
@@ -22,3 +25,16 @@ def names_of(portal_id: int, user_ids: Iterable[int | None]) -> dict[int, str]:
     """Read names by user id in a transaction of its own; users who never opened the app are left out."""
     with reading() as session:
         return read_names(session, portal_id, user_ids)
+
+
+def find_user(portal_id: int, user_id: int | None) -> User | None:
+    """Read the row of a user; None for one who never opened the app."""
+    with reading() as session:
+        return session.scalar(select(User).where(User.portal_id == portal_id, User.user_id == user_id))
+
+
+def administrators(portal_id: int) -> list[str]:
+    """Name a few administrators of a portal who have opened the app, whoever did so last first."""
+    query = select(User.name).where(User.portal_id == portal_id, User.is_administrator)
+    with reading() as session:
+        return list(session.scalars(query.order_by(User.seen_at.desc()).limit(MAX_NAMED)))

@@ -5,7 +5,6 @@ Which role an action needs stands at its view (``principal_required`` in ``web/a
 """
 
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
 from sqlalchemy import Select, and_, bindparam, select
 
@@ -13,22 +12,10 @@ from bx24app.database import reading
 from bx24app.database.compiled import CompiledStatement, compiled_reading
 from bx24app.errors import TicketExpired
 from bx24app.models import Portal, PortalSettings, PortalState, User
+from bx24app.services.callbacks.roles import NO_RIGHTS, Role, rights_of, role_of
 from bx24app.services.runtime import row_cache
 from bx24app.services.security import tickets
 from bx24app.services.security.tickets import Ticket
-
-
-class Role(IntEnum):
-    """What an employee may do in the app; a greater role may do everything that a smaller one may."""
-
-    NONE = 0
-    VIEWER = 1
-    OPERATOR = 2
-    ADMINISTRATOR = 3
-
-
-# The smallest role that anybody with a ticket has: until roles can be assigned, everybody may start callbacks.
-LEAST_ROLE = Role.OPERATOR
 
 
 @dataclass(frozen=True)
@@ -50,15 +37,10 @@ class Principal:
     form_id: int | None = None
 
 
-def role_of(*, is_administrator: bool) -> Role:
-    """The role of an employee: the only place that knows how roles are given."""
-    return Role.ADMINISTRATOR if is_administrator else LEAST_ROLE
-
-
-def _employee_statement() -> Select[int, int, bool, int, str | None, str | None]:
+def _employee_statement() -> Select[int, int, bool, str, int, str | None, str | None]:
     user = and_(User.portal_id == Portal.id, User.user_id == bindparam("user_id"))
     chosen = (User.id, User.last_line_id, User.last_voice_id)
-    found = select(Portal.revision, PortalSettings.revision, User.is_administrator, *chosen)
+    found = select(Portal.revision, PortalSettings.revision, User.is_administrator, User.departments, *chosen)
     return found.join_from(Portal, PortalSettings).outerjoin(User, user).where(Portal.id == bindparam("portal_id"))
 
 
@@ -72,23 +54,27 @@ def authenticate(signed_ticket: str) -> Principal:
     hour, when the portal does not have the app any more, and when it was installed again since.
     """
     ticket = tickets.read_ticket(signed_ticket)
-    employee = load_employee(ticket.portal_id, ticket.user_id)
+    employee = load_employee(ticket.portal_id, ticket.user_id, is_proven=ticket.is_proven)
     if not ticket.is_of(employee.portal):
         raise TicketExpired
     return replace(employee, ticket=ticket)
 
 
-def load_employee(portal_id: int, user_id: int) -> Principal:
-    """An employee as they are known now; raises ``TicketExpired`` when the portal does not have the app any more."""
+def load_employee(portal_id: int, user_id: int, *, is_proven: bool = True) -> Principal:
+    """An employee as they are known now; raises ``TicketExpired`` when the portal does not have the app any more.
+
+    ``is_proven`` false: the portal did not say who asks, so what it once said of this person does not count.
+    """
     with compiled_reading() as run:
         known = run(_EMPLOYEE, {"portal_id": portal_id, "user_id": user_id}).fetchone()
     if known is None:
         raise TicketExpired
-    *revisions, is_administrator = known[:3]
+    *revisions, is_administrator, departments = known[:4]
     portal = load_portal(portal_id, tuple(revisions))
     if portal is None or portal.state == PortalState.UNINSTALLED:
         raise TicketExpired
-    return Principal(portal, role_of(is_administrator=bool(is_administrator)), user_id, *known[3:])
+    rights = rights_of(is_administrator=is_administrator, departments=departments) if is_proven else NO_RIGHTS
+    return Principal(portal, role_of(portal, user_id, rights), user_id, *known[4:])
 
 
 def load_portal(portal_id: int, revisions: row_cache.Revisions) -> Portal | None:

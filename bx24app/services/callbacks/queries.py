@@ -14,6 +14,9 @@ from bx24app.errors import NotFound
 from bx24app.models import Callback, Form, State, first_id
 from bx24app.services.callbacks.people import read_names
 
+# The inputs of decisions that name users.
+PEOPLE = frozenset({"user", "former"})
+
 
 def with_history() -> Select[Callback]:
     """Select callbacks with their attempts and decisions."""
@@ -134,4 +137,5 @@ def _people_in(callback: Callback) -> Iterator[int | None]:
     """List the users who requested a callback, answered it, or decided about it."""
     yield callback.requested_by
     yield from (attempt.answered_by for attempt in callback.attempts)
-    yield from (int(decision.inputs["user"]) for decision in callback.why if "user" in decision.inputs)
+    for decision in callback.why:
+        yield from (int(decision.inputs[name]) for name in PEOPLE & decision.inputs.keys())

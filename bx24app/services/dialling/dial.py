@@ -28,9 +28,10 @@ from bx24app.bitrix24.telephony import StartedCall
 from bx24app.database import reading, writing
 from bx24app.errors import Executed, NotPermitted, Refusal, Retry
 from bx24app.log import mask_number
-from bx24app.models import Attempt, Callback, Portal, Source, State, utcnow
+from bx24app.models import Attempt, Callback, Portal, State, utcnow
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import ExchangeError
+from bx24app.services.callbacks import roles
 from bx24app.services.callbacks.retry_policy import retry_policy_of
 from bx24app.services.calling import do_not_call
 from bx24app.services.dialling import reconcile
@@ -86,20 +87,17 @@ def _access_for(lease: DialLease) -> Access:
     with reading() as session:
         callback = session.get_one(Callback, lease.callback_id)
         portal = session.get_one(Portal, lease.portal_id)
-    if not _is_persons(callback):
+    if not callback.is_persons:
         return token_renewal.service_access(lease.portal_id)
     tokens.service_credential_id(lease.portal_id)  # A disconnected or unpaid portal dials for nobody.
     try:
-        return token_renewal.person_access(lease.portal_id, callback.requested_by or 0)
+        access = token_renewal.person_access(lease.portal_id, callback.requested_by or 0)
+        roles.confirm_rights(portal, access)
     except (CredentialRefused, NotPermitted):
         if not portal.settings.stands_in:
             raise
-    return token_renewal.service_access(lease.portal_id)
-
-
-def _is_persons(callback: Callback) -> bool:
-    """Tell whether it is dialled under a person's own access, so that the portal enforces their rights."""
-    return callback.source == Source.STAFF and callback.requested_by is not None
+        return token_renewal.service_access(lease.portal_id)
+    return access
 
 
 def _not_dialled(lease: DialLease, error: ExchangeError | Refusal) -> None:
@@ -200,7 +198,7 @@ def _accepted(session: Session, callback: Callback, attempt: Attempt, outcome: S
 
 def _refused_or_lost(portal: Portal, callback: Callback, attempt: Attempt, error: ExchangeError, now: datetime) -> None:
     # The next administrator takes over, or the portal stands in for the person; else it was for good.
-    taken_over = isinstance(error, CredentialRefused) and (portal.settings.stands_in or not _is_persons(callback))
+    taken_over = isinstance(error, CredentialRefused) and (portal.settings.stands_in or not callback.is_persons)
     if error.executed is Executed.UNKNOWN:
         callback.mark_unknown(attempt, now, f"dial_{error.code}")
         callback.decide("dialled_unknown", now, attempt=attempt.number, reason=error.code)

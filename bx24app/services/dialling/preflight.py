@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.models import Callback, Portal, ReceivedEvent, Source, State
 from bx24app.services.callbacks.retry_policy import RetryPolicy
+from bx24app.services.callbacks.roles import Role, role_of_user
 from bx24app.services.calling import do_not_call
 from bx24app.services.dialling.call_report import ReportKind, stored_report
 
@@ -41,6 +42,16 @@ class PreflightContext:
     def is_automatic(self) -> bool:
         """Tell whether no employee chose this moment: a form, an automation rule or a retry of the app did."""
         return self.callback.source != Source.STAFF or any(attempt.ended_at for attempt in self.callback.attempts)
+
+
+def _permitted(context: PreflightContext) -> PreflightResult | None:
+    """Check whether the person whose callback it is may start callbacks still."""
+    callback = context.callback
+    if not callback.is_persons or callback.requested_by is None:
+        return None
+    if role_of_user(context.session, context.portal, callback.requested_by) >= Role.OPERATOR:
+        return None
+    return PreflightResult("not_permitted", "fail", inputs={"user": str(callback.requested_by)})
 
 
 def _listed(context: PreflightContext) -> PreflightResult | None:
@@ -89,7 +100,7 @@ def _closed(context: PreflightContext) -> PreflightResult | None:
     return PreflightResult("outside_hours", "postpone", opens_at, inputs | {"opens_at": opens_at.isoformat()})
 
 
-_RULES: tuple[Callable[[PreflightContext], PreflightResult | None], ...] = (_listed, _served, _closed)
+_RULES: tuple[Callable[[PreflightContext], PreflightResult | None], ...] = (_permitted, _listed, _served, _closed)
 
 
 def run_preflight(context: PreflightContext) -> PreflightResult:

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 from sqlalchemy import select
@@ -45,15 +46,17 @@ def install(post: FramePost) -> Installation:
     info = (launch.prove_token if is_known else launch.prove_unknown)(post.AUTH_ID, post.member_id)
     place = LaunchPlace(post.PLACEMENT)
     requests = portal_api.LoggedRequests(launch.request_label(place))
+    asked_at = utcnow()
     try:
         batch, app, profile = _ask_administrator(post, info, place, requests)
-        portal, user, credential_id = _store(post, info.install.domain, info.install.client_endpoint, app, profile)
+        at = info.install.client_endpoint
+        portal, user, credential_id = _store(post, info.install.domain, at, app, profile, asked_at)
     finally:
         # They are written only now, because a new portal has just got its row.
         requests.write_for(post.member_id)
     problems = bindings.bind_missing(token_renewal.open_access(credential_id))
     log.info("installed", member_id=portal.member_id, problems=[problem.what for problem in problems])
-    return Installation(Launch(portal, user, place, batch), problems)
+    return Installation(Launch(portal, user, place, batch, asked_at), problems)
 
 
 def _ask_administrator(
@@ -89,7 +92,7 @@ def launch_or_install(post: FramePost) -> Launch:
 
 
 def _store(
-    post: FramePost, domain: str, client_endpoint: str, app: PortalApp, profile: Profile
+    post: FramePost, domain: str, client_endpoint: str, app: PortalApp, profile: Profile, asked_at: datetime
 ) -> tuple[Portal, User, int]:
     token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
     with writing() as session:
@@ -111,5 +114,5 @@ def _store(
             session.add(Throttle(portal_id=portal.id, level_at=utcnow()))
         tokens = launch.tokens_of(post, portal, profile.ID)
         credential = store_tokens(session, portal, tokens, administrator=True)
-        user = launch.store_user(session, portal, profile)
+        user = launch.store_user(session, portal, profile, asked_at)
     return portal, user, credential.id

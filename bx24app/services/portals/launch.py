@@ -20,7 +20,7 @@ from bx24app.bitrix24.errors import (
     TokenExpired,
 )
 from bx24app.bitrix24.frame_post import FramePost
-from bx24app.bitrix24.identity import PortalApp, Profile, read_identity
+from bx24app.bitrix24.identity import IDENTITY_QUESTIONS, PortalApp, Profile, read_identity
 from bx24app.database import reading, writing
 from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Retry, Unverified, VisitorRefused
 from bx24app.log import name_portal
@@ -50,12 +50,27 @@ class LaunchPlace:
 
 @dataclass(frozen=True)
 class Launch:
-    """A proven opening of a page; ``batch`` holds what the portal said about the CRM entity."""
+    """A proven opening of a page; ``batch`` holds what the portal said about the CRM entity.
+
+    ``asked_at`` is when the portal itself was asked who opens it, and what they may. None: it was silent, and nobody
+    knows what they may now.
+    """
 
     portal: Portal
     user: User
     place: LaunchPlace
     batch: BatchAnswer | None
+    asked_at: datetime | None
+
+
+@dataclass(frozen=True)
+class _PortalWord:
+    """What a portal answered, and when it was asked."""
+
+    asked_at: datetime
+    batch: BatchAnswer
+    app: PortalApp
+    profile: Profile
 
 
 def place_of(post: FramePost) -> LaunchPlace:
@@ -85,8 +100,7 @@ def _positive(text: str) -> int:
 
 
 def _questions(place: LaunchPlace) -> BatchCommands:
-    asked: BatchCommands = {"app": ("app.info", {}), "profile": ("profile", {})}
-    return asked | (commands_for(place.entity_type, place.entity_id) if place.entity_id else {})
+    return IDENTITY_QUESTIONS | (commands_for(place.entity_type, place.entity_id) if place.entity_id else {})
 
 
 def request_label(place: LaunchPlace) -> portal_api.RequestLabel:
@@ -101,15 +115,14 @@ def ask_portal(
     return portal_clients(post.member_id).client(client_endpoint, post.AUTH_ID, requests.watch).batch(_questions(place))
 
 
-def _identify(
-    portal: Portal, post: FramePost, place: LaunchPlace, requests: portal_api.LoggedRequests
-) -> tuple[BatchAnswer, PortalApp, Profile]:
+def _identify(portal: Portal, post: FramePost, place: LaunchPlace, requests: portal_api.LoggedRequests) -> _PortalWord:
+    asked_at = utcnow()
     try:
         batch = ask_portal(portal.client_endpoint, post, place, requests)
     except ExchangeError as error:
         requests.fail(error)
         raise
-    return batch, *read_identity(batch)
+    return _PortalWord(asked_at, batch, *read_identity(batch))
 
 
 def prove_token(access_token: str, member_id: str) -> AppInfo:
@@ -172,14 +185,18 @@ def verify_launch(post: FramePost) -> Launch:
     place, asked_at = place_of(post), utcnow()
     requests = portal_api.LoggedRequests(request_label(place))
     try:
-        batch, app, profile = _identify(portal, post, place, requests)
-        if (app.CODE, str(app.ID)) != (portal.app_code, portal.app_id):
+        word = _identify(portal, post, place, requests)
+        if (word.app.CODE, str(word.app.ID)) != (portal.app_code, portal.app_id):
             _mismatch(post)
     except ExchangeError as error:
         return _open_by_authorization_server(_Doubt(post, portal, place, error, asked_at), requests)
     proof_limits.note_proof(post.member_id)
     requests.write(portal.id, None)
-    return Launch(*_store_visitor(post, portal, profile, app), place, batch)
+    return _launch(post, portal, place, word)
+
+
+def _launch(post: FramePost, portal: Portal, place: LaunchPlace, word: _PortalWord) -> Launch:
+    return Launch(*_store_visitor(post, portal, word.profile, word), place, word.batch, word.asked_at)
 
 
 def known_portal(member_id: str) -> Portal | None:
@@ -220,8 +237,7 @@ def _open_by_authorization_server(doubt: _Doubt, requests: portal_api.LoggedRequ
         if info.install.client_endpoint != portal.client_endpoint:
             try:
                 portal = _move(portal.id, info)
-                batch, app, profile = _identify(portal, post, place, requests)
-                return Launch(*_store_visitor(post, portal, profile, app), place, batch)
+                return _launch(post, portal, place, _identify(portal, post, place, requests))
             except ExchangeError:
                 log.info("portal_unreachable_after_move", member_id=portal.member_id)
     finally:
@@ -240,9 +256,9 @@ def _open_without_portal(doubt: _Doubt, user_id: int) -> Launch:
         raise Unverified(f"the portal refuses the visitor: {error}")
     with reading() as session:
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == user_id))
-    # Only the portal grants rights, so nobody is an administrator while it does not answer.
     profile = Profile(ID=user_id, NAME=known.name if known else None)
-    return Launch(*_store_visitor(doubt.post, portal, profile, None), doubt.place, None)
+    # Only the portal grants rights: the ticket of this launch carries none (callbacks/principal.py).
+    return Launch(*_store_visitor(doubt.post, portal, profile, None), doubt.place, None, None)
 
 
 def _unpaid(portal_id: int, asked_at: datetime) -> None:
@@ -258,36 +274,41 @@ def _move(portal_id: int, info: AppInfo) -> Portal:
     return portal
 
 
-def _store_visitor(post: FramePost, portal: Portal, profile: Profile, app: PortalApp | None) -> tuple[Portal, User]:
+def _store_visitor(post: FramePost, portal: Portal, profile: Profile, word: _PortalWord | None) -> tuple[Portal, User]:
     """Keep the visitor's name, and their tokens for the callbacks that they may start; returns both as they are now.
 
-    ``app`` None: the portal itself did not vouch for the visitor.
+    ``word`` None: the portal itself did not vouch for the visitor.
     """
     token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
     with writing() as session:
         row = session.get_one(Portal, portal.id, with_for_update=True)
         name_portal(row.member_id)
-        if app is not None:
-            row.license_family = app.family
+        if word is not None:
+            row.license_family = word.app.family
             # A user can change what the browser posts, so only an administrator's post may set the token.
             if token_digest and profile.ADMIN:
                 row.application_token_digest = token_digest
         if post.REFRESH_ID:
             tokens = tokens_of(post, row, profile.ID)
             # While the portal does not answer, nobody knows who is an administrator.
-            store_tokens(session, row, tokens, administrator=profile.ADMIN if app else None)
+            store_tokens(session, row, tokens, administrator=profile.ADMIN if word else None)
             if profile.ADMIN and row.state in (PortalState.DISCONNECTED, PortalState.UNPAID):
                 # An administrator whom the portal lets in reconnects it, or shows that it is paid again.
                 row.state = PortalState.INSTALLED
-        return row, store_user(session, row, profile)
+        return row, store_user(session, row, profile, word.asked_at if word else None)
 
 
-def store_user(session: Session, portal: Portal, profile: Profile) -> User:
-    """Keep a visitor's name and role inside the caller's transaction."""
+def store_user(session: Session, portal: Portal, profile: Profile, asked_at: datetime | None) -> User:
+    """Keep a visitor's name and rights inside the caller's transaction.
+
+    ``asked_at`` is when the portal was asked for them; None: it was not, and what it said before stays.
+    """
     user = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == profile.ID).with_for_update())
     if user is None:
         user = User(portal_id=portal.id, user_id=profile.ID)
         session.add(user)
-    user.name, user.is_administrator = profile.full_name, profile.ADMIN
+    user.name = profile.full_name
+    if asked_at is not None:
+        user.keep_rights(asked_at, is_administrator=profile.ADMIN, departments=profile.departments)
     user.time_zone, user.seen_at = (profile.TIME_ZONE or "")[:MAX_ZONE] or None, utcnow()
     return user

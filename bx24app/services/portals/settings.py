@@ -1,15 +1,49 @@
 """A portal's settings, as its administrators change them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import phonenumbers
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bx24app.database import reading, writing
 from bx24app.errors import InvalidRequest, NotFound
 from bx24app.models import Portal
 from bx24app.services.calling import spoken_text
 from bx24app.services.portals import lines
+
+MAX_CHOSEN = 500
+PortalNumber = Annotated[int, Field(gt=0, lt=2**31)]
+Chosen = Annotated[list[PortalNumber], Field(max_length=MAX_CHOSEN), AfterValidator(lambda ids: sorted(set(ids)))]
+
+
+class _Choice(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Everybody(_Choice):
+    """Every employee who may open the app."""
+
+    everybody: Literal[True]
+
+
+class ChosenOperators(_Choice):
+    """People and departments, by the portal's own numbers."""
+
+    people: Chosen = []
+    departments: Chosen = []
+
+
+class Roles(_Choice):
+    """Who of a portal starts callbacks beside its administrators, and whether the others see them or nothing."""
+
+    operators: Everybody | ChosenOperators
+    others: Literal["view", "none"] = "view"
+
+    @classmethod
+    def of(cls, portal: Portal) -> "Roles":
+        """What its administrators have chosen; at first everybody starts callbacks."""
+        return cls.model_validate(portal.settings.roles or {"operators": {"everybody": True}})
 
 
 @dataclass(frozen=True)
@@ -26,6 +60,12 @@ class PortalDefaults:
     line_cap: int | str | None = None
     hours: dict[str, Any] | str | None = None
     websites_off: bool | None = None
+    roles: dict[str, Any] | None = None
+
+    @property
+    def grants_rights(self) -> bool:
+        """Tell whether it says what others may do, or what is done in their name."""
+        return self.roles is not None or self.stands_in is not None
 
 
 def get_portal(portal_id: int) -> Portal:
@@ -37,8 +77,8 @@ def get_portal(portal_id: int) -> Portal:
     return portal
 
 
-def change_settings(portal_id: int, wanted: PortalDefaults) -> Portal:
-    """Change the portal's defaults, all or none.
+def change_settings(portal_id: int, wanted: PortalDefaults, user_id: int | None) -> Portal:
+    """Change the portal's defaults, all or none; ``user_id`` is the administrator who does. Commits.
 
     Raises ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``InvalidRequest`` (country).
     """
@@ -67,4 +107,9 @@ def change_settings(portal_id: int, wanted: PortalDefaults) -> Portal:
         for name, value in plain.items():
             if value is not None:
                 setattr(portal.settings, name, value)
+        if wanted.roles is not None:
+            # Everybody is the default; nothing is stored, and nothing looked through with each request.
+            portal.settings.roles = None if "everybody" in wanted.roles["operators"] else wanted.roles
+        if wanted.grants_rights:
+            portal.settings.rights_changed_by = user_id
     return portal

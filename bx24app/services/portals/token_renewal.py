@@ -24,6 +24,7 @@ from bx24app.services.portals.tokens import (
     invalidate_credential,
     load_alive,
     lock_credential,
+    own_credential,
     service_credential_id,
 )
 from bx24app.services.runtime.slots import Slots, work_through
@@ -60,14 +61,7 @@ def person_access(portal_id: int, user_id: int) -> Access:
     When the platform has moved a person's token to a system user, it is no longer that person's own.
     """
     with reading() as session:
-        credential_id = session.scalar(
-            select(Credential.id).where(
-                Credential.portal_id == portal_id,
-                Credential.user_id == user_id,
-                Credential.acting_as == user_id,
-                Credential.state == CredentialState.ALIVE,
-            )
-        )
+        credential_id = session.scalar(own_credential(portal_id, user_id))
     if credential_id is None:
         raise NotPermitted
     found = open_access(credential_id)

@@ -86,6 +86,21 @@ def _serving(portal_id: int) -> Select[Credential]:
     )
 
 
+def own_credential(portal_id: int, user_id: int) -> Select[int]:
+    """Select the id of a person's own live credential; what the platform moved to a system user is not their own."""
+    return select(Credential.id).where(
+        Credential.portal_id == portal_id,
+        Credential.user_id == user_id,
+        Credential.acting_as == user_id,
+        Credential.state == CredentialState.ALIVE,
+    )
+
+
+def has_own_access(session: Session, portal_id: int, user_id: int) -> bool:
+    """Tell whether something can be dialled under a person's own access, inside the caller's transaction."""
+    return session.scalar(own_credential(portal_id, user_id)) is not None
+
+
 def serving_administrators(portal_id: int) -> list[int]:
     """The ids of the people under whose tokens the portal is served: the present one, then the standby ones."""
     with reading() as session:

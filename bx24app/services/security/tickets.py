@@ -11,6 +11,8 @@ from bx24app.models import Portal, utcnow
 from bx24app.services.security import signing
 
 TICKET_LIFETIME = timedelta(hours=1)
+# What lasts is granted to those of whom the portal itself has said so late that they are administrators.
+FRESH_PROOF = timedelta(minutes=3)
 TICKET_SALT = "bx24app.ticket"
 
 
@@ -25,19 +27,32 @@ class Ticket:
     member_id: str
     installed_at: int
     user_id: int
+    # When the portal was asked who has the page open, and what they may (seconds since 1970); 0: it was silent.
+    proven_at: int = 0
     entity_type: str = ""
     entity_id: int = 0
     numbers: tuple[str, ...] = ()
     """The customer's numbers in E.164; the page lists all callbacks to them, wherever these were requested."""
+
+    @property
+    def is_proven(self) -> bool:
+        """Tell whether the portal itself has said who has the page open."""
+        return self.proven_at > 0
+
+    @property
+    def is_fresh_proof(self) -> bool:
+        """Tell whether it has said so a moment ago."""
+        return utcnow().timestamp() - self.proven_at <= FRESH_PROOF.total_seconds()
 
     def is_of(self, portal: Portal) -> bool:
         """Tell whether it was issued for this installation of the app: what was issued before a removal is void."""
         return (self.member_id, self.installed_at) == (portal.member_id, int(portal.installed_at.timestamp()))
 
 
-def ticket_of(portal: Portal, user_id: int) -> Ticket:
-    """The ticket of an employee of a portal, outside a CRM card."""
-    return Ticket(portal.id, portal.member_id, int(portal.installed_at.timestamp()), user_id)
+def ticket_of(portal: Portal, user_id: int, asked_at: datetime | None) -> Ticket:
+    """The ticket of an employee of a portal, outside a CRM card; ``asked_at`` is as in ``launch.Launch``."""
+    proven_at = int(asked_at.timestamp()) if asked_at else 0
+    return Ticket(portal.id, portal.member_id, int(portal.installed_at.timestamp()), user_id, proven_at)
 
 
 _READER = TypeAdapter(Ticket)

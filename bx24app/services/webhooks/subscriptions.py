@@ -99,8 +99,8 @@ def _new_secret() -> str:
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 
-def add_webhook(portal_id: int, form_key: str, url: str) -> NewWebhook:
-    """Add a webhook to a form; its secret is returned only now. Commits.
+def add_webhook(portal_id: int, form_key: str, url: str, user_id: int | None) -> NewWebhook:
+    """Add a webhook to a form, for the user ``user_id``; its secret is returned only now. Commits.
 
     Raises ``NotFound`` (form), ``AddressRefused``, ``InvalidRequest`` (``url``; ``form_key`` when it has too many).
     """
@@ -114,7 +114,7 @@ def add_webhook(portal_id: int, form_key: str, url: str) -> NewWebhook:
             raise NotFound
         if session.scalars(select(func.count()).where(Webhook.form_id == form.id)).one() >= MAX_PER_FORM:
             raise InvalidRequest("form_key")
-        webhook = Webhook(portal_id=portal_id, form_id=form.id, url=checked)
+        webhook = Webhook(portal_id=portal_id, form_id=form.id, url=checked, created_by=user_id)
         webhook.keep_secret(keyring, portal.member_id, secret, utcnow())
         session.add(webhook)
         session.flush()
@@ -131,7 +131,9 @@ def _changing(portal_id: int, webhook_id: int) -> Iterator[tuple[Session, Webhoo
         yield session, webhook
 
 
-def change_webhook(portal_id: int, webhook_id: int, url: str | None = None, is_on: bool | None = None) -> ListedWebhook:
+def change_webhook(
+    portal_id: int, webhook_id: int, user_id: int | None, url: str | None = None, is_on: bool | None = None
+) -> ListedWebhook:
     """Change the address or the switch; None leaves it unchanged. Commits.
 
     Pending deliveries go to the new address. Raises ``NotFound``, ``AddressRefused``, ``InvalidRequest``.
@@ -139,19 +141,20 @@ def change_webhook(portal_id: int, webhook_id: int, url: str | None = None, is_o
     checked = None if url is None else _checked(url)
     with _changing(portal_id, webhook_id) as (_, webhook):
         if checked is not None and checked != webhook.url:
-            webhook.url = checked
+            webhook.url, webhook.changed_by = checked, user_id
             webhook.note_success()
         if is_on is not None and is_on != webhook.is_on:
             webhook.switch(is_on=is_on)
     return get_webhook(portal_id, webhook_id)
 
 
-def rotate_secret(portal_id: int, webhook_id: int) -> NewWebhook:
+def rotate_secret(portal_id: int, webhook_id: int, user_id: int | None) -> NewWebhook:
     """Give a webhook a new secret; the former one signs beside it for 24 hours. Commits. Raises ``NotFound``."""
     secret = _new_secret()
     with _changing(portal_id, webhook_id) as (session, webhook):
         member_id = session.get_one(Portal, portal_id).member_id
         webhook.keep_secret(keyring, member_id, secret, utcnow())
+        webhook.changed_by = user_id
     return NewWebhook(get_webhook(portal_id, webhook_id), secret)
 
 

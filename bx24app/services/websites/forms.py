@@ -130,13 +130,13 @@ class FormSettings(BaseModel):
         }
 
 
-def create_form(portal_id: int, wanted: FormSettings) -> Form:
-    """Create a form; every field but its name has a safe default. Commits.
+def create_form(portal_id: int, wanted: FormSettings, user_id: int | None) -> Form:
+    """Create a form; every field but its name has a safe default, and ``user_id`` is who creates it. Commits.
 
     Raises ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``UnknownVariable``.
     """
     changes = _checked(portal_id, wanted)
-    form = Form(portal_id=portal_id, key=secrets.token_hex(KEY_BYTES), **changes)
+    form = Form(portal_id=portal_id, key=secrets.token_hex(KEY_BYTES), created_by=user_id, **changes)
     form.consent_version = 1 if form.consent_text else 0
     with writing() as session:
         session.add(form)

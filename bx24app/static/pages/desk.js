@@ -5,7 +5,8 @@ import { CallbackList } from "../list.js";
 import { byId } from "../ui.js";
 
 const list = new CallbackList(byId("callbacks"));
-start(list);
+// Whoever may only look has no form.
+if (byId("call-form")) start(list);
 list.follow();
 frame.followHeight();
 frame.init();

@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import NotFound
 from bx24app.models import ApiKey, Form
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.callbacks import people
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.websites import api_keys, forms
 from bx24app.services.websites.forms import Readable
 from bx24app.web.addresses import FormKey
@@ -37,6 +39,7 @@ class KeySchema(BaseModel):
     prefix: str
     created_at: datetime
     created_by: int | None
+    created_by_name: str | None
     last_used_at: datetime | None
     revoked_at: datetime | None
 
@@ -53,10 +56,18 @@ class KeysSchema(BaseModel):
     api_keys: list[KeySchema]
 
 
-def key_schema(key: ApiKey, form: Form) -> KeySchema:
-    """A key with its form."""
-    names = KeySchema.model_fields.keys() - {"form_key", "form_name"}
-    return KeySchema(**{name: getattr(key, name) for name in names}, form_key=form.key, form_name=form.name)
+def key_schema(key: ApiKey, form: Form, names: dict[int, str]) -> KeySchema:
+    """A key with its form; ``names`` are those of people, by their number."""
+    joined = {"form_key": form.key, "form_name": form.name, "created_by_name": names.get(key.created_by or 0)}
+    own = {name: getattr(key, name) for name in KeySchema.model_fields.keys() - joined.keys()}
+    return KeySchema.model_validate({**own, **joined})
+
+
+def key_schemas(portal_id: int) -> list[KeySchema]:
+    """All keys of a portal, the newest first."""
+    found = api_keys.list_keys(portal_id)
+    names = people.names_of(portal_id, [key.created_by for key, _ in found])
+    return [key_schema(key, form, names) for key, form in found]
 
 
 @blueprint.get("")
@@ -64,20 +75,19 @@ def key_schema(key: ApiKey, form: Form) -> KeySchema:
 @principal_required(Role.ADMINISTRATOR)
 def show_all(principal: Principal) -> Response:
     """All keys of the portal, newest first."""
-    return json_response(
-        KeysSchema(api_keys=[key_schema(key, form) for key, form in api_keys.list_keys(principal.portal.id)])
-    )
+    return json_response(KeysSchema(api_keys=key_schemas(principal.portal.id)))
 
 
 @blueprint.post("")
 @operation({201: NewKey}, body=KeyBody, refuses=(NotFound,))
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def create(principal: Principal) -> Response:
     """Make a key; ``secret`` is told this once."""
     body = read_body(KeyBody)
     form = forms.get_form(principal.portal.id, body.form_key)
     made = api_keys.create_key(principal.portal.id, body.form_key, body.name, principal.user_id)
-    return json_response(NewKey(**dict(key_schema(made.key, form)), secret=made.secret), 201)
+    names = people.names_of(principal.portal.id, [principal.user_id])
+    return json_response(NewKey(**dict(key_schema(made.key, form, names)), secret=made.secret), 201)
 
 
 @blueprint.delete("/<id:key_id>")

@@ -22,9 +22,10 @@ from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks import queries as callback_queries
 from bx24app.services.callbacks import request as callback_request
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import CallbackFilter
 from bx24app.services.callbacks.request import AcceptedCallback, CallbackRequest
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import phone_numbers
 from bx24app.services.runtime.slots import Slots
 from bx24app.services.websites import api_submit

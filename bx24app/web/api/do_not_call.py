@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidNumber, InvalidRequest
 from bx24app.models import DoNotCall
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import do_not_call
 from bx24app.web.addresses import MAX_ID
 from bx24app.web.api.openapi import operation
@@ -101,7 +102,7 @@ def add(principal: Principal) -> Response:
 
 @blueprint.delete("/<id:number_id>")
 @operation({204: None})
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def remove(principal: Principal, number_id: int) -> tuple[str, int]:
     """Take a number off the list."""
     do_not_call.remove_number(principal.portal.id, number_id)
@@ -110,7 +111,7 @@ def remove(principal: Principal, number_id: int) -> tuple[str, int]:
 
 @blueprint.post("/import")
 @operation({200: ImportReport}, body="text/plain")
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def import_numbers(principal: Principal) -> Response:
     """Add a list (CSV or plain text, 5,000 lines at most) and report on every line."""
     request.max_content_length = MAX_LIST_BYTES
@@ -127,7 +128,7 @@ def import_numbers(principal: Principal) -> Response:
 
 @blueprint.get("/export")
 @operation({200: "text/csv"})
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def export_numbers(principal: Principal) -> Response:
     """The list as a CSV file that spreadsheets open safely."""
     response = make_response(do_not_call.export_list(principal.portal.id))

@@ -10,7 +10,9 @@ from pydantic import BaseModel, create_model
 
 from bx24app.errors import InvalidRequest, NotFound
 from bx24app.models import Form, Portal, utcnow
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.callbacks import people
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals import settings as portal_settings
 from bx24app.services.websites import availability, forms
 from bx24app.services.websites.availability import ListedForm
@@ -48,6 +50,8 @@ class FormSchema(_Settings):
 
     key: str
     consent_version: int
+    created_by: int | None
+    created_by_name: str | None
     created_at: datetime
     updated_at: datetime
     url: str
@@ -61,13 +65,14 @@ class FormsSchema(BaseModel):
     forms: list[FormSchema]
 
 
-def form_schema(listed: ListedForm) -> FormSchema:
-    """A form as an administrator sees it."""
+def form_schema(listed: ListedForm, names: dict[int, str]) -> FormSchema:
+    """A form as an administrator sees it; ``names`` are those of people, by their number."""
     form = listed.form
     made = {
         "budget_money": None if form.budget_money is None else f"{form.budget_money.normalize():f}",
         "url": listed.url,
         "snippet": listed.snippet,
+        "created_by_name": names.get(form.created_by or 0),
         "problems": [*listed.problems, *listed.exhausted],
     }
     stored = {name: getattr(form, name) for name in FormSchema.model_fields.keys() - made.keys()}
@@ -75,7 +80,8 @@ def form_schema(listed: ListedForm) -> FormSchema:
 
 
 def _answer(form: Form, portal: Portal, status: int = 200, **headers: str) -> Response:
-    return json_response(form_schema(availability.describe_form(form, portal, utcnow())), status, **headers)
+    names = people.names_of(portal.id, [form.created_by])
+    return json_response(form_schema(availability.describe_form(form, portal, utcnow()), names), status, **headers)
 
 
 @blueprint.get("")
@@ -84,18 +90,19 @@ def _answer(form: Form, portal: Portal, status: int = 200, **headers: str) -> Re
 def show_all(principal: Principal) -> Response:
     """All forms of the portal, oldest first."""
     found = availability.list_forms(principal.portal, utcnow())
-    return json_response(FormsSchema(forms=[form_schema(listed) for listed in found]))
+    names = people.names_of(principal.portal.id, [listed.form.created_by for listed in found])
+    return json_response(FormsSchema(forms=[form_schema(listed, names) for listed in found]))
 
 
 @blueprint.post("")
 @operation({201: FormSchema}, body=FormSettings, refuses=(InvalidRequest, NotFound, *PORTAL_REFUSALS))
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def create(principal: Principal) -> Response:
     """Make a form; everything but the name has a default."""
     wanted = read_body(FormSettings)
     if not wanted.name:
         raise InvalidBody([("name", "a name is needed")])
-    form = forms.create_form(principal.portal.id, wanted)
+    form = forms.create_form(principal.portal.id, wanted, principal.user_id)
     # Checking its line may have asked the portal for its lines, and stored them.
     portal = portal_settings.get_portal(form.portal_id)
     return _answer(form, portal, 201, Location=f"/api/v1/forms/{form.key}")
@@ -111,7 +118,7 @@ def show(principal: Principal, form_key: str) -> Response:
 
 @blueprint.patch("/<key:form_key>")
 @operation({200: FormSchema}, body=FormSettings, refuses=(InvalidRequest, *PORTAL_REFUSALS))
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def change(principal: Principal, form_key: str) -> Response:
     """Change a form, all fields or none; a field left out stays as it is."""
     form = forms.change_form(principal.portal.id, form_key, read_body(FormSettings))

@@ -5,7 +5,9 @@ from typing import Literal
 from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict
 
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.errors import NotPermitted
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals import lines
 from bx24app.services.portals.lines import Listing
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
@@ -29,6 +31,14 @@ class ListQuery(BaseModel):
         return self.refresh in ("1", "true")
 
 
+def _asked(principal: Principal) -> ListQuery:
+    """What is asked for; a viewer, who may change nothing, does not make us ask the portal. Raises ``NotPermitted``."""
+    query = read_query(ListQuery)
+    if query.asks_now and principal.role < Role.OPERATOR:
+        raise NotPermitted
+    return query
+
+
 def _checked(found: Listing, query: ListQuery) -> Listing:
     """The list; with nothing to show, the problem that kept it from being read."""
     if found.problem is not None and (not found.names or query.asks_now):
@@ -41,7 +51,7 @@ def _checked(found: Listing, query: ListQuery) -> Listing:
 @principal_required(Role.VIEWER)
 def show_lines(principal: Principal) -> Response:
     """The portal's lines, kept for a day; ``refresh=1`` asks the portal now."""
-    query = read_query(ListQuery)
+    query = _asked(principal)
     return json_response(lines_schema(_checked(lines.get_lines(principal.portal.id, refresh=query.asks_now), query)))
 
 
@@ -50,7 +60,7 @@ def show_lines(principal: Principal) -> Response:
 @principal_required(Role.VIEWER)
 def show_voices(principal: Principal) -> Response:
     """The portal's voices, kept for a day; ``refresh=1`` asks the portal now."""
-    query = read_query(ListQuery)
+    query = _asked(principal)
     return json_response(voices_schema(_checked(lines.get_voices(principal.portal.id, refresh=query.asks_now), query)))
 
 

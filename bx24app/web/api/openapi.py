@@ -22,7 +22,7 @@ from werkzeug.routing import Rule
 
 from bx24app.errors import InvalidRequest, NotFound, NotPermitted, RateLimited, Refusal, TicketExpired
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.callbacks.principal import LEAST_ROLE
+from bx24app.services.callbacks.roles import Role
 from bx24app.web.addresses import PLACEHOLDER, SCHEMAS
 from bx24app.web.api.schemas import Problem
 from bx24app.web.errors import answer_to
@@ -146,7 +146,7 @@ def _refusals(rule: Rule, guard: Guard | None, described: Operation) -> dict[int
         kinds.add(TicketExpired)
     if guard and guard.lets_keys_in:
         kinds.add(RateLimited)
-    if guard and guard.role > LEAST_ROLE:
+    if guard and guard.role > Role.NONE:
         kinds.add(NotPermitted)
     if rule.arguments:
         kinds.add(NotFound)

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from bx24app.errors import InvalidRequest, NotFound
 from bx24app.messages.rules import rule_words
 from bx24app.models import Rejection, utcnow
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.websites import forms, rejections, rule_tester
 from bx24app.services.websites.rule_tester import RuleResult
 from bx24app.web.addresses import FormKey

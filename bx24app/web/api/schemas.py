@@ -11,6 +11,7 @@ from bx24app.models import Attempt, Callback, Outcome, Portal, Source, State
 from bx24app.services.callbacks.queries import NamedCallback
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals.lines import Listing
+from bx24app.services.portals.settings import Roles
 from bx24app.web.presenters import callbacks as callback_presenter
 
 
@@ -139,6 +140,10 @@ class SettingsSchema(BaseModel):
     line_cap: int | Literal[""]
     hours: Hours | Literal[""]
     websites_off: bool
+    roles: Roles
+    # Who last changed ``roles`` or ``stands_in``.
+    rights_changed_by: int | None
+    rights_changed_by_name: str | None
 
 
 def json_response(shape: BaseModel, status: int = 200, **headers: str) -> Response:
@@ -191,6 +196,12 @@ def voices_schema(listing: Listing) -> VoicesSchema:
     return VoicesSchema(voices=voices, **more)
 
 
-def settings_schema(portal: Portal, usual_text: str) -> SettingsSchema:
-    """The portal's settings as an administrator sees them."""
-    return SettingsSchema.model_validate(callback_presenter.settings_of(portal, usual_text))
+def settings_schema(portal: Portal, usual_text: str, names: dict[int, str]) -> SettingsSchema:
+    """The portal's settings as an administrator sees them; ``names`` are those of people, by their number."""
+    changed_by = portal.settings.rights_changed_by
+    rights = {
+        "roles": Roles.of(portal),
+        "rights_changed_by": changed_by,
+        "rights_changed_by_name": names.get(changed_by or 0),
+    }
+    return SettingsSchema.model_validate({**callback_presenter.settings_of(portal, usual_text), **rights})

@@ -7,10 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, NotFound
 from bx24app.models import Portal
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.callbacks import people
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import spoken_text
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals import settings as portal_settings
+from bx24app.services.portals.settings import Roles
 from bx24app.web.api.callbacks import PORTAL_REFUSALS, Text
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import (
@@ -18,7 +21,7 @@ from bx24app.web.api.schemas import (
     json_response,
     settings_schema,
 )
-from bx24app.web.guards import principal_required, read_body
+from bx24app.web.guards import principal_required, read_body, require_fresh_proof
 
 blueprint = Blueprint("settings", __name__, url_prefix="/api/v1/settings")
 
@@ -38,10 +41,17 @@ class DefaultsBody(BaseModel):
     line_cap: Annotated[int, Field(ge=1, le=500)] | Literal[""] | None = None
     hours: Hours | Literal[""] | None = None
     websites_off: bool | None = None
+    roles: Roles | None = None
+
+    @property
+    def only_stops_forms(self) -> bool:
+        """Whether it does nothing but stop all forms, which has to work while Bitrix24 is silent."""
+        return self.model_fields_set == {"websites_off"} and self.websites_off is True
 
 
 def _answer(portal: Portal) -> Response:
-    return json_response(settings_schema(portal, spoken_text.default_text(portal.language)))
+    names = people.names_of(portal.id, [portal.settings.rights_changed_by])
+    return json_response(settings_schema(portal, spoken_text.default_text(portal.language), names))
 
 
 @blueprint.get("")
@@ -57,5 +67,8 @@ def show_settings(principal: Principal) -> Response:
 @principal_required(Role.ADMINISTRATOR)
 def change_settings(principal: Principal) -> Response:
     """Change the portal's defaults, all or none."""
-    wanted = portal_settings.PortalDefaults(**read_body(DefaultsBody).model_dump(mode="json"))
-    return _answer(portal_settings.change_settings(principal.portal.id, wanted))
+    body = read_body(DefaultsBody)
+    if not body.only_stops_forms:
+        require_fresh_proof(principal)
+    wanted = portal_settings.PortalDefaults(**body.model_dump(mode="json"))
+    return _answer(portal_settings.change_settings(principal.portal.id, wanted, principal.user_id))

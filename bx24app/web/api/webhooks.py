@@ -1,5 +1,6 @@
 """``/api/v1/webhooks``: whom a form tells of its callbacks (docs/webhooks.md)."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -9,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, NotFound
 from bx24app.models import WebhookDelivery, utcnow
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.callbacks import people
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.webhooks import subscriptions
 from bx24app.services.webhooks.subscriptions import ListedWebhook, NewWebhook
 from bx24app.web.addresses import FormKey
@@ -57,6 +60,11 @@ class WebhookSchema(BaseModel):
     url: str
     is_on: bool
     off_reason: str | None
+    created_by: int | None
+    created_by_name: str | None
+    # Who last changed its address or its secret.
+    changed_by: int | None
+    changed_by_name: str | None
     created_at: datetime
     last_ok_at: datetime | None
     failing_since: datetime | None
@@ -102,15 +110,27 @@ class DeliveriesSchema(BaseModel):
     deliveries: list[DeliverySchema]
 
 
-def _schema(listed: ListedWebhook) -> WebhookSchema:
+NOT_STORED = {"form_key", "former_secret_until", "pending", "created_by_name", "changed_by_name"}
+
+
+def _names(found: Iterable[ListedWebhook]) -> dict[int, str]:
+    webhooks = [listed.webhook for listed in found]
+    ids = [id for webhook in webhooks for id in (webhook.created_by, webhook.changed_by)]
+    return people.names_of(webhooks[0].portal_id, ids) if webhooks else {}
+
+
+def _schema(listed: ListedWebhook, names: dict[int, str] | None = None) -> WebhookSchema:
     webhook = listed.webhook
-    own = WebhookSchema.model_fields.keys() - {"form_key", "former_secret_until", "pending"}
+    names = _names([listed]) if names is None else names
+    own = WebhookSchema.model_fields.keys() - NOT_STORED
     former = webhook.former_until if webhook.former_until and webhook.former_until > utcnow() else None
     return WebhookSchema(
         **{name: getattr(webhook, name) for name in own},
         form_key=listed.form_key,
         former_secret_until=former,
         pending=listed.pending,
+        created_by_name=names.get(webhook.created_by or 0),
+        changed_by_name=names.get(webhook.changed_by or 0),
     )
 
 
@@ -143,16 +163,17 @@ def _told(delivery: WebhookDelivery) -> DeliverySchema:
 def show_all(principal: Principal) -> Response:
     """The portal's webhooks; ``form_key=`` shows those of one form."""
     found = subscriptions.list_webhooks(principal.portal.id, read_query(WebhookQuery).form_key)
-    return json_response(WebhooksSchema(webhooks=[_schema(listed) for listed in found]))
+    names = _names(found)
+    return json_response(WebhooksSchema(webhooks=[_schema(listed, names) for listed in found]))
 
 
 @blueprint.post("")
 @operation({201: NewSecret}, body=WebhookBody, refuses=(InvalidRequest, NotFound))
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def add(principal: Principal) -> Response:
     """Add one to a form: 201 with the secret, which is shown this once."""
     body = read_body(WebhookBody)
-    return _made(subscriptions.add_webhook(principal.portal.id, body.form_key, body.url), 201)
+    return _made(subscriptions.add_webhook(principal.portal.id, body.form_key, body.url, principal.user_id), 201)
 
 
 @blueprint.get("/<id:webhook_id>")
@@ -165,11 +186,13 @@ def show(principal: Principal, webhook_id: int) -> Response:
 
 @blueprint.patch("/<id:webhook_id>")
 @operation({200: WebhookSchema}, body=ChangeBody, refuses=(InvalidRequest,))
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def change(principal: Principal, webhook_id: int) -> Response:
     """Change its address, or switch it on or off."""
     body = read_body(ChangeBody)
-    return json_response(_schema(subscriptions.change_webhook(principal.portal.id, webhook_id, body.url, body.is_on)))
+    portal_id, user_id = principal.portal.id, principal.user_id
+    changed = subscriptions.change_webhook(portal_id, webhook_id, user_id, body.url, body.is_on)
+    return json_response(_schema(changed))
 
 
 @blueprint.delete("/<id:webhook_id>")
@@ -183,10 +206,10 @@ def remove(principal: Principal, webhook_id: int) -> tuple[str, int]:
 
 @blueprint.post("/<id:webhook_id>/rotate")
 @operation({200: NewSecret})
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def rotate(principal: Principal, webhook_id: int) -> Response:
     """Make a new secret, shown this once; the old one signs too for 24 hours."""
-    return _made(subscriptions.rotate_secret(principal.portal.id, webhook_id), 200)
+    return _made(subscriptions.rotate_secret(principal.portal.id, webhook_id, principal.user_id), 200)
 
 
 @blueprint.post("/<id:webhook_id>/test")

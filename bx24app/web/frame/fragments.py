@@ -15,7 +15,8 @@ from bx24app.models import utcnow
 from bx24app.services import diagnostics
 from bx24app.services.callbacks import desk, people
 from bx24app.services.callbacks import queries as callback_queries
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals import request_log
 from bx24app.web.guards import principal_required, read_query
 from bx24app.web.presenters import callbacks as callback_presenter
@@ -29,12 +30,14 @@ def rows(principal: Principal) -> Response:
     """The rows of the page's list; 304 when nothing changed since the given ``ETag``."""
     found = desk.load_callbacks(principal)
     language = request.accept_languages.best_match(LANGUAGES, "en")
+    operates = principal.role >= Role.OPERATOR
     seen = "".join(f"{named.callback.id}{named.callback.version}" for named in found)
     response = make_response()
-    response.set_etag(hashlib.sha256(f"{language}{seen}".encode()).hexdigest()[:32])
+    response.set_etag(hashlib.sha256(f"{language}{operates}{seen}".encode()).hexdigest()[:32])
     if response.make_conditional(request).status_code == HTTPStatus.NOT_MODIFIED:
         return response
-    response.set_data(render_template("callbacks/rows.html", callbacks=callback_presenter.callback_rows(found)))
+    shown = callback_presenter.callback_rows(found, operates=operates)
+    response.set_data(render_template("callbacks/rows.html", callbacks=shown, operates=operates))
     return response
 
 
@@ -45,7 +48,7 @@ def detail(principal: Principal, callback_id: UUID) -> str:
     named = callback_queries.get_named_callback(principal.portal.id, callback_id)
     return render_template(
         "callbacks/detail.html",
-        callback=callback_presenter.callback_row(named),
+        callback=callback_presenter.callback_row(named, operates=principal.role >= Role.OPERATOR),
         attempts=named.callback.attempts,
         decisions=callback_presenter.decisions(named),
     )

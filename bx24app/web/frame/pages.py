@@ -1,9 +1,14 @@
 """The pages that a portal opens in its frame: the installer, the desk, and the tab in a card."""
 
+from http import HTTPStatus
+
 from flask import Blueprint, Response, jsonify, render_template
 
+from bx24app.errors import NotPermitted
 from bx24app.models import utcnow
+from bx24app.services.callbacks import people
 from bx24app.services.callbacks.desk import Desk, load_desk, read_customer, ticket_for
+from bx24app.services.callbacks.roles import Role, role_of_launch
 from bx24app.services.portals.install import Installation
 from bx24app.services.portals.launch import Launch
 from bx24app.services.security import tickets
@@ -12,6 +17,8 @@ from bx24app.web.frame.guards import installation_required, launch_required, tic
 from bx24app.web.presenters import desk as desk_presenter
 
 blueprint = Blueprint("pages", __name__)
+
+Answer = str | tuple[str, HTTPStatus]
 
 
 @blueprint.get("/")
@@ -37,15 +44,23 @@ def install(installation: Installation) -> str:
 
 @blueprint.post("/")
 @launch_required(own_page=True)
-def desk(launch: Launch) -> str:
+def desk(launch: Launch) -> Answer:
     """The app's own page."""
-    return _render(load_desk(launch))
+    return _open(launch)
 
 
 @blueprint.post("/placement")
 @launch_required(own_page=False)
-def placement(launch: Launch) -> str:
+def placement(launch: Launch) -> Answer:
     """The compact page of a CRM card or a call card."""
+    return _open(launch)
+
+
+def _open(launch: Launch) -> Answer:
+    """The page for whoever opens it; nothing is read for somebody who may see nothing."""
+    if role_of_launch(launch) is Role.NONE:
+        page = desk_presenter.no_access_page(people.administrators(launch.portal.id))
+        return render_template("problems/page.html", **page), HTTPStatus.FORBIDDEN
     return _render(load_desk(launch))
 
 
@@ -64,6 +79,8 @@ def _render(shown: Desk) -> str:
 @blueprint.post("/session")
 @ticket_renewal_required
 def session(launch: Launch) -> Response:
-    """A new ticket for a page that is open longer than an hour."""
+    """A new ticket for an open page: it lasts an hour, and proves for a few minutes what its holder may do."""
+    if role_of_launch(launch) is Role.NONE:
+        raise NotPermitted
     ticket, expires_at = tickets.issue_ticket(ticket_for(launch, read_customer(launch)))
     return jsonify({"ticket": ticket, "expires_at": expires_at.isoformat()})

@@ -4,12 +4,13 @@ from flask import Blueprint, render_template, request
 
 from bx24app.models import utcnow
 from bx24app.services.callbacks import people
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import do_not_call, phone_numbers, spoken_text
 from bx24app.services.portals import request_log
 from bx24app.services.webhooks import subscriptions
-from bx24app.services.websites import api_keys, availability, forms, rejections
-from bx24app.web.api.api_keys import key_schema
+from bx24app.services.websites import availability, forms, rejections
+from bx24app.web.api.api_keys import key_schemas
 from bx24app.web.guards import principal_required
 from bx24app.web.presenters import panels as panel_presenter
 from bx24app.web.presenters import webhooks as webhook_presenter
@@ -28,9 +29,10 @@ def show_forms(principal: Principal) -> str:
     """The website forms, and how to make one."""
     portal = principal.portal
     found = availability.list_forms(portal, utcnow())
+    names = people.names_of(portal.id, [listed.form.created_by for listed in found])
     return render_template(
         "desk/panels/forms.html",
-        forms=[panel_presenter.form_row(listed) for listed in found],
+        forms=[panel_presenter.form_row(listed, names) for listed in found],
         lines=panel_presenter.own_lines(portal),
         default_line_id=portal.settings.default_line_id,
         websites_off=portal.settings.websites_off,
@@ -71,9 +73,11 @@ def show_requests(principal: Principal) -> str:
 @principal_required(Role.ADMINISTRATOR)
 def show_webhooks(principal: Principal) -> str:
     """The webhooks of all forms."""
-    found = forms.list_forms(principal.portal.id)
-    names = {form.key: form.name for form in found}
-    rows = [webhook_presenter.webhook_row(listed, names) for listed in subscriptions.list_webhooks(principal.portal.id)]
+    found, listed = forms.list_forms(principal.portal.id), subscriptions.list_webhooks(principal.portal.id)
+    form_names = {form.key: form.name for form in found}
+    makers = [id for one in listed for id in (one.webhook.created_by, one.webhook.changed_by)]
+    names = people.names_of(principal.portal.id, makers)
+    rows = [webhook_presenter.webhook_row(one, form_names, names) for one in listed]
     return render_template("desk/panels/webhooks.html", forms=found, webhooks=rows)
 
 
@@ -91,8 +95,7 @@ def show_deliveries(principal: Principal, webhook_id: int) -> str:
 @principal_required(Role.ADMINISTRATOR)
 def show_keys(principal: Principal) -> str:
     """The API keys that are valid, and how to make one."""
-    found = [key_schema(key, form) for key, form in api_keys.list_keys(principal.portal.id) if key.revoked_at is None]
-    rows = [shape.model_dump(mode="json") for shape in found]
+    rows = [shape.model_dump(mode="json") for shape in key_schemas(principal.portal.id) if shape.revoked_at is None]
     return render_template("desk/panels/keys.html", forms=forms.list_forms(principal.portal.id), keys=rows)
 
 

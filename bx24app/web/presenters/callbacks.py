@@ -14,7 +14,7 @@ from bx24app.messages.reasons import reason_sentence
 from bx24app.messages.states import state_label
 from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Portal, State
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.callbacks.queries import NamedCallback
+from bx24app.services.callbacks.queries import PEOPLE, NamedCallback
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def _name(names: dict[int, str], user_id: int | None) -> str | None:
     return names.get(user_id) or _("employee #%(id)s", id=user_id)
 
 
-def callback_row(named: NamedCallback) -> CallbackRow:
-    """A callback for the list."""
+def callback_row(named: NamedCallback, *, operates: bool) -> CallbackRow:
+    """A callback for the list; ``operates``: with what its reader may do with it now."""
     callback, names = named.callback, named.names
     last = callback.attempts[-1] if callback.attempts else None
     answered_by = _name(names, last.answered_by) if last else None
@@ -100,9 +100,9 @@ def callback_row(named: NamedCallback) -> CallbackRow:
         cost=_money(last),
         cost_currency=last.cost_currency if last else None,
         version=callback.version,
-        can_cancel=callback.state in WAITING,
-        can_retry=callback.state in RETRIABLE,
-        can_resolve=callback.state == State.UNKNOWN,
+        can_cancel=operates and callback.state in WAITING,
+        can_retry=operates and callback.state in RETRIABLE,
+        can_resolve=operates and callback.state == State.UNKNOWN,
         is_final=callback.state in FINAL,
         crm_entity_type=callback.crm_entity_type,
         crm_entity_id=callback.crm_entity_id,
@@ -118,9 +118,9 @@ def _money(attempt: Attempt | None) -> str | None:
     return f"{attempt.cost:.2f}" if attempt is not None and attempt.cost else None
 
 
-def callback_rows(callbacks: Iterable[NamedCallback]) -> list[CallbackRow]:
+def callback_rows(callbacks: Iterable[NamedCallback], *, operates: bool) -> list[CallbackRow]:
     """The list of a page."""
-    return [callback_row(named) for named in callbacks]
+    return [callback_row(named, operates=operates) for named in callbacks]
 
 
 def decisions(named: NamedCallback) -> list[DecisionRow]:
@@ -134,8 +134,7 @@ def decisions(named: NamedCallback) -> list[DecisionRow]:
 
 
 def _named(inputs: dict[str, str], names: dict[int, str]) -> dict[str, str]:
-    name = _name(names, int(inputs["user"])) if "user" in inputs else None
-    return {**inputs, "user": name} if name else inputs
+    return {**inputs, **{role: _name(names, int(inputs[role])) or "" for role in PEOPLE & inputs.keys()}}
 
 
 def words_of(problem: ExchangeError | Refusal | None) -> str | None:

@@ -11,6 +11,7 @@ from bx24app.messages.number_format import display_number
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import Portal, PortalState
 from bx24app.services.callbacks.desk import Administration, Choices, Customer, Desk, OfferedNumber
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling.spoken_text import MAX_SPOKEN_LENGTH
 from bx24app.services.portals.bindings import BindingProblem
 from bx24app.services.websites.availability import ExhaustedBudget
@@ -27,12 +28,25 @@ def binding_problems(problems: Iterable[BindingProblem]) -> list[str]:
     ]
 
 
+def no_access_page(administrators: list[str]) -> dict[str, str]:
+    """What somebody reads who may see nothing: whom to ask; without the name of anybody, any administrator."""
+    advice = _("Ask an administrator of your Bitrix24.")
+    if administrators:
+        advice = _("Ask an administrator of your Bitrix24: %(names)s.", names=", ".join(administrators))
+    return {
+        "heading": _("You have no access to the app"),
+        "explanation": _("Administrators of your Bitrix24 choose who sees and starts callbacks here."),
+        "advice": advice,
+    }
+
+
 def desk_page(desk: Desk, exhausted: Iterable[ExhaustedBudget]) -> dict[str, Any]:
     """Everything that the desk's template shows; ``exhausted`` are the budgets that an administrator is told of."""
-    portal, choices = desk.launch.portal, desk.choices
+    portal, choices, operates = desk.launch.portal, desk.choices, desk.role >= Role.OPERATOR
     out_of_order = _portal_problem(portal)
     return {
         "compact": desk.is_compact,
+        "operates": operates,
         "customer": _customer(desk.customer),
         "lines": _lines(choices, portal),
         "portal_problem": out_of_order,
@@ -43,7 +57,7 @@ def desk_page(desk: Desk, exhausted: Iterable[ExhaustedBudget]) -> dict[str, Any
         "voices_problem": None if out_of_order else words_of(choices.voices.problem),
         "text": choices.text,
         "text_max": MAX_SPOKEN_LENGTH,
-        "callbacks": callback_rows(desk.callbacks),
+        "callbacks": callback_rows(desk.callbacks, operates=operates),
         "notices": _notices(portal, desk.administration) if desk.administration else None,
         "administration": _administration(portal, desk.administration, exhausted) if desk.administration else None,
     }

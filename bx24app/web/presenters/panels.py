@@ -35,10 +35,11 @@ class FormRow:
     problems: list[str]
     url: str
     snippet: str
+    created_by: str
 
 
-def form_row(listed: ListedForm) -> FormRow:
-    """A form for the list, with why it takes no requests."""
+def form_row(listed: ListedForm, names: dict[int, str]) -> FormRow:
+    """A form for the list, with why it takes no requests, and the name of whoever created it."""
     form, words = listed.form, form_problems()
     return FormRow(
         key=form.key,
@@ -49,6 +50,7 @@ def form_row(listed: ListedForm) -> FormRow:
         problems=[words[name] for name in listed.problems],
         url=listed.url,
         snippet=listed.snippet,
+        created_by=names.get(form.created_by or 0, ""),
     )
 
 

@@ -22,20 +22,24 @@ class WebhookRow:
     failing_since: str | None
     last_ok_at: str | None
     pending: int
+    created_by: str
+    changed_by: str
 
 
-def webhook_row(listed: ListedWebhook, names: dict[str, str]) -> WebhookRow:
-    """A webhook with the name of its form."""
+def webhook_row(listed: ListedWebhook, form_names: dict[str, str], names: dict[int, str]) -> WebhookRow:
+    """A webhook with the names of its form and of whoever made and changed it."""
     hook = listed.webhook
     return WebhookRow(
         id=hook.id,
         url=hook.url,
-        form_name=names.get(listed.form_key, ""),
+        form_name=form_names.get(listed.form_key, ""),
         is_on=hook.is_on,
         off_words=_("Your server answered 410 (gone), so nothing more is sent.") if hook.off_reason else "",
         failing_since=_moment(hook.failing_since),
         last_ok_at=_moment(hook.last_ok_at),
         pending=listed.pending,
+        created_by=names.get(hook.created_by or 0, ""),
+        changed_by=names.get(hook.changed_by or 0, ""),
     )
 
 

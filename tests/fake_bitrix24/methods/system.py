@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tests.fake_bitrix24.clock import Clock
+from tests.fake_bitrix24.people import FakeUser
 from tests.fake_bitrix24.rest import Asker, Method, Parameters
 
 if TYPE_CHECKING:
@@ -42,11 +43,23 @@ def profile(portal: "FakePortal", asker: Asker, _: Parameters) -> Any:
 def user_get(portal: "FakePortal", asker: Asker, parameters: Parameters) -> Any:
     """docs: api-reference/user/user-get.md, in the scope user_brief."""
     wanted = str(parameters.get("ID") or (parameters.get("FILTER") or {}).get("ID") or "")
-    return [
-        {"ID": str(user.id), "ACTIVE": not user.dismissed, "NAME": user.name, "LAST_NAME": user.last_name}
-        for user in portal.users.values()
-        if not wanted or str(user.id) == wanted
-    ]
+    return [_brief(user) for user in portal.users.values() if not wanted or str(user.id) == wanted]
+
+
+def user_current(_: "FakePortal", asker: Asker, __: Parameters) -> Any:
+    """docs: api-reference/user/user-current.md, in the scope user_brief; the documents show no other fields there."""
+    return _brief(asker.user)
+
+
+def _brief(user: FakeUser) -> dict[str, Any]:
+    """docs: api-reference/user/user-scope.md; somebody in no department (an extranet user) has ``false``."""
+    return {
+        "ID": str(user.id),
+        "ACTIVE": not user.dismissed,
+        "NAME": user.name,
+        "LAST_NAME": user.last_name,
+        "UF_DEPARTMENT": user.departments or False,
+    }
 
 
 def server_time(portal: "FakePortal", asker: Asker, _: Parameters) -> Any:
@@ -61,4 +74,5 @@ METHODS = {
     "scope": Method("", lambda portal, asker, _: list(asker.app.scopes)),
     "server.time": Method("", server_time),
     "user.get": Method("user_brief", user_get),
+    "user.current": Method("user_brief", user_current),
 }
