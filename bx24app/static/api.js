@@ -1,4 +1,5 @@
-// Requests to our own server with the page's ticket; an expired ticket is renewed once, without losing anything.
+// Requests to our own server with the page's ticket. One that has expired, or that proves too little for what is asked
+// (docs/api.md), is renewed once, without losing anything.
 import * as frame from "./frame.js";
 import { byId, localTimes, parse } from "./ui.js";
 

@@ -130,7 +130,7 @@ def test_an_administrator_who_is_one_no_longer_makes_nothing_that_lasts(
 
 
 def test_a_ticket_that_the_portal_did_not_vouch_for_proves_nothing(app: Flask, desk: Actor, portal: FakePortal) -> None:
-    portal.faults.add("html_502", "batch", times=2)
+    portal.faults.add("html_502", "batch")
     assert desk.renews_ticket().status_code == 200
     assert desk.asks("POST", "/forms", {"name": "Shop"}).status_code == 403
     assert desk.asks("GET", "/do-not-call/export").status_code == 403

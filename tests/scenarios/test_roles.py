@@ -254,7 +254,7 @@ def test_while_the_portal_is_silent_nobody_has_what_only_it_can_say(
     manager.opens()
     former = manager.ticket
     administrator.lets_call(departments=[SALES])
-    portal.faults.add("html_502", "batch", times=2)
+    portal.faults.add("html_502", "batch")
     assert manager.opens().status_code == 200
     assert role_here(manager) == "viewer"
     # What the portal has said of the page before stands until its ticket expires.
@@ -262,11 +262,24 @@ def test_while_the_portal_is_silent_nobody_has_what_only_it_can_say(
     assert role_here(manager) == "operator"
 
 
+@pytest.mark.parametrize("others", ["view", "none"])
+def test_a_newcomer_is_one_of_the_others_while_the_portal_is_silent(
+    administrator: Actor, manager: Actor, portal: FakePortal, others: str
+) -> None:
+    administrator.lets_call(departments=[SALES], others=others)
+    newcomer = Actor(manager.client, portal, manager.application, portal.add_user("Nora", "New", admin=True))
+    newcomer.user.departments = [SALES]
+    portal.faults.add("html_502", "batch")
+    assert newcomer.opens().status_code == (200 if others == "view" else 403)
+    assert newcomer.opens().status_code == 200
+    assert role_here(newcomer) == "administrator"
+
+
 def test_a_silent_portal_takes_nothing_from_another_page_of_an_administrator(
     administrator: Actor, manager: Actor, portal: FakePortal
 ) -> None:
     former = administrator.ticket
-    portal.faults.add("html_502", "batch", times=2)
+    portal.faults.add("html_502", "batch")
     assert "data-panel" not in administrator.opens().text
     assert administrator.asks("GET", "/settings").status_code == 403
     administrator.ticket = former

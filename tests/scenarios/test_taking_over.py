@@ -11,6 +11,7 @@ from sqlalchemy import delete, update
 
 from bx24app.database import writing
 from bx24app.models import Callback, Credential, State, utcnow
+from bx24app.services.dialling import dial, queue
 from bx24app.services.portals import tokens
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
@@ -84,6 +85,20 @@ def test_what_a_colleague_planned_is_dialled_under_the_access_of_whoever_moves_i
     # Who had asked for it stays what it was.
     assert by_rule["requested"]["inputs"]["user"] == str(manager.user.id)
     assert manager.user.full_name in by_rule["requested"]["words"]
+
+
+def test_a_worker_that_is_about_to_dial_for_the_colleague_does_not(
+    app: Flask, manager: Actor, colleague: Actor, portal: FakePortal
+) -> None:
+    id = json_of(manager.requests_callback())["id"]
+    with app.app_context():
+        [lease] = queue.lease_due(4)
+    assert move_to_now(colleague, id).status_code == 200
+    with app.app_context():
+        dial.dial(lease)
+    assert dialled_by(portal) == []
+    work(app)
+    assert dialled_by(portal) == [colleague.user.id]
 
 
 def test_an_intern_without_rights_dials_nothing_under_a_colleagues_access(

@@ -85,7 +85,7 @@ def launch_or_install(post: FramePost) -> Launch:
         proven = launch.verify_launch(post)
     except NotInstalled:
         return install(post).launch
-    if proven.user.is_administrator and bindings.is_rebinding_due(proven.portal):
+    if proven.asked_at and proven.user.is_administrator and bindings.is_rebinding_due(proven.portal):
         with suppress(ExchangeError, Refusal):  # A failed binding must not keep anybody from the desk.
             bindings.bind_missing(token_renewal.person_access(proven.portal.id, proven.user.user_id))
     return proven

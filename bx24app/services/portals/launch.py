@@ -257,7 +257,7 @@ def _open_without_portal(doubt: _Doubt, user_id: int) -> Launch:
     with reading() as session:
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == user_id))
     profile = Profile(ID=user_id, NAME=known.name if known else None)
-    # Only the portal grants rights: the ticket of this launch carries none (callbacks/principal.py).
+    # Only the portal grants rights: the ticket of this launch carries none (callbacks/roles.py).
     return Launch(*_store_visitor(doubt.post, portal, profile, None), doubt.place, None, None)
 
 
@@ -283,19 +283,21 @@ def _store_visitor(post: FramePost, portal: Portal, profile: Profile, word: _Por
     with writing() as session:
         row = session.get_one(Portal, portal.id, with_for_update=True)
         name_portal(row.member_id)
+        user = store_user(session, row, profile, word.asked_at if word else None)
+        # While the portal does not answer, nobody knows who is an administrator.
+        is_administrator = user.is_administrator if word else None
         if word is not None:
             row.license_family = word.app.family
-            # A user can change what the browser posts, so only an administrator's post may set the token.
-            if token_digest and profile.ADMIN:
-                row.application_token_digest = token_digest
+        # A user can change what the browser posts, so only an administrator's post may set the token.
+        if token_digest and is_administrator:
+            row.application_token_digest = token_digest
         if post.REFRESH_ID:
             tokens = tokens_of(post, row, profile.ID)
-            # While the portal does not answer, nobody knows who is an administrator.
-            store_tokens(session, row, tokens, administrator=profile.ADMIN if word else None)
-            if profile.ADMIN and row.state in (PortalState.DISCONNECTED, PortalState.UNPAID):
+            store_tokens(session, row, tokens, administrator=is_administrator)
+            if is_administrator and row.state in (PortalState.DISCONNECTED, PortalState.UNPAID):
                 # An administrator whom the portal lets in reconnects it, or shows that it is paid again.
                 row.state = PortalState.INSTALLED
-        return row, store_user(session, row, profile, word.asked_at if word else None)
+        return row, user
 
 
 def store_user(session: Session, portal: Portal, profile: Profile, asked_at: datetime | None) -> User:
@@ -307,8 +309,8 @@ def store_user(session: Session, portal: Portal, profile: Profile, asked_at: dat
     if user is None:
         user = User(portal_id=portal.id, user_id=profile.ID)
         session.add(user)
-    user.name = profile.full_name
+    user.name, user.seen_at = profile.full_name, utcnow()
     if asked_at is not None:
+        user.time_zone = (profile.TIME_ZONE or "")[:MAX_ZONE] or None
         user.keep_rights(asked_at, is_administrator=profile.ADMIN, departments=profile.departments)
-    user.time_zone, user.seen_at = (profile.TIME_ZONE or "")[:MAX_ZONE] or None, utcnow()
     return user
