@@ -14,7 +14,7 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from bx24app.services.callbacks.principal import Role
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.security import proof_limits
 from tests.attack.world import World, wait_for
 from tests.fake_bitrix24.events import http_build_query

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from bx24app import create_app
-from bx24app.services.callbacks.principal import Role
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.dialling import call_events
 from bx24app.services.portals.install import Installation
 from bx24app.services.portals.launch import Launch
