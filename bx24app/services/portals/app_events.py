@@ -14,8 +14,7 @@ from bx24app.log import name_portal
 from bx24app.models import Credential, Portal, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
-from bx24app.services.portals import launch
-from bx24app.services.security import digests, proof_limits
+from bx24app.services.security import digests, proof_limits, token_proof
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +64,7 @@ def _prove(event: Event, address: str) -> None:
     Every employee has tokens of our application: theirs must not speak for the portal.
     """
     with proof_limits.proving(address, event.member_id, event.access_token):
-        info = launch.prove_token(event.access_token, event.member_id)
+        info = token_proof.prove_token(event.access_token, event.member_id)
         with reading() as session:
             portal = session.scalar(select(Portal).where(Portal.member_id == event.member_id))
         if portal is not None and not _administrates(portal, event.access_token, info.user_id):
@@ -82,7 +81,7 @@ def _administrates(portal: Portal, access_token: str, user_id: int) -> bool:
             clients = portal_clients(portal.member_id)
             profile = read_profile(clients.client(portal.client_endpoint, access_token, requests.watch))
     except ExchangeError as error:
-        raise launch.unproven("portal", error) from None
+        raise token_proof.unproven("portal", error) from None
     return user_id == profile.ID and (profile.ADMIN or _serves_as_system_user(portal.id, user_id))
 
 

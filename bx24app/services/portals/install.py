@@ -22,7 +22,7 @@ from bx24app.services.portals.bindings import BindingProblem
 from bx24app.services.portals.launch import Launch, LaunchPlace
 from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import store_tokens
-from bx24app.services.security import digests
+from bx24app.services.security import digests, token_proof
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ def install(post: FramePost) -> Installation:
     if not post.AUTH_ID or not post.REFRESH_ID:
         raise Unverified("no tokens")
     is_known = launch.known_portal(post.member_id) is not None
-    info = (launch.prove_token if is_known else launch.prove_unknown)(post.AUTH_ID, post.member_id)
+    info = (token_proof.prove_token if is_known else token_proof.prove_unknown)(post.AUTH_ID, post.member_id)
     place = LaunchPlace(post.PLACEMENT)
     requests = portal_api.LoggedRequests(launch.request_label(place))
     asked_at = utcnow()
@@ -67,7 +67,7 @@ def _ask_administrator(
         batch = launch.ask_portal(info.install.client_endpoint, post, place, requests)
         app, profile = read_identity(batch)
     except ExchangeError as error:
-        raise launch.unproven("portal", error) from None
+        raise token_proof.unproven("portal", error) from None
     if not profile.ADMIN:
         raise AdministratorNeeded("only an administrator installs")
     if info.user_id != profile.ID:

@@ -10,11 +10,10 @@ from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import AppInfo, Tokens
 from bx24app.bitrix24.client import BatchAnswer
-from bx24app.bitrix24.connections import authorization_server, portal_clients
+from bx24app.bitrix24.connections import portal_clients
 from bx24app.bitrix24.crm import ENTITY_TYPES, BatchCommands, commands_for
 from bx24app.bitrix24.errors import (
     AccessDenied,
-    Bitrix24Error,
     CredentialRefused,
     PaymentRequired,
     TokenExpired,
@@ -22,7 +21,7 @@ from bx24app.bitrix24.errors import (
 from bx24app.bitrix24.frame_post import FramePost
 from bx24app.bitrix24.identity import IDENTITY_QUESTIONS, PortalApp, Profile, read_identity
 from bx24app.database import reading, writing
-from bx24app.errors import Malformed, NotInstalled, PortalUnreachable, Retry, Unverified, VisitorRefused
+from bx24app.errors import Malformed, NotInstalled, Retry, Unverified, VisitorRefused
 from bx24app.log import name_portal
 from bx24app.models import Portal, PortalState, User, utcnow
 from bx24app.outgoing.errors import ExchangeError
@@ -30,8 +29,7 @@ from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.manifest import manifest
 from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import mark_unpaid, store_tokens
-from bx24app.services.security import digests, proof_limits
-from bx24app.settings import settings
+from bx24app.services.security import digests, proof_limits, token_proof
 
 log = structlog.get_logger(__name__)
 MAX_ID_DIGITS, MAX_ZONE = 9, 64
@@ -125,37 +123,6 @@ def _identify(portal: Portal, post: FramePost, place: LaunchPlace, requests: por
     return _PortalWord(asked_at, batch, *read_identity(batch))
 
 
-def prove_token(access_token: str, member_id: str) -> AppInfo:
-    """Let the authorization server say whose token it is: of our application, on this portal.
-
-    Raises ``Unverified`` for any other token, ``PortalUnreachable`` when it does not say.
-    """
-    try:
-        info = authorization_server.app_info(access_token)
-    except ExchangeError as error:
-        raise unproven("authorization server", error) from None
-    if info.client_id != settings.client_id:
-        raise Unverified("token of another application")
-    if info.install.member_id != member_id:
-        raise Unverified("token of another portal")
-    return info
-
-
-def unproven(who: str, error: ExchangeError) -> Unverified:
-    """Make the error for a token about which somebody was asked: who is busy or silent has refused nothing."""
-    if isinstance(error, Bitrix24Error) and error.retry is not Retry.LATER:
-        return Unverified(f"{who} refuses the token: {error}")
-    return PortalUnreachable(f"{who}: {error.code}")
-
-
-def prove_unknown(access_token: str, member_id: str) -> AppInfo:
-    """Do the same for a portal that we do not know: strangers make up any number. Raises ``TooManyAttempts`` too."""
-    proof_limits.take_unknown()
-    info = prove_token(access_token, member_id)
-    proof_limits.give_back_unknown()
-    return info
-
-
 def tokens_of(post: FramePost, portal: Portal, user_id: int) -> Tokens:
     """The posted tokens, once they are proven."""
     return Tokens(
@@ -178,10 +145,10 @@ def verify_launch(post: FramePost) -> Launch:
         raise Unverified("no access token")
     portal = known_portal(post.member_id)
     if portal is None:
-        prove_unknown(post.AUTH_ID, post.member_id)
+        token_proof.prove_unknown(post.AUTH_ID, post.member_id)
         raise NotInstalled("portal not installed")
     if not proof_limits.may_ask_portal(post.member_id, post.AUTH_ID):
-        prove_token(post.AUTH_ID, post.member_id)
+        token_proof.prove_token(post.AUTH_ID, post.member_id)
     place, asked_at = place_of(post), utcnow()
     requests = portal_api.LoggedRequests(request_label(place))
     try:
@@ -209,7 +176,7 @@ def known_portal(member_id: str) -> Portal | None:
 
 def _mismatch(post: FramePost) -> NoReturn:
     """Another application's id: the authorization server decides whether it was reinstalled or is a stranger."""
-    prove_token(post.AUTH_ID, post.member_id)
+    token_proof.prove_token(post.AUTH_ID, post.member_id)
     raise NotInstalled("the application's id on the portal has changed")
 
 
@@ -231,7 +198,7 @@ def _open_by_authorization_server(doubt: _Doubt, requests: portal_api.LoggedRequ
     is_refused = isinstance(error, CredentialRefused | TokenExpired)
     if is_refused and not proof_limits.may_look_for_move(post.member_id):
         raise Unverified(f"the portal refuses the visitor: {error}")
-    info = prove_token(post.AUTH_ID, post.member_id)
+    info = token_proof.prove_token(post.AUTH_ID, post.member_id)
     proof_limits.note_proof(post.member_id)
     try:
         if info.install.client_endpoint != portal.client_endpoint:

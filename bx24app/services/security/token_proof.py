@@ -1,0 +1,40 @@
+"""Whose access token it is, as the authorization server says."""
+
+from bx24app.bitrix24.authorization import AppInfo
+from bx24app.bitrix24.connections import authorization_server
+from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.errors import PortalUnreachable, Retry, Unverified
+from bx24app.outgoing.errors import ExchangeError
+from bx24app.services.security import proof_limits
+from bx24app.settings import settings
+
+
+def prove_token(access_token: str, member_id: str) -> AppInfo:
+    """Let the authorization server say whose token it is: of our application, on this portal.
+
+    Raises ``Unverified`` for any other token, ``PortalUnreachable`` when it does not say.
+    """
+    try:
+        info = authorization_server.app_info(access_token)
+    except ExchangeError as error:
+        raise unproven("authorization server", error) from None
+    if info.client_id != settings.client_id:
+        raise Unverified("token of another application")
+    if info.install.member_id != member_id:
+        raise Unverified("token of another portal")
+    return info
+
+
+def unproven(who: str, error: ExchangeError) -> Unverified:
+    """Make the error for a token about which somebody was asked: who is busy or silent has refused nothing."""
+    if isinstance(error, Bitrix24Error) and error.retry is not Retry.LATER:
+        return Unverified(f"{who} refuses the token: {error}")
+    return PortalUnreachable(f"{who}: {error.code}")
+
+
+def prove_unknown(access_token: str, member_id: str) -> AppInfo:
+    """Prove a token of a portal that we do not know: strangers make up any number. Raises ``TooManyAttempts`` too."""
+    proof_limits.take_unknown()
+    info = prove_token(access_token, member_id)
+    proof_limits.give_back_unknown()
+    return info
