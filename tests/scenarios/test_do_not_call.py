@@ -76,7 +76,7 @@ def test_five_thousand_numbers_are_taken_in_at_once_and_no_more(desk: Actor) -> 
     headers = {"Authorization": f"Bearer {desk.ticket}"}
     path = "/api/v1/do-not-call/import"
     assert desk.client.post(path, data="\n".join([*numbers, "x"]), headers=headers).status_code == 400
-    assert desk.client.post(path, data=b"\xff\xfe", headers=headers).status_code == 400
+    assert desk.client.post(path, data=b"PK\x03\x04\xff", headers=headers).status_code == 400
     assert desk.client.post(path, data=b"1" * 2_000_000, headers=headers).status_code == 413
     first = json_of(desk.asks("GET", "/do-not-call?limit=200"))
     second = json_of(desk.asks("GET", f"/do-not-call?limit=200&cursor={first['next_cursor']}"))

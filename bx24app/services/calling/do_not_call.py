@@ -1,8 +1,6 @@
 """The do-not-call list of a portal: look up, add and remove numbers, import and export the list."""
 
-import csv
-import io
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -12,16 +10,15 @@ from bx24app.database import insert_new, reading, writing
 from bx24app.errors import InvalidNumber, InvalidRequest, NotFound
 from bx24app.models import DoNotCall, PortalSettings, utcnow
 from bx24app.services.calling import phone_numbers
+from bx24app.services.calling.list_file import ListLine, read_list, write_list
 from bx24app.services.calling.phone_numbers import digits
 from bx24app.services.calling.spoken_text import one_line
 from bx24app.services.security import digests
 
 MAX_IMPORT = 5000
 MAX_NOTE = 255
-MAX_LINE = 2000
 IMPORT_BATCH = 500
-# A spreadsheet reads a cell that begins with one of these as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 def number_digest(number: str) -> str:
@@ -50,7 +47,7 @@ def list_numbers(
 
 def add_number(portal_id: int, number: str, note: str | None, user_id: int | None) -> tuple[DoNotCall, bool]:
     """Add a number; returns its row, and whether it is new. Commits. Raises ``InvalidNumber``."""
-    listed = _listed(portal_id, _country(portal_id), number, note)
+    listed = _listed(portal_id, _country(portal_id), ListLine(number, note or ""))
     if listed is None:
         raise InvalidNumber("number")
     digest = listed.number_digest
@@ -79,48 +76,41 @@ class ImportedLine:
 
 
 def import_list(portal_id: int, text: str, user_id: int | None) -> list[ImportedLine]:
-    """Add a list with one number on each line, and a note after a comma, semicolon or tab; commits what can be read.
+    """Add a list with one number on each line and perhaps a note (``list_file``); commits what can be read.
 
     Raises ``InvalidRequest`` for a list of more than ``MAX_IMPORT`` lines.
     """
     country = _country(portal_id)
-    rows = list(_rows(text))
-    if len(rows) > MAX_IMPORT:
+    file = read_list(text, MAX_IMPORT + 1)
+    if len(file.lines) > MAX_IMPORT:
         raise InvalidRequest("lines")
-    read = [(row, _listed(portal_id, country, row[0], row[1]) if row[0] else None) for row in rows]
-    added = _store([listed for _, listed in read if listed], user_id)
+    read = [_listed(portal_id, country, line, is_ours=file.is_ours) for line in file.lines]
+    added = _store([listed for listed in read if listed], user_id)
     report = []
-    for place, (row, listed) in enumerate(read, 1):
+    is_heading = True
+    for place, (line, listed) in enumerate(zip(file.lines, read, strict=True), 1):
+        is_heading = is_heading and not digits(line.number)
         if listed is not None:
             outcome = "added" if listed.number_digest in added else "known"
             added.discard(listed.number_digest)
         else:
-            is_heading = place == 1 and not digits(row[0])
-            outcome = "skipped" if not row[0] or is_heading else "refused"
-        report.append(ImportedLine(place, row[0][: phone_numbers.MAX_NUMBER_LENGTH], outcome))
+            outcome = "skipped" if is_heading or not line.number else "refused"
+        report.append(ImportedLine(place, line.number[: phone_numbers.MAX_NUMBER_LENGTH], outcome))
     return report
 
 
-def _rows(text: str) -> Iterator[tuple[str, str]]:
-    """Split each line into number and note, without the apostrophe with which spreadsheets mark a text."""
-    for line in text.removeprefix("\ufeff").splitlines():
-        # The library refuses a cell of more than 131,072 characters; a number and its note need far fewer.
-        cut = line[:MAX_LINE].replace("\0", "")
-        delimiter = next((mark for mark in "\t;," if mark in cut), ",")
-        cells = next(csv.reader([cut], delimiter=delimiter), [])
-        number, note, *_ = (*cells, "", "")
-        yield number.strip().removeprefix("'").strip(), note.strip().removeprefix("'")
-
-
-def _listed(portal_id: int, country: str | None, text: str, note: str | None) -> DoNotCall | None:
-    e164 = phone_numbers.parse_number(text, country).e164
+def _listed(portal_id: int, country: str | None, line: ListLine, *, is_ours: bool = False) -> DoNotCall | None:
+    """Make the row of a line; a number that we wrote ourselves counts even where today's rules do not know it."""
+    e164 = phone_numbers.parse_number(line.number, country).e164
+    if e164 is None and is_ours and _E164.fullmatch(line.number):
+        e164 = line.number
     if e164 is None:
         return None
     return DoNotCall(
         portal_id=portal_id,
         number_digest=number_digest(e164),
         number=e164,
-        note=one_line(note or "")[:MAX_NOTE] or None,
+        note=one_line(line.note)[:MAX_NOTE] or None,
     )
 
 
@@ -146,15 +136,6 @@ def _store(listed: list[DoNotCall], user_id: int | None) -> set[str]:
 def export_list(portal_id: int) -> str:
     """Write the list as CSV that is safe in a spreadsheet and can be imported again; erased numbers are left out."""
     query = select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.number.is_not(None))
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["number", "note", "added_at"])
     with reading() as session:
-        for row in session.scalars(query.order_by(DoNotCall.id)).yield_per(IMPORT_BATCH):
-            writer.writerow([safe_cell(cell) for cell in (row.number or "", row.note or "", row.added_at.isoformat())])
-    return out.getvalue()
-
-
-def safe_cell(text: str) -> str:
-    """Quote a cell that a spreadsheet would read as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+        rows = session.scalars(query.order_by(DoNotCall.id)).yield_per(IMPORT_BATCH)
+        return write_list((row.number or "", row.note or "", row.added_at.isoformat()) for row in rows)

@@ -14,6 +14,7 @@ from bx24app.services.calling import do_not_call
 from bx24app.web.addresses import MAX_ID
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
+from bx24app.web.charsets import decode_file
 from bx24app.web.guards import principal_required, read_body, read_query
 
 blueprint = Blueprint("do_not_call", __name__, url_prefix="/api/v1/do-not-call")
@@ -115,9 +116,10 @@ def remove(principal: Principal, number_id: int) -> tuple[str, int]:
 def import_numbers(principal: Principal) -> Response:
     """Add a list (CSV or plain text, 5,000 lines at most) and report on every line."""
     request.max_content_length = MAX_LIST_BYTES
+    charset = request.mimetype_params.get("charset")
     try:
-        text = request.get_data().decode()
-    except UnicodeDecodeError:
+        text = decode_file(request.get_data(), charset, principal.portal.language)
+    except ValueError:
         raise InvalidRequest("lines") from None
     lines = do_not_call.import_list(principal.portal.id, text, principal.user_id)
     outcomes = [line.outcome for line in lines]
@@ -131,7 +133,8 @@ def import_numbers(principal: Principal) -> Response:
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def export_numbers(principal: Principal) -> Response:
     """The list as a CSV file that spreadsheets open safely."""
-    response = make_response(do_not_call.export_list(principal.portal.id))
+    # Excel reads a file as UTF-8 only when it begins with this mark.
+    response = make_response("\ufeff" + do_not_call.export_list(principal.portal.id))
     response.headers["Content-Type"] = "text/csv; charset=utf-8"
     response.headers["Content-Disposition"] = 'attachment; filename="do-not-call.csv"'
     return response

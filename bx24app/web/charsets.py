@@ -1,0 +1,48 @@
+"""Bytes that programs of others send, as text: they may name their charset, mark it, or do neither."""
+
+import codecs
+import re
+
+_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# The charsets of the web (encoding.spec.whatwg.org) by Python's names; others of Python's codecs are no charsets.
+_OF_THE_WEB = re.compile(
+    r"utf-8|utf-16(-[lb]e)?|ascii|iso8859-\d+|cp125\d|cp866|koi8-[ru]|mac-(roman|cyrillic)"
+    r"|gbk|gb2312|gb18030|big5|euc_(jp|kr)|shift_jis|cp932|cp949|iso2022_jp|tis-620"
+)
+_CYRILLIC = frozenset({"ru", "ua", "uk", "by", "be", "kz", "kk", "bg"})
+# A document or a picture holds these, a text does not.
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x7f]")
+
+
+def known_charset(name: str | None) -> str | None:
+    """Return Python's name of a charset of the web; None for any other name."""
+    try:
+        found = codecs.lookup(name or "").name
+    except (LookupError, ValueError):
+        return None
+    return found if _OF_THE_WEB.fullmatch(found) else None
+
+
+def decode_file(data: bytes, charset: str | None, language: str) -> str:
+    """Decode a text file: by its byte order mark, else by ``charset`` where it is named and fits, else as UTF-8.
+
+    Whatever is neither is in the charset that Windows uses for ``language``. Raises ``ValueError`` for what is no text.
+    """
+    for mark, marked in _ORDER_MARKS:
+        if data.startswith(mark):
+            return data.removeprefix(mark).decode(marked)
+    for name in (known_charset(charset), "utf-8"):
+        try:
+            return data.decode(name or "utf-8")
+        except UnicodeDecodeError:
+            continue
+    text = data.decode("cp1251" if language.casefold() in _CYRILLIC else "cp1252", "replace")
+    if _NOT_TEXT.search(text):
+        raise ValueError("not a text")
+    return text

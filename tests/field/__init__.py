@@ -1,0 +1,1 @@
+"""What people really type, store and run: each test is a table that anybody can extend."""
