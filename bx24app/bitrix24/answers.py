@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ import requests
 from bx24app.bitrix24.errors import Moved, error_for
 from bx24app.outgoing.adapter import failure_of
 from bx24app.outgoing.errors import UnreadableAnswer
+from bx24app.outgoing.retry_after import asked_wait
 
 Json = Any
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -57,7 +59,9 @@ def read_answer(response: requests.Response) -> dict[str, Json]:
     # Some methods answer with an empty error code, so the presence of the key decides, not its value.
     if "error" in answer:
         words = str(answer.get("error_description") or "")
-        raise error_for(str(answer["error"] or ""), words, response.status_code)
+        error = error_for(str(answer["error"] or ""), words, response.status_code)
+        error.asked_wait = asked_wait(response, datetime.now(UTC))
+        raise error
     if response.status_code != requests.codes.ok:
         raise UnreadableAnswer
     return answer

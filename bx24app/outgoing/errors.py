@@ -12,6 +12,7 @@ The codes are stored with callbacks and promised to programs (docs/api.md), so t
 when portals were the only addresses.
 """
 
+from datetime import timedelta
 from typing import ClassVar
 
 from bx24app.errors import Executed, KnownError, Retry
@@ -30,6 +31,8 @@ class ExchangeError(KnownError):
         super().__init__(message or self.code)
         # The error code of the other side, unchanged.
         self.foreign_code = ""
+        # How long the other side asks us to wait (``retry_after``); None when it does not ask.
+        self.asked_wait: timedelta | None = None
 
 
 class NotSent(ExchangeError):

@@ -20,11 +20,12 @@ HTML = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></htm
 class Fault:
     """One thing that will go wrong, ``times`` times.
 
-    ``kind``: ``error`` (``code``, ``words``, ``status``; nothing executed), ``drop_before`` and ``drop_after``
-    (the connection is closed without an answer, before or after execution), ``hang_before`` and ``hang_after``
-    (silence for ``seconds``), ``drip_head`` and ``drip_body`` (a byte now and then for ``seconds``, after execution;
-    a body comes to its end then, a head does not), ``html_502``, ``html_502_after``, ``empty``, ``truncated_json``,
-    ``malformed_result`` (all of these after execution but ``html_502``), ``moved`` (302 to ``host``).
+    ``kind``: ``error`` (``code``, ``words``, ``status``, ``retry_after``; nothing executed), ``drop_before`` and
+    ``drop_after`` (the connection is closed without an answer, before or after execution), ``hang_before`` and
+    ``hang_after`` (silence for ``seconds``), ``drip_head`` and ``drip_body`` (a byte now and then for ``seconds``,
+    after execution; a body comes to its end then, a head does not), ``html_502``, ``html_502_after``, ``empty``,
+    ``truncated_json``, ``malformed_result`` (all of these after execution but ``html_502``), ``moved`` (302 to
+    ``host``).
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Fault:
     status: int = 0
     seconds: float = 60.0
     host: str = ""
+    retry_after: str = ""
     received: threading.Event = field(default_factory=threading.Event)
     executed: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
@@ -84,10 +86,17 @@ def error_answer(code: str, words: str, status: int) -> Response:
     return Response(body, status, content_type="application/json; charset=utf-8")
 
 
+def _error(fault: Fault) -> Response:
+    answer = error_answer(fault.code, fault.words, fault.status or STATUSES.get(fault.code, 400))
+    if fault.retry_after:
+        answer.headers["Retry-After"] = fault.retry_after
+    return answer
+
+
 def suffer(fault: Fault, execute: Answer) -> Response:
     """Answer the request the way the fault says."""
     before: dict[str, Answer] = {
-        "error": lambda: error_answer(fault.code, fault.words, fault.status or STATUSES.get(fault.code, 400)),
+        "error": lambda: _error(fault),
         "drop_before": drop_connection,
         "html_502": lambda: Response(HTML, 502, content_type="text/html"),
         "moved": lambda: Response(

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from bx24app.models import Portal, State, Throttle, utcnow
-from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, RESERVE, STANDARD_LIMIT, RequestLimit
+from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, RESERVE, STANDARD_LIMIT, RequestLimit
 from bx24app.services.dialling import queue
 from bx24app.services.portals import throttle
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
@@ -102,6 +102,26 @@ def test_a_refusal_for_now_lets_all_dials_of_the_portal_wait(
     assert work(app) == 2
     assert len(portal.telephony.dials) == 2
     assert [a.outcome for a in seen(app, first).attempts] == ["not_executed", "started"]
+
+
+def test_a_server_before_the_portal_says_how_long_to_wait(app: Flask, manager: Actor, portal: FakePortal) -> None:
+    """A portal in a company's network has no bucket, but whatever stands before it may limit requests."""
+    change_portal(app, license_family="selfhosted")
+    portal.faults.add("error", START, code="QUERY_LIMIT_EXCEEDED", status=503, retry_after="90")
+    first = accept(app)
+    assert work(app) == 1
+    dial_at = pace_of(app).dial_at
+    assert dial_at is not None
+    assert 85 < (dial_at - seen(app, first).updated_at).total_seconds() < 91
+    portal.faults.add("error", START, code="QUERY_LIMIT_EXCEEDED", status=429, retry_after="9" * 30)
+    pass_time(app, timedelta(seconds=95))
+    assert work(app) == 1
+    dial_at = pace_of(app).dial_at
+    assert dial_at is not None
+    assert timedelta(minutes=19) < dial_at - seen(app, first).updated_at <= LONGEST_PAUSE
+    pass_time(app, LONGEST_PAUSE)
+    assert work(app) == 1
+    assert len(portal.telephony.dials) == 1
 
 
 def test_the_wait_for_working_time_ends_when_the_last_good_answer_said(

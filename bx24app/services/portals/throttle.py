@@ -50,6 +50,9 @@ def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: da
         pace.wait_until(told if told and known else at + OPERATION_TIME_PAUSE, code)
     elif isinstance(error, Overloaded | PortalClosed):
         pace.wait_until(at + CLOSED_PAUSE, code)
+    if error.asked_wait is not None:
+        # A portal in a company's own network may stand behind a server that limits requests in its own way.
+        pace.wait_until(at + min(error.asked_wait, LONGEST_PAUSE), code)
 
 
 def note_operating_reset(session: Session, portal_id: int, reset_at: datetime | None) -> None:

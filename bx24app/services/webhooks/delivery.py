@@ -133,7 +133,8 @@ def _record(lease: DeliveryLease, result: DeliveryResult) -> None:
             webhook.switch(is_on=False, reason="gone")
             delivery.end(now, result.status, result.error)
         else:
-            webhook.note_failure(now, now + _jittered(WEBHOOK_PAUSE_SECONDS, webhook.failures))
+            pause = max(_jittered(WEBHOOK_PAUSE_SECONDS, webhook.failures), result.wait)
+            webhook.note_failure(now, now + pause)
             _postpone(delivery, now, result)
 
 
@@ -148,6 +149,8 @@ def _postpone(delivery: WebhookDelivery, now: datetime, result: DeliveryResult) 
     delivery.due_at = now + _jittered(DELIVERY_BACKOFF_SECONDS, delivery.attempts - 1)
     if delivery.due_at >= delivery.expires_at:
         delivery.end(now, result.status, result.error)
+    # What a site asks for gives nothing up: it may let a delivery wait until its time is over.
+    delivery.due_at = max(delivery.due_at, now + result.wait)
 
 
 def _jittered(steps: tuple[int, ...], number: int) -> timedelta:

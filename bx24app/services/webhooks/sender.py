@@ -2,14 +2,17 @@
 
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 
 import requests
 
 from bx24app.log import mask_numbers
+from bx24app.models import utcnow
 from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.errors import ConnectionReset, ExchangeError
+from bx24app.outgoing.retry_after import asked_wait
 from bx24app.services.webhooks.signature import signature
 from bx24app.settings import settings
 
@@ -32,10 +35,14 @@ class SignedRequest:
 
 @dataclass(frozen=True)
 class DeliveryResult:
-    """The result of one try; ``error`` None means that the site accepted it, ``status`` None that it did not answer."""
+    """The result of one try; ``error`` None means that the site accepted it, ``status`` None that it did not answer.
+
+    ``wait`` is how long the site asks us to wait (``Retry-After``), within bounds; zero when it does not ask.
+    """
 
     status: int | None
     error: str | None
+    wait: timedelta = timedelta()
 
 
 def webhook_policy() -> AddressPolicy:
@@ -87,8 +94,9 @@ def _read(response: requests.Response) -> DeliveryResult:
     status = response.status_code
     if status in SUCCESS_STATUSES:
         return DeliveryResult(status, None)
+    wait = asked_wait(response, utcnow()) or timedelta()
     if status in REDIRECT_STATUSES:
-        return DeliveryResult(status, "redirect")
+        return DeliveryResult(status, "redirect", wait)
     # A part of an explanation is useful too, so a body that is too short is no error.
     response.raw.enforce_content_length = False
     try:
@@ -97,4 +105,4 @@ def _read(response: requests.Response) -> DeliveryResult:
         # The body could not be read, but the status is enough.
         words = ""
     explanation = "".join(char for char in mask_numbers(" ".join(words.split())) if char.isprintable())
-    return DeliveryResult(status, f"http_{status} {explanation}".strip()[:MAX_KEPT])
+    return DeliveryResult(status, f"http_{status} {explanation}".strip()[:MAX_KEPT], wait)
