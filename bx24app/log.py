@@ -119,3 +119,5 @@ def init_app(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+    for variable, (written, read) in settings.respelled.items():
+        structlog.get_logger(__name__).info("address_respelled", variable=variable, written=written, read=read)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
-from urllib.parse import urlsplit
 
 from flask import Flask, current_app
 from pydantic import (
@@ -25,6 +24,8 @@ from pydantic import (
     model_validator,
 )
 from werkzeug.local import LocalProxy
+
+from bx24app.urls import normal_origin
 
 VARIABLE_PREFIX = "BX24APP_"
 MINIMAL_SECRET_BYTES = 32
@@ -139,16 +140,31 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _check_together(self) -> "Settings":
         for name in ("public_url", "auth_server"):
-            url = urlsplit(getattr(self, name))
-            schemes = ("https", "http") if self.allow_insecure_portals else ("https",)
-            if url.scheme not in schemes or not url.hostname or url.path.strip("/") or url.query:
+            schemes = ("https://", "http://") if self.allow_insecure_portals else ("https://",)
+            try:
+                is_address = normal_origin(getattr(self, name)).startswith(schemes)
+            except ValueError:
+                is_address = False
+            if not is_address:
                 raise ValueError(f"{VARIABLE_PREFIX}{name.upper()} must be an https address without a path")
         return self
 
     @property
     def public_origin(self) -> str:
-        """Return scheme and host without a slash at the end, such as ``https://callback.example.com``."""
-        return self.public_url.rstrip("/")
+        """Return scheme and host of our address as browsers write them, such as ``https://callback.example.com``."""
+        return normal_origin(self.public_url)
+
+    @property
+    def auth_origin(self) -> str:
+        """Return the authorization server's address, likewise."""
+        return normal_origin(self.auth_server)
+
+    @property
+    def respelled(self) -> dict[str, tuple[str, str]]:
+        """Name the addresses that are written in another way than they are read: as written, as read."""
+        read = {"PUBLIC_URL": self.public_origin, "AUTH_SERVER": self.auth_origin}
+        written = {f"{VARIABLE_PREFIX}{name}": (getattr(self, name.lower()), value) for name, value in read.items()}
+        return {name: (text, value) for name, (text, value) in written.items() if text.rstrip("/") != value}
 
 
 def _collect(environ: Mapping[str, str]) -> dict[str, str]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Annotated
 
 import requests
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from requests_oauthlib import OAuth2Session
 
 from bx24app.bitrix24.answers import Json, as_object, read_answer
@@ -22,6 +23,7 @@ from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import UnreadableAnswer
 from bx24app.outgoing.slots import exchange_slot
+from bx24app.urls import normal_url
 
 # Far more than any server gives: what is beyond is no usable answer.
 MAX_TOKEN, MAX_LIFETIME = 2048, 366 * 86400
@@ -29,12 +31,23 @@ MAX_TOKEN, MAX_LIFETIME = 2048, 366 * 86400
 BODY_NOT_READ = frozenset({"invalid_request", "no_auth_found"})
 
 
+def _endpoint(text: str) -> str:
+    """Write a portal's address as it is compared and told to browsers; the address policy refuses what is none."""
+    try:
+        return normal_url(text)
+    except ValueError:
+        return text
+
+
+Endpoint = Annotated[str, Field(min_length=1, max_length=MAX_HOST), AfterValidator(_endpoint)]
+
+
 class _TokenAnswer(BaseModel):
     access_token: str = Field(min_length=1, max_length=MAX_TOKEN)
     refresh_token: str = Field(min_length=1, max_length=MAX_TOKEN)
     expires_in: int = Field(gt=0, le=MAX_LIFETIME)
     member_id: str = Field(min_length=1, max_length=MAX_CODE)
-    client_endpoint: str = Field(min_length=1, max_length=MAX_HOST)
+    client_endpoint: Endpoint
     user_id: UserId = 0
 
 
@@ -54,7 +67,7 @@ class Install(BaseModel):
     """Where an application is installed, as the authorization server knows it."""
 
     member_id: str = Field(min_length=1, max_length=MAX_CODE)
-    client_endpoint: str = Field(min_length=1, max_length=MAX_HOST)
+    client_endpoint: Endpoint
     domain: str = Field(min_length=1, max_length=MAX_HOST)
     installed: bool = True
     status: str = Field("F", max_length=1)

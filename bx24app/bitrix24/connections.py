@@ -29,7 +29,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     named = {one.member_id for one in settings.private_portals if one.member_id}
     app.extensions[_PRIVATE] = {member_id: clients("", member_id) for member_id in named}
     app.extensions["bx24app.authorization_server"] = AuthorizationServer(
-        settings.auth_server, settings.client_id, settings.client_secret.get_secret_value()
+        settings.auth_origin, settings.client_id, settings.client_secret.get_secret_value()
     )
 
 

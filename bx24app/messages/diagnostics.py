@@ -29,12 +29,13 @@ class FindingWords:
     mend: str
 
 
-# The first seven are for the operator of the app, in English.
+# The first eight are for the operator of the app, in English.
 _TITLES = {
     "database": "Database",
     "files": "Database files",
     "networks": "Private networks",
     "keys": "Encryption keys",
+    "spelling": "Spelling of an address",
     "address": "Our address",
     "authorization": "Authorization server",
     "portal": "Bitrix24",
@@ -109,6 +110,7 @@ _INSTALLATION: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
         f"{f['count']} values cannot be opened: key {f['ids']} is not configured.",
         "Put the missing key back at the end of BX24APP_ENCRYPTION_KEYS; else those portals must be reinstalled.",
     ),
+    ("spelling", "respelled"): lambda f: (f"{f['variable']} is {f['written']}, read as {f['read']}.", ""),
     ("address", "ok"): lambda f: (f"{f['url']} answers.", ""),
     ("address", "certificate"): lambda f: (
         f"The certificate of {f['url']} is not accepted.",

@@ -78,7 +78,7 @@ def examine_installation() -> list[Finding]:
     database, files = examine_database(), _files()
     if database.level != Level.OK:
         return [database, *files]
-    return [database, *files, *_networks(), _keys(), _address(), *_authorization()]
+    return [database, *files, *_networks(), _keys(), *_spellings(), _address(), *_authorization()]
 
 
 @cache
@@ -143,6 +143,12 @@ def _keys() -> Finding:
     return _ok("keys", count=str(sum(used.values())))
 
 
+def _spellings() -> Iterator[Finding]:
+    """The addresses of the settings that are read in another way than they are written."""
+    for name, (written, read) in settings.respelled.items():
+        yield Finding("spelling", Level.OK, "respelled", {"variable": name, "written": written, "read": read})
+
+
 def _address() -> Finding:
     """Our own public address, as far as this machine can tell; events prove more."""
     url = settings.public_origin
@@ -161,12 +167,12 @@ def _authorization() -> Iterator[Finding]:
     try:
         probe = authorization_server.probe()
     except ExchangeError as error:
-        yield _problem("authorization", "unreachable", address=settings.auth_server, detail=error.code)
+        yield _problem("authorization", "unreachable", address=settings.auth_origin, detail=error.code)
         return
     if probe.refuses_keys:
         yield _problem("authorization", "keys", client_id=settings.client_id)
     else:
-        yield _ok("authorization", address=settings.auth_server)
+        yield _ok("authorization", address=settings.auth_origin)
     if probe.answered_at is not None:
         yield _clock(probe.answered_at)
 

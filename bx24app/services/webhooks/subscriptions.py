@@ -1,11 +1,9 @@
 """Webhooks as administrators manage them: add, change, test and remove them, rotate secrets, list deliveries."""
 
-import ipaddress
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session
@@ -17,6 +15,7 @@ from bx24app.models import Form, Portal, Webhook, WebhookDelivery, utcnow
 from bx24app.models.websites.webhook import MAX_URL
 from bx24app.outgoing.errors import AddressForbidden
 from bx24app.services.webhooks import outbox, sender
+from bx24app.urls import normal_url
 
 # A site with more receivers than this should distribute the events itself.
 MAX_PER_FORM = 5
@@ -73,26 +72,21 @@ def get_webhook(portal_id: int, webhook_id: int) -> ListedWebhook:
 
 
 def _checked(url: str) -> str:
-    """Check an address as it is written, and return it without a fragment; each delivery checks what it resolves to.
+    """Check an address, and return it as it is requested; each delivery checks what it resolves to.
 
     Raises ``InvalidRequest``, ``AddressRefused``.
     """
-    if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url:
-        raise InvalidRequest("url")
     try:
-        sender.webhook_policy().check(url)
-        host, _ = urlsplit(url).hostname or "", urlsplit(url).port
+        address = normal_url(url)
     except ValueError:
         raise InvalidRequest("url") from None
+    if len(address) > MAX_URL:
+        raise InvalidRequest("url")
+    try:
+        sender.webhook_policy().check(address)
     except AddressForbidden:
         raise AddressRefused("url") from None
-    try:
-        permitted = sender.webhook_policy().permits(str(ipaddress.ip_address(host)))
-    except ValueError:
-        return url.partition("#")[0]  # The host is a name.
-    if not permitted:
-        raise AddressRefused("url")
-    return url.partition("#")[0]
+    return address
 
 
 def _new_secret() -> str:

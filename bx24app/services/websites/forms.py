@@ -5,7 +5,6 @@ import secrets
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -22,9 +21,9 @@ from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals import lines
 from bx24app.services.runtime import row_cache
 from bx24app.settings import settings
+from bx24app.urls import normal_origin
 
 KEY_BYTES = 8
-_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -37,16 +36,12 @@ def _readable(text: str) -> str:
 
 
 def _origin(text: str) -> str:
-    """Write an address as browsers send it in ``Origin``: lower case, punycode, no default port, no path."""
+    """Write an address as browsers send it in ``Origin``."""
     try:
-        url = urlsplit(text.strip().lower())
-        host, port = (url.hostname or "").encode("idna").decode(), url.port
+        origin = normal_origin(text)
     except ValueError:
-        raise ValueError("an address such as https://example.com") from None
-    schemes = ("https", "http") if settings.allow_insecure_portals else ("https",)
-    tail = "" if port is None or (url.scheme, port) in (("https", 443), ("http", 80)) else f":{port}"
-    origin = f"{url.scheme}://{host}{tail}"
-    if url.scheme not in schemes or not _ORIGIN.fullmatch(origin) or url.path.strip("/") or url.query or url.username:
+        origin = ""
+    if not origin.startswith(("https://", "http://") if settings.allow_insecure_portals else "https://"):
         raise ValueError("an address such as https://example.com, without a path")
     return origin
 

@@ -11,6 +11,7 @@ from bx24app.services.websites import forms, quotas, rules
 from bx24app.services.websites.rules import RuleFacts
 from bx24app.services.websites.submission import Submission, read_number
 from bx24app.settings import settings
+from bx24app.urls import origin_of
 
 PASSED, DECIDES, NOT_REACHED = "passed", "decides", "not_reached"
 
@@ -40,13 +41,21 @@ def test_rules(portal_id: int, form_key: str, number: str, origin: str | None, a
         portal=opened.portal,
         now=at or utcnow(),
         number=read_number(number, opened),
-        origin=origin or settings.public_origin,
+        origin=_origin(origin) if origin else settings.public_origin,
     )
     results: list[RuleResult] = []
     for result in _results(submission):
         reached = not any(earlier.outcome == DECIDES for earlier in results)
         results.append(result if reached else replace(result, outcome=NOT_REACHED, inputs={}, refusal=None))
     return results
+
+
+def _origin(text: str) -> str:
+    """Read a site as people give it: often they copy the address of a page."""
+    try:
+        return origin_of(text)
+    except ValueError:
+        return text
 
 
 def _results(submission: Submission) -> Iterator[RuleResult]:

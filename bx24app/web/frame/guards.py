@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 from flask import request
 
@@ -15,6 +14,7 @@ from bx24app.services.portals.launch import Launch
 from bx24app.services.runtime.slots import Slots
 from bx24app.services.security import proof_limits
 from bx24app.services.websites.submission import network_of
+from bx24app.urls import origin_of
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak
 
@@ -94,5 +94,4 @@ def _guarding(
 
 
 def _frame_in(proven: Launch) -> None:
-    address = urlsplit(proven.portal.client_endpoint)
-    frame_only_in(f"{address.scheme}://{address.netloc}")
+    frame_only_in(origin_of(proven.portal.client_endpoint))
