@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import date
 
+from flask_babel import format_date
 from flask_babel import gettext as _
 
 from bx24app.i18n import N_
@@ -47,6 +49,7 @@ _TITLES = {
     "history": N_("Call history"),
     "bound": N_("Places in Bitrix24"),
     "events": N_("News of calls"),
+    "holidays": N_("Public holidays"),
 }
 
 
@@ -55,6 +58,13 @@ def _refused(facts: FindingFacts, mend: str) -> Sentences:
     if facts.get("words"):
         sentence += " " + _("Bitrix24 says: “%(words)s”", words=facts["words"])
     return sentence, mend
+
+
+def _next_holiday(facts: FindingFacts) -> str:
+    day = format_date(date.fromisoformat(facts["day"]), "full") if facts["day"] else ""
+    return str(
+        _("The next holiday of %(region)s: %(day)s, %(name)s.", region=facts["region"], day=day, name=facts["name"])
+    )
 
 
 def _reinstall() -> str:
@@ -196,6 +206,16 @@ PORTAL_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
         _("The app sets them up by itself within the hour. If they stay missing, install the app again."),
     ),
     ("bound", "refused"): lambda f: _refused(f, _reinstall()),
+    ("holidays", "ok"): lambda f: (_next_holiday(f), ""),
+    ("holidays", "part"): lambda f: (
+        _(
+            "Parts of %(region)s have more holidays than the whole country: people are called on them.",
+            region=f["region"],
+        )
+        + " "
+        + _next_holiday(f),
+        _("Choose your part, or “None of these”, at the working hours."),
+    ),
     ("events", "ok"): lambda _f: (_("They come. The last one:"), ""),
     ("events", "never"): lambda f: (
         _("None has come from this Bitrix24 yet."),

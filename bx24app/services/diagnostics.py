@@ -24,10 +24,12 @@ from bx24app.database.migrations import alembic_config
 from bx24app.errors import Refusal
 from bx24app.models import Attempt, Credential, CredentialState, DigestKey, Portal, PortalState, Webhook, utcnow
 from bx24app.outgoing.errors import ExchangeError
+from bx24app.services.calling import public_holidays
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, tokens
 from bx24app.services.portals.manifest import manifest
 from bx24app.services.security import digests
+from bx24app.services.websites import forms
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
@@ -212,6 +214,7 @@ def examine_portal(portal_id: int) -> list[Finding]:
     return [
         access,
         *(_asked(question, portal, answer) for question in questions),
+        *_holidays(portal),
         _events(portal),
         _portal_clock(answer),
     ]
@@ -280,6 +283,15 @@ def _history(_: Portal, answer: BatchAnswer) -> Finding:
 def _bound(_: Portal, answer: BatchAnswer) -> Finding:
     missing = bindings.missing_bindings(answer)
     return _problem("bound", "missing", what=", ".join(missing)) if missing else _ok("bound")
+
+
+def _holidays(portal: Portal) -> Iterator[Finding]:
+    stored = [portal.settings.hours, *(form.hours for form in forms.list_forms(portal.id))]
+    for region in sorted({hours["holidays"] for hours in stored if hours and hours.get("holidays")}):
+        found = public_holidays.look_up(region, utcnow().date(), portal.language)
+        day, name = (str(found.next.day), found.next.name) if found.next else ("", "")
+        facts = {"region": region, "day": day, "name": name}
+        yield _warning("holidays", "part", **facts) if found.parts else _ok("holidays", **facts)
 
 
 def _events(portal: Portal) -> Finding:

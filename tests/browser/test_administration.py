@@ -73,7 +73,11 @@ def test_a_form_is_made_with_one_press_and_changed(
     monday.get_by_label("Opens again").fill("13:00")
     monday.get_by_label("Closes").last.fill("00:00")
     tab.get_by_label("Time zone").fill("Europe/Berlin")
+    tab.get_by_label("Closed on the public holidays of").select_option("United Kingdom")
+    expect(tab.get_by_text("Parts of this country have more holidays.")).to_be_visible()
     tab.get_by_label("Closed on the public holidays of").select_option("Germany")
+    tab.get_by_label("Part of the country").select_option("Bayern")
+    expect(tab.get_by_text(re.compile(r"^The next holiday: \w+, .*\d{4}, .+\.$"))).to_be_visible()
     tab.get_by_label("Countries that may be called").select_option("Austria")
     tab.get_by_label("Countries that may be called").select_option("Germany")
     no_scroll_bar(page)
@@ -86,7 +90,7 @@ def test_a_form_is_made_with_one_press_and_changed(
     assert form["allowed_countries"] == ["AT", "DE"]
     week = form["hours"]["week"]
     assert (week["mon"], week["sat"]) == ([["09:00", "12:00"], ["13:00", "24:00"]], [["09:00", "18:00"]])
-    assert (form["hours"]["zone"], form["hours"]["holidays"], "sun" in week) == ("Europe/Berlin", "DE", False)
+    assert (form["hours"]["zone"], form["hours"]["holidays"], "sun" in week) == ("Europe/Berlin", "DE-BY", False)
 
 
 def test_what_is_wrong_in_a_form_is_said_at_its_field(

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-import holidays
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from bx24app.models import Form, Portal
+from bx24app.services.calling.public_holidays import check_region, is_holiday
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -26,24 +25,16 @@ def _zone(name: str) -> str:
     return name
 
 
-def _region(code: str) -> str:
-    country, _, part = code.partition("-")
-    known = holidays.list_supported_countries()
-    if code and (country not in known or (part and part not in known[country])):
-        raise ValueError("no holidays are known for this country or part, such as DE or DE-BY")
-    return code
-
-
 Clock = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
-Region = Annotated[str, Field(max_length=16), AfterValidator(_region)]
+Region = Annotated[str, Field(max_length=16), AfterValidator(check_region)]
 
 
 class Hours(BaseModel):
     """The opening times of a week in one zone: ``{"zone": "Europe/Berlin", "week": {"mon": [["09:00", "18:00"]]}}``.
 
-    Closed are the days that ``week`` leaves out, the days in ``closed``, and the public holidays of ``holidays``: a
-    country (ISO 3166), perhaps with a part of it after a dash, or "" for none. ``24:00`` is the end of a day.
+    Closed are the days that ``week`` leaves out, the days in ``closed``, and the public holidays of the region
+    ``holidays`` (``public_holidays``), "" for none. ``24:00`` is the end of a day.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +51,10 @@ class Hours(BaseModel):
             if flat != sorted(set(flat)):
                 raise ValueError("times of a day must follow one another")
         return self
+
+    def today(self, at: datetime) -> date:
+        """Return the day in the zone of the hours."""
+        return at.astimezone(ZoneInfo(self.zone)).date()
 
     def is_open(self, at: datetime) -> bool:
         """Tell whether a time lies inside the hours."""
@@ -84,16 +79,15 @@ class Hours(BaseModel):
         return times
 
     def _spans(self, at: datetime) -> Iterator[tuple[datetime, datetime]]:
-        day = at.astimezone(ZoneInfo(self.zone)).date()
-        yield from self._day(day)
+        yield from self._day(self.today(at))
 
     def _openings(self, at: datetime) -> Iterator[tuple[datetime, datetime]]:
-        first = at.astimezone(ZoneInfo(self.zone)).date()
+        first = self.today(at)
         for number in range(FURTHEST_OPENING.days):
             yield from self._day(first + timedelta(days=number))
 
     def _day(self, day: date) -> Iterator[tuple[datetime, datetime]]:
-        if day in self.closed or self._is_holiday(day):
+        if day in self.closed or is_holiday(self.holidays, day):
             return
         for start, end in self.week.get(DAYS[day.weekday()], ()):
             yield self._moment(day, start, 0), self._moment(day, end, 1)
@@ -110,19 +104,8 @@ class Hours(BaseModel):
         skipped = moment.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment.replace(tzinfo=None)
         return moment.replace(fold=0 if skipped else fold).astimezone(UTC)
 
-    def _is_holiday(self, day: date) -> bool:
-        if not self.holidays:
-            return False
-        return day in _holidays(self.holidays, day.year)
-
 
 def hours_in_force(portal: Portal, form: Form | None = None) -> Hours | None:
     """Return the hours that apply to a callback: those of its form, else the portal's; None means always open."""
     stored = (form.hours if form is not None else None) or portal.settings.hours
     return Hours.model_validate(stored) if stored else None
-
-
-@lru_cache(maxsize=256)
-def _holidays(region: str, year: int) -> frozenset[date]:
-    country, _, part = region.partition("-")
-    return frozenset(holidays.country_holidays(country, subdiv=part or None, years=year))

@@ -1,4 +1,5 @@
 // The editor of working hours: a row for every weekday, with a second span for those who close at noon.
+import { send } from "../api.js";
 import { toggle } from "../ui.js";
 
 const zones = () => Intl.supportedValuesOf?.("timeZone") ?? [];
@@ -11,7 +12,36 @@ function showDay(row) {
   row.querySelector("[data-closed]").hidden = isOpen;
 }
 
+function regionOf(box) {
+  const country = box.querySelector("[data-country]").value;
+  return country && country + box.querySelector("[data-part]").value;
+}
+
+// Offers the parts of the country that have more holidays, and shows the next holiday as a proof of what was chosen.
+async function showHolidays(box, chosen) {
+  const [country, part] = [box.querySelector("[data-country]").value, box.querySelector("[data-part]")];
+  const hint = box.querySelector("[data-holidays]");
+  const found = (region) => send(`/settings/holidays?${new URLSearchParams({ region })}`);
+  part.value = chosen;
+  const whole = country ? await found(country) : { parts: [], next: null };
+  const options = whole.parts.map(({ code, name }) => new Option(name, `-${code}`));
+  // A part that was chosen stays, also where it has no holidays of its own.
+  if (chosen.length > 1 && !options.some(({ value }) => value === chosen)) options.unshift(new Option(chosen.slice(1), chosen));
+  part.hidden = !options.length;
+  part.replaceChildren(...[...part.options].slice(0, 2), ...options);
+  part.value = chosen;
+  const { next, parts } = part.value ? await found(regionOf(box)) : whole;
+  if (country !== box.querySelector("[data-country]").value) return;
+  const day = next && new Date(`${next.day}T12:00`).toLocaleDateString(document.documentElement.lang, { dateStyle: "full" });
+  hint.textContent = [parts.length && hint.dataset.ask, next && `${hint.dataset.next} ${day}, ${next.name}.`].filter(Boolean).join(" ");
+}
+
 export function start(box) {
+  const part = box.querySelector("[data-part]");
+  const holidays = (chosen) => showHolidays(box, chosen).catch(() => { box.querySelector("[data-holidays]").textContent = ""; });
+  holidays(part.dataset.chosen);
+  box.querySelector("[data-country]").addEventListener("change", () => holidays(""));
+  part.addEventListener("change", () => holidays(part.value));
   const list = box.querySelector("datalist");
   list.replaceChildren(...zones().map((zone) => new Option(zone)));
   const zone = box.querySelector("[data-zone]");
@@ -47,12 +77,10 @@ export function read(box) {
     const found = spans(row);
     if (found?.length) week[row.dataset.day] = found;
   }
-  const part = box.querySelector("[data-part]").value.trim().toUpperCase();
-  const country = box.querySelector("[data-country]").value;
   return {
     zone: box.querySelector("[data-zone]").value.trim(),
     week,
-    holidays: country && part ? `${country}-${part}` : country,
+    holidays: regionOf(box),
     closed: box.querySelector("[data-dates]").value.split(/[\s,;]+/).filter(Boolean),
   };
 }

@@ -19,7 +19,7 @@ from bx24app.services.websites.availability import ListedForm
 from bx24app.services.websites.forms import FormSettings
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
-from bx24app.web.api.schemas import json_response
+from bx24app.web.api.schemas import PublicHolidaysSchema, json_response, public_holidays_schema
 from bx24app.web.guards import InvalidBody, principal_required, read_body
 
 blueprint = Blueprint("forms", __name__, url_prefix="/api/v1/forms")
@@ -56,6 +56,7 @@ class FormSchema(_Settings):
     updated_at: datetime
     url: str
     snippet: str
+    public_holidays: PublicHolidaysSchema | None
     problems: list[str]
 
 
@@ -73,6 +74,7 @@ def form_schema(listed: ListedForm, names: dict[int, str]) -> FormSchema:
         "url": listed.url,
         "snippet": listed.snippet,
         "created_by_name": names.get(form.created_by or 0),
+        "public_holidays": public_holidays_schema(form.hours),
         "problems": [*listed.problems, *listed.exhausted],
     }
     stored = {name: getattr(form, name) for name in FormSchema.model_fields.keys() - made.keys()}

@@ -1,14 +1,16 @@
 """What ``/api/v1`` answers with: one model for each shape (docs/api.md), made from model objects."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
 from flask import Response
+from flask_babel import get_locale
 from pydantic import BaseModel
 
-from bx24app.models import Attempt, Callback, Outcome, Portal, Source, State
+from bx24app.models import Attempt, Callback, Outcome, Portal, Source, State, utcnow
 from bx24app.services.callbacks.queries import NamedCallback
+from bx24app.services.calling import public_holidays
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals.lines import Listing
 from bx24app.services.portals.settings import Roles
@@ -127,6 +129,31 @@ class VoicesSchema(ListingSchema):
     voices: list[Choice]
 
 
+class HolidaySchema(BaseModel):
+    """The next public holiday after today."""
+
+    day: date
+    name: str
+
+
+class CountryPartSchema(BaseModel):
+    """A part of a country that has more holidays than the whole."""
+
+    code: str
+    name: str
+
+
+class PublicHolidaysSchema(BaseModel):
+    """What the region of ``hours.holidays`` means: its next holiday, and the parts of which one is to be chosen.
+
+    ``parts`` is empty where a part is chosen, or is no matter; ``next`` is null without a region.
+    """
+
+    region: str
+    next: HolidaySchema | None
+    parts: list[CountryPartSchema]
+
+
 class SettingsSchema(BaseModel):
     """The portal's defaults; empty where none is set."""
 
@@ -139,6 +166,7 @@ class SettingsSchema(BaseModel):
     retry_minutes: int
     line_cap: int | Literal[""]
     hours: Hours | Literal[""]
+    public_holidays: PublicHolidaysSchema | None
     websites_off: bool
     roles: Roles
     # Who last changed ``roles`` or ``stands_in``.
@@ -204,4 +232,20 @@ def settings_schema(portal: Portal, usual_text: str, names: dict[int, str]) -> S
         "rights_changed_by": changed_by,
         "rights_changed_by_name": names.get(changed_by or 0),
     }
-    return SettingsSchema.model_validate({**callback_presenter.settings_of(portal, usual_text), **rights})
+    holidays = {"public_holidays": public_holidays_schema(portal.settings.hours)}
+    return SettingsSchema.model_validate({**callback_presenter.settings_of(portal, usual_text), **rights, **holidays})
+
+
+def public_holidays_schema(stored: dict[str, Any] | None) -> PublicHolidaysSchema | None:
+    """The holidays of stored hours, in the reader's language; None without hours of their own."""
+    if not stored:
+        return None
+    hours = Hours.model_validate(stored)
+    return region_schema(hours.holidays, hours.today(utcnow()))
+
+
+def region_schema(region: str, today: date) -> PublicHolidaysSchema:
+    """The holidays of a region, in the reader's language."""
+    locale = get_locale()
+    found = public_holidays.look_up(region, today, locale.language if locale else "en")
+    return PublicHolidaysSchema.model_validate(found, from_attributes=True)

@@ -6,22 +6,24 @@ from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, NotFound
-from bx24app.models import Portal
+from bx24app.models import Portal, utcnow
 from bx24app.services.callbacks import people
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import spoken_text
-from bx24app.services.calling.business_hours import Hours
+from bx24app.services.calling.business_hours import Hours, Region
 from bx24app.services.portals import settings as portal_settings
 from bx24app.services.portals.settings import Roles
 from bx24app.web.api.callbacks import PORTAL_REFUSALS, Text
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import (
+    PublicHolidaysSchema,
     SettingsSchema,
     json_response,
+    region_schema,
     settings_schema,
 )
-from bx24app.web.guards import principal_required, read_body, require_fresh_proof
+from bx24app.web.guards import principal_required, read_body, read_query, require_fresh_proof
 
 blueprint = Blueprint("settings", __name__, url_prefix="/api/v1/settings")
 
@@ -60,6 +62,22 @@ def _answer(portal: Portal) -> Response:
 def show_settings(principal: Principal) -> Response:
     """The portal's defaults."""
     return _answer(principal.portal)
+
+
+class HolidaysQuery(BaseModel):
+    """What ``GET /settings/holidays`` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    region: Region
+
+
+@blueprint.get("/holidays")
+@operation({200: PublicHolidaysSchema}, query=HolidaysQuery)
+@principal_required(Role.ADMINISTRATOR)
+def show_holidays(_: Principal) -> Response:
+    """What a region means before it is chosen: its next public holiday, and the parts that have more of them."""
+    return json_response(region_schema(read_query(HolidaysQuery).region, utcnow().date()))
 
 
 @blueprint.patch("")
