@@ -8,14 +8,14 @@ from typing import Annotated
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bx24app.bitrix24.frame_post import UserId, check_readable
+from bx24app.bitrix24.frame_post import UNREADABLE, UserId
 from bx24app.errors import Malformed
 
 log = structlog.get_logger(__name__)
 
 
-MAX_EVENT_KEYS = 200
-EVENT_KEY = re.compile(r"^(?P<head>[A-Za-z_]\w{0,63})(?P<rest>(?:\[\w{1,64}\]){0,3})$")
+EVENT_HEADS = ("event", "data", "auth", "ts")
+EVENT_KEY = re.compile(rf"(?P<head>{'|'.join(EVENT_HEADS)})(?P<path>(?:\[\w{{1,64}}\]){{0,8}})")
 
 
 @dataclass(frozen=True)
@@ -67,25 +67,25 @@ def read_call_event(fields: Mapping[str, str]) -> CallEvent:
 
 
 def _unnest(items: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
-    """Undo PHP's nesting: ``data[CALL_ID]=x`` becomes ``{"data": {"CALL_ID": "x"}}``; dots join deeper keys."""
-    tree: dict[str, dict[str, str]] = {}
-    for count, (key, value) in enumerate(items):
-        match = EVENT_KEY.match(key)
-        if count >= MAX_EVENT_KEYS or match is None:
-            raise Malformed("event keys")
-        path = re.findall(r"\[(\w+)\]", match["rest"])
-        tree.setdefault(match["head"], {})[".".join(path)] = value
+    """Undo PHP's nesting: ``data[CALL_ID]=x`` becomes ``{"data": {"CALL_ID": "x"}}``; dots join deeper keys.
+
+    No event is sent twice, so what has another shape, or cannot be read, is left out, and the rest is kept.
+    """
+    tree: dict[str, dict[str, str]] = {head: {} for head in EVENT_HEADS}
+    for key, value in items:
+        match = EVENT_KEY.fullmatch(key)
+        if match is not None and not UNREADABLE.search(value):
+            tree[match["head"]][match["path"].replace("][", ".").strip("[]")] = value
     return tree
 
 
 def read_event(items: Iterable[tuple[str, str]]) -> Event:
     """Read an event from its form fields, which may come in any order. Raises ``Malformed``."""
     tree = _unnest(items)
-    check_readable(value for branch in tree.values() for value in branch.values())
-    auth, name = tree.get("auth", {}), tree.get("event", {}).get("", "")
+    auth, name = tree["auth"], tree["event"].get("", "")
     member_id = auth.get("member_id", "")
-    ts = tree.get("ts", {}).get("", "0")
-    if not re.fullmatch(r"[A-Za-z]{1,64}", name) or not re.fullmatch(r"[0-9a-fA-F]{32}", member_id):
+    ts = tree["ts"].get("", "0")
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", name) or not re.fullmatch(r"[0-9a-fA-F]{32}", member_id):
         raise Malformed("event name or member_id")
     if not re.fullmatch(r"[0-9]{1,12}", ts):
         raise Malformed("event ts")
@@ -95,5 +95,5 @@ def read_event(items: Iterable[tuple[str, str]]) -> Event:
         application_token=auth.get("application_token", ""),
         access_token=auth.get("access_token", ""),
         ts=int(ts),
-        fields=tree.get("data", {}),
+        fields=tree["data"],
     )

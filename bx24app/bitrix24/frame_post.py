@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -28,18 +28,15 @@ Token = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z0-9_.~+/=-]*$", r
 
 
 def _options(value: object) -> dict[str, str]:
-    """Read PLACEMENT_OPTIONS, a JSON object in a string; without options it is absent, empty, ``""`` or ``[]``."""
-    if value in (None, ""):
-        return {}
+    """Read PLACEMENT_OPTIONS, a JSON object in a string, as far as it is one: a page opens without options too."""
     try:
         parsed = json.loads(str(value))
     except (ValueError, RecursionError):
-        raise ValueError("PLACEMENT_OPTIONS is not JSON") from None
-    if parsed in ("", []):
         return {}
     if not isinstance(parsed, dict) or len(parsed) > MAX_OPTIONS:
-        raise ValueError("PLACEMENT_OPTIONS is not an object")
-    return {str(key): str(item) for key, item in parsed.items() if isinstance(item, str | int)}
+        return {}
+    items = ((key, str(item)) for key, item in parsed.items() if isinstance(item, str | int))
+    return {key: item for key, item in items if not UNREADABLE.search(key + item)}
 
 
 class FramePost(BaseModel):
@@ -62,12 +59,6 @@ class FramePost(BaseModel):
     PLACEMENT_OPTIONS: Annotated[dict[str, str], BeforeValidator(_options)] = {}
 
 
-def check_readable(values: Iterable[str]) -> None:
-    """Refuse control characters and bytes that could not be decoded; raises ``Malformed``."""
-    if any(UNREADABLE.search(value) for value in values):
-        raise Malformed("undecodable or control characters")
-
-
 _IN_QUERY = frozenset({"DOMAIN", "PROTOCOL", "LANG", "APP_SID"})
 
 
@@ -75,7 +66,8 @@ def read_frame_post(query: Mapping[str, str], form: Mapping[str, str]) -> FrameP
     """Read a frame post; each field is taken from its own source only, query or body. Raises ``Malformed``."""
     fields = {name: query[name] for name in _IN_QUERY & query.keys()}
     fields |= {name: form[name] for name in FramePost.model_fields.keys() - _IN_QUERY if name in form}
-    check_readable(fields.values())
+    if any(UNREADABLE.search(value) for name, value in fields.items() if name != "PLACEMENT_OPTIONS"):
+        raise Malformed("undecodable or control characters")
     try:
         return FramePost.model_validate(fields)
     except ValidationError as error:

@@ -66,11 +66,6 @@ def test_query_and_body_are_never_mixed() -> None:
         ("AUTH_EXPIRES", "soon"),
         ("AUTH_EXPIRES", "-1"),
         ("PLACEMENT", "crm<script>"),
-        ("PLACEMENT_OPTIONS", "{"),
-        ("PLACEMENT_OPTIONS", "7"),
-        ("PLACEMENT_OPTIONS", "[1]"),
-        ("PLACEMENT_OPTIONS", "[" * 100_000),
-        ("PLACEMENT_OPTIONS", json.dumps({str(n): 1 for n in range(100)})),
         ("REFRESH_ID", "\ufffd"),
         ("REFRESH_ID", "a\x00b"),
     ],
@@ -127,12 +122,6 @@ def test_an_event_of_the_documentation_is_read() -> None:
         {"event": "x y"},
         {"auth[member_id]": "short"},
         {"ts": "yesterday"},
-        {"data[a][b][c][d]": "1"},
-        {"data[": "1"},
-        {"data[CALL_ID": "1"},
-        {"[x]": "1"},
-        {"data[CALL_ID]": "a\x00"},
-        {f"k{n}": "" for n in range(300)},
     ],
 )
 def test_a_malformed_event_is_refused(change: dict[str, str]) -> None:
@@ -140,7 +129,9 @@ def test_a_malformed_event_is_refused(change: dict[str, str]) -> None:
         read_event((END | change).items())
 
 
-@pytest.mark.parametrize("change", [{"CALL_ID": ""}, {"CALL_TYPE": "four"}, {"CALL_FAILED_CODE": "2" * 33}])
+@pytest.mark.parametrize(
+    "change", [{"CALL_ID": ""}, {"CALL_ID": "a" * 256}, {"CALL_TYPE": "four"}, {"CALL_FAILED_CODE": "2" * 33}]
+)
 def test_an_event_of_no_call_is_refused(change: dict[str, str]) -> None:
     fields = read_event(END.items()).fields
     with pytest.raises(Malformed):
