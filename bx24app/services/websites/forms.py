@@ -57,6 +57,8 @@ def _once(values: list[str]) -> list[str]:
 
 
 Readable = Annotated[str, Field(max_length=255), AfterValidator(_readable)]
+# As it is compared with what a visitor chooses.
+Topic = Annotated[Readable, AfterValidator(spoken_text.one_line)]
 LongReadable = Annotated[str, Field(max_length=4000), AfterValidator(_readable)]
 Country = Annotated[str, AfterValidator(_country)]
 Prefix = Annotated[str, Field(pattern=r"^\+[1-9]\d{0,13}$")]
@@ -102,7 +104,7 @@ class FormSettings(BaseModel):
     allowed_origins: Annotated[list[Origin], Field(max_length=50), AfterValidator(_once)] = []
     hours: Hours | None = None
     fields: AskedFields = AskedFields()
-    topics: Annotated[list[Readable], Field(max_length=50), AfterValidator(_once)] = []
+    topics: Annotated[list[Topic], Field(max_length=50), AfterValidator(_once)] = []
     consent_text: LongReadable | None = None
     languages: Annotated[list[Literal["en", "ru"]], Field(min_length=1, max_length=2)] = DEFAULTS["languages"]
     retries: Annotated[int, Field(ge=0, le=10)] = DEFAULTS["retries"]

@@ -21,6 +21,7 @@ from bx24app.errors import (
 )
 from bx24app.models import PortalState, Source
 from bx24app.services.calling import phone_numbers
+from bx24app.services.calling.spoken_text import one_line
 from bx24app.services.websites import forms
 from bx24app.services.websites.challenge import MINIMAL_FILL_TIME
 from bx24app.services.websites.submission import Submission
@@ -81,7 +82,9 @@ def _fields(submission: Submission) -> RuleFacts | None:
             return {"field": name, "why": "missing"}
         if len(value) > longest:
             return {"field": name, "why": "long", "length": len(value)}
-    if fields and submission.topic and submission.form.topics and submission.topic not in submission.form.topics:
+    # The visitor's topic is on one line; topics of before may hold other white space.
+    topics = [one_line(topic) for topic in submission.form.topics]
+    if fields and submission.topic and topics and submission.topic not in topics:
         return {"field": "topic", "why": "unknown"}
     return None
 

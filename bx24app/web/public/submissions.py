@@ -12,6 +12,7 @@ from bx24app.services.websites.submit import FormPost
 
 # The honest body holds a few fields and a proof of work.
 MAX_SUBMISSION_BYTES = 16 * 1024
+MAX_DECORATION = 4000
 _YES = frozenset({True, "true", "on", "yes", "1"})
 
 
@@ -31,17 +32,25 @@ Short = Annotated[str, Field(max_length=255)]
 Long = Annotated[str, Field(max_length=4000)]
 
 
+def _decoration(value: object) -> object:
+    """Cut what is only decoration, and leave out what is null: neither costs a visitor the call."""
+    return "" if value is None else value[:MAX_DECORATION] if isinstance(value, str) else value
+
+
+Decoration = Annotated[str, BeforeValidator(_decoration)]
+
+
 class SubmissionBody(BaseModel):
     """The body of ``POST /w/<form_key>/callbacks``, as JSON or as a form."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
     number: Short
-    name: Long = ""
-    topic: Long = ""
+    name: Decoration = ""
+    topic: Decoration = ""
     consent: Annotated[bool, BeforeValidator(_yes)] = False
     scheduled_at: Short | None = None
-    page: Long = ""
+    page: Decoration = ""
     altcha: Long | None = None
     token: Long | None = None
     idempotency_key: Short | None = None
