@@ -7,10 +7,13 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from sqlalchemy import delete
 
-from bx24app.models import State
+from bx24app.database import writing
+from bx24app.models import DigestKey, State
 from bx24app.services.dialling import dial as dialling
 from bx24app.services.dialling import queue
+from bx24app.services.security import digests
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
 from tests.support.waiting import accept, change_portal, seen
@@ -81,3 +84,20 @@ def test_two_workers_never_take_the_same_callback(app: Flask, manager: Actor, po
         for hand in [pool.submit(work) for _ in range(4)]:
             hand.result(60)
     assert sorted(dial["number"] for dial in portal.telephony.dials) == [f"+4930{n:07}" for n in range(60)]
+
+
+def test_the_first_digests_of_an_installation_are_made_with_one_key(app: Flask) -> None:
+    """Processes that start together on an empty database."""
+    barrier = threading.Barrier(8)
+
+    def made() -> str:
+        with app.app_context():
+            barrier.wait()
+            return digests.digest("test", "value")
+
+    for _ in range(5):
+        with app.app_context(), writing() as session:
+            session.execute(delete(DigestKey))
+        app.extensions.pop(digests.KEY_CACHE, None)
+        with ThreadPoolExecutor(8) as pool:
+            assert len({hand.result(30) for hand in [pool.submit(made) for _ in range(8)]}) == 1

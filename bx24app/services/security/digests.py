@@ -6,11 +6,11 @@ from flask import current_app
 from sqlalchemy import select
 
 from bx24app.crypto import keyed_digest, keyring, same_secret
-from bx24app.database import reading, writing
+from bx24app.database import insert_new, reading, writing
 from bx24app.models import DigestKey
 from bx24app.models.digest_key import DIGEST_KEY_PLACE
 
-_CACHE = "bx24app.digest_key"
+KEY_CACHE = "bx24app.digest_key"
 
 
 def _stored() -> str | None:
@@ -20,19 +20,17 @@ def _stored() -> str | None:
 
 def _make() -> str:
     """Store a random key; when another process has stored one meanwhile, return that one."""
+    row = DigestKey(id=1, sealed=keyring.seal(secrets.token_hex(32), DIGEST_KEY_PLACE))
     with writing() as session:
-        row = session.get(DigestKey, 1, with_for_update=True)
-        if row is None:
-            row = DigestKey(id=1, sealed=keyring.seal(secrets.token_hex(32), DIGEST_KEY_PLACE))
-            session.add(row)
-    return row.sealed
+        insert_new(session, [row], DigestKey.id)
+        return session.scalars(select(DigestKey.sealed).where(DigestKey.id == 1)).one()
 
 
 def _key() -> bytes:
-    cached: bytes | None = current_app.extensions.get(_CACHE)
+    cached: bytes | None = current_app.extensions.get(KEY_CACHE)
     if cached is None:
         cached = bytes.fromhex(keyring.open_sealed(_stored() or _make(), DIGEST_KEY_PLACE))
-        current_app.extensions[_CACHE] = cached
+        current_app.extensions[KEY_CACHE] = cached
     return cached
 
 
