@@ -1,0 +1,7 @@
+"""What is wrong with this installation, or with one portal; the doors put the findings into words."""
+
+from bx24app.services.diagnostics.findings import Finding, Level
+from bx24app.services.diagnostics.installation import examine_database, examine_installation
+from bx24app.services.diagnostics.portal import examine_portal, find_portal
+
+__all__ = ["Finding", "Level", "examine_database", "examine_installation", "examine_portal", "find_portal"]

@@ -1,0 +1,130 @@
+"""What is wrong with this installation, for its operator."""
+
+import os
+from collections.abc import Iterator
+from functools import cache
+
+import requests
+import structlog
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from bx24app.bitrix24.connections import authorization_server
+from bx24app.crypto import SealError, keyring
+from bx24app.database import closed_files, is_postgresql, reading, sqlite_path
+from bx24app.database.files import examine_files
+from bx24app.database.migrations import alembic_config
+from bx24app.models import Credential, CredentialState, DigestKey, Webhook
+from bx24app.outgoing.errors import ExchangeError
+from bx24app.services.diagnostics.findings import Finding, Level, examine_clock, ok, problem, warning
+from bx24app.services.security import digests
+from bx24app.settings import settings
+
+log = structlog.get_logger(__name__)
+OWN_TIMEOUT = (5.0, 5.0)
+
+
+def examine_installation() -> list[Finding]:
+    """Look at what concerns every portal: database, keys, our address, the authorization server and the clock."""
+    database, files = examine_database(), _files()
+    if database.level != Level.OK:
+        return [database, *files]
+    return [database, *files, *_networks(), _keys(), *_spellings(), _address(), *_authorization()]
+
+
+@cache
+def _head() -> str:
+    """The newest migration of this program: reading all of them takes long, and strangers may ask."""
+    return ScriptDirectory.from_config(alembic_config()).get_current_head() or ""
+
+
+def examine_database() -> Finding:
+    """The database answers and its migrations are at the head."""
+    head = _head()
+    try:
+        with reading() as session:
+            present = MigrationContext.configure(session.connection()).get_current_revision() or "none"
+    except SQLAlchemyError as error:
+        return problem("database", "database", detail=type(error).__name__)
+    if present != head:
+        return problem("database", "migrations", present=present, head=head)
+    return ok("database", head=head)
+
+
+def _files() -> list[Finding]:
+    """The files of a SQLite database are for nobody else on the machine."""
+    if is_postgresql() or not os.path.isdir(folder := os.path.dirname(path := sqlite_path())):
+        return []
+    about, files = examine_files(path)
+    if about in {"ok", "listed"} and (closed := closed_files()):
+        about, files = "closed", closed
+    make = {"ok": Level.OK, "listed": Level.WARNING, "closed": Level.WARNING}
+    return [Finding("files", make.get(about, Level.PROBLEM), about, {"folder": folder, "files": ", ".join(files)})]
+
+
+def _networks() -> list[Finding]:
+    every = ", ".join(str(one.network) for one in settings.private_portals if not one.member_id)
+    return [warning("networks", "every", networks=every)] if every else []
+
+
+def _keys() -> Finding:
+    """Everything sealed opens, and under the first key."""
+    key_id = func.substr(Credential.access_token_sealed, 1, 8)
+    with reading() as session:
+        alive = Credential.state == CredentialState.ALIVE
+        rows = list(session.execute(select(key_id, func.count()).where(alive).group_by(key_id)).all())
+        webhook_key = func.substr(Webhook.secret_sealed, 1, 8)
+        rows += session.execute(select(webhook_key, func.count()).group_by(webhook_key)).all()
+        digest_key = session.scalar(select(DigestKey.sealed).where(DigestKey.id == 1))
+    used: dict[str, int] = {}
+    for id, count in rows:
+        used[str(id)] = used.get(str(id), 0) + int(count)
+    if digest_key is not None:
+        used[digest_key[:8]] = used.get(digest_key[:8], 0) + 1
+    lost = {id: count for id, count in used.items() if not keyring.knows(id)}
+    if lost:
+        return problem("keys", "lost", ids=", ".join(sorted(lost)), count=str(sum(lost.values())))
+    try:
+        digests.digest("doctor", "x")
+    except SealError:
+        return problem("keys", "lost", ids=keyring.sealing_id, count="1")
+    old = sum(count for id, count in used.items() if id != keyring.sealing_id)
+    if old:
+        return warning("keys", "old", count=str(old))
+    return ok("keys", count=str(sum(used.values())))
+
+
+def _spellings() -> Iterator[Finding]:
+    """The addresses of the settings that are read in another way than they are written."""
+    for name, (written, read) in settings.respelled.items():
+        yield Finding("spelling", Level.OK, "respelled", {"variable": name, "written": written, "read": read})
+
+
+def _address() -> Finding:
+    """Our own public address, as far as this machine can tell; events prove more."""
+    url = settings.public_origin
+    try:
+        response = requests.get(f"{url}/healthz", timeout=OWN_TIMEOUT, allow_redirects=False)
+    except requests.exceptions.SSLError:
+        return problem("address", "certificate", url=url)
+    except requests.RequestException as error:
+        return problem("address", "unreachable", url=url, detail=type(error).__name__)
+    if response.status_code != requests.codes.ok or '"status"' not in response.text[:200]:
+        return problem("address", "other", url=url, status=str(response.status_code))
+    return ok("address", url=url)
+
+
+def _authorization() -> Iterator[Finding]:
+    try:
+        probe = authorization_server.probe()
+    except ExchangeError as error:
+        yield problem("authorization", "unreachable", address=settings.auth_origin, detail=error.code)
+        return
+    if probe.refuses_keys:
+        yield problem("authorization", "keys", client_id=settings.client_id)
+    else:
+        yield ok("authorization", address=settings.auth_origin)
+    if probe.answered_at is not None:
+        yield examine_clock(probe.answered_at)
