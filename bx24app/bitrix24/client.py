@@ -44,6 +44,11 @@ class BatchAnswer:
             raise UnreadableAnswer
         return self.results[name]
 
+    def completed_by(self, later: "BatchAnswer") -> "BatchAnswer":
+        """This answer with what a later one to some of its parts says."""
+        errors = {name: error for name, error in self.errors.items() if name not in later.results}
+        return BatchAnswer(self.results | later.results, errors | later.errors)
+
 
 class PortalClients:
     """Makes clients for portals and owns the connection pool of this process."""

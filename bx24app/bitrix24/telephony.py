@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bx24app.bitrix24.answers import Json, as_object
 from bx24app.bitrix24.client import PortalClient
+from bx24app.errors import Retry
 from bx24app.outgoing.errors import UnreadableAnswer
 
 CALLBACK = 4
@@ -157,14 +158,15 @@ def read_history(client: PortalClient, after: int | None) -> HistoryPage:
 def find_calls(client: PortalClient, call_ids: Iterable[str]) -> tuple[HistoryRow, ...]:
     """Look for calls of any type, at most ``MAX_CALLS``, in the call history; one that goes on is not in it yet.
 
-    Needs the same right. The platform drops filters that it does not know, so other calls are left out here. Raises
-    ``ExchangeError``.
+    Needs the same right. The platform drops filters that it does not know, so other calls are left out here. A call
+    about which the portal says nothing for now is left out too. Raises ``ExchangeError``.
     """
     wanted = list(islice(call_ids, MAX_CALLS))
     answer = client.batch(
         {f"call{n}": ("voximplant.statistic.get", {"FILTER[CALL_ID]": id}) for n, id in enumerate(wanted)}
     )
-    listed = (answer.result(f"call{n}") for n in range(len(wanted)))
+    limited = {name for name, error in answer.errors.items() if error.retry is Retry.LATER}
+    listed = (answer.result(name) for name in (f"call{n}" for n in range(len(wanted))) if name not in limited)
     rows = (row for part in listed if isinstance(part, list) for row in _history_rows(part))
     return tuple(row for row in rows if row.CALL_ID in wanted)
 

@@ -58,9 +58,16 @@ class Faults:
 
     def take(self, method: str) -> Fault | None:
         """Use up the first fault for this method."""
+        return self._take("*", method)
+
+    def take_part(self, method: str) -> Fault | None:
+        """Use up the first fault for this method as a part of a batch, which was added as ``batch:<method>``."""
+        return self._take(f"batch:{method}")
+
+    def _take(self, *methods: str) -> Fault | None:
         with self._lock:
             for fault in self._faults:
-                if fault.times > 0 and fault.method in ("*", method):
+                if fault.times > 0 and fault.method in methods:
                     fault.times -= 1
                     fault.received.set()
                     return fault

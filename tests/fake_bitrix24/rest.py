@@ -200,6 +200,8 @@ class Rest:
             try:
                 if name == "batch":
                     raise RestError("ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed for batch usage")
+                if fault := self._portal.faults.take_part(name):
+                    raise RestError(fault.code, fault.words)
                 results[key] = self.call(name, asker, unnest(_resolve(parse_qsl(query), results)))
             except RestError as error:
                 errors[key] = {"error": error.code, "error_description": error.words}

@@ -118,6 +118,33 @@ def test_what_a_card_points_to_and_cannot_be_read_takes_nothing_from_the_card(
     assert "could not be read" not in response.text
 
 
+@pytest.mark.parametrize(
+    ("part", "limit"),
+    [
+        ("profile", "QUERY_LIMIT_EXCEEDED"),
+        ("profile", "OPERATION_TIME_LIMIT"),
+        ("app.info", "OVERLOAD_LIMIT"),
+        ("user.current", "QUERY_LIMIT_EXCEEDED"),
+    ],
+)
+def test_a_limit_on_one_question_changes_nothing_that_others_say(
+    manager: Actor, administrator: Actor, portal: FakePortal, part: str, limit: str
+) -> None:
+    lead = portal.crm.add_lead("Lead", "Clara", ["+49 30 901820"])
+    portal.faults.add("error", f"batch:{part}", code=limit)
+    page = administrator.opens("CRM_LEAD_DETAIL_TAB", ID=str(lead))
+    assert 'value="+49 30 901820"' in page.text
+    assert administrator.asks("GET", "/forms").status_code == 200
+    # It needs the portal's own word of a moment ago.
+    assert administrator.asks("POST", "/forms", {"name": "Shop", "default_country": "DE"}).status_code == 201
+    # While a limit lasts the page of this moment may have no rights; those of the person are what they were.
+    ticket = administrator.ticket
+    portal.faults.add("error", f"batch:{part}", code=limit, times=2)
+    assert administrator.opens().status_code == 200
+    administrator.ticket = ticket
+    assert administrator.asks("GET", "/forms").status_code == 200
+
+
 def test_the_number_is_filled_in_from_the_call_card(manager: Actor, portal: FakePortal) -> None:
     options = {
         "CALL_ID": "c",
@@ -336,3 +363,28 @@ def test_names_that_no_database_keeps_are_kept_without_it(manager: Actor, portal
     page = manager.opens().text
     assert "Maximilian" in page
     assert "Sales line" in page
+
+
+@pytest.mark.parametrize("path", ["/", "/placement", "/install"])
+@pytest.mark.parametrize(
+    ("protocol", "domain"),
+    [("1", None), ("0", "crm.example.com"), ("0", "192.0.2.7:8080"), ("0", "[2001:db8::1]"), ("0", "a..b")],
+    ids=["another scheme", "another name", "an address", "IPv6", "no name"],
+)
+def test_a_portal_that_is_open_at_another_address_says_so_instead_of_staying_blank(
+    manager: Actor, administrator: Actor, portal: FakePortal, path: str, protocol: str, domain: str | None
+) -> None:
+    launch = fitting(administrator.launches(), path)
+    domain = domain or launch.query["DOMAIN"]
+    response = post_frame(administrator.client, path, changed(launch, DOMAIN=domain, PROTOCOL=protocol))
+    assert response.status_code == 409
+    assert "This Bitrix24 is open at another address" in response.text
+    assert portal.url in response.text
+    assert f"{'https' if protocol == '1' else 'http'}://{domain}" in response.text
+    assert TICKET not in response.text
+    assert "frame-ancestors https: http:" in response.headers["Content-Security-Policy"]
+
+
+def test_its_own_address_may_be_written_in_another_way(manager: Actor) -> None:
+    launch = manager.launches()
+    assert post_frame(manager.client, "/", changed(launch, DOMAIN=launch.query["DOMAIN"].upper())).status_code == 200

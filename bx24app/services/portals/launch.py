@@ -16,6 +16,7 @@ from bx24app.bitrix24.errors import (
     AccessDenied,
     CredentialRefused,
     PaymentRequired,
+    RefusedForNow,
     TokenExpired,
 )
 from bx24app.bitrix24.frame_post import FramePost
@@ -109,8 +110,15 @@ def request_label(place: LaunchPlace) -> portal_api.RequestLabel:
 def ask_portal(
     client_endpoint: str, post: FramePost, place: LaunchPlace, requests: portal_api.LoggedRequests
 ) -> BatchAnswer:
-    """Ask the portal, under the visitor's token and in one request, who they are and what the card holds."""
-    return portal_clients(post.member_id).client(client_endpoint, post.AUTH_ID, requests.watch).batch(_questions(place))
+    """Ask the portal, under the visitor's token and in one request, who they are and what the card holds.
+
+    What a limit kept it from saying about the visitor is asked once more.
+    """
+    client = portal_clients(post.member_id).client(client_endpoint, post.AUTH_ID, requests.watch)
+    answer = client.batch(_questions(place))
+    limited = {name for name, error in answer.errors.items() if isinstance(error, RefusedForNow)}
+    again = {name: command for name, command in IDENTITY_QUESTIONS.items() if name in limited}
+    return answer.completed_by(client.batch(again)) if again else answer
 
 
 def _identify(portal: Portal, post: FramePost, place: LaunchPlace, requests: portal_api.LoggedRequests) -> _PortalWord:
