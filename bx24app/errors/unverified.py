@@ -46,6 +46,18 @@ class VisitorRefused(Unverified):
         self.words = words
 
 
+class OpenedElsewhere(Unverified):
+    """The visitor is known, but has the portal open at another address than ``known``, which alone may frame pages."""
+
+    reason = "opened_elsewhere"
+    status = 409
+
+    def __init__(self, opened: str, known: str) -> None:
+        super().__init__(f"opened at {opened}")
+        self.opened = opened
+        self.known = known
+
+
 class PortalUnreachable(Unverified):
     """Neither the portal nor the authorization server could be asked who the user is."""
 

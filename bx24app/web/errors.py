@@ -10,7 +10,7 @@ from flask import Flask, Response, make_response, render_template, request
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
 
-from bx24app.errors import DatabaseBusy, Refusal, Retry, Unverified, VisitorRefused
+from bx24app.errors import DatabaseBusy, OpenedElsewhere, Refusal, Retry, Unverified, VisitorRefused
 from bx24app.messages.reasons import reason_sentence
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.settings import settings
@@ -99,6 +99,9 @@ def _unverified(error: Unverified) -> Response:
     log.info("unverified", reason=str(error), path=request.path)
     if _wants_page():
         response = page(error.status, *_page_words(error), may_retry=error.retry is Retry.LATER)
+        if isinstance(error, OpenedElsewhere):
+            # The page has no data, and whoever opened the portal over http should read it too.
+            frame_anywhere(insecure=True)
     else:
         response = problem(error.status, error.code, _problem_words()[error.code])
     if error.retry_after:
@@ -123,6 +126,20 @@ def _page_words(error: Unverified) -> tuple[str, str, str]:
             _("Bitrix24 does not let you use the app"),
             reason_sentence(error.cause, error.words),
             _("Reload the page once an administrator of your Bitrix24 has opened the way."),
+        )
+    if isinstance(error, OpenedElsewhere):
+        return (
+            _("This Bitrix24 is open at another address"),
+            _(
+                "The app knows it as %(known)s, and only that address may show the app's pages. It is open at "
+                "%(opened)s.",
+                known=error.known,
+                opened=error.opened,
+            ),
+            _(
+                "Open your Bitrix24 at %(known)s. If its address has changed, reload this page in a minute.",
+                known=error.known,
+            ),
         )
     return {
         "malformed": (

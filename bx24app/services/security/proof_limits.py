@@ -18,6 +18,7 @@ from bx24app.errors import (
     AdministratorNeeded,
     Malformed,
     NotInstalled,
+    OpenedElsewhere,
     Retry,
     TooManyLaunches,
     Unverified,
@@ -42,7 +43,7 @@ TOKEN_SECONDS = 3600.0
 ADDRESS_SECONDS = 24 * 3600.0
 MAX_REMEMBERED = 10_000
 # Said of people whose token was proven.
-_PROVEN = (NotInstalled, AdministratorNeeded, VisitorRefused)
+_PROVEN = (NotInstalled, AdministratorNeeded, OpenedElsewhere, VisitorRefused)
 
 
 class TooManyAttempts(Unverified):

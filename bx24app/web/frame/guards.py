@@ -7,14 +7,14 @@ from typing import Concatenate, ParamSpec, TypeVar
 from flask import request
 
 from bx24app.bitrix24.frame_post import FramePost, read_frame_post
-from bx24app.errors import TooManyLaunches
+from bx24app.errors import OpenedElsewhere, TooManyLaunches
 from bx24app.services.portals import install, launch
 from bx24app.services.portals.install import Installation
 from bx24app.services.portals.launch import Launch
 from bx24app.services.runtime.slots import Slots
 from bx24app.services.security import proof_limits
 from bx24app.services.websites.submission import network_of
-from bx24app.urls import origin_of
+from bx24app.urls import normal_origin, origin_of
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak
 
@@ -42,7 +42,7 @@ def launch_required(*, own_page: bool) -> Callable[[Callable[Concatenate[Launch,
     def prove(post: FramePost) -> Launch:
         launch.check_placement(post, own_page=own_page)
         proven = install.launch_or_install(post)
-        _frame_in(proven)
+        _frame_in(proven, post)
         return proven
 
     return _guarding(Launch, prove)
@@ -64,7 +64,7 @@ def installation_required(view: Callable[Concatenate[Installation, P], R]) -> Ca
     def prove(post: FramePost) -> Installation:
         launch.check_placement(post, own_page=True)
         installation = install.install(post)
-        _frame_in(installation.launch)
+        _frame_in(installation.launch, post)
         return installation
 
     return _guarding(Installation, prove)(view)
@@ -93,5 +93,14 @@ def _guarding(
     return guarding
 
 
-def _frame_in(proven: Launch) -> None:
-    frame_only_in(origin_of(proven.portal.client_endpoint))
+def _frame_in(proven: Launch, post: FramePost) -> None:
+    """Let the portal frame the answer; raises ``OpenedElsewhere``, for the browser would leave the frame blank."""
+    known = origin_of(proven.portal.client_endpoint)
+    opened = f"{'https' if post.PROTOCOL == '1' else 'http'}://{post.DOMAIN}"
+    try:
+        is_known = normal_origin(opened) == known
+    except ValueError:
+        is_known = False
+    if not is_known:
+        raise OpenedElsewhere(opened, known)
+    frame_only_in(known)
