@@ -11,6 +11,7 @@ from bx24app.settings import read_settings
 from tests.conftest import plain_environ
 
 FORGED = "2026-11-26T10:00:00Z [info] portal_removed portal=other"
+LOGGERS = ("bx24app.some", "some.library")
 HOSTILE = {
     "line feed": f"a\n{FORGED}",
     "carriage return": f"a\r{FORGED}",
@@ -48,10 +49,15 @@ def written(formatter: logging.Formatter) -> Iterator[list[str]]:
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(formatter.format(record))
 
-    handler = Lines()
-    logging.getLogger().addHandler(handler)
+    # What is logged goes here alone: pytest would keep it as it is, and cannot pass half a character on.
+    handler, loggers = Lines(), [logging.getLogger(name) for name in LOGGERS]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
     yield lines
-    logging.getLogger().removeHandler(handler)
+    for logger in loggers:
+        logger.removeHandler(handler)
+        logger.propagate = True
 
 
 def _said(text: str) -> None:
