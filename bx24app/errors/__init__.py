@@ -3,7 +3,8 @@
 KnownError                 says by its attributes what may be done about it
 Refusal                    the use case did nothing
  +-- InvalidRequest        a field has the wrong shape
- |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused
+ |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused,
+ |         CountryUnknown
  +-- NumberInHand, IdempotencyKeyReused, TooLate     the state does not allow it
  +-- NotFound, NotPermitted (OwnAccessNeeded)                 the caller may not do it
  +-- TicketExpired (ProofTooOld, KeyRefused)                  the caller has to prove who they are
@@ -24,6 +25,7 @@ from bx24app.errors.known import Executed, KnownError, Retry
 from bx24app.errors.refusals import (
     AddressRefused,
     Bitrix24Unavailable,
+    CountryUnknown,
     IdempotencyKeyReused,
     InvalidNumber,
     InvalidRequest,
@@ -74,6 +76,7 @@ __all__ = [
     "AdministratorNeeded",
     "Bitrix24Unavailable",
     "BudgetExhausted",
+    "CountryUnknown",
     "DatabaseBusy",
     "Executed",
     "FieldRefused",

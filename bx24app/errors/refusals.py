@@ -71,6 +71,12 @@ class UnknownVariable(TextInvalid):
     reason = "unknown_variable"
 
 
+class CountryUnknown(InvalidRequest):
+    """A website form would not know which countries it may call: neither it nor its portal names one."""
+
+    reason = "country_unknown"
+
+
 class AddressRefused(InvalidRequest):
     """The address of a site is not public, or not https."""
 

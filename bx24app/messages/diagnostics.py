@@ -50,6 +50,7 @@ _TITLES = {
     "bound": N_("Places in Bitrix24"),
     "events": N_("News of calls"),
     "holidays": N_("Public holidays"),
+    "country": N_("Country"),
 }
 
 
@@ -215,6 +216,18 @@ PORTAL_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
         + " "
         + _next_holiday(f),
         _("Choose your part, or “None of these”, at the working hours."),
+    ),
+    ("country", "ok"): lambda f: (
+        _("Numbers without a country code are read as those of %(code)s.", code=f["code"]),
+        "",
+    ),
+    ("country", "unknown"): lambda _f: (
+        _("Nobody has named the country: only numbers with their country code can be read."),
+        _("Choose it under “Settings for everybody”."),
+    ),
+    ("country", "forms"): lambda f: (
+        _("These website forms take no requests, for nobody has named their country: %(names)s.", names=f["names"]),
+        _("Choose the country under “Settings for everybody”, or in the settings of each form."),
     ),
     ("events", "ok"): lambda _f: (_("They come. The last one:"), ""),
     ("events", "never"): lambda f: (

@@ -8,6 +8,9 @@ REFUSALS = {
     "address_refused": N_(
         "Callbacks can only be told to a public address that begins with https:// and holds no password."
     ),
+    "country_unknown": N_(
+        "Name the country in which your customers live: without it, the form would not know which numbers it may call."
+    ),
     "invalid_number": N_(
         "This is not a telephone number that can be dialled. Write it with the country code, such as "
         "+49 30 901820, and without an extension."

@@ -58,7 +58,7 @@ def busy(administrator: Actor, manager: Actor) -> Actor:
         manager.requests_callback(f"+493090182{number}")
         administrator.requests_callback(f"+493090183{number}")
     for name in ("One", "Two"):
-        administrator.asks("POST", "/forms", {"name": name, "budget_calls": 0})
+        administrator.asks("POST", "/forms", {"name": name, "default_country": "DE", "budget_calls": 0})
     return administrator
 
 

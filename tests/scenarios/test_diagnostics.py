@@ -37,13 +37,14 @@ def summary(app: Flask, *, portal: bool = False) -> dict[str, tuple[Level, str]]
 HEALTHY = dict.fromkeys(["database", "keys", "address", "authorization", "clock"], (Level.OK, "ok"))
 FILES = {"files": (Level.OK, "ok")}
 HEALTHY_PORTAL = dict.fromkeys(
-    ["access", "scopes", "lines", "voices", "history", "bound", "events", "clock"], (Level.OK, "ok")
+    ["access", "scopes", "lines", "voices", "history", "bound", "country", "events", "clock"], (Level.OK, "ok")
 )
 
 
 @pytest.fixture
-def healthy(manager: Actor, portal: FakePortal, application: FakeApp) -> Actor:
-    """A portal with a standby administrator, which has told us something already."""
+def healthy(app: Flask, manager: Actor, portal: FakePortal, application: FakeApp) -> Actor:
+    """A portal with a country and a standby administrator, which has told us something already."""
+    change_portal(app, default_country="DE")
     Actor(manager.client, portal, application, portal.add_user("Berta", "Deputy", admin=True)).opens()
     return manager
 
@@ -146,6 +147,7 @@ class TestPortal:
         [
             ({"default_line_id": "sip99"}, "lines", (Level.WARNING, "default")),
             ({"default_voice_id": "klingon"}, "voices", (Level.WARNING, "default")),
+            ({"default_country": None}, "country", (Level.WARNING, "unknown")),
             ({"event_at": None}, "events", (Level.WARNING, "never")),
             ({"state": PortalState.UNPAID}, "portal", (Level.PROBLEM, "unpaid")),
             ({"state": PortalState.UNINSTALLED}, "portal", (Level.PROBLEM, "uninstalled")),

@@ -9,7 +9,7 @@ from tests.support.visitors import Visitor
 
 
 def test_a_form_needs_only_a_name_and_has_safe_defaults(desk: Actor) -> None:
-    response = desk.asks("POST", "/forms", {"name": " Main site "})
+    response = desk.asks("POST", "/forms", {"name": " Main site ", "default_country": "DE"})
     form = json_of(response)
     assert (response.status_code, response.headers["Location"]) == (201, f"/api/v1/forms/{form['key']}")
     assert form["snippet"] == f'<script src="{form["url"]}/widget.js" async></script>'
@@ -28,7 +28,7 @@ def test_a_form_needs_only_a_name_and_has_safe_defaults(desk: Actor) -> None:
 
 
 def test_every_setting_can_be_written_read_and_cleared(desk: Actor, portal: FakePortal) -> None:
-    key = json_of(desk.asks("POST", "/forms", {"name": "Main"}))["key"]
+    key = json_of(desk.asks("POST", "/forms", {"name": "Main", "default_country": "DE"}))["key"]
     wanted = {
         "is_on": False,
         "line_id": next(iter(portal.lines)),

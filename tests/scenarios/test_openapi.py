@@ -138,7 +138,10 @@ def test_what_can_be_no_key_is_refused(desk: Actor, method: str, path: str, body
 
 @pytest.mark.parametrize("moment", ["0001-01-01T01:18:22+11:31", "9999-12-31T23:59:59-01:00"])
 def test_a_moment_outside_of_all_time_is_refused(desk: Actor, moment: str) -> None:
-    id, key = json_of(desk.requests_callback())["id"], json_of(desk.asks("POST", "/forms", {"name": "Shop"}))["key"]
+    id, key = (
+        json_of(desk.requests_callback())["id"],
+        json_of(desk.asks("POST", "/forms", {"name": "Shop", "default_country": "DE"}))["key"],
+    )
     query = moment.replace("+", "%2B")
     for method, path, body in (
         ("GET", f"/callbacks?from={query}", None),

@@ -110,7 +110,10 @@ def test_another_portals_form_is_not_found_in_any_body(administrator: Actor, nei
 def test_a_key_reaches_nothing_of_another_portal_or_another_form(
     app: Flask, administrator: Actor, neighbour: Actor
 ) -> None:
-    first, second = things_of(neighbour), json_of(neighbour.asks("POST", "/forms", {"name": "Two"}))
+    first, second = (
+        things_of(neighbour),
+        json_of(neighbour.asks("POST", "/forms", {"name": "Two", "default_country": "DE"})),
+    )
     key = json_of(neighbour.asks("POST", "/api-keys", {"form_key": second["key"], "name": "Server"}))
     sent = {"Authorization": f"Bearer {key['secret']}"}
     client = neighbour.client

@@ -296,7 +296,7 @@ def test_sites_of_the_form_may_post_and_frame_and_no_others(visitor_of: MakeVisi
     ],
 )
 def test_an_origin_that_is_none_is_not_kept(desk: Actor, origin: str) -> None:
-    response = desk.asks("POST", "/forms", {"name": "x", "allowed_origins": [origin]})
+    response = desk.asks("POST", "/forms", {"name": "x", "default_country": "DE", "allowed_origins": [origin]})
     assert (response.status_code, json_of(response)["errors"][0]["field"]) == (400, "allowed_origins.0")
 
 

@@ -5,7 +5,8 @@ import pytest
 from bx24app.errors import InvalidNumber, NumberNotAllowed
 from bx24app.messages.number_format import display_number
 from bx24app.services.calling.costly_numbers import COSTLY_RANGES
-from bx24app.services.calling.phone_numbers import digits, guess_country, normalize, parse_number
+from bx24app.services.calling.countries import guess_country
+from bx24app.services.calling.phone_numbers import digits, normalize, parse_number
 
 
 @pytest.mark.parametrize(

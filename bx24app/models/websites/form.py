@@ -53,7 +53,7 @@ class Form(Base):
     voice_id: Mapped[Name | None]
     text: Mapped[str | None] = mapped_column(Text)
     default_country: Mapped[str | None] = mapped_column(String(2))
-    # Where callbacks may go (ISO 3166); none: to the default country only.
+    # Where callbacks may go (ISO 3166); none: to the default country and its territories.
     allowed_countries: Mapped[list[str]] = mapped_column(JSON, server_default=stored([]))
     # Beginnings of E.164 numbers; when any are allowed, all others are refused.
     blocked_prefixes: Mapped[list[str]] = mapped_column(JSON, server_default=stored([]))

@@ -11,36 +11,6 @@ from bx24app.errors import InvalidNumber, NumberNotAllowed
 from bx24app.services.calling.costly_numbers import costly_range, is_costly
 
 MAX_NUMBER_LENGTH = 64
-_ZONES = {
-    "br": "BR",
-    "de": "DE",
-    "es": "ES",
-    "eu": "",
-    "fr": "FR",
-    "in": "IN",
-    "it": "IT",
-    "jp": "JP",
-    "kz": "KZ",
-}
-_ZONES |= {
-    "by": "BY",
-    "mx": "MX",
-    "pl": "PL",
-    "ru": "RU",
-    "tr": "TR",
-    "ua": "UA",
-    "uk": "GB",
-    "vn": "VN",
-    "id": "ID",
-}
-_LANGUAGES = {"ru": "RU", "de": "DE", "fr": "FR", "it": "IT", "pl": "PL", "ua": "UA", "tr": "TR", "br": "BR"}
-_LANGUAGES |= {"kz": "KZ", "vn": "VN", "ja": "JP", "id": "ID", "th": "TH", "in": "IN"}
-
-
-def guess_country(domain: str, language: str) -> str | None:
-    """Guess the country of a portal's national numbers by the zone of its domain or its language; None: unknown."""
-    zone = domain.partition(":")[0].rpartition(".")[2].lower()
-    return _ZONES.get(zone) or _LANGUAGES.get(language.lower())
 
 
 def _parse(text: str, country: str | None) -> PhoneNumber:

@@ -22,6 +22,7 @@ from bx24app.settings import settings
 LATELY = timedelta(days=1)
 # An event of a call comes within seconds; a busy queue may take minutes.
 EVENTS_TAKE = timedelta(minutes=15)
+FORMS_NAMED = 5
 
 
 def find_portal(member_id: str) -> int | None:
@@ -50,6 +51,7 @@ def examine_portal(portal_id: int) -> list[Finding]:
         access,
         *(_asked(question, portal, answer) for question in questions),
         *_holidays(portal),
+        _country(portal),
         _events(portal),
         _portal_clock(answer),
     ]
@@ -127,6 +129,15 @@ def _holidays(portal: Portal) -> Iterator[Finding]:
         day, name = (str(found.next.day), found.next.name) if found.next else ("", "")
         facts = {"region": region, "day": day, "name": name}
         yield warning("holidays", "part", **facts) if found.parts else ok("holidays", **facts)
+
+
+def _country(portal: Portal) -> Finding:
+    """It is known as whose numbers national ones are read, and which countries the forms may call."""
+    stopped = [form.name for form in forms.list_forms(portal.id) if not forms.callable_countries(form, portal)]
+    if stopped:
+        return problem("country", "forms", names=", ".join(stopped[:FORMS_NAMED]))
+    country = portal.settings.default_country
+    return ok("country", code=country) if country else warning("country", "unknown")
 
 
 def _events(portal: Portal) -> Finding:

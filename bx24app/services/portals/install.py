@@ -15,7 +15,7 @@ from bx24app.database import writing
 from bx24app.errors import AdministratorNeeded, NotInstalled, Refusal, Unverified
 from bx24app.models import Portal, PortalSettings, Throttle, User, utcnow
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.calling.phone_numbers import guess_country
+from bx24app.services.calling.countries import guess_country
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, launch, token_renewal
 from bx24app.services.portals.bindings import BindingProblem

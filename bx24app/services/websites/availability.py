@@ -18,8 +18,8 @@ def form_problems(form: Form, portal: Portal) -> list[str]:
 
 
 @dataclass(frozen=True)
-class ExhaustedBudget:
-    """A form whose budget for today is used up; ``rule`` names the budget."""
+class StoppedForm:
+    """A form that takes nothing although it is on: its country is not known, or the budget ``rule`` is used up."""
 
     form_name: str
     rule: str
@@ -27,24 +27,28 @@ class ExhaustedBudget:
 
 @dataclass(frozen=True)
 class ListedForm:
-    """A form as administrators see it; ``problems`` and ``exhausted`` are the rules by which it accepts nothing now."""
+    """A form as administrators see it; ``problems`` and ``exhausted`` are the rules by which it accepts nothing now.
+
+    ``countries`` are those that its callbacks may go to.
+    """
 
     form: Form
     line_name: str
     problems: list[str]
     exhausted: list[str]
+    countries: tuple[str, ...]
     url: str
     snippet: str
 
 
-def forms_out_of_budget(portal: Portal, now: datetime) -> list[ExhaustedBudget]:
-    """List the used-up budgets of the forms that are switched on, the oldest form first; one transaction."""
+def stopped_forms(portal: Portal, now: datetime) -> list[StoppedForm]:
+    """List the forms that are switched on and take nothing all the same, the oldest first; one transaction."""
     with reading() as session:
         return [
-            ExhaustedBudget(form.name, rule)
+            StoppedForm(form.name, rule)
             for form in forms.read_forms(session, portal.id)
             if form.is_on
-            for rule in _exhausted(session, form, portal, now)
+            for rule in (*_without_country(form, portal), *_exhausted(session, form, portal, now))
         ]
 
 
@@ -67,9 +71,14 @@ def _listed(session: Session, form: Form, portal: Portal, now: datetime) -> List
         line_name=line[1] if line else "",
         problems=form_problems(form, portal),
         exhausted=_exhausted(session, form, portal, now),
+        countries=forms.callable_countries(form, portal),
         url=forms.form_url(form),
         snippet=forms.form_snippet(form),
     )
+
+
+def _without_country(form: Form, portal: Portal) -> list[str]:
+    return [] if forms.callable_countries(form, portal) else ["country_known"]
 
 
 def _exhausted(session: Session, form: Form, portal: Portal, now: datetime) -> list[str]:

@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
 from bx24app.database.compiled import CompiledStatement, compiled_reading
-from bx24app.errors import NotFound
+from bx24app.errors import CountryUnknown, NotFound
 from bx24app.models import Form, Portal, PortalSettings, UnknownPolicy, utcnow
 from bx24app.models.websites.form import DEFAULTS, FIELDS, LIMITS
 from bx24app.services.calling import spoken_text
 from bx24app.services.calling.business_hours import Hours
+from bx24app.services.calling.countries import with_territories
 from bx24app.services.portals import lines
 from bx24app.services.runtime import row_cache
 from bx24app.settings import settings
@@ -130,8 +131,11 @@ class FormSettings(BaseModel):
 def create_form(portal_id: int, wanted: FormSettings, user_id: int | None) -> Form:
     """Create a form; every field but its name has a safe default, and ``user_id`` is who creates it. Commits.
 
-    Raises ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``UnknownVariable``.
+    Raises ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``UnknownVariable``, and ``CountryUnknown`` when neither
+    the form nor its portal says which countries may be called.
     """
+    if not (wanted.default_country or wanted.allowed_countries or _country_of(portal_id)):
+        raise CountryUnknown("default_country")
     changes = _checked(portal_id, wanted)
     form = Form(portal_id=portal_id, key=secrets.token_hex(KEY_BYTES), created_by=user_id, **changes)
     form.consent_version = 1 if form.consent_text else 0
@@ -141,7 +145,10 @@ def create_form(portal_id: int, wanted: FormSettings, user_id: int | None) -> Fo
 
 
 def change_form(portal_id: int, key: str, wanted: FormSettings) -> Form:
-    """Change a form, all given fields or none; commits. Raises as ``create_form`` does, and ``NotFound``."""
+    """Change a form, all given fields or none; commits.
+
+    A form that is left without a country takes nothing. Raises ``NotFound``, and as ``create_form`` does for the rest.
+    """
     changes = _checked(portal_id, wanted)
     with writing() as session:
         form = _locked(session, portal_id, key)
@@ -151,6 +158,11 @@ def change_form(portal_id: int, key: str, wanted: FormSettings) -> Form:
             setattr(form, name, value)
         form.updated_at = utcnow()
     return form
+
+
+def _country_of(portal_id: int) -> str | None:
+    with reading() as session:
+        return session.scalar(select(PortalSettings.default_country).where(PortalSettings.portal_id == portal_id))
 
 
 def _checked(portal_id: int, wanted: FormSettings) -> dict[str, Any]:
@@ -259,6 +271,17 @@ def form_line(form: Form, portal: Portal) -> tuple[str, str] | None:
     """Return id and name of the line that a form's callbacks ring, from the stored list; None: no usable line."""
     line = portal.usable_line(form.line_id or portal.settings.default_line_id)
     return None if line is None else (line.line_id, line.name)
+
+
+def form_country(form: Form, portal: Portal) -> str | None:
+    """Return the country as whose national numbers a form's numbers are read; None: nobody has named it."""
+    return form.default_country or portal.settings.default_country
+
+
+def callable_countries(form: Form, portal: Portal) -> tuple[str, ...]:
+    """Return the countries that a form's callbacks may go to; empty: none, because nobody has named a country."""
+    country = form_country(form, portal)
+    return tuple(form.allowed_countries) or (with_territories(country) if country else ())
 
 
 def form_url(form: Form) -> str:

@@ -69,6 +69,10 @@ def _form_on(submission: Submission) -> RuleFacts | None:
     return None if submission.form.is_on else {"switch": "form"}
 
 
+def _country_known(submission: Submission) -> RuleFacts | None:
+    return None if forms.callable_countries(submission.form, submission.portal) else {"country": "not named"}
+
+
 def _origin(submission: Submission) -> RuleFacts | None:
     allowed = [settings.public_origin, *submission.form.allowed_origins]
     return None if submission.origin in allowed else {"origin": (submission.origin or "")[:255]}
@@ -128,9 +132,10 @@ def _number_kind(submission: Submission) -> RuleFacts | None:
 
 
 def _country(submission: Submission) -> RuleFacts | None:
-    allowed = submission.form.allowed_countries or ([submission.country] if submission.country else [])
-    refused = allowed and submission.parsed.country not in allowed
-    return {"country": submission.parsed.country, "allowed": ", ".join(allowed)} if refused else None
+    allowed = forms.callable_countries(submission.form, submission.portal)
+    if submission.parsed.country in allowed:
+        return None
+    return {"country": submission.parsed.country, "allowed": ", ".join(allowed)}
 
 
 def _blocked_prefix(submission: Submission) -> RuleFacts | None:
@@ -175,6 +180,7 @@ RULES: tuple[Rule, ...] = (
     Rule("portal_ready", _portal_ready, FormClosed),
     Rule("websites_on", _websites_on, FormClosed),
     Rule("form_on", _form_on, FormClosed),
+    Rule("country_known", _country_known, FormClosed),
     Rule("origin", _origin, OriginRefused, for_keys=False),
     Rule("fields", _fields, FieldRefused, in_tests=False),
     Rule("consent", _consent, FieldRefused, "consent", for_keys=False, in_tests=False),

@@ -9,7 +9,7 @@ from bx24app.log import mask_number
 from bx24app.models import Form, Portal, Source
 from bx24app.services.calling import business_hours, do_not_call, phone_numbers
 from bx24app.services.websites.challenge import FormProof
-from bx24app.services.websites.forms import OpenForm
+from bx24app.services.websites.forms import OpenForm, form_country
 
 # A household has at least a /64 of IPv6 addresses, so limits count the whole network.
 IPV6_NETWORK = 64
@@ -33,7 +33,7 @@ class SubmittedNumber:
 
 def read_number(text: str, opened: OpenForm) -> SubmittedNumber:
     """Read a number with the default country of the form, else of the portal; call it outside of transactions."""
-    parsed = phone_numbers.parse_number(text, opened.form.default_country or opened.portal.settings.default_country)
+    parsed = phone_numbers.parse_number(text, form_country(opened.form, opened.portal))
     return SubmittedNumber(text, parsed, do_not_call.number_digest(parsed.e164) if parsed.e164 else "")
 
 
@@ -64,8 +64,8 @@ class Submission:
 
     @property
     def country(self) -> str | None:
-        """The country as whose national numbers the number is read."""
-        return self.form.default_country or self.portal.settings.default_country
+        """The country as whose national numbers the number is read; None: nobody has named it."""
+        return form_country(self.form, self.portal)
 
     @property
     def parsed(self) -> phone_numbers.ParsedNumber:

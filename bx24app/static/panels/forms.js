@@ -19,7 +19,12 @@ export function start(panel) {
   async function create(form) {
     const [button, origin] = [form.querySelector("[type=submit]"), form.querySelector("[type=url]").value.trim()];
     const json = { name: button.dataset.name, line_id: form.querySelector("select").value, allowed_origins: origin ? [origin] : [] };
-    const made = await submitted(form, () => send("/forms", { method: "POST", json }));
+    const country = form.querySelector("#new-country")?.value;
+    const made = await submitted(form, async () => {
+      // The country is the portal's: whoever calls from a CRM card writes numbers as people do there, too.
+      if (country) await send("/settings", { method: "PATCH", json: { default_country: country } });
+      return send("/forms", { method: "POST", json });
+    });
     if (!made) return;
     await panel.load();
     const item = panel.find(`#form-${made.key}`);

@@ -46,7 +46,10 @@ _Settings = create_model("_Settings", **_settings)
 
 
 class FormSchema(_Settings):
-    """A form; ``problems`` names the rules that keep it from taking requests."""
+    """A form; ``problems`` names the rules that keep it from taking requests.
+
+    ``callable_countries`` are those that its callbacks may go to, as its other settings have it.
+    """
 
     key: str
     consent_version: int
@@ -58,6 +61,7 @@ class FormSchema(_Settings):
     snippet: str
     public_holidays: PublicHolidaysSchema | None
     problems: list[str]
+    callable_countries: list[str]
 
 
 class FormsSchema(BaseModel):
@@ -76,6 +80,7 @@ def form_schema(listed: ListedForm, names: dict[int, str]) -> FormSchema:
         "created_by_name": names.get(form.created_by or 0),
         "public_holidays": public_holidays_schema(form.hours),
         "problems": [*listed.problems, *listed.exhausted],
+        "callable_countries": list(listed.countries),
     }
     stored = {name: getattr(form, name) for name in FormSchema.model_fields.keys() - made.keys()}
     return FormSchema.model_validate({**stored, **made})

@@ -66,13 +66,13 @@ def _open(launch: Launch) -> Answer:
 
 def _render(shown: Desk) -> str:
     manages = shown.administration is not None
-    exhausted = availability.forms_out_of_budget(shown.launch.portal, utcnow()) if manages else []
+    stopped = availability.stopped_forms(shown.launch.portal, utcnow()) if manages else []
     ticket, expires_at = tickets.issue_ticket(shown.ticket)
     return render_template(
         "desk/page.html",
         ticket=ticket,
         ticket_expires_at=expires_at.isoformat(),
-        page=desk_presenter.desk_page(shown, exhausted),
+        page=desk_presenter.desk_page(shown, stopped),
     )
 
 

@@ -36,6 +36,7 @@ def show_forms(principal: Principal) -> str:
         lines=panel_presenter.own_lines(portal),
         default_line_id=portal.settings.default_line_id,
         websites_off=portal.settings.websites_off,
+        country_choices=panel_presenter.country_choices(portal),
     )
 
 

@@ -14,7 +14,7 @@ from bx24app.services.callbacks.desk import Administration, Choices, Customer, D
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling.spoken_text import MAX_SPOKEN_LENGTH
 from bx24app.services.portals.bindings import BindingProblem
-from bx24app.services.websites.availability import ExhaustedBudget
+from bx24app.services.websites.availability import StoppedForm
 from bx24app.web.presenters.callbacks import callback_rows, words_of
 
 
@@ -40,8 +40,8 @@ def no_access_page(administrators: list[str]) -> dict[str, str]:
     }
 
 
-def desk_page(desk: Desk, exhausted: Iterable[ExhaustedBudget]) -> dict[str, Any]:
-    """Everything that the desk's template shows; ``exhausted`` are the budgets that an administrator is told of."""
+def desk_page(desk: Desk, stopped: Iterable[StoppedForm]) -> dict[str, Any]:
+    """Everything that the desk's template shows; ``stopped`` are the forms that an administrator is told of."""
     portal, choices, operates = desk.launch.portal, desk.choices, desk.role >= Role.OPERATOR
     out_of_order = _portal_problem(portal)
     return {
@@ -59,25 +59,24 @@ def desk_page(desk: Desk, exhausted: Iterable[ExhaustedBudget]) -> dict[str, Any
         "text_max": MAX_SPOKEN_LENGTH,
         "callbacks": callback_rows(desk.callbacks, operates=operates),
         "notices": _notices(portal, desk.administration) if desk.administration else None,
-        "administration": _administration(portal, desk.administration, exhausted) if desk.administration else None,
+        "administration": _administration(portal, desk.administration, stopped) if desk.administration else None,
     }
 
 
-def _administration(
-    portal: Portal, administration: Administration, exhausted: Iterable[ExhaustedBudget]
-) -> dict[str, Any]:
+def _administration(portal: Portal, administration: Administration, stopped: Iterable[StoppedForm]) -> dict[str, Any]:
     """What administrators see beside everybody's part: what to see at once, and the panels' names."""
-    return {"standing": administration.access, "alerts": _alerts(portal, exhausted), "panels": _panels()}
+    return {"standing": administration.access, "alerts": _alerts(portal, stopped), "panels": _panels()}
 
 
-def _alerts(portal: Portal, exhausted: Iterable[ExhaustedBudget]) -> list[str]:
+def _alerts(portal: Portal, stopped: Iterable[StoppedForm]) -> list[str]:
     if portal.settings.websites_off:
         return [_("All website forms are stopped. Let them go on under “Website forms”.")]
     words = {
         "budget_calls": _("The form “%(name)s” has used up today's calls and takes no requests until midnight."),
         "budget_money": _("The form “%(name)s” has used up today's money and takes no requests until midnight."),
+        "country_known": _("The form “%(name)s” takes no requests: name its country under “Website forms”."),
     }
-    return [words[stop.rule] % {"name": stop.form_name} for stop in exhausted]
+    return [words[stop.rule] % {"name": stop.form_name} for stop in stopped]
 
 
 def _panels() -> list[tuple[str, str]]:

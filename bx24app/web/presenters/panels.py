@@ -1,5 +1,6 @@
 """What the administrator's panels show: words and choices for the models behind them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from bx24app.web.moments import iso
 from bx24app.web.presenters.desk import countries
 
 Pairs = list[tuple[str, str]]
+COUNTRIES_NAMED = 15
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class FormRow:
     line_name: str
     origins: list[str]
     problems: list[str]
+    countries: str
     url: str
     snippet: str
     created_by: str
@@ -48,6 +51,7 @@ def form_row(listed: ListedForm, names: dict[int, str]) -> FormRow:
         line_name=listed.line_name,
         origins=form.allowed_origins,
         problems=[words[name] for name in listed.problems],
+        countries=_country_names(listed.countries),
         url=listed.url,
         snippet=listed.snippet,
         created_by=names.get(form.created_by or 0, ""),
@@ -60,8 +64,22 @@ def form_problems() -> dict[str, str]:
         "portal_ready": _("The app is not connected with this Bitrix24 now. See the check of the setup."),
         "websites_on": _("All website forms are stopped."),
         "form_on": _("The form is turned off."),
+        "country_known": _("The form does not know which countries it may call. Name its country in its settings."),
         "line": _("The form has no line that can ring. Choose one in its settings."),
     }
+
+
+def _country_names(codes: Sequence[str]) -> str:
+    """Countries by name in the reader's language, the first ones of many."""
+    named = dict(countries())
+    shown = ", ".join(named.get(code, code) for code in codes[:COUNTRIES_NAMED])
+    more = len(codes) - COUNTRIES_NAMED
+    return str(_("%(list)s and %(count)s more", list=shown, count=more)) if more > 0 else shown
+
+
+def country_choices(portal: Portal) -> Pairs:
+    """What a new form asks first while nobody has named the portal's country; else empty."""
+    return [] if portal.settings.default_country else countries()
 
 
 def own_lines(portal: Portal) -> Pairs:
