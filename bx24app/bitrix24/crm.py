@@ -19,8 +19,8 @@ MAX_SPELLINGS = 20
 # We mark our cards (docs: ORIGINATOR_ID, ORIGIN_ID), so that we find them again when an answer was lost.
 ORIGINATOR = "callback-desk"
 MAX_CARD_NAME, MAX_TITLE = 50, 255
-# Of one card, and of one number: what is longer is none.
-MAX_PHONES, MAX_PHONE = 50, 64
+# Of one card, and of one number with its note: longer than what is read, for a number that was cut is another one.
+MAX_PHONES, MAX_PHONE, MAX_KIND = 50, 256, 64
 # The contacts of one card whose numbers are offered.
 MAX_CONTACTS = 5
 MAX_CARD_IDS, MAX_CARD_ID_DIGITS = 500, 10
@@ -80,7 +80,7 @@ _OWNERS = ("contact", *(f"contact_{number}" for number in range(MAX_CONTACTS)), 
 def _phones(fields: Json, owner: str = "") -> list[CrmPhone]:
     rows = fields.get("PHONE") if isinstance(fields, dict) else None
     return [
-        CrmPhone(str(row["VALUE"])[:MAX_PHONE], str(row.get("VALUE_TYPE") or "")[:MAX_PHONE], owner)
+        CrmPhone(str(row["VALUE"])[:MAX_PHONE], str(row.get("VALUE_TYPE") or "")[:MAX_KIND], owner)
         for row in (rows if isinstance(rows, list) else [])[:MAX_PHONES]
         if isinstance(row, dict) and row.get("VALUE")
     ]

@@ -31,10 +31,19 @@ class InvalidRequest(Refusal):
 
 
 class InvalidNumber(InvalidRequest):
-    """The text is not a telephone number that can be dialled."""
+    """The text is not a telephone number that can be dialled; ``sentence`` names what says why."""
 
     code = "invalid_number"
     status = 422
+
+    def __init__(self, field: str | None = None, sentence: str = "number_invalid") -> None:
+        super().__init__(field)
+        self.sentence = sentence
+
+    @property
+    def explanation(self) -> str:
+        """The code of the sentence that explains the problem to people."""
+        return self.sentence
 
 
 class NumberNotAllowed(InvalidRequest):

@@ -53,11 +53,15 @@ class TrapFilled(FieldRefused):
 
 
 class PublicNumberInvalid(RuleRefused):
-    """The text of the visitor is not a telephone number."""
+    """The text of the visitor is not a telephone number; ``why`` among its inputs names the problem."""
 
     code = "invalid_number"
-    reason = "public_number"
     status = 422
+
+    @property
+    def explanation(self) -> str:
+        """The code of the sentence that explains the problem to people."""
+        return f"number_{self.inputs['why']}"
 
 
 class PublicNumberRefused(RuleRefused):

@@ -3,7 +3,7 @@
 from flask_babel import gettext as _
 
 from bx24app.i18n import N_
-from bx24app.messages.refusals import PUBLIC_REFUSALS, REFUSALS
+from bx24app.messages.refusals import NUMBER_PROBLEMS, PUBLIC_REFUSALS, REFUSALS
 
 # What the portal, or the way to it, had against the call.
 _PORTAL_REASONS = {
@@ -103,7 +103,7 @@ _CRM_REASONS = {
 }
 
 
-_REASONS = {**REFUSALS, **PUBLIC_REFUSALS, **_PORTAL_REASONS, **_CALL_REASONS, **_CRM_REASONS}
+_REASONS = {**REFUSALS, **NUMBER_PROBLEMS, **PUBLIC_REFUSALS, **_PORTAL_REASONS, **_CALL_REASONS, **_CRM_REASONS}
 
 
 def reason_sentence(reason: str, words: str | None = None) -> str:

@@ -12,8 +12,7 @@ REFUSALS = {
         "Name the country in which your customers live: without it, the form would not know which numbers it may call."
     ),
     "invalid_number": N_(
-        "This is not a telephone number that can be dialled. Write it with the country code, such as "
-        "+49 30 901820, and without an extension."
+        "This is not a telephone number that can be dialled. Write it with the country code, such as +49 30 901820."
     ),
     "number_not_allowed": N_("Premium, shared-cost, personal, pager and satellite numbers are never dialled."),
     "unknown_line": N_("Your Bitrix24 has no such line now. Refresh the list of lines and choose another one."),
@@ -50,6 +49,23 @@ REFUSALS = {
 }
 
 
+# Why a text is no number (``NumberProblem``), for staff and visitors alike.
+NUMBER_PROBLEMS = {
+    "number_empty": N_("There is no telephone number in it. Write its digits, such as +49 30 901820."),
+    "number_long": N_("This is too long for a telephone number. Write nothing but the number."),
+    "number_short": N_(
+        "The number is too short: digits are missing, or it is a service that is never dialled. Write the whole number."
+    ),
+    "number_invalid": N_(
+        "There is no such telephone number. Check its digits, and write it with + and the country code."
+    ),
+    "number_several": N_("There is more than one number. Write only the one to call."),
+    "number_unclear": N_("Other digits, letters or signs may be a part of the number. Write nothing but the number."),
+    "number_ambiguous": N_("Numbers of two countries are written like this. Begin with + and the country code."),
+    "number_country_code": N_("It is not known which country the number is of. Begin with + and the country code."),
+}
+
+
 # What visitors of a website are told: nothing that helps somebody who tries things out.
 PUBLIC_REFUSALS = {
     "form_closed": N_("No requests are taken here at the moment. Please use another way to reach us."),
@@ -58,7 +74,6 @@ PUBLIC_REFUSALS = {
     "trap_filled": N_("Your browser has filled in a field that should stay empty. Empty it and send the form again."),
     "field_refused": N_("Something is missing, or has a form that cannot be read. Please look through the fields."),
     "number_refused": N_("We cannot call this number from here. Please give another one."),
-    "public_number": N_("This is not a telephone number. Please write it with the country code, without letters."),
     "public_hours": N_("Nobody is there at that time. Please choose one of the free times."),
     "public_limit": N_("There were too many requests. Please try again later."),
     "public_budget": N_("No more calls can be taken today. Please try again tomorrow."),

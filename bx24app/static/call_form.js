@@ -11,6 +11,8 @@ class CallForm {
     Object.assign(this, { desk, list, form: byId("call-form"), call: byId("call"), result: byId("result") });
     Object.assign(this, { line: byId("line_id"), known: byId("known-number"), later: byId("later") });
     this.renewKey();
+    // What stands in the field from the beginning is explained on the page already.
+    this.explained = byId("to_number").value.trim();
   }
 
   listen() {
@@ -24,6 +26,7 @@ class CallForm {
       byId("number-field").hidden = Boolean(this.known.value);
       if (!this.known.value) byId("to_number").focus();
     });
+    byId("to_number").addEventListener("change", () => this.explain().catch((error) => this.warn(error)));
     byId("own-phone").addEventListener("click", () => this.callFromOwnPhone());
     byId("refresh-lines").addEventListener("click", ({ currentTarget }) => this.refresh(currentTarget, "lines", this.line));
     byId("refresh-voices").addEventListener("click", ({ currentTarget }) => this.refresh(currentTarget, "voices", byId("voice_id")));
@@ -86,6 +89,16 @@ class CallForm {
     return busily(this.call, () => work().catch((error) => this.failed(error)));
   }
 
+  // What to know about a typed number: another country, an extension that is not dialled. False when it was told before.
+  async explain() {
+    const typed = this.known?.value ? "" : byId("to_number").value.trim();
+    if (typed === this.explained) return false;
+    const { display, notices } = typed ? await send("/numbers/read", { method: "POST", json: { number: typed } }) : { notices: [] };
+    this.explained = typed;
+    say(byId("number-notice"), notices.length ? [`${display}:`, ...notices].join(" ") : "", "warning");
+    return notices.length > 0;
+  }
+
   async plannedAlready() {
     const digits = this.number.replace(/\D/g, "").slice(-7);
     if (digits.length < 5) return null;
@@ -127,6 +140,7 @@ class CallForm {
       return this.showErrors([{ field: "scheduled_at", message: this.result.dataset.needTime }]);
     }
     return this.busily(async () => {
+      if (await this.explain()) return this.say(byId("number-notice").dataset.again, "warning");
       const waiting = this.isPlanned ? null : await this.plannedAlready();
       return waiting ? this.offerChoice(waiting) : this.start();
     });

@@ -30,6 +30,15 @@ GUIDE = (
     "its line. Open {website} (a company's website), paste the line there, and ask for a callback with the button.",
 )
 
+CARDS_OF_THE_FIELD = {
+    "Words": ["+49 30 901820 privat", "Tel.: +49 171 1234567 (Anna)", "+81 90-1234-5678 携帯"],
+    "Extensions": ["+78129990000#4048", "+7 495 123-45-67 доб. 12", "+1 212 555 0146 ext. 5"],
+    "Two numbers": ["+49 30 901820 / +49 171 1234567", "+49 30 901820"],
+    "Another country": ["+53 5 2345678", "+52 1 55 1234 5678"],
+    "Unreadable": ["+49 30 9O1820", "1-800-FLOWERS", "+44 70 1234 5678"],
+    "Signs nobody sees": ["\u202a+49\u00a030\u200e901820\u202c", "＋４９ ３０ ９０１８２１"],
+}
+
 
 def website() -> Website:
     """Another company's website, where a form can be tried out."""
@@ -43,6 +52,9 @@ def people_and_customers(portal: FakePortal) -> None:
         "Wants to be called back", "Igor", [("+7 495 123-45-67", "MOBILE"), ("+44 20 7946 0018", "WORK")]
     )
     portal.crm.add_lead("No number yet", "Jean")
+    # Cards as people really keep them: look at what is offered, and at what is said about the rest (docs/numbers.md).
+    for name, phones in CARDS_OF_THE_FIELD.items():
+        portal.crm.add_lead("As people type", name, phones)
     contact = portal.crm.add_contact("Marta", "Keller", ["+41 44 668 18 00"])
     portal.crm.add_deal("Delivery in spring", contact_id=contact)
 

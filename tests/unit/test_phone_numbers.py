@@ -3,10 +3,10 @@
 import pytest
 
 from bx24app.errors import InvalidNumber, NumberNotAllowed
-from bx24app.messages.number_format import display_number
+from bx24app.messages.numbers import display_number
 from bx24app.services.calling.costly_numbers import COSTLY_RANGES
 from bx24app.services.calling.countries import guess_country
-from bx24app.services.calling.phone_numbers import digits, normalize, parse_number
+from bx24app.services.calling.phone_numbers import NumberProblem, dialled_number, digits, read_number
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from bx24app.services.calling.phone_numbers import digits, normalize, parse_numb
     ],
 )
 def test_numbers_that_can_be_dialled(typed: str, country: str | None, e164: str) -> None:
-    assert normalize(typed, country) == e164
+    assert dialled_number(typed, country) == e164
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,6 @@ def test_numbers_that_can_be_dialled(typed: str, country: str | None, e164: str)
         "+",
         "12",
         "call me",
-        "+4930901820 ext. 5",
-        "+1 212 555 0146 x12",
         "+" + "1" * 30,
         "1" * 10_000,
         "\u260e\ufe0f +49 30",
@@ -49,13 +47,13 @@ def test_numbers_that_can_be_dialled(typed: str, country: str | None, e164: str)
 )
 def test_numbers_that_cannot_be_dialled(typed: str) -> None:
     with pytest.raises(InvalidNumber):
-        normalize(typed, None)
+        dialled_number(typed, None)
 
 
 @pytest.mark.parametrize("typed", ["+49 900 1234567", "+44 909 879 0000", "+881 612 345 678", "+7 809 123 45 67"])
 def test_numbers_that_cost_the_company_money_are_never_dialled(typed: str) -> None:
     with pytest.raises((NumberNotAllowed, InvalidNumber)):
-        normalize(typed, None)
+        dialled_number(typed, None)
 
 
 COSTLY = (
@@ -93,10 +91,10 @@ COSTLY = (
 @pytest.mark.parametrize("typed", COSTLY)
 def test_costly_numbers_are_named_as_such_for_staff_and_visitors(typed: str) -> None:
     with pytest.raises(NumberNotAllowed):
-        normalize(typed, None)
-    parsed = parse_number(typed, None)
-    assert parsed.is_costly
-    assert parsed.e164
+        dialled_number(typed, None)
+    read = read_number(typed, None)
+    assert read.problem is NumberProblem.COSTLY
+    assert read.e164
 
 
 @pytest.mark.parametrize(
@@ -105,8 +103,8 @@ def test_costly_numbers_are_named_as_such_for_staff_and_visitors(typed: str) -> 
 )
 def test_they_are_known_in_their_national_form_too(typed: str, country: str) -> None:
     with pytest.raises(NumberNotAllowed):
-        normalize(typed, country)
-    assert parse_number(typed, country).is_costly
+        dialled_number(typed, country)
+    assert read_number(typed, country).problem is NumberProblem.COSTLY
 
 
 @pytest.mark.parametrize(
@@ -128,8 +126,8 @@ def test_they_are_known_in_their_national_form_too(typed: str, country: str) -> 
     ],
 )
 def test_the_ranges_beside_them_are_dialled(typed: str) -> None:
-    assert normalize(typed, None) == parse_number(typed, None).e164
-    assert not parse_number(typed, None).is_costly
+    assert dialled_number(typed, None) == read_number(typed, None).e164
+    assert read_number(typed, None).problem is None
 
 
 def test_every_costly_range_has_a_source_and_is_listed_once() -> None:
@@ -140,7 +138,7 @@ def test_every_costly_range_has_a_source_and_is_listed_once() -> None:
 
 def test_a_premium_number_is_named_as_such() -> None:
     with pytest.raises(NumberNotAllowed):
-        normalize("+49 900 1234567", None)
+        dialled_number("+49 900 1234567", None)
 
 
 @pytest.mark.parametrize(
@@ -160,4 +158,4 @@ def test_the_country_of_national_numbers_is_guessed(domain: str, language: str, 
 def test_a_number_is_shown_for_people() -> None:
     assert display_number("+4930901820") == "+49 30 901820"
     assert display_number("not a number") == "not a number"
-    assert digits("+49 (30) 90-18") == "49309018"
+    assert digits("+49 (30) 90-18") == digits("+٤٩ ٣٠ ٩٠١٨") == "49309018"

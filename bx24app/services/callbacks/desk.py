@@ -17,6 +17,7 @@ from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import CallbackFilter, NamedCallback, read_named_callbacks
 from bx24app.services.callbacks.roles import Role, role_of_launch
 from bx24app.services.calling import phone_numbers, spoken_text
+from bx24app.services.calling.phone_numbers import ReadNumber
 from bx24app.services.portals import lines, tokens
 from bx24app.services.portals.launch import OWN_PAGE, Launch
 from bx24app.services.portals.lines import Listing
@@ -28,11 +29,17 @@ CALLBACKS_SHOWN = 50
 
 @dataclass(frozen=True)
 class OfferedNumber:
-    """A number to offer: ``e164`` is what is dialled; ``owner`` names the other card on which it stands."""
+    """A number of a card as it is kept (``text``) and as it was read; ``owner`` names another card it stands on."""
 
-    e164: str
+    text: str
     kind: str
+    number: ReadNumber
     owner: str = ""
+
+    @property
+    def e164(self) -> str:
+        """What is dialled; empty when it cannot be."""
+        return self.number.e164 or "" if self.number.can_be_dialled else ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,8 @@ class Customer:
     entity_type: str
     entity_id: int
     numbers: tuple[OfferedNumber, ...]
+    # Kept numbers that cannot be dialled, with the reason in ``number.problem``.
+    unusable: tuple[OfferedNumber, ...] = ()
     problem: ExchangeError | Refusal | None = None
 
 
@@ -51,14 +60,13 @@ def read_customer(launch: Launch) -> Customer | None:
     place = launch.place
     country = launch.portal.settings.default_country
     if not place.entity_id:
-        found = _offer([CrmPhone(place.number, "")], country) if place.number else ()
-        return Customer("", "", 0, found) if place.number else None
+        return Customer("", "", 0, *_offer([CrmPhone(place.number, "")], country)) if place.number else None
     entity, problem = _entity(launch)
     phones = list(entity.phones) if entity else []
     if place.number:
         phones.insert(0, CrmPhone(place.number, ""))
     title = entity.title if entity else ""
-    return Customer(title, place.entity_type, place.entity_id, _offer(phones, country), problem)
+    return Customer(title, place.entity_type, place.entity_id, *_offer(phones, country), problem)
 
 
 def _entity(launch: Launch) -> tuple[CrmEntity | None, ExchangeError | Refusal | None]:
@@ -70,15 +78,20 @@ def _entity(launch: Launch) -> tuple[CrmEntity | None, ExchangeError | Refusal |
         return None, error
 
 
-def _offer(phones: Iterable[CrmPhone], country: str | None) -> tuple[OfferedNumber, ...]:
+def _offer(
+    phones: Iterable[CrmPhone], country: str | None
+) -> tuple[tuple[OfferedNumber, ...], tuple[OfferedNumber, ...]]:
+    """Read the numbers of a card: those that can be dialled, each once, and the others."""
     offered: dict[str, OfferedNumber] = {}
+    unusable = []
     for phone in phones:
-        try:
-            e164 = phone_numbers.normalize(phone.value, country)
-        except Refusal:
-            continue
-        offered.setdefault(e164, OfferedNumber(e164, phone.kind, phone.owner))
-    return tuple(offered.values())
+        number = phone_numbers.read_number(phone.value, country)
+        one = OfferedNumber(phone.value, phone.kind, number, phone.owner)
+        if one.e164:
+            offered.setdefault(one.e164, one)
+        elif phone.value.strip():
+            unusable.append(one)
+    return tuple(offered.values()), tuple(unusable)
 
 
 def ticket_for(launch: Launch, customer: Customer | None) -> Ticket:

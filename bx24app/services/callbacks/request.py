@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import update
@@ -30,6 +30,7 @@ from bx24app.services.callbacks.idempotency import staff_key
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.calling import phone_numbers, spoken_text
+from bx24app.services.calling.phone_numbers import NOTHING_READ, ReadNumber
 from bx24app.services.portals import lines
 
 FURTHEST_SCHEDULE = timedelta(days=366)
@@ -54,10 +55,15 @@ class CallbackRequest:
 
 @dataclass(frozen=True)
 class AcceptedCallback:
-    """The callback of a request; ``replayed`` means that the same request came before."""
+    """The callback of a request; ``replayed`` means that the same request came before.
+
+    ``number`` is what was typed, as it was read with ``country`` as its home.
+    """
 
     callback: Callback
     replayed: bool = False
+    number: ReadNumber = NOTHING_READ
+    country: str | None = None
 
 
 def request_callback(
@@ -73,15 +79,17 @@ def request_callback(
     ``ExchangeError`` when the lines are unknown and the portal could not be asked.
     """
     key, digest = staff_key(principal.user_id, idempotency_key), requested.digest()
+    country = principal.portal.settings.default_country
+    number = phone_numbers.read_number(requested.to_number, country)
     try:
         callback = prepare_callback(principal, requested)
     except (Refusal, ExchangeError):
         earlier = earlier_answer(principal.portal.id, key, digest)
         if not isinstance(earlier, Callback):
             raise
-        return AcceptedCallback(earlier, replayed=True)
+        return AcceptedCallback(earlier, True, number, country)
     callback.idempotency_key, callback.request_digest = key, digest
-    return accept_callback(principal, callback)
+    return replace(accept_callback(principal, callback), number=number, country=country)
 
 
 def accept_callback(principal: Principal, callback: Callback) -> AcceptedCallback:
@@ -115,7 +123,7 @@ def prepare_callback(principal: Principal, requested: CallbackRequest) -> Callba
     line_id = requested.line_id or portal.settings.default_line_id
     if not line_id:
         raise InvalidRequest("line_id")
-    number = phone_numbers.normalize(requested.to_number, portal.settings.default_country)
+    number = phone_numbers.dialled_number(requested.to_number, portal.settings.default_country)
     voice_id = requested.voice_id or portal.settings.default_voice_id
     if voice_id:
         lines.require_voice(portal.id, voice_id)

@@ -11,12 +11,14 @@ from bx24app.errors import InvalidNumber, InvalidRequest, NotFound
 from bx24app.models import DoNotCall, PortalSettings, utcnow
 from bx24app.services.calling import phone_numbers
 from bx24app.services.calling.list_file import ListLine, read_list, write_list
-from bx24app.services.calling.phone_numbers import digits
+from bx24app.services.calling.phone_numbers import NumberProblem, digits
 from bx24app.services.calling.spoken_text import one_line
 from bx24app.services.security import digests
 
 MAX_IMPORT = 5000
 MAX_NOTE = 255
+# So much of a line's number is shown in the report.
+MAX_SHOWN = 64
 IMPORT_BATCH = 500
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
@@ -48,8 +50,8 @@ def list_numbers(
 def add_number(portal_id: int, number: str, note: str | None, user_id: int | None) -> tuple[DoNotCall, bool]:
     """Add a number; returns its row, and whether it is new. Commits. Raises ``InvalidNumber``."""
     listed = _listed(portal_id, _country(portal_id), ListLine(number, note or ""))
-    if listed is None:
-        raise InvalidNumber("number")
+    if not isinstance(listed, DoNotCall):
+        raise InvalidNumber("number", f"number_{listed}")
     digest = listed.number_digest
     added = _store([listed], user_id)
     with reading() as session:
@@ -68,11 +70,15 @@ def remove_number(portal_id: int, id: int) -> None:
 
 @dataclass(frozen=True)
 class ImportedLine:
-    """One imported line; ``outcome`` is ``added``, ``known``, ``refused``, or ``skipped`` (a heading or no number)."""
+    """One imported line; ``outcome`` is ``added``, ``known``, ``refused``, or ``skipped`` (a heading or no number).
+
+    ``problem`` says why a line was refused.
+    """
 
     number: int
     text: str
     outcome: str
+    problem: NumberProblem | None = None
 
 
 def import_list(portal_id: int, text: str, user_id: int | None) -> list[ImportedLine]:
@@ -85,27 +91,33 @@ def import_list(portal_id: int, text: str, user_id: int | None) -> list[Imported
     if len(file.lines) > MAX_IMPORT:
         raise InvalidRequest("lines")
     read = [_listed(portal_id, country, line, is_ours=file.is_ours) for line in file.lines]
-    added = _store([listed for listed in read if listed], user_id)
+    added = _store([listed for listed in read if isinstance(listed, DoNotCall)], user_id)
     report = []
     is_heading = True
     for place, (line, listed) in enumerate(zip(file.lines, read, strict=True), 1):
+        problem = None
         is_heading = is_heading and not digits(line.number)
-        if listed is not None:
+        if isinstance(listed, DoNotCall):
             outcome = "added" if listed.number_digest in added else "known"
             added.discard(listed.number_digest)
         else:
             outcome = "skipped" if is_heading or not line.number else "refused"
-        report.append(ImportedLine(place, line.number[: phone_numbers.MAX_NUMBER_LENGTH], outcome))
+            problem = listed if outcome == "refused" else None
+        report.append(ImportedLine(place, line.number[:MAX_SHOWN], outcome, problem))
     return report
 
 
-def _listed(portal_id: int, country: str | None, line: ListLine, *, is_ours: bool = False) -> DoNotCall | None:
-    """Make the row of a line; a number that we wrote ourselves counts even where today's rules do not know it."""
-    e164 = phone_numbers.parse_number(line.number, country).e164
+def _listed(portal_id: int, country: str | None, line: ListLine, *, is_ours: bool = False) -> DoNotCall | NumberProblem:
+    """Make the row of a line, also of a costly number, or return what is the matter with it.
+
+    A number that we wrote ourselves counts even where today's rules do not know it.
+    """
+    read = phone_numbers.read_number(line.number, country)
+    e164 = read.e164
     if e164 is None and is_ours and _E164.fullmatch(line.number):
         e164 = line.number
     if e164 is None:
-        return None
+        return read.problem or NumberProblem.EMPTY
     return DoNotCall(
         portal_id=portal_id,
         number_digest=number_digest(e164),

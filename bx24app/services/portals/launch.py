@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from bx24app.bitrix24.authorization import AppInfo, Tokens
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.connections import portal_clients
-from bx24app.bitrix24.crm import ENTITY_TYPES, BatchCommands, commands_for
+from bx24app.bitrix24.crm import ENTITY_TYPES, MAX_PHONE, BatchCommands, commands_for
 from bx24app.bitrix24.errors import (
     AccessDenied,
     CredentialRefused,
@@ -79,7 +79,7 @@ def place_of(post: FramePost) -> LaunchPlace:
         kind, number = options.get("CRM_ENTITY_TYPE", ""), options.get("PHONE_NUMBER", "")
         entity_id = _positive(options.get("CRM_ENTITY_ID", ""))
         known = kind in ENTITY_TYPES and entity_id > 0
-        return LaunchPlace(post.PLACEMENT, kind if known else "", entity_id if known else 0, number[:64])
+        return LaunchPlace(post.PLACEMENT, kind if known else "", entity_id if known else 0, number[:MAX_PHONE])
     kind = post.PLACEMENT.removeprefix("CRM_").removesuffix("_DETAIL_TAB")
     entity_id = _positive(options.get("ID", ""))
     if kind in ENTITY_TYPES and entity_id:

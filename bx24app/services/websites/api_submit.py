@@ -47,22 +47,22 @@ def submit_with_key(form_id: int, post: ApiPost, idempotency_key: str | None = N
     try:
         outcome = accept_submission(_prepare(opened, post, submission, digest))
         if not isinstance(outcome, Obstacle):
-            return _accepted(outcome, replayed=False)
+            return _accepted(submission, outcome, replayed=False)
         if outcome.earlier is None:
             raise _refusal(submission, outcome)
-        return _accepted(outcome.earlier, replayed=True)
+        return _accepted(submission, outcome.earlier, replayed=True)
     except Refusal as refusal:
         earlier = earlier_answer(submission.portal.id, submission.key, digest)
         if earlier is not None:
-            return _accepted(earlier, replayed=True)
+            return _accepted(submission, earlier, replayed=True)
         if isinstance(refusal, RuleRefused):
             rejections.record(submission, refusal)
         raise
 
 
-def _accepted(row: Callback | DecoyRequest, *, replayed: bool) -> AcceptedCallback:
+def _accepted(submission: Submission, row: Callback | DecoyRequest, *, replayed: bool) -> AcceptedCallback:
     assert isinstance(row, Callback), "decoys are for visitors"
-    return AcceptedCallback(row, replayed)
+    return AcceptedCallback(row, replayed, submission.parsed, submission.country)
 
 
 def _refusal(submission: Submission, obstacle: Obstacle) -> Refusal:

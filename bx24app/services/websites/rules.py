@@ -21,6 +21,7 @@ from bx24app.errors import (
 )
 from bx24app.models import PortalState, Source
 from bx24app.services.calling import phone_numbers
+from bx24app.services.calling.phone_numbers import NumberProblem
 from bx24app.services.calling.spoken_text import one_line
 from bx24app.services.websites import forms
 from bx24app.services.websites.challenge import MINIMAL_FILL_TIME
@@ -117,18 +118,21 @@ def _fill_time(submission: Submission) -> RuleFacts | None:
 
 
 def _number_short(submission: Submission) -> RuleFacts | None:
-    return {"digits": len(phone_numbers.digits(submission.number.text))} if submission.parsed.is_short else None
+    if submission.parsed.problem != NumberProblem.SHORT:
+        return None
+    return {"digits": len(phone_numbers.digits(submission.number.text)), "why": NumberProblem.SHORT}
 
 
 def _number_shape(submission: Submission) -> RuleFacts | None:
-    return (
-        {"number": submission.masked, "length": len(submission.number.text)} if submission.parsed.e164 is None else None
-    )
+    if submission.parsed.e164 is not None:
+        return None
+    why = submission.parsed.problem or NumberProblem.EMPTY
+    return {"number": submission.masked, "length": len(submission.number.text), "why": why}
 
 
 def _number_kind(submission: Submission) -> RuleFacts | None:
     kind = "premium, shared-cost, personal, pager or satellite"
-    return {"number": submission.masked, "kind": kind} if submission.parsed.is_costly else None
+    return {"number": submission.masked, "kind": kind} if submission.parsed.problem == NumberProblem.COSTLY else None
 
 
 def _country(submission: Submission) -> RuleFacts | None:

@@ -8,12 +8,15 @@ from ipaddress import IPv6Address, ip_address
 from bx24app.log import mask_number
 from bx24app.models import Form, Portal, Source
 from bx24app.services.calling import business_hours, do_not_call, phone_numbers
+from bx24app.services.calling.phone_numbers import NOTHING_READ, ReadNumber
 from bx24app.services.websites.challenge import FormProof
 from bx24app.services.websites.forms import OpenForm, form_country
 
 # A household has at least a /64 of IPv6 addresses, so limits count the whole network.
 IPV6_NETWORK = 64
 UNKNOWN_NETWORK = "unknown"
+# So much is shown, masked, of what is no number.
+MASKED_LENGTH = 64
 ALWAYS = business_hours.Hours(
     zone="UTC", week={day: [("00:00", business_hours.MIDNIGHT)] for day in business_hours.DAYS}
 )
@@ -27,13 +30,13 @@ class SubmittedNumber:
     """
 
     text: str = ""
-    parsed: phone_numbers.ParsedNumber = field(default_factory=phone_numbers.ParsedNumber)
+    parsed: ReadNumber = NOTHING_READ
     digest: str = field(default="", repr=False)
 
 
 def read_number(text: str, opened: OpenForm) -> SubmittedNumber:
     """Read a number with the default country of the form, else of the portal; call it outside of transactions."""
-    parsed = phone_numbers.parse_number(text, form_country(opened.form, opened.portal))
+    parsed = phone_numbers.read_number(text, form_country(opened.form, opened.portal))
     return SubmittedNumber(text, parsed, do_not_call.number_digest(parsed.e164) if parsed.e164 else "")
 
 
@@ -68,16 +71,14 @@ class Submission:
         return form_country(self.form, self.portal)
 
     @property
-    def parsed(self) -> phone_numbers.ParsedNumber:
+    def parsed(self) -> ReadNumber:
         """The number as it was read."""
         return self.number.parsed
 
     @property
     def masked(self) -> str:
         """The number with all but its last digits hidden."""
-        return mask_number(
-            self.parsed.e164 or phone_numbers.digits(self.number.text)[: phone_numbers.MAX_NUMBER_LENGTH]
-        )
+        return mask_number(self.parsed.e164 or phone_numbers.digits(self.number.text)[:MASKED_LENGTH])
 
     @cached_property
     def hours(self) -> business_hours.Hours:

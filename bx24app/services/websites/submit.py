@@ -40,11 +40,15 @@ class FormPost:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The answer to a request; ``id`` is the id of its callback, or of a decoy that looks the same."""
+    """The answer to a request; ``id`` is the id of its callback, or of a decoy that looks the same.
+
+    ``extension`` was typed after the number and is not dialled.
+    """
 
     id: UUID
     state: str
     expected_at: datetime
+    extension: str = ""
 
 
 def submit(opened: OpenForm, post: FormPost) -> Receipt:
@@ -84,7 +88,7 @@ def accept_submission(request: PreparedSubmission) -> Callback | DecoyRequest | 
 
 def _receipt(row: Callback | DecoyRequest, submission: Submission) -> Receipt:
     shown = shown_to_visitor(OpenForm(submission.form, submission.portal), row, submission.now)
-    return Receipt(row.id, shown.state, shown.due_at)
+    return Receipt(row.id, shown.state, shown.due_at, submission.parsed.extension)
 
 
 def reject_unreadable(opened: OpenForm, refusal: RuleRefused, address: str | None) -> None:

@@ -1,6 +1,7 @@
 """``/api/v1/callbacks``: starting callbacks and deciding about them."""
 
 import re
+from dataclasses import replace
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -33,9 +34,11 @@ from bx24app.services.websites.api_submit import ApiPost
 from bx24app.web.api.idempotency_key import IdempotencyKey
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import (
+    AcceptedSchema,
     CallbackPage,
     CallbackSchema,
     ExplainedCallback,
+    accepted_schema,
     callback_schema,
     explained_callback_schema,
     json_response,
@@ -50,6 +53,8 @@ MAX_WAIT_SECONDS = 10
 WAITS_OF_PORTAL, WAITS_AT_ONCE = 2, 4
 _waits = Slots[int](WAITS_OF_PORTAL, WAITS_AT_ONCE)
 MAX_LIMIT = 200
+# One sign more than the reader takes, so that it says itself what is too long.
+MAX_TYPED = phone_numbers.MAX_NUMBER_LENGTH + 1
 # Everything that is written down is free of control characters; a text may have lines.
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
 # What asking the portal, or being accepted under its access, may meet.
@@ -70,7 +75,7 @@ class CallbackBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    to_number: Annotated[Text, Field(max_length=255)]
+    to_number: Annotated[str, Field(max_length=MAX_TYPED)]
     line_id: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
     voice_id: Annotated[Text, Field(max_length=255)] | None = None
     text: Annotated[Text, Field(max_length=4000)] | None = None
@@ -96,7 +101,7 @@ class KeyedBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    to_number: Annotated[Text, Field(max_length=255)]
+    to_number: Annotated[str, Field(max_length=MAX_TYPED)]
     line_id: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
     voice_id: Annotated[Text, Field(max_length=255)] | None = None
     text: Annotated[Text, Field(max_length=4000)] | None = None
@@ -164,7 +169,7 @@ def _wait_seconds(prefer: str) -> float:
 
 @blueprint.post("")
 @operation(
-    {201: CallbackSchema, 200: CallbackSchema},
+    {201: AcceptedSchema, 200: AcceptedSchema},
     body=StartBody,
     headers=StartHeaders,
     refuses=(InvalidRequest, NumberInHand, IdempotencyKeyReused, RuleRefused, *PORTAL_REFUSALS),
@@ -179,9 +184,10 @@ def start(principal: Principal) -> Response:
         with _waits.hold(callback.portal_id) as is_held:
             if is_held:
                 callback = callback_queries.wait_until_dialled(callback.portal_id, callback.id, seconds)
+    shown = accepted_schema(replace(accepted, callback=callback))
     if accepted.replayed:
-        return json_response(callback_schema(callback), 200, **{"Idempotent-Replayed": "true"})
-    return json_response(callback_schema(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")
+        return json_response(shown, 200, **{"Idempotent-Replayed": "true"})
+    return json_response(shown, 201, Location=f"/api/v1/callbacks/{callback.id}")
 
 
 def _accept(principal: Principal, key: str | None) -> AcceptedCallback:

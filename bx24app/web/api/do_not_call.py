@@ -7,10 +7,12 @@ from flask import Blueprint, Response, make_response, request
 from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidNumber, InvalidRequest
+from bx24app.messages.reasons import reason_sentence
 from bx24app.models import DoNotCall
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import do_not_call
+from bx24app.services.calling.do_not_call import ImportedLine
 from bx24app.web.addresses import MAX_ID
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
@@ -58,11 +60,12 @@ class NumbersPage(BaseModel):
 
 
 class ImportedLineSchema(BaseModel):
-    """What became of one line of a list."""
+    """What became of one line of a list; ``reason`` is a sentence when it was refused."""
 
     line: int
     text: str
     outcome: Literal["added", "known", "refused", "skipped"]
+    reason: str | None
 
 
 class ImportReport(BaseModel):
@@ -124,8 +127,14 @@ def import_numbers(principal: Principal) -> Response:
     lines = do_not_call.import_list(principal.portal.id, text, principal.user_id)
     outcomes = [line.outcome for line in lines]
     counts = {name: outcomes.count(name) for name in ("added", "known", "refused", "skipped")}
-    shown = [{"line": line.number, "text": line.text, "outcome": line.outcome} for line in lines]
+    shown = [
+        {"line": line.number, "text": line.text, "outcome": line.outcome, "reason": _reason(line)} for line in lines
+    ]
     return json_response(ImportReport.model_validate({**counts, "lines": shown}))
+
+
+def _reason(line: ImportedLine) -> str | None:
+    return reason_sentence(f"number_{line.problem}") if line.problem else None
 
 
 @blueprint.get("/export")

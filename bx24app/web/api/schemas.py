@@ -8,8 +8,10 @@ from flask import Response
 from flask_babel import get_locale
 from pydantic import BaseModel
 
+from bx24app.messages.numbers import number_notices
 from bx24app.models import Attempt, Callback, Outcome, Portal, Source, State, utcnow
 from bx24app.services.callbacks.queries import NamedCallback
+from bx24app.services.callbacks.request import AcceptedCallback
 from bx24app.services.calling import public_holidays
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.portals.lines import Listing
@@ -75,6 +77,12 @@ class CallbackSchema(BaseModel):
     updated_at: datetime
     crm_entity: CrmCard | None
     attempts: list[AttemptSchema]
+
+
+class AcceptedSchema(CallbackSchema):
+    """A callback that was asked for; ``notices`` say what to know about its number: a foreign country, an extension."""
+
+    notices: list[str]
 
 
 class DecisionSchema(BaseModel):
@@ -198,6 +206,12 @@ def _attempt(attempt: Attempt) -> AttemptSchema:
 def callback_schema(callback: Callback) -> CallbackSchema:
     """A callback with its attempts."""
     return CallbackSchema.model_validate(_callback_fields(callback))
+
+
+def accepted_schema(accepted: AcceptedCallback) -> AcceptedSchema:
+    """A callback with what to know about its number."""
+    notices = number_notices(accepted.number, accepted.country)
+    return AcceptedSchema.model_validate({**_callback_fields(accepted.callback), "notices": notices})
 
 
 def explained_callback_schema(named: NamedCallback) -> ExplainedCallback:

@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 
 from bx24app.errors import Refusal
 from bx24app.messages.decisions import decision_words
-from bx24app.messages.number_format import display_number
+from bx24app.messages.numbers import display_number
 from bx24app.messages.reasons import reason_sentence
 from bx24app.messages.states import state_label
 from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Portal, State

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import phonenumbers
-from flask_babel import get_locale
 from flask_babel import gettext as _
 
-from bx24app.messages.number_format import display_number
+from bx24app.messages.numbers import country_name, display_number, number_notices, number_problem
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import Portal, PortalState
 from bx24app.services.callbacks.desk import Administration, Choices, Customer, Desk, OfferedNumber
@@ -16,6 +15,9 @@ from bx24app.services.calling.spoken_text import MAX_SPOKEN_LENGTH
 from bx24app.services.portals.bindings import BindingProblem
 from bx24app.services.websites.availability import StoppedForm
 from bx24app.web.presenters.callbacks import callback_rows, words_of
+
+# So much is shown of what a card keeps instead of a number.
+UNUSABLE_SHOWN = 64
 
 
 def binding_problems(problems: Iterable[BindingProblem]) -> list[str]:
@@ -47,7 +49,7 @@ def desk_page(desk: Desk, stopped: Iterable[StoppedForm]) -> dict[str, Any]:
     return {
         "compact": desk.is_compact,
         "operates": operates,
-        "customer": _customer(desk.customer),
+        "customer": _customer(desk.customer, portal.settings.default_country),
         "lines": _lines(choices, portal),
         "portal_problem": out_of_order,
         "lines_problem": None if out_of_order else words_of(choices.lines.problem),
@@ -114,14 +116,17 @@ def _notices(portal: Portal, administration: Administration) -> dict[str, Any]:
     }
 
 
-def _customer(customer: Customer | None) -> dict[str, Any] | None:
+def _customer(customer: Customer | None, country: str | None) -> dict[str, Any] | None:
     if customer is None:
         return None
+    notices = [(number, number_notices(number.number, country)) for number in customer.numbers]
     return {
         "title": customer.title,
         "entity_type": customer.entity_type,
         "entity_id": customer.entity_id,
         "numbers": [(n.e164, display_number(n.e164), _label(n)) for n in customer.numbers],
+        "notices": [(display_number(number.e164), " ".join(words)) for number, words in notices if words],
+        "unusable": [(number.text[:UNUSABLE_SHOWN], number_problem(number.number)) for number in customer.unusable],
         "problem": words_of(customer.problem),
     }
 
@@ -157,7 +162,5 @@ def _lines(choices: Choices, portal: Portal) -> list[dict[str, Any]]:
 
 def countries() -> list[tuple[str, str]]:
     """The countries whose national numbers can be read, by name in the reader's language."""
-    locale = get_locale()
-    territories = locale.territories if locale else {}
-    named = [(code, str(territories.get(code, code))) for code in phonenumbers.SUPPORTED_REGIONS]
+    named = [(code, country_name(code)) for code in phonenumbers.SUPPORTED_REGIONS]
     return sorted(named, key=lambda pair: pair[1])

@@ -11,7 +11,7 @@ from flask_babel import get_locale
 from flask_babel import gettext as _
 
 from bx24app.i18n import LANGUAGES
-from bx24app.messages.number_format import display_number
+from bx24app.messages.numbers import display_number
 from bx24app.messages.rules import rule_words
 from bx24app.models import DoNotCall, Form, Portal, Rejection, UnknownPolicy
 from bx24app.services.calling.business_hours import DAYS

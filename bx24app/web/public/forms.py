@@ -10,6 +10,7 @@ from flask import Blueprint, Response, g, jsonify, make_response, redirect, rend
 
 from bx24app.errors import FieldRefused, Refusal
 from bx24app.log import name_portal
+from bx24app.messages.numbers import extension_notices
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import utcnow
 from bx24app.services.security import signing
@@ -141,6 +142,7 @@ def _answer(taken: Receipt) -> Response:
         "status_url": signing.status_url(taken.id),
         "state": taken.state,
         "expected_at": iso(taken.expected_at),
+        "notices": extension_notices(taken.extension),
     }
     response = jsonify(body)
     response.status_code = 202
