@@ -54,11 +54,10 @@ NUMBER_PROBLEMS = {
     "number_empty": N_("There is no telephone number in it. Write its digits, such as +49 30 901820."),
     "number_long": N_("This is too long for a telephone number. Write nothing but the number."),
     "number_short": N_(
-        "The number is too short: digits are missing, or it is a service that is never dialled. Write the whole number."
+        "This is not a telephone number that can be dialled: digits are missing, or it is a service. Write the whole "
+        "number."
     ),
-    "number_invalid": N_(
-        "There is no such telephone number. Check its digits, and write it with + and the country code."
-    ),
+    "number_invalid": REFUSALS["invalid_number"],
     "number_several": N_("There is more than one number. Write only the one to call."),
     "number_unclear": N_("Other digits, letters or signs may be a part of the number. Write nothing but the number."),
     "number_ambiguous": N_("Numbers of two countries are written like this. Begin with + and the country code."),

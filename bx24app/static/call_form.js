@@ -12,7 +12,7 @@ class CallForm {
     Object.assign(this, { line: byId("line_id"), known: byId("known-number"), later: byId("later") });
     this.renewKey();
     // What stands in the field from the beginning is explained on the page already.
-    this.explained = byId("to_number").value.trim();
+    Object.assign(this, { explained: byId("to_number").value.trim(), meant: null });
   }
 
   listen() {
@@ -45,6 +45,11 @@ class CallForm {
 
   get number() {
     return this.known?.value || byId("to_number").value.trim();
+  }
+
+  // The number without the words and the extension that were typed beside it, once the server has read it.
+  get plainNumber() {
+    return (this.number === this.explained && this.meant) || this.number;
   }
 
   say(text, kind) {
@@ -93,16 +98,17 @@ class CallForm {
   async explain() {
     const typed = this.known?.value ? "" : byId("to_number").value.trim();
     if (typed === this.explained) return false;
-    const { display, notices } = typed ? await send("/numbers/read", { method: "POST", json: { number: typed } }) : { notices: [] };
-    this.explained = typed;
+    const nothing = { number: null, notices: [] };
+    const { number, display, notices } = typed ? await send("/numbers/read", { method: "POST", json: { number: typed } }) : nothing;
+    Object.assign(this, { explained: typed, meant: number });
     say(byId("number-notice"), notices.length ? [`${display}:`, ...notices].join(" ") : "", "warning");
     return notices.length > 0;
   }
 
   async plannedAlready() {
-    const digits = this.number.replace(/\D/g, "").slice(-7);
+    const typed = this.plainNumber;
+    const digits = typed.replace(/\D/g, "").slice(-7);
     if (digits.length < 5) return null;
-    const typed = this.number;
     const { callbacks } = await send(`/callbacks?state=scheduled&q=${digits}&limit=20`);
     return callbacks.find((callback) => sameNumber(callback.to_number, typed)) ?? null;
   }
@@ -168,7 +174,7 @@ class CallForm {
 
   callFromOwnPhone() {
     this.clear();
-    const { number, result } = this;
+    const { plainNumber: number, result } = this;
     if (!number) return byId("to_number").focus();
     const done = frame.phone(number);
     return this.say(done ? result.dataset.own.replace("{number}", number) : result.dataset.outside);

@@ -51,6 +51,28 @@ def test_or_to_call_now_and_keep_the_plan(page: Page, portal: FakePortal, lead: 
     expect(state(tab)).to_have_text("Ringing Sales line: your team's phones")
 
 
+def test_a_number_of_another_country_or_with_an_extension_is_shown_before_it_is_dialled(
+    app: Flask, page: Page, portal: FakePortal, manager: Actor, worker: Worker
+) -> None:
+    change_portal(app, default_country="DE")
+    tab = opens_card(page, portal, "lead", portal.crm.add_lead("No number", "Jean"))
+    number = tab.get_by_label("Phone number")
+    number.fill("+53 5 2345678")
+    number.press("Enter")
+    expect(tab.get_by_text("+53 5 2345678: This is a number of Cuba.")).to_be_visible()
+    expect(tab.get_by_text("Press Call again to dial it.")).to_be_visible()
+    expect(tab.locator(".callback")).to_have_count(0)
+    screenshot(page, "number-of-another-country")
+    # Leaving the field shows it, too, and then one press is enough.
+    number.fill("030 901820 ext. 5")
+    tab.get_by_label("Text").click()
+    expect(tab.get_by_text("+49 30 901820: The extension 5 is not dialled")).to_be_visible()
+    expect(tab.get_by_text("Cuba")).to_have_count(0)
+    tab.get_by_role("button", name="Call", exact=True).click()
+    expect(state(tab)).to_have_text("Ringing Sales line: your team's phones")
+    assert [dial["number"] for dial in portal.telephony.dials] == ["+4930901820"]
+
+
 @pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)
 def test_an_administrator_sees_lines_in_trouble_and_lets_one_go_on(
     app: Flask, administrator: Actor, manager: Actor, portal: FakePortal, page: Page

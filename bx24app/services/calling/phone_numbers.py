@@ -17,6 +17,8 @@ from bx24app.services.calling.numbering_plans import Number, read_home, read_wor
 MAX_NUMBER_LENGTH = 255
 # So few digits are a service number, or belong to the words around a number.
 SHORT_DIGITS = 6
+# A text with more runs of so many digits is a list, and is not worked through.
+MAX_RUNS = 3
 # So few digits after a stroke only replace the last ones of the number before it: "030 901820/21".
 ENDING_DIGITS = 3
 # How people begin numbers of other countries; the way of one's own country is known to libphonenumber.
@@ -97,7 +99,10 @@ class Reading:
 
 def _choose(typed: TypedText, country: str | None) -> ReadNumber:
     """Choose the one run that is a number; runs of a few digits belong to the words around it."""
-    readings = {run: _read_run(run, country) for run in typed.runs if len(run.digits) > SHORT_DIGITS}
+    long = [run for run in typed.runs if len(run.digits) > SHORT_DIGITS]
+    if len(long) > MAX_RUNS:
+        return ReadNumber(problem=NumberProblem.SEVERAL)
+    readings = {run: _read_run(run, country) for run in long}
     numbers = {run: reading.number for run, reading in readings.items() if reading.number}
     if len({number.e164 for number in numbers.values()}) > 1:
         return ReadNumber(problem=NumberProblem.SEVERAL)
@@ -193,8 +198,11 @@ def _one_of_two(run: Run, national: Number, world: Number) -> Reading:
 
 def _ends_whole(run: Run, national: Number, country: str | None) -> bool:
     """Tell whether a number without its prefix has a complete one at its end: ``2 030 901820`` of a second office."""
-    ends = ("".join(run.groups[begin:]) for begin in range(1, len(run.groups)) if not national.is_whole)
-    return any(inner.is_whole for end in ends if (inner := read_home(end, country)))
+    trunk = numbering_plans.trunk_prefix(country)
+    if national.is_whole or not trunk:
+        return False
+    ends = ("".join(run.groups[begin:]) for begin in range(1, len(run.groups)))
+    return any(read_home(end, country) is not None for end in ends if end.startswith(trunk))
 
 
 def digits(text: str) -> str:
