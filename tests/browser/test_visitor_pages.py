@@ -129,9 +129,10 @@ def test_the_customers_page_follows_moves_and_cancels(page: Page, manager: Actor
     expect(page.get_by_text("Nobody is there now. Choose when we should call you.")).to_be_visible()
     expect(page.get_by_label("When shall we call?").locator("option").first).to_contain_text("10:00")
     shoot(page, "form-closed")
-    page.get_by_label("Your phone number").fill("030 901820")
+    page.get_by_label("Your phone number").fill("030 901820 ext. 5")
     page.get_by_role("button", name="Call me back").click()
     expect(page.get_by_role("heading", name="Your callback")).to_be_focused()
+    expect(page.get_by_text("The extension 5 is not dialled: only the main number is.")).to_be_visible()
     with page.expect_popup() as opened:
         page.get_by_role("link", name="Open this in a page of its own").click()
     own = opened.value

@@ -211,7 +211,11 @@ def public_problem(row: Typed, answer: TestResponse, app: Flask, accepted: int) 
     elif row.abroad or row.right == NumberProblem.COSTLY:
         good = refusal(answer)[:2] == (422, "number_not_allowed") and dialled is None
     else:
-        good = (answer.status_code, dialled, json_of(answer)["notices"]) == (accepted, row.right, notices_of(row))
+        good = (answer.status_code, dialled, json_of(answer).get("notices", [])) == (
+            accepted,
+            row.right,
+            notices_of(row),
+        )
     return None if good else (row, dialled, answer.text)
 
 

@@ -130,7 +130,7 @@ class RequestForm {
   }
 
   // The notices concern what was typed (an extension is not dialled), so they stand beside the status and not in it.
-  async accepted({ status_url: url, notices }) {
+  async accepted({ status_url: url, notices = [] }) {
     const main = document.querySelector("main");
     await follow(main, new URL(url, location.href).pathname);
     if (notices.length) main.append(Object.assign(document.createElement("p"), { className: "note", textContent: notices.join(" ") }));

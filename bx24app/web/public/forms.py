@@ -137,13 +137,14 @@ def _submit(opened: OpenForm) -> Receipt:
 
 
 def _answer(taken: Receipt) -> Response:
-    body = {
+    body: dict[str, object] = {
         "reference": str(taken.id),
         "status_url": signing.status_url(taken.id),
         "state": taken.state,
         "expected_at": iso(taken.expected_at),
-        "notices": extension_notices(taken.extension),
     }
+    if taken.extension:
+        body["notices"] = extension_notices(taken.extension)
     response = jsonify(body)
     response.status_code = 202
     return response
