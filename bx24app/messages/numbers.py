@@ -6,7 +6,6 @@ from flask_babel import gettext as _
 from phonenumbers import NumberParseException, PhoneNumberFormat
 
 from bx24app.messages.reasons import reason_sentence
-from bx24app.services.calling.countries import with_territories
 from bx24app.services.calling.phone_numbers import NumberProblem, ReadNumber
 
 
@@ -38,7 +37,7 @@ def number_notices(read: ReadNumber, home: str | None) -> list[str]:
     That is the country, where it is not ``home`` or a territory of it, and an extension, which cannot be dialled.
     """
     notices = []
-    if read.country and (home is None or read.country not in with_territories(home)):
+    if read.country and read.is_abroad(home):
         notices.append(str(_("This is a number of %(country)s.", country=country_name(read.country))))
     return notices + extension_notices(read.extension)
 

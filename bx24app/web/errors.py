@@ -119,6 +119,21 @@ def _problem_words() -> dict[str, str]:
     }
 
 
+def _words_elsewhere(error: OpenedElsewhere) -> tuple[str, str, str]:
+    return (
+        _("This Bitrix24 is open at another address"),
+        _(
+            "The app knows it as %(known)s, and only that address may show the app's pages. It is open at %(opened)s.",
+            known=error.known,
+            opened=error.opened,
+        ),
+        _(
+            "Open your Bitrix24 at %(known)s. If its address has changed, reload this page in a minute.",
+            known=error.known,
+        ),
+    )
+
+
 def _page_words(error: Unverified) -> tuple[str, str, str]:
     """Heading, explanation and advice for whoever opened a page that was not let in."""
     if isinstance(error, VisitorRefused):
@@ -128,19 +143,7 @@ def _page_words(error: Unverified) -> tuple[str, str, str]:
             _("Reload the page once an administrator of your Bitrix24 has opened the way."),
         )
     if isinstance(error, OpenedElsewhere):
-        return (
-            _("This Bitrix24 is open at another address"),
-            _(
-                "The app knows it as %(known)s, and only that address may show the app's pages. It is open at "
-                "%(opened)s.",
-                known=error.known,
-                opened=error.opened,
-            ),
-            _(
-                "Open your Bitrix24 at %(known)s. If its address has changed, reload this page in a minute.",
-                known=error.known,
-            ),
-        )
+        return _words_elsewhere(error)
     return {
         "malformed": (
             _("This page was opened in an unusual way"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import FilePayload, FrameLocator, Page, expect
+from playwright.sync_api import FilePayload, FrameLocator, Locator, Page, expect
 
 from tests.browser.test_appearance import shoot
 from tests.browser.test_journey import frame, no_scroll_bar
@@ -38,20 +38,24 @@ def reads(administrator: Actor, key: str) -> dict[str, Any]:
     return json_of(administrator.asks("GET", f"/forms/{key}"))
 
 
-@BOTH
-def test_a_form_is_made_with_one_press_and_changed(
-    page: Page, portal: FakePortal, manager: Actor, administrator: Actor, client: FlaskClient
-) -> None:
-    tab = opens(page, portal, administrator, "forms")
-    expect(tab.get_by_text("No form yet.")).to_be_visible()
-    # Nobody has named the country of this English portal, so the form asks for it first.
+def presses_create(tab: FrameLocator) -> Locator:
+    """Make a form of an English portal, whose country nobody has named; returns the field with its snippet."""
     tab.get_by_role("button", name="Create a form").click()
     expect(tab.get_by_text("Name the country in which your customers live")).to_be_visible()
     tab.get_by_label("Country of your customers").select_option("United Kingdom")
     tab.get_by_role("button", name="Create a form").click()
     expect(tab.get_by_text("May call: United Kingdom, Guernsey, Isle of Man, Jersey")).to_be_visible()
     expect(tab.get_by_label("Country of your customers")).to_have_count(0)
-    snippet = tab.get_by_label("Paste this line into your website")
+    return tab.get_by_label("Paste this line into your website")
+
+
+@BOTH
+def test_a_form_is_made_with_one_press_and_changed(
+    page: Page, portal: FakePortal, manager: Actor, administrator: Actor, client: FlaskClient
+) -> None:
+    tab = opens(page, portal, administrator, "forms")
+    expect(tab.get_by_text("No form yet.")).to_be_visible()
+    snippet = presses_create(tab)
     expect(snippet).to_be_visible()
     tab.get_by_role("button", name="Copy").first.click()
     expect(tab.get_by_role("button", name="Copied")).to_be_visible()

@@ -90,7 +90,7 @@ def test_the_api_asks_for_the_part_and_shows_the_next_holiday(desk: Actor) -> No
         shown = json_of(desk.asks("PATCH", "/settings", {"hours": hours("GB-ENG")}))["public_holidays"]
         assert (shown["region"], shown["parts"]) == ("GB-ENG", [])
         assert json_of(desk.asks("PATCH", "/settings", {"hours": ""}))["public_holidays"] is None
-        form = json_of(desk.asks("POST", "/forms", {"name": "Shop", "hours": hours("DE")}))
+        form = json_of(desk.asks("POST", "/forms", {"name": "Shop", "default_country": "DE", "hours": hours("DE")}))
         assert {"code": "BY", "name": "Bayern"} in form["public_holidays"]["parts"]
         found = json_of(desk.asks("GET", "/settings/holidays?region=GB-NIR"))
         assert (found["next"]["name"], found["parts"]) == ("Good Friday", [])
@@ -107,7 +107,7 @@ def test_the_doctor_asks_too_and_shows_the_next_holiday(app: Flask, desk: Actor)
 
     assert found() == {}
     desk.asks("PATCH", "/settings", {"hours": hours("GB")})
-    desk.asks("POST", "/forms", {"name": "Shop", "hours": hours("RU")})
+    desk.asks("POST", "/forms", {"name": "Shop", "default_country": "RU", "hours": hours("RU")})
     [(asked, level), (plain, fine)] = found().items()
     assert (level, fine) == (("warning", "part"), ("ok", "ok"))
     assert asked.startswith("Parts of GB have more holidays than the whole country")

@@ -11,10 +11,9 @@ from bx24app.models import Callback, Rejection
 from bx24app.services import diagnostics
 from bx24app.services.calling.countries import TERRITORIES, with_territories
 from bx24app.services.diagnostics import Level
-from tests.scenarios.test_api_keys import BackEnd
 from tests.support.actors import Actor, json_of
 from tests.support.visitors import Visitor
-from tests.support.websites import MakeVisitor
+from tests.support.websites import BackEnd, MakeVisitor
 
 # Those that were taken and dialled on a portal without a country, and others.
 ANYWHERE = ("CU", "SO", "LV", "TN", "MV", "JM", "DO", "SL", "US", "DE", "JP", "TO", "HT")

@@ -29,6 +29,7 @@ LEAST = {
     "callbacks.cancel": OPERATOR,
     "callbacks.resolve": OPERATOR,
     "callbacks.retry": OPERATOR,
+    "numbers.read": OPERATOR,
     "lines.show_lines": VIEWER,
     "lines.show_voices": VIEWER,
     "lines.resume": ADMINISTRATOR,

@@ -14,9 +14,9 @@ HEADING = ("number", "note", "added_at")
 # What spreadsheets of one country or another put between cells; no telephone number contains them.
 SEPARATORS = "\t;,|；，،؛"
 # What begins a formula, also written wide, small, raised or lowered.
-_SIGNS = "[-=+@−＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋]"
-_TO_PROTECT = re.compile(rf"(?<![\w'])('*)(?={_SIGNS})")
-_PROTECTED = re.compile(rf"(?<![\w'])'('*)(?={_SIGNS})")
+_FORMULA_SIGNS = "[-=+@−＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋]"
+_TO_PROTECT = re.compile(rf"(?<![\w'])('*)(?={_FORMULA_SIGNS})")
+_PROTECTED = re.compile(rf"(?<![\w'])'('*)(?={_FORMULA_SIGNS})")
 # Excel keeps a number as text when it is written as ="+49 30 901820".
 _TEXT_FORMULA = re.compile(r'="([^"]*)"')
 # Excel's name for the separator of a file, in its first line.

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from bx24app.errors import InvalidNumber, NumberNotAllowed
 from bx24app.services.calling import number_text, numbering_plans
+from bx24app.services.calling.countries import with_territories
 from bx24app.services.calling.number_text import Run, TypedText
 from bx24app.services.calling.numbering_plans import Number, read_home, read_world
 
@@ -60,6 +61,10 @@ class ReadNumber:
     def can_be_dialled(self) -> bool:
         """Tell whether there is a number and nothing against it."""
         return self.e164 is not None and self.problem is None
+
+    def is_abroad(self, home: str | None) -> bool:
+        """Tell whether the number is neither of ``home`` nor of a territory of it."""
+        return self.country is not None and (home is None or self.country not in with_territories(home))
 
 
 NOTHING_READ = ReadNumber()

@@ -6,7 +6,8 @@ from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.messages.numbers import display_number, number_notices, number_problem
-from bx24app.services.callbacks.principal import Principal, Role
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import phone_numbers
 from bx24app.web.api.callbacks import MAX_TYPED
 from bx24app.web.api.openapi import operation
