@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import update
 
-from bx24app.database import reading, writing
+from bx24app.database import writing
 from bx24app.models import Callback, Form, WebsiteRequest, utcnow
 from bx24app.services.crm import cards, crm_requests
 from bx24app.services.crm import lookup as crm_lookup
@@ -17,51 +17,14 @@ from bx24app.worker.worker import Worker
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakePortal
 from tests.fake_bitrix24.people import CRM_ADD, CRM_READ
-from tests.support.actors import CUSTOMER, Actor, json_of
+from tests.support.actors import CUSTOMER, Actor
+from tests.support.crm_steps import PAGE, asks, card, kept, later, visitor_of_shop, worked
 from tests.support.visitors import Visitor
-
-PAGE = "https://shop.example.com/sofas?utm_source=ad&utm_campaign=spring&x=1"
 
 
 @pytest.fixture
 def visitor(app: Flask, environ: dict[str, str], manager: Actor, administrator: Actor) -> Visitor:
-    administrator.opens()
-    wanted = {"name": "Shop", "line_id": "reg150907", "default_country": "DE", "creates_lead": True}
-    wanted["fields"] = {"name": "optional", "topic": "optional"}
-    form = json_of(administrator.asks("POST", "/forms", wanted))
-    return Visitor(app.test_client(), form["key"], origin=environ["BX24APP_PUBLIC_URL"])
-
-
-def asks(visitor: Visitor, number: str = CUSTOMER, **body: Any) -> UUID:
-    response = visitor.asks(number, **({"name": "Anna", "topic": "Sofa", "page": PAGE} | body))
-    assert response.status_code == 202, response.text
-    return UUID(json_of(response)["reference"])
-
-
-def worked(app: Flask) -> None:
-    """Everything that is due is followed, here and now."""
-    with app.app_context():
-        while (claim := crm_requests.lease_crm_request()) is not None:
-            crm_lookup.process_crm_request(claim)
-
-
-def later(app: Flask) -> None:
-    """The pauses and the leases are over."""
-    with app.app_context(), writing() as session:
-        due = WebsiteRequest.crm_due_at.is_not(None)
-        values = {"crm_due_at": utcnow() - timedelta(seconds=1), "leased_until": None}
-        session.execute(update(WebsiteRequest).where(due).values(values))
-
-
-def kept(app: Flask, id: UUID) -> tuple[WebsiteRequest, Callback]:
-    with app.app_context(), reading() as session:
-        request = session.scalars(select(WebsiteRequest).where(WebsiteRequest.callback_id == id)).one()
-        return request, session.get_one(Callback, id)
-
-
-def card(app: Flask, id: UUID) -> tuple[str, str | None, int | None]:
-    request, callback = kept(app, id)
-    return request.crm_state, callback.crm_entity_type, callback.crm_entity_id
+    return visitor_of_shop(app, administrator, environ["BX24APP_PUBLIC_URL"])
 
 
 def test_a_contact_is_preferred_then_a_company_then_the_newest_lead(
@@ -86,51 +49,6 @@ def test_a_contact_is_preferred_then_a_company_then_the_newest_lead(
         worked(app)
         assert card(app, id) == ("found", kind, expected)
     assert portal.requests_for("crm.lead.add") == []
-
-
-def takes(administrator: Actor, visitor: Visitor, default: str, *countries: str) -> None:
-    wanted = {"default_country": default, "allowed_countries": list(countries)}
-    response = administrator.asks("PATCH", f"/forms/{visitor.form_key}", wanted)
-    assert response.status_code == 200, response.text
-
-
-@pytest.mark.parametrize(
-    ("country", "number", "stored"),
-    [
-        ("RU", "+79001234567", "8 (900) 123-45-67"),
-        ("RU", "+79001234567", "900 123 45 67"),
-        ("RU", "+79001234567", "7(900)1234567"),
-        ("KZ", "+77272345678", "8 727 234 56 78"),
-        ("DE", "+4930901820", "030 / 90 18 20"),
-        ("DE", "+4930901820", "0049 (30) 901820"),
-        ("DE", "+4930901820", "+49 (0)30 901820"),
-        ("US", "+12015550123", "(201) 555-0123"),
-        ("BR", "+5511961234567", "11 96123-4567"),
-        ("IT", "+390612345678", "06 12345678"),
-        ("DE", "+43512345678", "0043 512 345678"),
-    ],
-)
-def test_a_card_is_found_however_the_number_is_written_on_it(
-    app: Flask, visitor: Visitor, administrator: Actor, portal: FakePortal, country: str, number: str, stored: str
-) -> None:
-    takes(administrator, visitor, country, country, "AT")
-    assert administrator.asks("PATCH", "/settings", {"default_country": country}).status_code == 200
-    contact = portal.crm.add_contact("Anna", phones=[stored])
-    id, asked = asks(visitor, number), len(portal.requests_for("batch"))
-    worked(app)
-    assert card(app, id) == ("found", "CONTACT", contact)
-    assert len(portal.requests_for("batch")) == asked + 1
-    assert portal.crm.entities["LEAD"] == {}
-
-
-def test_a_number_of_another_country_is_not_that_of_a_local_with_the_same_digits(
-    app: Flask, visitor: Visitor, administrator: Actor, portal: FakePortal
-) -> None:
-    takes(administrator, visitor, "DE", "DE", "AT")
-    portal.crm.add_contact("Of Berlin", phones=["0512 345678"])
-    id = asks(visitor, "+43512345678")
-    worked(app)
-    assert card(app, id) == ("created", "LEAD", 1)
 
 
 def test_a_lead_is_made_with_everything_that_was_said(
