@@ -48,8 +48,23 @@ def _card(inputs: Mapping[str, str]) -> str:
     return f"{_(kind) if kind else ''} {inputs.get('id', '')}".strip()
 
 
+_FIELDS = {"name": N_("name"), "topic": N_("topic"), "page": N_("page"), "language": N_("language")}
+
+
+def _decoration(inputs: Mapping[str, str]) -> str:
+    """What was not kept of a request; unknown fields show the name that they were sent under."""
+    names = {what: ", ".join(_named(_FIELDS, name) for name in sent.split(", ")) for what, sent in inputs.items()}
+    told = []
+    if "cut" in names:
+        told.append(_("Shortened because of their length: %(fields)s", fields=names["cut"]))
+    if "left_out" in names:
+        told.append(_("Left out, because they cannot be used: %(fields)s", fields=names["left_out"]))
+    return ". ".join(told)
+
+
 _DECISIONS: dict[str, DecisionSentence] = {
     "requested": lambda i: _("Requested") + _by(i),
+    "decoration": _decoration,
     "waits": lambda i: _("Not dialled yet: %(why)s", why=reason_sentence(i.get("reason", ""))),
     "not_dialled": lambda i: _("Not dialled: %(why)s", why=reason_sentence(i.get("reason", ""))),
     "fenced": lambda i: _("Attempt %(number)s begins", number=i.get("attempt", "?")),

@@ -46,3 +46,43 @@ def decode_file(data: bytes, charset: str | None, language: str) -> str:
     if _NOT_TEXT.search(text):
         raise ValueError("not a text")
     return text
+
+
+# Charsets in which not every byte is a character, so that bytes that fit prove their name.
+_MULTIBYTE = ("gb", "big5", "euc", "shift", "cp9", "iso2022")
+# Three letters in a row that are no ASCII: in the charset for western languages words do not look so.
+_CYRILLIC_WORD = re.compile(rb"[\xa8\xb8\xc0-\xff]{3}")
+# Half of a character that a script has cut in two (a surrogate).
+_HALF_CHARACTER = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+# As browsers read these names (encoding.spec.whatwg.org).
+_WIDER = {"ascii": "cp1252", "iso8859-1": "cp1252"}
+
+
+def charset_of(data: bytes, named: str | None, language: str) -> str:
+    """Find in which charset a request is written; decode it with ``errors="ignore"``.
+
+    Programs name charsets that they do not use, and forget to name the ones they do. What is UTF-8, but for a broken
+    character, is UTF-8 whatever is named. Else the name counts, and without one what Windows uses for ``language``.
+    """
+    for mark, marked in _ORDER_MARKS:
+        if data.startswith(mark):
+            # These codecs leave out the mark.
+            return "utf-8-sig" if marked == "utf-8" else marked.rpartition("-")[0]
+    name = known_charset(named) or ""
+    if name.startswith(_MULTIBYTE) and _fits(data, name):
+        return name
+    text = _HALF_CHARACTER.sub(b"", data).decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    if not broken or sum(char > "\x7f" for char in text) >= 2 * broken:
+        return "utf-8"
+    if name and not name.startswith(("utf", *_MULTIBYTE)):
+        return _WIDER.get(name, name)
+    return "cp1251" if language.casefold() in _CYRILLIC or _CYRILLIC_WORD.search(data) else "cp1252"
+
+
+def _fits(data: bytes, name: str) -> bool:
+    try:
+        data.decode(name)
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -9,15 +9,18 @@ from flask import request
 from pydantic import BaseModel, ValidationError
 
 from bx24app.errors import InvalidRequest, NotPermitted, ProofTooOld
+from bx24app.inputs import TolerantModel
 from bx24app.log import name_portal
 from bx24app.services.callbacks import principal
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.websites import api_keys
+from bx24app.web.bodies import UnreadableBody, read_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
 B = TypeVar("B", bound=BaseModel)
+T = TypeVar("T", bound=TolerantModel)
 
 
 @dataclass(frozen=True)
@@ -88,21 +91,26 @@ def _bearer() -> str:
     return secret.strip() if scheme.lower() == "bearer" else ""
 
 
-def read_body(model: type[B]) -> B:
+def read_body(model: type[T]) -> T:
     """Read the JSON body as ``model``; raises ``InvalidBody`` naming every wrong field."""
     try:
-        return model.model_validate_json(request.get_data())
+        return model.read(read_json())
     except ValidationError as error:
         raise InvalidBody(
             [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors(include_input=False)]
         ) from None
+    except UnreadableBody:
+        raise InvalidBody([("", "not JSON")]) from None
     except RecursionError:
         raise InvalidBody([("", "nested too deeply")]) from None
 
 
 def read_query(model: type[B]) -> B:
-    """Read the query string as ``model``; raises ``InvalidRequest`` naming the first wrong parameter."""
-    return _read_texts(model, request.args.to_dict())
+    """Read the query string as ``model``; raises ``InvalidRequest`` naming the first wrong parameter.
+
+    A parameter without a value is one that is left out.
+    """
+    return _read_texts(model, {name: value for name, value in request.args.to_dict().items() if value})
 
 
 def read_headers(model: type[B]) -> B:

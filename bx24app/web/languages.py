@@ -3,6 +3,7 @@
 from flask import Flask, g, request
 
 from bx24app.i18n import LANGUAGES, babel
+from bx24app.inputs import language_of
 
 
 def speak(portal_language: str) -> None:
@@ -12,7 +13,7 @@ def speak(portal_language: str) -> None:
 
 def speak_one_of(languages: list[str]) -> str:
     """Answer a visitor in the language that fits best among a form's; returns it. ``lang`` in the address wins."""
-    wanted = request.args.get("lang", "")[:2].lower()
+    wanted = language_of(request.args.get("lang"))
     best = request.accept_languages.best_match(languages, languages[0])
     g.language = wanted if wanted in languages else best
     return str(g.language)

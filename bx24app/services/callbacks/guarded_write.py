@@ -99,7 +99,7 @@ def _described(candidate: Candidate) -> tuple[Shape, Values]:
     """Return the shape of the statement and the values of all its parameters."""
     callback = values_of(candidate.callback)
     website = _values_of(candidate.website_request)
-    # Before a callback is accepted it has at most one decision: that it repeats an earlier callback.
+    # Before a callback is accepted it has at most one decision: that it repeats an earlier one, or what was left out.
     decision = values_of(candidate.callback.decisions[0]) if candidate.callback.decisions else {}
     decoy, rejection = _values_of(candidate.decoy), _values_of(candidate.rejection)
     has_deliveries = bool(candidate.form_key)

@@ -81,13 +81,16 @@ def fill_template(template: str, **values: str | None) -> str:
     longest = next(
         cap for cap in range(MAX_SPOKEN_LENGTH, -1, -1) if cap == 0 or sum(min(n, cap) for n in lengths) <= room
     )
-    spoken = _VARIABLE.sub(lambda match: _shortened(cleaned.get(match[1].strip(), ""), longest), whole)
+    spoken = _VARIABLE.sub(lambda match: shortened(cleaned.get(match[1].strip(), ""), longest), whole)
     return spoken[:MAX_SPOKEN_LENGTH].strip()
 
 
 def one_line(text: str) -> str:
-    """Put a text on one line without control, formatting and unassigned characters, which can reorder text."""
-    line = " ".join(text.split())
+    """Put a text on one line, each accent in its letter (NFC).
+
+    Control, formatting and unassigned characters, which can reorder text, are left out.
+    """
+    line = unicodedata.normalize("NFC", " ".join(text.split()))
     if line.isprintable():  # Nearly every text is, and checking each character takes longer.
         return line
     return " ".join("".join(char for char in line if unicodedata.category(char)[0] != "C").split())
@@ -113,7 +116,8 @@ def _without_empty(template: str, values: dict[str, str]) -> str:
     return whole[:1].upper() + whole[1:] if marked[:1].isupper() or marked[:1] in "{\0" else whole
 
 
-def _shortened(value: str, length: int) -> str:
+def shortened(value: str, length: int) -> str:
+    """Cut a text to a length, at the end of a word where there is one, with an ellipsis."""
     if len(value) <= length:
         return value
     if length < ROOM_PER_VARIABLE:

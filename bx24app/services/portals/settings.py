@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import phonenumbers
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from bx24app.database import reading, writing
 from bx24app.errors import InvalidRequest, NotFound
+from bx24app.inputs import TolerantModel
 from bx24app.models import Portal
 from bx24app.services.calling import spoken_text
 from bx24app.services.portals import lines
@@ -17,24 +18,20 @@ PortalNumber = Annotated[int, Field(gt=0, lt=2**31)]
 Chosen = Annotated[list[PortalNumber], Field(max_length=MAX_CHOSEN), AfterValidator(lambda ids: sorted(set(ids)))]
 
 
-class _Choice(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Everybody(_Choice):
+class Everybody(TolerantModel):
     """Every employee who may open the app."""
 
     everybody: Literal[True]
 
 
-class ChosenOperators(_Choice):
+class ChosenOperators(TolerantModel, BaseModel):
     """People and departments, by the portal's own numbers."""
 
     people: Chosen = []
     departments: Chosen = []
 
 
-class Roles(_Choice):
+class Roles(TolerantModel):
     """Who of a portal starts callbacks beside its administrators, and whether the others see them or nothing."""
 
     operators: Everybody | ChosenOperators

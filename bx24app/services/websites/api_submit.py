@@ -1,6 +1,6 @@
 """Accept the callback requests that a site's back end sends with an API key."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from bx24app.errors import NumberInHand, Refusal, RuleRefused, UnknownLine, UnknownVoice
@@ -10,9 +10,9 @@ from bx24app.services.callbacks.conditions import Obstacle
 from bx24app.services.callbacks.idempotency import back_end_key
 from bx24app.services.callbacks.request import AcceptedCallback
 from bx24app.services.calling import spoken_text
-from bx24app.services.calling.spoken_text import one_line
+from bx24app.services.calling.decoration import SentTexts, listed_topic, read_decoration
 from bx24app.services.websites import forms, quotas, rejections
-from bx24app.services.websites.candidate import PreparedSubmission, clean_page, submission_digest
+from bx24app.services.websites.candidate import PreparedSubmission, submission_digest
 from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.submission import Submission, read_number
 from bx24app.services.websites.submit import accept_submission
@@ -27,11 +27,8 @@ class ApiPost:
     voice_id: str | None = None
     text: str | None = None
     scheduled_at: datetime | None = None
-    name: str = ""
-    topic: str = ""
-    page: str = ""
+    texts: SentTexts = field(default_factory=SentTexts)
     consents: bool = False
-    language: str = "en"
 
 
 def submit_with_key(form_id: int, post: ApiPost, idempotency_key: str | None = None) -> AcceptedCallback:
@@ -43,7 +40,7 @@ def submit_with_key(form_id: int, post: ApiPost, idempotency_key: str | None = N
     """
     opened = forms.open_form_by_id(form_id)
     submission = _submission_of(opened, post, idempotency_key)
-    digest = submission_digest(submission, post.line_id, post.voice_id, post.text, post.page)
+    digest = submission_digest(submission, post.line_id, post.voice_id, post.text, submission.decoration.page)
     try:
         outcome = accept_submission(_prepare(opened, post, submission, digest))
         if not isinstance(outcome, Obstacle):
@@ -73,14 +70,15 @@ def _refusal(submission: Submission, obstacle: Obstacle) -> Refusal:
 
 
 def _submission_of(opened: OpenForm, post: ApiPost, idempotency_key: str | None) -> Submission:
+    # A back end has a form of its own: it may name other topics than ours.
+    is_listed = bool(listed_topic(post.texts.topic, opened.form.topics))
     return Submission(
         form=opened.form,
         portal=opened.portal,
         now=utcnow(),
         number=read_number(post.to_number, opened),
         source=Source.API,
-        name=one_line(post.name),
-        topic=one_line(post.topic),
+        decoration=read_decoration(post.texts, opened.form.topics if is_listed else ()),
         consents=post.consents,
         scheduled_at=post.scheduled_at,
         key=back_end_key(opened.form.id, idempotency_key),
@@ -90,8 +88,6 @@ def _submission_of(opened: OpenForm, post: ApiPost, idempotency_key: str | None)
 def _prepare(opened: OpenForm, post: ApiPost, submission: Submission, digest: str) -> PreparedSubmission:
     return PreparedSubmission(
         submission=submission,
-        page=clean_page(post.page),
-        language=post.language,
         digest=digest,
         line=_line(opened, post.line_id),
         voice_id=_voice(opened, post.voice_id),

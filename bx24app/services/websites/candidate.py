@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from bx24app.models import Callback, DecoyRequest, Source, WebsiteRequest
@@ -16,18 +16,12 @@ from bx24app.services.runtime.rate_limit import RateLimit
 from bx24app.services.websites import forms, quotas
 from bx24app.services.websites.submission import Submission
 
-MAX_PAGE = 2000
-MAX_UTM_FIELDS = 10
-MAX_UTM_LENGTH = 255
-
 
 @dataclass(frozen=True)
 class PreparedSubmission:
     """A submission with what is stored beside it; where line, voice or text is None, that of the form is used."""
 
     submission: Submission
-    page: str = ""
-    language: str = "en"
     digest: str = ""
     line: tuple[str, str] | None = None
     voice_id: str | None = None
@@ -45,21 +39,6 @@ def submission_digest(submission: Submission, *more: object) -> str:
         *more,
     ]
     return hashlib.sha256(json.dumps(fields, default=str).encode()).hexdigest()
-
-
-def clean_page(text: str) -> str:
-    """Return the address of a page in the form in which it is stored; empty when it is not an http address."""
-    try:
-        url = urlsplit(spoken_text.one_line(text)[:MAX_PAGE])
-    except ValueError:
-        return ""
-    return url.geturl() if url.scheme in ("https", "http") and url.netloc else ""
-
-
-def _utm_fields(page: str) -> dict[str, str]:
-    """Read the ``utm_*`` parameters of a page's address, at most ``MAX_UTM_FIELDS``."""
-    utm = [(name, value) for name, value in parse_qsl(urlsplit(page).query) if name.lower().startswith("utm_")]
-    return {name.lower()[:MAX_UTM_LENGTH]: value[:MAX_UTM_LENGTH] for name, value in utm[:MAX_UTM_FIELDS]}
 
 
 def candidate_of(request: PreparedSubmission, limits: Sequence[RateLimit]) -> Candidate:
@@ -98,7 +77,7 @@ def _callback_of(request: PreparedSubmission) -> Callback:
     submission = request.submission
     line = request.line or forms.form_line(submission.form, submission.portal)
     assert line is not None, "the rule `line` holds"
-    return Callback(
+    callback = Callback(
         portal_id=submission.portal.id,
         to_number=submission.parsed.e164,
         line_id=line[0],
@@ -117,12 +96,15 @@ def _callback_of(request: PreparedSubmission) -> Callback:
         attempts=[],
         decisions=[],
     )
+    if submission.decoration.note:
+        callback.decide("decoration", submission.now, **submission.decoration.note)
+    return callback
 
 
 def _spoken(request: PreparedSubmission) -> str:
     submission = request.submission
     template = submission.form.text or spoken_text.default_template(submission.portal.language)
-    page = urlsplit(request.page)
+    page = urlsplit(submission.decoration.page)
     return spoken_text.fill_template(
         template,
         name=submission.name,
@@ -141,9 +123,9 @@ def _website_request_of(request: PreparedSubmission, callback: Callback) -> Webs
         form_id=form.id,
         name=submission.name,
         topic=submission.topic,
-        page=request.page,
-        utm=_utm_fields(request.page),
-        language=request.language,
+        page=submission.decoration.page,
+        utm=submission.decoration.utm,
+        language=submission.decoration.language,
         address=submission.address,
         consent_text=form.consent_text if consents else None,
         consent_version=form.consent_version if consents else None,

@@ -1,39 +1,30 @@
 """Website forms: create, change, remove and read them, and make the snippet for a site."""
 
-import re
 import secrets
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-import phonenumbers
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
 from bx24app.database.compiled import CompiledStatement, compiled_reading
 from bx24app.errors import CountryUnknown, NotFound
+from bx24app.inputs import WRITTEN_WHOLE, CurrencyCode, Flag, Identifier, TolerantModel
 from bx24app.models import Form, Portal, PortalSettings, UnknownPolicy, utcnow
 from bx24app.models.websites.form import DEFAULTS, FIELDS, LIMITS
 from bx24app.services.calling import spoken_text
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.calling.countries import with_territories
+from bx24app.services.calling.field_types import Country, Language, LongReadable, Prefix, Readable, Topic, spelled_once
 from bx24app.services.portals import lines
 from bx24app.services.runtime import row_cache
 from bx24app.settings import settings
 from bx24app.urls import normal_origin
 
 KEY_BYTES = 8
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-def _readable(text: str) -> str:
-    if _CONTROL.search(text):
-        raise ValueError("control characters are not allowed")
-    if not text.strip():
-        raise ValueError("nothing to read in it")
-    return text.strip()
 
 
 def _origin(text: str) -> str:
@@ -47,40 +38,28 @@ def _origin(text: str) -> str:
     return origin
 
 
-def _country(code: str) -> str:
-    if code not in phonenumbers.SUPPORTED_REGIONS:
-        raise ValueError("a country such as DE")
-    return code
-
-
 def _once(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-Readable = Annotated[str, Field(max_length=255), AfterValidator(_readable)]
-# As it is compared with what a visitor chooses.
-Topic = Annotated[Readable, AfterValidator(spoken_text.one_line)]
-LongReadable = Annotated[str, Field(max_length=4000), AfterValidator(_readable)]
-Country = Annotated[str, AfterValidator(_country)]
-Prefix = Annotated[str, Field(pattern=r"^\+[1-9]\d{0,13}$")]
+def _all_or_some(languages: list[str]) -> list[str]:
+    return _once(languages) or list(DEFAULTS["languages"])
+
+
 Origin = Annotated[str, Field(max_length=255), AfterValidator(_origin)]
 FieldRequirement = Literal["off", "optional", "required"]
-Count = Annotated[int, Field(ge=1, le=100_000)]
+Count = Annotated[int, Field(ge=1, le=100_000), WRITTEN_WHOLE]
 
 
-class AskedFields(BaseModel):
+class AskedFields(TolerantModel):
     """The fields of a form beside the number."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: FieldRequirement = FIELDS["name"]
     topic: FieldRequirement = FIELDS["topic"]
 
 
-class FormLimits(BaseModel):
+class FormLimits(TolerantModel):
     """The most requests from one address in an hour, for one number in a day, and of the form in an hour and a day."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     address_hour: Count = LIMITS["address_hour"]
     number_day: Count = LIMITS["number_day"]
@@ -88,15 +67,14 @@ class FormLimits(BaseModel):
     form_day: Count = LIMITS["form_day"]
 
 
-class FormSettings(BaseModel):
+# ruff takes the lists of a class for shared ones, unless it sees that this is a model.
+class FormSettings(TolerantModel, BaseModel):
     """A form's settings as an administrator writes them; a field left out is not changed, or gets its default."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
     name: Readable = ""
-    is_on: bool = DEFAULTS["is_on"]
-    line_id: Readable | None = None
-    voice_id: Readable | None = None
+    is_on: Flag = DEFAULTS["is_on"]
+    line_id: Identifier | None = None
+    voice_id: Identifier | None = None
     text: LongReadable | None = None
     default_country: Country | None = None
     allowed_countries: Annotated[list[Country], Field(max_length=250), AfterValidator(_once)] = []
@@ -105,19 +83,19 @@ class FormSettings(BaseModel):
     allowed_origins: Annotated[list[Origin], Field(max_length=50), AfterValidator(_once)] = []
     hours: Hours | None = None
     fields: AskedFields = AskedFields()
-    topics: Annotated[list[Topic], Field(max_length=50), AfterValidator(_once)] = []
+    topics: Annotated[list[Topic], Field(max_length=50), AfterValidator(spelled_once)] = []
     consent_text: LongReadable | None = None
-    languages: Annotated[list[Literal["en", "ru"]], Field(min_length=1, max_length=2)] = DEFAULTS["languages"]
-    retries: Annotated[int, Field(ge=0, le=10)] = DEFAULTS["retries"]
-    retry_minutes: Annotated[int, Field(ge=1, le=1440)] = DEFAULTS["retry_minutes"]
+    languages: Annotated[list[Language], Field(max_length=20), AfterValidator(_all_or_some)] = DEFAULTS["languages"]
+    retries: Annotated[int, Field(ge=0, le=10), WRITTEN_WHOLE] = DEFAULTS["retries"]
+    retry_minutes: Annotated[int, Field(ge=1, le=1440), WRITTEN_WHOLE] = DEFAULTS["retry_minutes"]
     unknown_policy: Annotated[UnknownPolicy, Field(strict=False)] = DEFAULTS["unknown_policy"]
-    expiry_minutes: Annotated[int, Field(ge=2, le=1440)] = DEFAULTS["expiry_minutes"]
+    expiry_minutes: Annotated[int, Field(ge=2, le=1440), WRITTEN_WHOLE] = DEFAULTS["expiry_minutes"]
     limits: FormLimits = FormLimits()
-    budget_calls: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    budget_calls: Annotated[int, Field(ge=0, le=100_000), WRITTEN_WHOLE] | None = None
     budget_money: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=4)] | None = None
-    budget_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+    budget_currency: CurrencyCode | None = None
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = DEFAULTS["colour"]
-    creates_lead: bool = DEFAULTS["creates_lead"]
+    creates_lead: Flag = DEFAULTS["creates_lead"]
 
     def changes(self) -> dict[str, Any]:
         """Return the columns for the fields that were given, with their stored values."""

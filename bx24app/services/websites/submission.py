@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, ip_address
 from bx24app.log import mask_number
 from bx24app.models import Form, Portal, Source
 from bx24app.services.calling import business_hours, do_not_call, phone_numbers
+from bx24app.services.calling.decoration import Decoration
 from bx24app.services.calling.phone_numbers import NOTHING_READ, ReadNumber
 from bx24app.services.websites.challenge import FormProof
 from bx24app.services.websites.forms import OpenForm, form_country
@@ -51,8 +52,7 @@ class Submission:
     source: Source = Source.WEBSITE
     origin: str | None = None
     address: str | None = None
-    name: str = ""
-    topic: str = ""
+    decoration: Decoration = field(default_factory=Decoration)
     consents: bool = False
     honeypot: str = ""
     proof: FormProof | None = None
@@ -69,6 +69,16 @@ class Submission:
     def country(self) -> str | None:
         """The country as whose national numbers the number is read; None: nobody has named it."""
         return form_country(self.form, self.portal)
+
+    @property
+    def name(self) -> str:
+        """The name of the visitor."""
+        return self.decoration.name
+
+    @property
+    def topic(self) -> str:
+        """What it is about."""
+        return self.decoration.topic
 
     @property
     def parsed(self) -> ReadNumber:

@@ -1,6 +1,6 @@
 """Accept the callback requests of a website's visitors."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -11,9 +11,9 @@ from bx24app.services.callbacks.conditions import Obstacle
 from bx24app.services.callbacks.decoys import ShownStep, shown_step
 from bx24app.services.callbacks.idempotency import visitor_key
 from bx24app.services.callbacks.retry_policy import retry_policy_of_form
-from bx24app.services.calling.spoken_text import one_line
+from bx24app.services.calling.decoration import SentTexts, read_decoration
 from bx24app.services.websites import challenge, forms, quotas, rejections, rules
-from bx24app.services.websites.candidate import PreparedSubmission, candidate_of, clean_page, submission_digest
+from bx24app.services.websites.candidate import PreparedSubmission, candidate_of, submission_digest
 from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.submission import Submission, read_number
 
@@ -23,19 +23,16 @@ class FormPost:
     """A request as a website's form sends it, with its origin and its address."""
 
     number: str
-    name: str = ""
-    topic: str = ""
+    texts: SentTexts = field(default_factory=SentTexts)
     consents: bool = False
     scheduled_at: datetime | None = None
     unreadable_time: str = ""
-    page: str = ""
     altcha: str = ""
     token: str = ""
     honeypot: str = ""
     idempotency_key: str | None = None
     origin: str | None = None
     address: str | None = None
-    language: str = "en"
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,7 @@ def submission_of(opened: OpenForm, post: FormPost) -> Submission:
         key=visitor_key(key, post.idempotency_key, number.parsed.e164),
         origin=post.origin,
         address=post.address,
-        name=one_line(post.name),
-        topic=one_line(post.topic),
+        decoration=read_decoration(post.texts, opened.form.topics),
         consents=post.consents,
         honeypot=post.honeypot,
         proof=proof,
@@ -123,9 +119,7 @@ def submission_of(opened: OpenForm, post: FormPost) -> Submission:
 
 def _read(opened: OpenForm, post: FormPost) -> PreparedSubmission:
     submission = submission_of(opened, post)
-    return PreparedSubmission(
-        submission=submission, page=clean_page(post.page), language=post.language, digest=submission_digest(submission)
-    )
+    return PreparedSubmission(submission=submission, digest=submission_digest(submission))
 
 
 def shown_to_visitor(opened: OpenForm, request: Callback | DecoyRequest, now: datetime) -> ShownStep:

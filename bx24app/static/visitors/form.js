@@ -77,7 +77,8 @@ class RequestForm {
     const values = Object.fromEntries(new FormData(this.form));
     const consent = this.form.elements.namedItem("consent");
     if (consent) values.consent = consent.checked;
-    values.page = frame.page() || values.page || "";
+    // An advertisement may add thousands of characters; a request has an end.
+    values.page = (frame.page() || values.page || "").slice(0, 8000);
     if (!values.scheduled_at) delete values.scheduled_at;
     if (solved) {
       values.altcha = solved.payload;

@@ -3,15 +3,16 @@
 from datetime import datetime
 
 from flask import Blueprint, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from bx24app.errors import NotFound
+from bx24app.inputs import TolerantModel
 from bx24app.models import ApiKey, Form
 from bx24app.services.callbacks import people
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
+from bx24app.services.calling.field_types import Readable
 from bx24app.services.websites import api_keys, forms
-from bx24app.services.websites.forms import Readable
 from bx24app.web.addresses import FormKey
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
@@ -20,10 +21,8 @@ from bx24app.web.guards import principal_required, read_body
 blueprint = Blueprint("api_keys", __name__, url_prefix="/api/v1/api-keys")
 
 
-class KeyBody(BaseModel):
+class KeyBody(TolerantModel):
     """What ``POST /api-keys`` takes."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     form_key: FormKey
     name: Readable

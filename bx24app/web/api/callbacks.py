@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from flask import Blueprint, Response
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from bx24app.errors import (
     Bitrix24Unavailable,
@@ -18,6 +18,7 @@ from bx24app.errors import (
     RuleRefused,
     TooLate,
 )
+from bx24app.inputs import WRITTEN_WHOLE, Consent, Decor, Identifier, Text, TolerantModel, TypedNumber
 from bx24app.models import Callback, Source, State
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks import change
@@ -28,6 +29,7 @@ from bx24app.services.callbacks.queries import CallbackFilter
 from bx24app.services.callbacks.request import AcceptedCallback, CallbackRequest
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import phone_numbers
+from bx24app.services.calling.decoration import SentTexts
 from bx24app.services.runtime.slots import Slots
 from bx24app.services.websites import api_submit
 from bx24app.services.websites.api_submit import ApiPost
@@ -53,31 +55,24 @@ MAX_WAIT_SECONDS = 10
 WAITS_OF_PORTAL, WAITS_AT_ONCE = 2, 4
 _waits = Slots[int](WAITS_OF_PORTAL, WAITS_AT_ONCE)
 MAX_LIMIT = 200
-# One sign more than the reader takes, so that it says itself what is too long.
-MAX_TYPED = phone_numbers.MAX_NUMBER_LENGTH + 1
-# Everything that is written down is free of control characters; a text may have lines.
-Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+_TIME_LIKE = re.compile("sched", re.IGNORECASE)
 # What asking the portal, or being accepted under its access, may meet.
 PORTAL_REFUSALS = (PortalDisconnected, Bitrix24Unavailable, ExchangeError)
 
 
-class CrmEntityBody(BaseModel):
+class CrmEntityBody(TolerantModel):
     """A card of the CRM."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
     type: Literal["LEAD", "DEAL", "CONTACT", "COMPANY"]
-    id: Annotated[int, Field(gt=0, lt=2**31)]
+    id: Annotated[int, Field(gt=0, lt=2**31), WRITTEN_WHOLE]
 
 
-class CallbackBody(BaseModel):
+class CallbackBody(TolerantModel):
     """What ``POST /callbacks`` takes with a ticket."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    to_number: Annotated[str, Field(max_length=MAX_TYPED)]
-    line_id: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
-    voice_id: Annotated[Text, Field(max_length=255)] | None = None
+    to_number: TypedNumber
+    line_id: Identifier | None = None
+    voice_id: Identifier | None = None
     text: Annotated[Text, Field(max_length=4000)] | None = None
     scheduled_at: UtcMoment | None = None
     crm_entity: CrmEntityBody | None = None
@@ -96,45 +91,55 @@ class CallbackBody(BaseModel):
         )
 
 
-class KeyedBody(BaseModel):
-    """What ``POST /callbacks`` takes under an API key."""
+class KeyedBody(TolerantModel):
+    """What ``POST /callbacks`` takes under an API key; other fields are named among the callback's decisions."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="allow")
 
-    to_number: Annotated[str, Field(max_length=MAX_TYPED)]
-    line_id: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
-    voice_id: Annotated[Text, Field(max_length=255)] | None = None
+    to_number: TypedNumber
+    line_id: Identifier | None = None
+    voice_id: Identifier | None = None
     text: Annotated[Text, Field(max_length=4000)] | None = None
     scheduled_at: UtcMoment | None = None
-    name: Annotated[Text, Field(max_length=255)] = ""
-    topic: Annotated[Text, Field(max_length=255)] = ""
-    page: Annotated[Text, Field(max_length=2000)] = ""
+    name: Decor = ""
+    topic: Decor = ""
+    page: Decor = ""
     # The customer has agreed to the form's text on the site's own page.
-    consent: bool = False
-    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")] = "en"
+    consent: Consent = False
+    language: Decor = ""
+
+    @model_validator(mode="after")
+    def _names_its_time(self) -> "KeyedBody":
+        """Refuse a misspelt time: without it the customer would be called now."""
+        if any(map(_TIME_LIKE.search, self.model_extra or ())):
+            raise ValueError("the time of the call is scheduled_at")
+        return self
 
     def asked(self) -> ApiPost:
         """The request for the use case."""
-        given = self.model_dump(exclude={"consent"})
-        return ApiPost(**given, consents=self.consent)
+        return ApiPost(
+            to_number=self.to_number,
+            line_id=self.line_id,
+            voice_id=self.voice_id,
+            text=self.text,
+            scheduled_at=self.scheduled_at,
+            texts=SentTexts(self.name, self.topic, self.page, self.language, self.model_extra or {}),
+            consents=self.consent,
+        )
 
 
 class StartBody(RootModel[CallbackBody | KeyedBody]):
     """What ``POST /callbacks`` takes: the first with a ticket, the second under an API key."""
 
 
-class ScheduleBody(BaseModel):
+class ScheduleBody(TolerantModel):
     """What ``PATCH /callbacks/<id>`` takes."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     scheduled_at: UtcMoment
 
 
-class OutcomeBody(BaseModel):
+class OutcomeBody(TolerantModel):
     """What ``POST /callbacks/<id>/resolve`` takes."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     outcome: Literal["reached", "not_reached", "dial_again"]
 

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, make_response, request
 from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidNumber, InvalidRequest
+from bx24app.inputs import Text, TolerantModel, TypedNumber
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import DoNotCall
 from bx24app.services.callbacks.principal import Principal
@@ -24,13 +25,11 @@ blueprint = Blueprint("do_not_call", __name__, url_prefix="/api/v1/do-not-call")
 MAX_LIST_BYTES = 1024 * 1024
 
 
-class NumberBody(BaseModel):
+class NumberBody(TolerantModel):
     """What ``POST /do-not-call`` takes."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    number: Annotated[str, Field(max_length=255)]
-    note: Annotated[str, Field(max_length=255)] | None = None
+    number: TypedNumber
+    note: Annotated[Text, Field(max_length=255)] | None = None
 
 
 class DoNotCallQuery(BaseModel):

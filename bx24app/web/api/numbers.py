@@ -1,15 +1,13 @@
 """``/api/v1/numbers/read``: what a typed number means, before it is dialled."""
 
-from typing import Annotated
-
 from flask import Blueprint, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
+from bx24app.inputs import TolerantModel, TypedNumber
 from bx24app.messages.numbers import display_number, number_notices, number_problem
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import phone_numbers
-from bx24app.web.api.callbacks import MAX_TYPED
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
 from bx24app.web.guards import principal_required, read_body
@@ -17,12 +15,10 @@ from bx24app.web.guards import principal_required, read_body
 blueprint = Blueprint("numbers", __name__, url_prefix="/api/v1/numbers")
 
 
-class TypedNumberBody(BaseModel):
+class TypedNumberBody(TolerantModel):
     """What ``POST /numbers/read`` takes: a number as it was typed. It stands in the body, for addresses are logged."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    number: Annotated[str, Field(max_length=MAX_TYPED)]
+    number: TypedNumber
 
 
 class ReadNumberSchema(BaseModel):

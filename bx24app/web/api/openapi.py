@@ -111,7 +111,12 @@ def _parameters(rule: Rule, described: Operation, schemas: Schemas) -> list[Json
             schema = schemas[model]
             required = schema.get("required", [])
             found += [
-                {"name": name, "in": place, "required": name in required, "schema": _as_text(properties)}
+                {
+                    "name": name,
+                    "in": place,
+                    "required": name in required,
+                    "schema": _parameter(place, properties, is_required=name in required),
+                }
                 for name, properties in schema["properties"].items()
             ]
     return found
@@ -123,6 +128,12 @@ def _as_text(schema: JsonObject) -> JsonObject:
     if len(kept) != 1:
         return schema
     return {name: value for name, value in schema.items() if name not in ("anyOf", "default")} | kept[0]
+
+
+def _parameter(place: str, schema: JsonObject, *, is_required: bool) -> JsonObject:
+    """The schema of a parameter; an optional one in the query may be there without a value."""
+    whole = _as_text(schema)
+    return {"anyOf": [whole, {"const": ""}]} if place == "query" and not is_required else whole
 
 
 def _with_subclasses(

@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, NotFound
+from bx24app.inputs import Text, TolerantModel, TypedNumber
 from bx24app.messages.rules import rule_words
 from bx24app.models import Rejection, utcnow
 from bx24app.services.callbacks.principal import Principal
@@ -25,14 +26,12 @@ FURTHEST_TEST = timedelta(days=366)
 MAX_REJECTIONS = 200
 
 
-class RuleTestBody(BaseModel):
+class RuleTestBody(TolerantModel):
     """What ``POST /rules/test`` takes; ``origin`` null is our own hosted form, ``at`` null is now."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
     form_key: FormKey
-    number: Annotated[str, Field(max_length=255)]
-    origin: Annotated[str, Field(max_length=255)] | None = None
+    number: TypedNumber
+    origin: Annotated[Text, Field(max_length=255)] | None = None
     at: UtcMoment | None = None
 
 

@@ -1,11 +1,12 @@
 """``/api/v1/settings``: the portal's defaults, for administrators."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, NotFound
+from bx24app.inputs import WRITTEN_WHOLE, CountryCode, Flag, Identifier, Text, TolerantModel
 from bx24app.models import Portal, utcnow
 from bx24app.services.callbacks import people
 from bx24app.services.callbacks.principal import Principal
@@ -13,8 +14,8 @@ from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import spoken_text
 from bx24app.services.calling.business_hours import Hours, Region
 from bx24app.services.portals import settings as portal_settings
-from bx24app.services.portals.settings import Roles
-from bx24app.web.api.callbacks import PORTAL_REFUSALS, Text
+from bx24app.services.portals.settings import PortalDefaults, Roles
+from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import (
     PublicHolidaysSchema,
@@ -27,28 +28,34 @@ from bx24app.web.guards import principal_required, read_body, read_query, requir
 
 blueprint = Blueprint("settings", __name__, url_prefix="/api/v1/settings")
 
+# Without these a portal has the usual ones.
+CLEARED = ("default_line_id", "default_voice_id", "default_text", "default_country", "line_cap", "hours")
 
-class DefaultsBody(BaseModel):
-    """What ``PATCH /settings`` takes; a field left out stays as it is, an empty one is cleared."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+class DefaultsBody(TolerantModel):
+    """What ``PATCH /settings`` takes; a field left out stays as it is, an empty one or null is cleared."""
 
-    default_line_id: Annotated[Text, Field(max_length=255)] | None = None
-    default_voice_id: Annotated[Text, Field(max_length=255)] | None = None
+    default_line_id: Identifier | None = None
+    default_voice_id: Identifier | None = None
     default_text: Annotated[Text, Field(max_length=4000)] | None = None
-    default_country: Annotated[str, Field(pattern=r"^([A-Z]{2})?$")] | None = None
-    stands_in: bool | None = None
-    retries: Annotated[int, Field(ge=0, le=5)] | None = None
-    retry_minutes: Annotated[int, Field(ge=1, le=1440)] | None = None
-    line_cap: Annotated[int, Field(ge=1, le=500)] | Literal[""] | None = None
-    hours: Hours | Literal[""] | None = None
-    websites_off: bool | None = None
+    default_country: CountryCode | None = None
+    stands_in: Flag | None = None
+    retries: Annotated[int, Field(ge=0, le=5), WRITTEN_WHOLE] | None = None
+    retry_minutes: Annotated[int, Field(ge=1, le=1440), WRITTEN_WHOLE] | None = None
+    line_cap: Annotated[int, Field(ge=1, le=500), WRITTEN_WHOLE] | None = None
+    hours: Hours | None = None
+    websites_off: Flag | None = None
     roles: Roles | None = None
 
     @property
     def only_stops_forms(self) -> bool:
         """Whether it does nothing but stop all forms, which has to work while Bitrix24 is silent."""
         return self.model_fields_set == {"websites_off"} and self.websites_off is True
+
+    def wanted(self) -> PortalDefaults:
+        """The changes for the use case."""
+        given = self.model_dump(mode="json", include=self.model_fields_set)
+        return PortalDefaults(**given | {name: "" for name in CLEARED if name in given and given[name] is None})
 
 
 def _answer(portal: Portal) -> Response:
@@ -88,5 +95,4 @@ def change_settings(principal: Principal) -> Response:
     body = read_body(DefaultsBody)
     if not body.only_stops_forms:
         require_fresh_proof(principal)
-    wanted = portal_settings.PortalDefaults(**body.model_dump(mode="json"))
-    return _answer(portal_settings.change_settings(principal.portal.id, wanted, principal.user_id))
+    return _answer(portal_settings.change_settings(principal.portal.id, body.wanted(), principal.user_id))

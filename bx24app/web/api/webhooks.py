@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, NotFound
+from bx24app.inputs import Flag, Text, TolerantModel
 from bx24app.models import WebhookDelivery, utcnow
 from bx24app.services.callbacks import people
 from bx24app.services.callbacks.principal import Principal
@@ -16,7 +17,6 @@ from bx24app.services.callbacks.roles import Role
 from bx24app.services.webhooks import subscriptions
 from bx24app.services.webhooks.subscriptions import ListedWebhook, NewWebhook
 from bx24app.web.addresses import FormKey
-from bx24app.web.api.callbacks import Text
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
 from bx24app.web.guards import principal_required, read_body, read_query
@@ -26,22 +26,18 @@ blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
 Url = Annotated[Text, Field(min_length=1, max_length=2000)]
 
 
-class WebhookBody(BaseModel):
+class WebhookBody(TolerantModel):
     """What ``POST /webhooks`` takes."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     form_key: FormKey
     url: Url
 
 
-class ChangeBody(BaseModel):
+class ChangeBody(TolerantModel):
     """What ``PATCH /webhooks/<id>`` takes; a field left out stays as it is."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
     url: Url | None = None
-    is_on: bool | None = None
+    is_on: Flag | None = None
 
 
 class WebhookQuery(BaseModel):

@@ -21,6 +21,7 @@ from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.submission import Submission
 from bx24app.services.websites.submit import Receipt, reject_unreadable
 from bx24app.services.websites.submit import submit as submit_request
+from bx24app.web.bodies import UnreadableBody
 from bx24app.web.errors import prefers_page
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak_one_of
@@ -34,6 +35,8 @@ blueprint = Blueprint("website_form", __name__, url_prefix="/w")
 OFFERED = 48
 # A time so near is as soon as possible.
 SOONEST = timedelta(minutes=20)
+# So much of a page's address is carried through the form; the marks of campaigns stand at its end.
+MAX_PAGE_CARRIED = 8000
 
 
 def _open(form_key: str) -> OpenForm:
@@ -65,15 +68,16 @@ def _page(opened: OpenForm, refusal: Refusal | None = None) -> Response:
     closed = form_problems(opened.form, opened.portal)
     minutes = wait_estimate.expected_minutes(case.form, case.now) if case.hours.is_open(case.now) else None
     free = rules.free_slots(case, case.now + SOONEST, OFFERED)
+    typed = submissions.typed_texts(opened.portal.language) if refusal else {}
     text = render_template(
         "w/closed.html" if closed else "w/form.html",
         form=opened.form,
         shown=visitor_presenter.hosted_form(case, minutes, free),
         token=new_token(opened.form.key),
-        idempotency_key=request.form.get("idempotency_key") or str(uuid4()),
+        idempotency_key=typed.get("idempotency_key") or str(uuid4()),
         honeypot=rules.HONEYPOT,
-        page=(request.form.get("page") or request.args.get("page", ""))[:2000],
-        values=request.form,
+        page=(typed.get("page") or request.args.get("page", ""))[:MAX_PAGE_CARRIED],
+        values=typed,
         problem=reason_sentence("form_closed") if closed else "" if field else words,
         errors={field: words} if field else {},
         framed="frame" in request.args,
@@ -127,8 +131,8 @@ def submit(form_key: str) -> Response:
 
 def _submit(opened: OpenForm) -> Receipt:
     try:
-        asked = submissions.read_submission(str(g.language))
-    except submissions.UnreadableBody as error:
+        asked = submissions.read_submission(str(g.language), opened.portal.language)
+    except UnreadableBody as error:
         field = error.fields[0] if error.fields else None
         refusal = FieldRefused("shape", field, {"fields": ", ".join(error.fields)})
         reject_unreadable(opened, refusal, request.remote_addr)

@@ -10,6 +10,7 @@ from bx24app.messages.reasons import reason_sentence
 from bx24app.messages.states import customer_state_label
 from bx24app.services.websites import status_page
 from bx24app.services.websites.status_page import RequestStatus
+from bx24app.web.bodies import UnreadableBody, read_fields
 from bx24app.web.errors import prefers_page
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak_one_of
@@ -77,10 +78,10 @@ def cancel(signed: str) -> Response:
 @blueprint.post("/<signed>/reschedule")
 def reschedule(signed: str) -> Response:
     """Move the request to another time."""
-    _read_status(signed)
+    portal = _read_status(signed).opened.portal
     try:
-        sent = submissions.fields_sent().get("scheduled_at")
-    except submissions.UnreadableBody:
+        sent = read_fields(portal.language).get("scheduled_at")
+    except UnreadableBody:
         raise InvalidRequest("scheduled_at") from None
     moment, unreadable = submissions.read_moment(sent if isinstance(sent, str) else None)
     try:

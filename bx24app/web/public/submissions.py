@@ -1,61 +1,40 @@
-"""What visitors of a website send, read into values; whatever cannot be read is named, not trusted."""
+"""What visitors of a website send, read into values; what cannot be read is named, or left out if it is no matter."""
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated
 
 from flask import request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
+from bx24app.inputs import Consent, Decor, TolerantModel, TypedNumber, decoration_of
+from bx24app.services.calling.decoration import SentTexts
 from bx24app.services.calling.spoken_text import one_line
 from bx24app.services.websites.submit import FormPost
+from bx24app.web.bodies import UnreadableBody, read_fields
 
-# The honest body holds a few fields and a proof of work.
-MAX_SUBMISSION_BYTES = 16 * 1024
-MAX_DECORATION = 4000
-_YES = frozenset({True, "true", "on", "yes", "1"})
-
-
-class UnreadableBody(Exception):
-    """A body that is no request; ``fields`` are the wrong ones, none: nothing could be read."""
-
-    def __init__(self, *fields: str) -> None:
-        super().__init__("unreadable")
-        self.fields = fields
+# The honest body holds a few fields, a proof of work, and the address of a page, to which advertisements add a lot.
+MAX_SUBMISSION_BYTES = 64 * 1024
+# Fields of ours, or of browsers, that mean nothing here: nobody is told that they are left out.
+_SILENT = frozenset({"_charset_", "lang", "frame"})
 
 
-def _yes(value: object) -> bool:
-    return isinstance(value, bool | str) and value in _YES
-
-
-Short = Annotated[str, Field(max_length=255)]
-Long = Annotated[str, Field(max_length=4000)]
-
-
-def _decoration(value: object) -> object:
-    """Cut what is only decoration, and leave out what is null: neither costs a visitor the call."""
-    return "" if value is None else value[:MAX_DECORATION] if isinstance(value, str) else value
-
-
-Decoration = Annotated[str, BeforeValidator(_decoration)]
-
-
-class SubmissionBody(BaseModel):
+class SubmissionBody(TolerantModel):
     """The body of ``POST /w/<form_key>/callbacks``, as JSON or as a form."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="allow")
 
-    number: Short
-    name: Decoration = ""
-    topic: Decoration = ""
-    consent: Annotated[bool, BeforeValidator(_yes)] = False
-    scheduled_at: Short | None = None
-    page: Decoration = ""
-    altcha: Long | None = None
-    token: Long | None = None
-    idempotency_key: Short | None = None
+    number: TypedNumber
+    name: Decor = ""
+    topic: Decor = ""
+    consent: Consent = False
+    scheduled_at: Annotated[str, Field(max_length=255)] | None = None
+    page: Decor = ""
+    # One that is too long, or no text, proves nothing.
+    altcha: Decor = ""
+    token: Decor = ""
+    idempotency_key: Decor = ""
     # Nobody sees this field, see ``rules.HONEYPOT``.
-    leave_empty: Short = ""
+    leave_empty: Decor = ""
 
 
 def read_moment(text: str | None) -> tuple[datetime | None, str]:
@@ -71,39 +50,35 @@ def read_moment(text: str | None) -> tuple[datetime | None, str]:
     return None, one_line(text)[:64] or "unreadable"
 
 
-def fields_sent() -> dict[str, object]:
-    """The fields of the body; raises ``Unreadable``."""
-    if not request.is_json:
-        return dict(request.form.items())
+def typed_texts(portal_language: str) -> dict[str, str]:
+    """What was typed into a form that is shown again; empty when none was sent."""
     try:
-        sent = json.loads(request.get_data())
-    except (ValueError, RecursionError):
+        return {name: decoration_of(value) for name, value in read_fields(portal_language).items()}
+    except UnreadableBody:
+        return {}
+
+
+def read_submission(language: str, portal_language: str) -> FormPost:
+    """The request that a body makes, of a visitor who reads ``language``; raises ``UnreadableBody``."""
+    sent = read_fields(portal_language)
+    try:
+        visit = SubmissionBody.read(sent)
+    except RecursionError:
         raise UnreadableBody from None
-    if not isinstance(sent, dict):
-        raise UnreadableBody
-    return sent
-
-
-def read_submission(language: str) -> FormPost:
-    """The request that a body makes; raises ``Unreadable`` naming its wrong fields."""
-    try:
-        visit = SubmissionBody.model_validate(fields_sent())
     except ValidationError as error:
         raise UnreadableBody(*(str(e["loc"][0]) for e in error.errors(include_input=False))) from None
+    others = {name: value for name, value in (visit.model_extra or {}).items() if name not in _SILENT}
     scheduled_at, unreadable_time = read_moment(visit.scheduled_at)
     return FormPost(
         number=visit.number,
-        name=visit.name,
-        topic=visit.topic,
+        texts=SentTexts(visit.name, visit.topic, visit.page, language, others),
         consents=visit.consent,
         scheduled_at=scheduled_at,
         unreadable_time=unreadable_time,
-        page=visit.page,
-        altcha=visit.altcha or "",
-        token=visit.token or "",
+        altcha=visit.altcha,
+        token=visit.token,
         honeypot=visit.leave_empty,
-        idempotency_key=visit.idempotency_key,
+        idempotency_key=visit.idempotency_key or None,
         origin=request.headers.get("Origin"),
         address=request.remote_addr or None,
-        language=language,
     )

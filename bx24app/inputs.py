@@ -1,0 +1,187 @@
+"""JSON of other programs: one reading of absent, null and empty, of booleans, numbers and texts, at every door.
+
+Every tolerance is described in the schema of its field too, so that OpenAPI tells what is taken.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+JsonSchema = dict[str, Any]
+_BLANK = " \t\r\n"
+_NOTHING: tuple[JsonSchema, ...] = (
+    {"type": "null"},
+    {"type": "string", "pattern": r"^[ \t\r\n]*$"},
+    {"type": "array", "maxItems": 0},
+)
+# A text may have lines; nothing else of what cannot be seen.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+# Marks of direction and width, which copying brings along.
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_WHOLE = re.compile(r"[+-]?\d{1,15}(\.0{1,9})?", re.ASCII)
+_TAG = re.compile(r"([A-Za-z]{2})(?![A-Za-z])")
+# A longer number is no telephone number, and floats of other programs do not hold it exactly.
+_MOST_DIGITS = 10**15
+YES = ("true", "yes", "on", "1", "y")
+NO = ("false", "no", "off", "0", "n")
+
+
+def is_nothing(value: object) -> bool:
+    """Tell whether a program has sent nothing in a field; PHP writes an empty object as an empty list."""
+    return value is None or value == [] or (isinstance(value, str) and not value.strip(_BLANK))
+
+
+class TolerantModel(BaseModel):
+    """What a program sends: an optional field may be absent, null or empty, which is all the same.
+
+    In a PATCH, where an absent field stays as it is, null and empty clear a field that may be null, and a list. Other
+    fields, which cannot be cleared, stay.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @classmethod
+    def read(cls, sent: object) -> Self:
+        """Read a JSON value; raises pydantic's ``ValidationError``, and ``RecursionError``."""
+        return cls.model_validate_json(json.dumps(_without_nothings(cls, sent)))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        """Describe that what is optional may be empty."""
+        schema = handler(core)
+        whole = handler.resolve_ref_schema(schema)
+        properties = whole.get("properties", {})
+        for name in properties.keys() - set(whole.get("required", ())):
+            properties[name] = {"anyOf": [properties[name], *_NOTHING]}
+        return schema
+
+
+def _without_nothings(model: type[BaseModel], sent: object) -> object:
+    if not isinstance(sent, dict):
+        return sent
+    kept: dict[str, object] = {}
+    for name, value in sent.items():
+        field = model.model_fields.get(name)
+        kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+        if field is not None and not field.is_required() and is_nothing(value):
+            if type(None) in kinds:
+                kept[name] = None
+            elif get_origin(field.annotation) is list:
+                kept[name] = []
+            continue
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, TolerantModel)), None)
+        kept[name] = _without_nothings(inner, value) if inner else value
+    return kept
+
+
+@dataclass(frozen=True, eq=False)
+class AlsoWritten:
+    """Other spellings of a type: ``read`` makes of them the usual one, and ``also`` describes them."""
+
+    read: Callable[[object], object]
+    also: tuple[JsonSchema, ...] = ()
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        return {"anyOf": [handler(core), *self.also]} if self.also else handler(core)
+
+
+def is_yes(value: object) -> bool:
+    """Tell whether a value says yes, as programs and forms write it; anything else is no."""
+    return _flag(value) is True
+
+
+def _flag(value: object) -> object:
+    if isinstance(value, str):
+        word = value.strip().casefold()
+        return True if word in YES else False if word in NO else value
+    return bool(value) if value in (0, 1) else value
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip(_BLANK)):
+        return int(float(value))
+    return value
+
+
+def typed_number(value: object) -> object:
+    """Read a telephone number that came as a number: its digits, from which a plus and leading zeros are lost.
+
+    It is read like the same digits as text, which are understood as national or international.
+    """
+    whole = _whole(value) if isinstance(value, float) else value
+    if isinstance(whole, int) and not isinstance(whole, bool) and 0 < whole < _MOST_DIGITS:
+        return str(whole)
+    return value
+
+
+def text_of(value: object) -> object:
+    """Read a text: a number as its digits, and without characters that no text has."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(_whole(value))
+    return _CONTROL.sub("", value) if isinstance(value, str) else value
+
+
+def _identifier(value: object) -> object:
+    text = text_of(value)
+    return "".join(_INVISIBLE.sub("", text).split("\n")).strip() if isinstance(text, str) else text
+
+
+def decoration_of(value: object) -> str:
+    """Read as a text whatever was sent as one; of lists and objects their texts, of anything else nothing."""
+    if isinstance(value, list | dict):
+        parts = value.values() if isinstance(value, dict) else value
+        return ", ".join(filter(None, (decoration_of(part) for part in parts if not isinstance(part, list | dict))))
+    text = text_of(value)
+    return text if isinstance(text, str) else ""
+
+
+def upper(value: object) -> object:
+    """Read a code, which has capital letters."""
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def language_of(value: object) -> str:
+    """Read a language tag as programs write it (``en_US``, ``EN-us``, ``ru-RU,ru;q=0.9``); empty: none is meant."""
+    found = _TAG.match(value.strip()) if isinstance(value, str) else None
+    return found[1].lower() if found else ""
+
+
+def _any_case(words: tuple[str, ...]) -> str:
+    letters = ("".join(f"[{c.upper()}{c}]" if c.isalpha() else c for c in word) for word in words)
+    return rf"^\s*({'|'.join(letters)})\s*$"
+
+
+_FLAG_WORDS: JsonSchema = {"type": "string", "pattern": _any_case(YES + NO)}
+_WRITTEN_DIGITS: JsonSchema = {"type": "string", "pattern": r"^[ \t\r\n]*[+-]?[0-9]{1,15}(\.0{1,9})?[ \t\r\n]*$"}
+_ANYTHING: JsonSchema = {}
+
+Flag = Annotated[bool, AlsoWritten(_flag, ({"enum": [0, 1]}, _FLAG_WORDS))]
+# What is no yes is a no.
+Consent = Annotated[bool, AlsoWritten(is_yes, (_ANYTHING,))]
+WRITTEN_WHOLE = AlsoWritten(_whole, (_WRITTEN_DIGITS,))
+# One sign more than the reader of numbers takes, so that it says itself what is too long.
+TypedNumber = Annotated[
+    str, Field(max_length=256), AlsoWritten(typed_number, ({"type": "number", "minimum": 1, "maximum": _MOST_DIGITS},))
+]
+CountryCode = Annotated[
+    str, Field(pattern=r"^[A-Z]{2}$"), AlsoWritten(upper, ({"type": "string", "pattern": r"^\s*[A-Za-z]{2}\s*$"},))
+]
+CurrencyCode = Annotated[
+    str, Field(pattern=r"^[A-Z]{3}$"), AlsoWritten(upper, ({"type": "string", "pattern": r"^\s*[A-Za-z]{3}\s*$"},))
+]
+Text = Annotated[str, AlsoWritten(text_of, ({"type": "number"},))]
+# What is only decoration, see ``calling/decoration.py``.
+Decor = Annotated[str, AlsoWritten(decoration_of, (_ANYTHING,))]
+Identifier = Annotated[
+    str, Field(min_length=1, max_length=255), AlsoWritten(_identifier, ({"type": "number"}, {"type": "string"}))
+]

@@ -1,0 +1,108 @@
+"""The body of a request as a JSON value or as the fields of a form, in whatever charset it came."""
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from io import BytesIO
+from urllib.parse import parse_qsl
+
+from flask import request
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import MultiPartParser
+
+from bx24app.web.charsets import charset_of, known_charset
+
+MAX_FIELDS = 1000
+_BYTES = "latin-1"
+# Browsers write so what the charset of the page does not have.
+_REFERENCE = re.compile(r"&#(\d{2,7});")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class UnreadableBody(Exception):
+    """A body that is no request; ``fields`` are the wrong ones, none: nothing could be read."""
+
+    def __init__(self, *fields: str) -> None:
+        super().__init__("unreadable")
+        self.fields = fields
+
+
+def read_json(language: str = "") -> object:
+    """Read the body as JSON; raises ``UnreadableBody``. ``language`` is that of the portal."""
+    return _json(request.get_data(), language)
+
+
+def read_fields(language: str = "") -> dict[str, object]:
+    """Read the fields of a JSON object or of a form; raises ``UnreadableBody``.
+
+    A body that begins with a brace is JSON, whatever its content type says: scripts send it as plain text, curl as a
+    form. Of a field that is sent twice the last value counts that is not empty, as of a checkbox behind a hidden field.
+    """
+    data = request.get_data()
+    if request.is_json or data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        sent = _json(data, language)
+        if not isinstance(sent, dict):
+            raise UnreadableBody
+        return sent
+    pairs = list(_pairs(data))
+    named = request.mimetype_params.get("charset")
+    if not known_charset(named):
+        named = next((value.decode(_BYTES) for name, value in pairs if name == b"_charset_"), None)
+    found = charset_of(b"\n".join(part for pair in pairs for part in pair), named, language)
+    fields: dict[str, object] = {}
+    for name, value in pairs:
+        text = _REFERENCE.sub(_character, value.decode(found, "ignore"))
+        fields[name.decode(found, "ignore")] = text or fields.get(name.decode(found, "ignore"), "")
+    return fields
+
+
+def _json(data: bytes, language: str) -> object:
+    # Two of three bytes that are null, or half of them, are a sign too (RFC 4627).
+    found: str = json.detect_encoding(data)
+    if found.startswith("utf-8"):
+        found = charset_of(data, request.mimetype_params.get("charset"), language)
+    try:
+        return _without_surrogates(json.loads(data.decode(found, "ignore"), strict=False))
+    except (ValueError, RecursionError):
+        raise UnreadableBody from None
+
+
+def _without_surrogates(value: object) -> object:
+    """Leave out the halves of characters that a script has cut in two."""
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub("", value)
+    if isinstance(value, list):
+        return [_without_surrogates(one) for one in value]
+    if isinstance(value, dict):
+        return {_LONE_SURROGATE.sub("", name): _without_surrogates(one) for name, one in value.items()}
+    return value
+
+
+def _character(match: re.Match[str]) -> str:
+    code = int(match[1])
+    return _LONE_SURROGATE.sub("", chr(code)) if code <= sys.maxunicode else ""
+
+
+def _pairs(data: bytes) -> Iterable[tuple[bytes, bytes]]:
+    """The fields of a form as bytes: their charset is found afterwards."""
+    try:
+        if request.mimetype == "multipart/form-data":
+            boundary = request.mimetype_params.get("boundary", "").encode("ascii")
+            parser = _BytesParser(max_form_memory_size=len(data), max_form_parts=MAX_FIELDS)
+            pairs = list(parser.parse(BytesIO(data), boundary, len(data))[0].items(multi=True))
+        else:
+            text = data.removeprefix(b"\xef\xbb\xbf").decode(_BYTES)
+            pairs = parse_qsl(text, keep_blank_values=True, encoding=_BYTES, max_num_fields=MAX_FIELDS)
+        return [(name.encode(_BYTES), value.encode(_BYTES)) for name, value in pairs]
+    except (ValueError, RequestEntityTooLarge):
+        raise UnreadableBody from None
+
+
+class _BytesParser(MultiPartParser):
+    """Give the values of fields as they came, a character for each byte."""
+
+    def get_part_charset(self, headers: Headers) -> str:  # noqa: ARG002
+        """Whatever a part says: browsers never say it."""
+        return _BYTES
