@@ -13,6 +13,8 @@ from tests.support.fuzzing import garbage
 from tests.support.visitors import Visitor
 from tests.support.websites import MakeBackEnd, MakeVisitor
 
+# Whole tables meet one world.
+pytestmark = pytest.mark.timeout(300)
 PLENTY = dict.fromkeys(("address_hour", "number_day", "form_hour", "form_day"), 1000)
 LONG_PAGE = "https://shop.example/?" + "x" * 4130 + "&utm_source=newsletter"
 # What is sent beside the number; what is kept of it; and what the portal is told of the rest.

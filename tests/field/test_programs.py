@@ -16,6 +16,8 @@ from tests.support.actors import Actor, json_of
 from tests.support.visitors import Visitor
 from tests.support.websites import BackEnd, MakeVisitor
 
+# Whole tables meet one world.
+pytestmark = pytest.mark.timeout(300)
 PLENTY = dict.fromkeys(("address_hour", "number_day", "form_hour", "form_day"), 1000)
 NOTHING: dict[str, Any] = {"null": None, "empty": "", "spaces": "  ", "an empty list, PHP's empty object": []}
 # Optional fields of what starts a callback, by door.

@@ -66,7 +66,7 @@ def read_submission(language: str, portal_language: str) -> FormPost:
     except RecursionError:
         raise UnreadableBody from None
     except ValidationError as error:
-        raise UnreadableBody(*(str(e["loc"][0]) for e in error.errors(include_input=False))) from None
+        raise UnreadableBody(*(str(e["loc"][0]) for e in error.errors(include_input=False) if e["loc"])) from None
     others = {name: value for name, value in (visit.model_extra or {}).items() if name not in _SILENT}
     scheduled_at, unreadable_time = read_moment(visit.scheduled_at)
     return FormPost(
