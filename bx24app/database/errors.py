@@ -19,6 +19,7 @@ _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 # The class of PostgreSQL's codes whose primary message quotes values (appendix A: data exception).
 _DATA_EXCEPTION = "22"
 _FOREIGN_KEY_VIOLATION = "23503"
+_UNIQUE_VIOLATION = "23505"
 
 
 def is_missing_reference(error: IntegrityError) -> bool:
@@ -26,6 +27,13 @@ def is_missing_reference(error: IntegrityError) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return error.orig.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
     return getattr(error.orig, "sqlstate", None) == _FOREIGN_KEY_VIOLATION
+
+
+def is_duplicate(error: IntegrityError) -> bool:
+    """Tell whether another row has what must be unique."""
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+    return getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION
 
 
 def description(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
+from bx24app.database.errors import is_duplicate
 from bx24app.errors import NotFound, NumberInHand, OwnAccessNeeded, RateLimited, TooLate
 from bx24app.models import RETRIABLE, WAITING, Callback, IllegalTransition, Portal, State, utcnow
 from bx24app.services.callbacks.number_holder import holder_of
@@ -116,7 +117,9 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str
                 callback.miss(change.now, "resolved_not_reached")
             else:
                 callback.dial_again(change.now, change.now + change.expiry)
-    except IntegrityError:
+    except IntegrityError as error:
+        if not is_duplicate(error):
+            raise
         number = get_callback(portal_id, callback_id).to_number
         with reading() as session:
             holder = holder_of(session, portal_id, number, callback_id)

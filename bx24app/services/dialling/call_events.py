@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from bx24app.bitrix24.events import Event, read_call_event
 from bx24app.database import purge, reading, writing
+from bx24app.database.errors import is_duplicate, is_missing_reference
 from bx24app.models import FINAL, Attempt, Callback, Outcome, Portal, ReceivedEvent, utcnow
 from bx24app.services.calling.phone_numbers import digits
 from bx24app.services.dialling import call_history, reconcile
@@ -41,8 +42,10 @@ def receive_call_event(portal: Portal, event: Event) -> None:
             session.flush()
             if report.kind == ReportKind.END:
                 call_history.hurry(session, portal.id, haste)
-    except IntegrityError:
-        return  # Bitrix24 has delivered it twice.
+    except IntegrityError as error:
+        if not is_duplicate(error) and not is_missing_reference(error):
+            raise
+        return  # Bitrix24 has delivered it twice, or the portal was deleted in this moment.
     if report.kind == ReportKind.START:
         reconcile.reconcile_pending(portal.id, report.call_id)
 

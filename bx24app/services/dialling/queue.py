@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from bx24app.database import reading, writing
+from bx24app.database.errors import is_duplicate
 from bx24app.models import IS_WAITING, Callback, Portal, PortalState, State, Throttle, utcnow
 from bx24app.models.portals.throttle import LONGEST_PAUSE
 from bx24app.services.callbacks.number_holder import number_is_held
@@ -98,7 +99,9 @@ def _lease_for(portal_id: int, most: int) -> list[DialLease]:
             if pace is None:
                 return []
             return _lease(session, session.get_one(Portal, portal_id), pace, most)
-    except IntegrityError:
+    except IntegrityError as error:
+        if not is_duplicate(error):
+            raise
         return []  # Another request for the same number was accepted meanwhile, so the scheduled one waits for its end.
 
 
