@@ -10,6 +10,10 @@ import pytest
 import requests
 from flask import Flask
 
+from buffering_worker import MAX_BODY_BYTES
+from bx24app.services.calling import do_not_call
+from bx24app.web import MAX_REQUEST_BYTES
+from tests.support.actors import Actor
 from tests.support.processes import free_port, kill, start, wait_until_up
 
 SENDERS = 50
@@ -55,6 +59,17 @@ def test_slow_senders_of_heads_and_bodies_stop_nobody(web: tuple[str, int]) -> N
             for _ in range(SENDERS):
                 open_ones.enter_context(socket.create_connection(web, 5)).sendall(half)
             assert longest(url) < QUICK
+
+
+def test_the_longest_part_of_a_list_is_taken_in_and_a_larger_one_is_refused(web: tuple[str, int], desk: Actor) -> None:
+    url = f"http://{web[0]}:{web[1]}/api/v1/do-not-call/import"
+    headers = {"Authorization": f"Bearer {desk.ticket}", "Content-Type": "text/plain; charset=utf-8"}
+    lines = [f"+4930{90000000 + number}; {'x' * 35}" for number in range(do_not_call.MAX_IMPORT)]
+    longest = "\n".join(lines).encode()
+    assert 240 * 1024 < len(longest) <= MAX_REQUEST_BYTES == MAX_BODY_BYTES
+    answer = requests.post(url, data=longest, headers=headers, timeout=60)
+    assert (answer.status_code, answer.json()["added"]) == (200, len(lines))
+    assert requests.post(url, data=longest.ljust(MAX_BODY_BYTES + 1), headers=headers, timeout=60).status_code == 413
 
 
 def test_what_is_too_large_or_too_slow_is_closed(web: tuple[str, int]) -> None:

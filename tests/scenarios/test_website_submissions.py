@@ -258,7 +258,9 @@ def test_a_flood_of_refusals_is_counted_but_does_not_fill_the_database(desk: Act
     for _ in range(flood):
         assert visitor.posts({"number": "12345", "altcha": ""}).status_code == 400
     shown = json_of(desk.asks("GET", f"/forms/{visitor.form_key}/refusals?limit=200"))
-    assert (shown["counts"], len(shown["refusals"])) == ({"proof": flood}, rejections.ROWS_AN_HOUR)
+    assert shown["counts"] == {"proof": flood}
+    # One address has a row for each of a few in a minute; the others are counted.
+    assert rejections.WRITES_FOR_ADDRESS <= len(shown["refusals"]) <= rejections.ROWS_AN_HOUR
     assert sum(row["count"] for row in shown["refusals"]) == flood
 
 

@@ -3,6 +3,11 @@ import { request, send } from "../api.js";
 import { submitted } from "./fields.js";
 
 const COUNTED = ["added", "known", "refused"];
+// The server takes 256 KB and 5,000 lines at a time, and reads no more than this of a line.
+const PART_LINES = 2000;
+const PART_BYTES = 200000;
+const LONGEST_LINE = 4000;
+const HEAD_LINES = 2;
 
 function download(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
@@ -21,47 +26,65 @@ async function textOf(file) {
   }
 }
 
-// The server takes 5,000 lines and 1 MiB at once; the heading goes with each part.
-const MAX_LINES = 4000;
-const MAX_CHARACTERS = 250000;
-
-function* parts(text) {
-  const lines = text.split("\n");
-  const heading = /\d/.test(lines[0]) ? [] : [lines.shift()];
-  let [part, size] = [[...heading], 0];
-  for (const line of lines) {
-    if (part.length >= MAX_LINES || size + line.length > MAX_CHARACTERS) {
-      yield part.join("\n");
-      [part, size] = [[...heading], 0];
-    }
-    part.push(line);
-    size += line.length;
-  }
-  yield part.join("\n");
+// What stands above the first number: a heading, or Excel's name of a separator. It goes with each part.
+function headOf(lines) {
+  const first = lines.findIndex((line) => /\d/.test(line));
+  return lines.slice(0, Math.min(Math.max(first, 0), HEAD_LINES));
 }
 
-async function sendPart(body) {
-  const headers = { "Content-Type": "text/plain; charset=utf-8" };
-  return (await request("/api/v1/do-not-call/import", { method: "POST", body, headers })).json();
+// The lines of a list in parts that the server takes, each without its head.
+function partsOf(lines) {
+  const encoder = new TextEncoder();
+  const parts = [];
+  let bytes = Infinity;
+  for (const line of lines) {
+    const more = encoder.encode(line).length + 1;
+    if (bytes + more > PART_BYTES || parts.at(-1).length >= PART_LINES) {
+      parts.push([]);
+      bytes = 0;
+    }
+    parts.at(-1).push(line);
+    bytes += more;
+  }
+  return parts;
+}
+
+async function sendPart(lines) {
+  const response = await request("/api/v1/do-not-call/import", {
+    method: "POST",
+    body: lines.join("\n"),
+    headers: { "Content-Type": "text/plain; charset=utf-8" },
+  });
+  return response.json();
 }
 
 export function start(panel) {
-  // Lines that could not be read stay in the field, to be mended and sent again.
+  // Lines that could not be read, or were not sent, stay in the field, to be mended and sent again.
   async function takeIn(form) {
-    const report = { added: 0, known: 0, refused: 0, lines: [] };
-    for (const part of parts(form.querySelector("textarea").value)) {
-      const found = await sendPart(part);
-      for (const name of COUNTED) report[name] += found[name];
-      report.lines.push(...found.lines);
+    const lines = form.querySelector("textarea").value.split(/\r\n|\r|\n/).map((line) => line.slice(0, LONGEST_LINE));
+    const head = headOf(lines);
+    const parts = partsOf(lines.slice(head.length));
+    const counts = { added: 0, known: 0, refused: 0 };
+    const left = [];
+    const words = () => COUNTED.filter((name) => counts[name]).map((name) => `${form.dataset[name]}: ${counts[name]}`).join(", ");
+    try {
+      while (parts.length) {
+        const report = await sendPart([...head, ...parts[0]]);
+        parts.shift();
+        for (const name of COUNTED) counts[name] += report[name];
+        left.push(...report.lines.filter(({ outcome }) => outcome === "refused").map(({ text }) => text));
+        if (parts.length) panel.say(words());
+      }
+      await panel.load();
+      panel.say(words() || form.dataset.nothing, counts.refused ? "warning" : "success");
+    } finally {
+      left.push(...parts.flat());
+      if (left.length) {
+        panel.find("[data-import]").open = true;
+        panel.find("[data-import] textarea").value = left.join("\n");
+        panel.find("[data-import] textarea").focus();
+      }
     }
-    const words = COUNTED.filter((name) => report[name]).map((name) => `${form.dataset[name]}: ${report[name]}`).join(", ");
-    const refused = report.lines.filter(({ outcome }) => outcome === "refused").map(({ text }) => text);
-    await panel.load();
-    panel.say(words || form.dataset.nothing, report.refused ? "warning" : "success");
-    if (!refused.length) return;
-    panel.find("[data-import]").open = true;
-    panel.find("[data-import] textarea").value = refused.join("\n");
-    panel.find("[data-import] textarea").focus();
   }
 
   panel.onSubmit({

@@ -22,8 +22,6 @@ from bx24app.web.guards import principal_required, read_body, read_query
 
 blueprint = Blueprint("do_not_call", __name__, url_prefix="/api/v1/do-not-call")
 
-MAX_LIST_BYTES = 1024 * 1024
-
 
 class NumberBody(TolerantModel):
     """What ``POST /do-not-call`` takes."""
@@ -116,8 +114,7 @@ def remove(principal: Principal, number_id: int) -> tuple[str, int]:
 @operation({200: ImportReport}, body="text/plain")
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def import_numbers(principal: Principal) -> Response:
-    """Add a list (CSV or plain text, 5,000 lines at most) and report on every line."""
-    request.max_content_length = MAX_LIST_BYTES
+    """Add a list (CSV or plain text, 5,000 lines at most; a longer one in parts) and report on every line."""
     charset = request.mimetype_params.get("charset")
     try:
         text = decode_file(request.get_data(), charset, principal.portal.language)
