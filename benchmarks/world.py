@@ -19,6 +19,8 @@ from bx24app.services.websites import challenge
 FORMS = 64
 LIMITS = {"address_hour": 10**6, "number_day": 3, "form_hour": 10**6, "form_day": 10**6}
 ORIGIN = "https://shop.example.com"
+# One employee is limited to 1,200 requests a minute.
+EMPLOYEES = 200
 FIRST_NUMBER = 4_930_20_000_000
 
 
@@ -27,7 +29,7 @@ class World:
     """The app on its database, and what is needed to write requests for it; numbers are never used twice."""
 
     app: Flask
-    ticket: str
+    tickets: list[str]
     form_keys: list[str]
     next_number: int = FIRST_NUMBER
 
@@ -46,11 +48,14 @@ def build(environ: dict[str, str]) -> World:
             portal = _portal()
             session.add(portal)
             session.flush()
-            session.add(User(portal_id=portal.id, user_id=1, name="Anna Schmidt", is_administrator=True))
+            people = range(1, EMPLOYEES + 1)
+            session.add_all(
+                User(portal_id=portal.id, user_id=id, name="Anna Schmidt", is_administrator=True) for id in people
+            )
             forms = [_form(portal.id, number) for number in range(FORMS)]
             session.add_all(forms)
-        ticket, _ = tickets.issue_ticket(tickets.ticket_of(portal, 1, utcnow()))
-    return World(app, ticket, [form.key for form in forms])
+        issued = [tickets.issue_ticket(tickets.ticket_of(portal, id, utcnow()))[0] for id in people]
+    return World(app, issued, [form.key for form in forms])
 
 
 def _portal() -> Portal:
@@ -90,16 +95,16 @@ def staff_requests(world: World, count: int) -> list[bytes]:
         {"to_number": world.number(), "line_id": "reg150907", "text": "Callback request from Anna, connecting."}
         for _ in range(count)
     ]
-    headers = {"Authorization": f"Bearer {world.ticket}", "Content_Type": "application/json"}
     return [
         written(
             "POST",
             "/api/v1/callbacks",
             json.dumps(body).encode(),
             Idempotency_Key=f"bench-{body['to_number']}",
-            **headers,
+            Authorization=f"Bearer {world.tickets[number % EMPLOYEES]}",
+            Content_Type="application/json",
         )
-        for body in bodies
+        for number, body in enumerate(bodies)
     ]
 
 

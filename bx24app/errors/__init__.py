@@ -4,7 +4,7 @@ KnownError                 says by its attributes what may be done about it
 Refusal                    the use case did nothing
  +-- InvalidRequest        a field has the wrong shape
  |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused,
- |         CountryUnknown
+ |         CountryUnknown, LimitReached
  +-- NumberInHand, IdempotencyKeyReused, TooLate     the state does not allow it
  +-- NotFound, NotPermitted (OwnAccessNeeded)                 the caller may not do it
  +-- TicketExpired (ProofTooOld, KeyRefused)                  the caller has to prove who they are
@@ -30,6 +30,7 @@ from bx24app.errors.refusals import (
     InvalidNumber,
     InvalidRequest,
     KeyRefused,
+    LimitReached,
     NotFound,
     NotPermitted,
     NumberInHand,
@@ -86,6 +87,7 @@ __all__ = [
     "InvalidRequest",
     "KeyRefused",
     "KnownError",
+    "LimitReached",
     "Malformed",
     "NotFound",
     "NotHuman",

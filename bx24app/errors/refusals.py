@@ -30,6 +30,13 @@ class InvalidRequest(Refusal):
     status = 400
 
 
+class LimitReached(InvalidRequest):
+    """There are as many forms, keys, webhooks or numbers as there may be."""
+
+    reason = "limit_reached"
+    status = 422
+
+
 class InvalidNumber(InvalidRequest):
     """The text is not a telephone number that can be dialled; ``sentence`` names what says why."""
 

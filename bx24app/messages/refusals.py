@@ -5,6 +5,7 @@ from bx24app.i18n import N_
 # Codes with which a request is answered, or a callback fails before anything rings.
 REFUSALS = {
     "invalid_request": N_("Something in the request is missing or has a wrong form. Nothing was dialled."),
+    "limit_reached": N_("There are as many of these as there may be. Remove one that is not needed any more."),
     "address_refused": N_(
         "Callbacks can only be told to a public address that begins with https:// and holds no password."
     ),

@@ -23,6 +23,7 @@ from sqlalchemy import update
 
 from bx24app.database import writing
 from bx24app.models import Callback, PortalSettings, utcnow
+from bx24app.services.callbacks import principal
 from bx24app.services.calling import do_not_call
 from bx24app.services.security import tickets
 from bx24app.services.webhooks import subscriptions
@@ -159,7 +160,10 @@ class Truth:
 
 
 @pytest.fixture
-def truth(app: Flask, manager: Actor, administrator: Actor, portal: FakePortal) -> Truth:
+def truth(
+    app: Flask, manager: Actor, administrator: Actor, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> Truth:
+    monkeypatch.setattr(principal, "REQUESTS_A_MINUTE", 10**6)
     portal.rest.bucket.enabled = False
     administrator.opens()
     administrator.asks("GET", "/lines?refresh=1")

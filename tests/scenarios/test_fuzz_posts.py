@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from bx24app.database import reading, writing
 from bx24app.models import Attempt, Callback, Credential, Portal, ReceivedEvent, User
 from bx24app.services.dialling import dial, queue
-from bx24app.services.security import proof_limits
+from bx24app.services.runtime import local_limit, local_memory
 from tests.fake_bitrix24 import FakePortal, LaunchPost
 from tests.support.actors import Actor, json_of
 from tests.support.fuzzing import MANY, SEED, counts, few_and_many, fuzz_settings, garbage
@@ -119,7 +119,8 @@ def posted(app: Flask, paths: tuple[str, ...], launch: LaunchPost, send: Send, e
     @given(st.sampled_from(paths), changes(launch.form), changes(launch.query), MORE, RAW)
     def post(path: str, form: Changes, query: Changes, more: Pairs, raw: tuple[bytes, str] | None) -> None:
         body, content_type = raw or (body_of(launch.form, form, more), FORM)
-        app.extensions.pop(proof_limits.STATE, None)
+        for state in (local_memory.MEMORY_STATE, local_limit.LIMITS_STATE):
+            app.extensions.pop(state, None)
         status = send(path, body, content_type, body_of(launch.query, query, more))
         statuses[status] = statuses.get(status, 0) + 1
 
@@ -189,7 +190,8 @@ def test_events(app: Flask, manager: Actor, portal: FakePortal, send: Send, exam
         changed = {"event": kind, "data[CALL_ID]": call, "auth[application_token]": token, **changed}
         body, content_type = raw or (body_of(events, changed, more), FORM)
         ring_again(app)
-        app.extensions.pop(proof_limits.STATE, None)
+        for state in (local_memory.MEMORY_STATE, local_limit.LIMITS_STATE):
+            app.extensions.pop(state, None)
         status = send("/events", body, content_type, b"")
         statuses[status] = statuses.get(status, 0) + 1
 

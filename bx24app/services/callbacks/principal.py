@@ -10,12 +10,17 @@ from sqlalchemy import Select, and_, bindparam, select
 
 from bx24app.database import reading
 from bx24app.database.compiled import CompiledStatement, compiled_reading
-from bx24app.errors import TicketExpired
+from bx24app.errors import RateLimited, TicketExpired
 from bx24app.models import Portal, PortalSettings, PortalState, User
 from bx24app.services.callbacks.roles import NO_RIGHTS, Role, rights_of, role_of
 from bx24app.services.runtime import row_cache
+from bx24app.services.runtime.local_limit import LocalLimit, take_local
 from bx24app.services.security import tickets
 from bx24app.services.security.tickets import Ticket
+
+# Of one employee, by each process. A page that is looked at asks once a second, and so does each one beside it.
+REQUESTS_A_MINUTE = 1200
+RETRY_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,13 @@ def authenticate(signed_ticket: str) -> Principal:
     """The employee who has a page of the app open.
 
     Their role is read with each request. Raises ``TicketExpired`` when the ticket is missing, altered or older than an
-    hour, when the portal does not have the app any more, and when it was installed again since.
+    hour, when the portal does not have the app any more, and when it was installed again since; ``RateLimited``.
     """
     ticket = tickets.read_ticket(signed_ticket)
+    if not take_local(LocalLimit("employee", REQUESTS_A_MINUTE), (ticket.portal_id, ticket.user_id)):
+        refusal = RateLimited("employee")
+        refusal.retry_after = RETRY_SECONDS
+        raise refusal
     employee = load_employee(ticket.portal_id, ticket.user_id, is_proven=ticket.is_proven)
     if not ticket.is_of(employee.portal):
         raise TicketExpired

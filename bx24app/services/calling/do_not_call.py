@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bx24app.database import insert_new, reading, writing
-from bx24app.errors import InvalidNumber, InvalidRequest, NotFound
+from bx24app.errors import InvalidNumber, InvalidRequest, LimitReached, NotFound
 from bx24app.models import DoNotCall, PortalSettings, utcnow
 from bx24app.services.calling import phone_numbers
 from bx24app.services.calling.list_file import ListLine, read_list, write_list
@@ -16,6 +16,8 @@ from bx24app.services.calling.spoken_text import one_line
 from bx24app.services.security import digests
 
 MAX_IMPORT = 5000
+# What a portal may list in all.
+MAX_NUMBERS = 1_000_000
 MAX_NOTE = 255
 # So much of a line's number is shown in the report.
 MAX_SHOWN = 64
@@ -48,7 +50,7 @@ def list_numbers(
 
 
 def add_number(portal_id: int, number: str, note: str | None, user_id: int | None) -> tuple[DoNotCall, bool]:
-    """Add a number; returns its row, and whether it is new. Commits. Raises ``InvalidNumber``."""
+    """Add a number; returns its row, and whether it is new. Commits. Raises ``InvalidNumber``, ``LimitReached``."""
     listed = _listed(portal_id, _country(portal_id), ListLine(number, note or ""))
     if not isinstance(listed, DoNotCall):
         raise InvalidNumber("number", f"number_{listed}")
@@ -84,7 +86,7 @@ class ImportedLine:
 def import_list(portal_id: int, text: str, user_id: int | None) -> list[ImportedLine]:
     """Add a list with one number on each line and perhaps a note (``list_file``); commits what can be read.
 
-    Raises ``InvalidRequest`` for a list of more than ``MAX_IMPORT`` lines.
+    Raises ``InvalidRequest`` for a list of more than ``MAX_IMPORT`` lines, and ``LimitReached``.
     """
     country = _country(portal_id)
     file = read_list(text, MAX_IMPORT + 1)
@@ -139,6 +141,10 @@ def _store(listed: list[DoNotCall], user_id: int | None) -> set[str]:
     # When a number stands in a list twice, the first line counts.
     in_order = list(reversed({row.number_digest: row for row in reversed(listed)}.values()))
     added: set[str] = set()
+    surplus = select(DoNotCall.id).where(DoNotCall.portal_id == in_order[0].portal_id) if in_order else None
+    with reading() as session:
+        if surplus is not None and session.scalar(surplus.offset(MAX_NUMBERS - len(in_order)).limit(1)) is not None:
+            raise LimitReached
     with writing() as session:
         for begin in range(0, len(in_order), IMPORT_BATCH):
             added |= insert_new(session, in_order[begin : begin + IMPORT_BATCH], DoNotCall.number_digest)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.crypto import keyring
 from bx24app.database import reading, writing
-from bx24app.errors import AddressRefused, InvalidRequest, NotFound
+from bx24app.errors import AddressRefused, InvalidRequest, LimitReached, NotFound
 from bx24app.models import Form, Portal, Webhook, WebhookDelivery, utcnow
 from bx24app.models.websites.webhook import MAX_URL
 from bx24app.outgoing.errors import AddressForbidden
@@ -107,7 +107,7 @@ def add_webhook(portal_id: int, form_key: str, url: str, user_id: int | None) ->
         if form is None:
             raise NotFound
         if session.scalars(select(func.count()).where(Webhook.form_id == form.id)).one() >= MAX_PER_FORM:
-            raise InvalidRequest("form_key")
+            raise LimitReached("form_key")
         webhook = Webhook(portal_id=portal_id, form_id=form.id, url=checked, created_by=user_id)
         webhook.keep_secret(keyring, portal.member_id, secret, utcnow())
         session.add(webhook)

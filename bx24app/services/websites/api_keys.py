@@ -4,10 +4,10 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from bx24app.database import reading, writing
-from bx24app.errors import KeyRefused, NotFound, RateLimited
+from bx24app.errors import KeyRefused, LimitReached, NotFound, RateLimited
 from bx24app.models import ApiKey, Form, Portal, PortalSettings, PortalState, utcnow
 from bx24app.services.callbacks.principal import Principal, load_portal
 from bx24app.services.runtime import rate_limit
@@ -21,6 +21,8 @@ SECRET_BYTES = 32
 SHOWN_CHARACTERS = 10
 USE_NOTED_EVERY = timedelta(minutes=1)
 REQUESTS_PER_MINUTE = 120
+# Of one form: how many can be used at a time, and how many rows there may be.
+MAX_KEYS, MAX_KEYS_EVER = 20, 500
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class NewApiKey:
 
 
 def create_key(portal_id: int, form_key: str, name: str, user_id: int | None) -> NewApiKey:
-    """Make a key for a form; commits. Raises ``NotFound``."""
+    """Make a key for a form; commits. Raises ``NotFound``, ``LimitReached``."""
     form = forms.get_form(portal_id, form_key)
     secret = KEY_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     key = ApiKey(
@@ -48,6 +50,11 @@ def create_key(portal_id: int, form_key: str, name: str, user_id: int | None) ->
         created_at=utcnow(),
     )
     with writing() as session:
+        # Rows of revoked keys stay: they say who made and who used them.
+        usable = select(func.count()).where(ApiKey.form_id == form.id, ApiKey.revoked_at.is_(None))
+        made = select(func.count()).where(ApiKey.form_id == form.id)
+        if session.scalars(usable).one() >= MAX_KEYS or session.scalars(made).one() >= MAX_KEYS_EVER:
+            raise LimitReached("form_key")
         session.add(key)
     return NewApiKey(key, secret)
 

@@ -2,16 +2,17 @@
 
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
 from bx24app.database.compiled import CompiledStatement, compiled_reading
-from bx24app.errors import CountryUnknown, NotFound
+from bx24app.errors import CountryUnknown, LimitReached, NotFound
 from bx24app.inputs import WRITTEN_WHOLE, CurrencyCode, Flag, Identifier, TolerantModel
 from bx24app.models import Form, Portal, PortalSettings, UnknownPolicy, utcnow
 from bx24app.models.websites.form import DEFAULTS, FIELDS, LIMITS
@@ -25,6 +26,9 @@ from bx24app.settings import settings
 from bx24app.urls import normal_origin
 
 KEY_BYTES = 8
+# Of one portal; removed ones keep their rows.
+MAX_FORMS, MAX_FORMS_A_DAY = 200, 200
+LATELY = timedelta(days=1)
 
 
 def _origin(text: str) -> str:
@@ -109,8 +113,8 @@ class FormSettings(TolerantModel, BaseModel):
 def create_form(portal_id: int, wanted: FormSettings, user_id: int | None) -> Form:
     """Create a form; every field but its name has a safe default, and ``user_id`` is who creates it. Commits.
 
-    Raises ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``UnknownVariable``, and ``CountryUnknown`` when neither
-    the form nor its portal says which countries may be called.
+    Raises ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``, ``UnknownVariable``, ``LimitReached``, and
+    ``CountryUnknown`` when neither the form nor its portal says which countries may be called.
     """
     if not (wanted.default_country or wanted.allowed_countries or _country_of(portal_id)):
         raise CountryUnknown("default_country")
@@ -118,6 +122,10 @@ def create_form(portal_id: int, wanted: FormSettings, user_id: int | None) -> Fo
     form = Form(portal_id=portal_id, key=secrets.token_hex(KEY_BYTES), created_by=user_id, **changes)
     form.consent_version = 1 if form.consent_text else 0
     with writing() as session:
+        present = select(func.count()).where(Form.portal_id == portal_id, Form.removed_at.is_(None))
+        made_lately = select(func.count()).where(Form.portal_id == portal_id, Form.created_at > utcnow() - LATELY)
+        if session.scalars(present).one() >= MAX_FORMS or session.scalars(made_lately).one() >= MAX_FORMS_A_DAY:
+            raise LimitReached
         session.add(form)
     return form
 

@@ -154,9 +154,7 @@ def _refusals(rule: Rule, guard: Guard | None, described: Operation) -> dict[int
     """The codes of every refusal by status."""
     kinds = set(_with_subclasses(described.refuses))
     if guard:
-        kinds.add(TicketExpired)
-    if guard and guard.lets_keys_in:
-        kinds.add(RateLimited)
+        kinds |= {TicketExpired, RateLimited}
     if guard and guard.role > Role.NONE:
         kinds.add(NotPermitted)
     if rule.arguments:
