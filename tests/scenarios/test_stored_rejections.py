@@ -12,7 +12,9 @@ from bx24app.errors import RateLimited
 from bx24app.models import Form, Rejection, utcnow
 from bx24app.services.websites import forms, rejections
 from bx24app.services.websites.submission import Submission, read_number
+from tests.scenarios.test_odd_input import statements
 from tests.scenarios.test_query_plans import plans
+from tests.support.actors import json_of
 from tests.support.visitors import Visitor
 from tests.support.websites import MakeVisitor
 
@@ -25,6 +27,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rejections, "ROWS_AN_HOUR", 5)
     monkeypatch.setattr(rejections, "FORM_ROWS_A_DAY", 12)
     monkeypatch.setattr(rejections, "PORTAL_ROWS_A_DAY", 20)
+    for name in ("WRITES_FOR_ADDRESS", "WRITES_FOR_FORM", "WRITES_IN_ALL"):
+        monkeypatch.setattr(rejections, name, 10_000)
 
 
 def submission_of(visitor: Visitor) -> Submission:
@@ -90,6 +94,45 @@ def test_the_flood_of_yesterday_does_not_count_at_todays(
     assert summary.counts == {RULES[0]: 4}
 
 
+def flood(visitor: Visitor, addresses: int, each: int) -> None:
+    """Send requests that prove nothing, from several addresses in turn."""
+    for number in range(addresses * each):
+        visitor.address = f"203.0.113.{number % addresses}"
+        answer = visitor.posts({"number": "+493012345678", "leave_empty": "x"})
+        assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "each", "limit"),
+    [(1, 12, "WRITES_FOR_ADDRESS"), (6, 2, "WRITES_FOR_FORM"), (6, 2, "WRITES_IN_ALL")],
+)
+def test_a_flood_is_counted_in_memory_and_keeps_no_writer_waiting(
+    app: Flask, visitor: Visitor, monkeypatch: pytest.MonkeyPatch, addresses: int, each: int, limit: str
+) -> None:
+    monkeypatch.setattr(rejections, limit, 4)
+    with statements(app) as ran:
+        flood(visitor, addresses, each)
+    assert len([sql for sql in ran if sql.startswith("INSERT INTO refusal")]) <= 5
+    assert len([sql for sql in ran if sql == "BEGIN IMMEDIATE"]) <= 5
+    # Whoever looks sees all of them, and a person at the same address is not kept out.
+    with app.app_context():
+        form_id = forms.open_form(visitor.form_key).form.id
+        counts = rejections.summarize_rejections(form_id, utcnow() - timedelta(days=1), 50).counts
+    assert counts == {"honeypot": addresses * each}
+    assert visitor.asks().status_code == 202
+
+
+def test_what_is_counted_in_memory_is_written_after_a_while(
+    app: Flask, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejections, "WRITES_FOR_ADDRESS", 2)
+    flood(visitor, 1, 8)
+    assert sum(count for _, _, count in rows(app)) < 8
+    monkeypatch.setattr(rejections, "COUNTS_WRITTEN_EVERY", 0.0)
+    flood(visitor, 1, 1)
+    assert sum(count for _, _, count in rows(app)) == 9
+
+
 @pytest.fixture
 def crowded(app: Flask, visitor_of: MakeVisitor) -> Visitor:
     """Two forms: one has a few rejections among very many of the other one."""
@@ -127,7 +170,7 @@ def test_whatever_is_stored_a_rejection_and_a_page_read_by_an_index(app: Flask, 
                 rejections.record(submission, RateLimited(RULES[0]))
             rejections.purge_rejections()
             with writing() as session:
-                row = Rejection(portal_id=1, form_id=submission.form.id, rule=RULES[0], made_at=utcnow())
+                row = Rejection(portal_id=1, form_id=submission.form.id, rule=RULES[0], made_at=utcnow(), count=1)
                 assert rejections._count(session, row)
     about = [plan for plan in found if "refusal" in plan]
     assert len(about) >= 4

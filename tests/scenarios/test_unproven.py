@@ -1,20 +1,27 @@
 """Somebody who has proven nothing costs next to nothing: no row, no part of a portal's pace, few questions."""
 
 import secrets
+import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
+from werkzeug.test import TestResponse
 
-from bx24app.database import reading
+from bx24app.database import is_postgresql, reading, writer_lock
 from bx24app.models import RestCall, Throttle, TokenBucket
 from bx24app.services.security import proof_limits
+from bx24app.services.websites import rejections
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
-from tests.support.actors import Actor, post_frame
+from tests.scenarios.test_call_events import fields
+from tests.scenarios.test_odd_input import statements
+from tests.support.actors import Actor, json_of, post_frame
+from tests.support.websites import MakeVisitor
 
 FLOOD = 400
 
@@ -121,3 +128,48 @@ def test_portals_that_nobody_knows_cost_few_questions_together(
     # A few come back while the test runs.
     assert len(fake.auth_server.server.requests) - server <= proof_limits.UNKNOWN_PORTALS + 10
     assert manager.opens().status_code == 200
+
+
+def test_updates_that_cannot_be_proven_now_write_once(
+    app: Flask, client: FlaskClient, manager: Actor, portal: FakePortal, application: FakeApp, fake: FakeBitrix24
+) -> None:
+    fake.auth_server.faults.add("html_502", "app.info", times=9)
+    made_up = {"application_token": "f" * 32, "access_token": "f" * 70}
+    with statements(app) as ran:
+        for name in ("ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUPDATE", "ONAPPINSTALL", "ONAPPUPDATE"):
+            sent = fields(portal, application, name, {"VERSION": "2"}, **made_up)
+            assert client.post("/events", data=sent).status_code == 503
+    assert len([sql for sql in ran if sql.startswith("UPDATE")]) == 1
+    assert len([sql for sql in ran if "BEGIN IMMEDIATE" in sql]) <= 1
+
+
+def test_the_same_again_and_more_of_what_is_too_much_wait_for_no_writer(
+    app: Flask, manager: Actor, visitor_of: MakeVisitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proof that was worked for once, and tokens of a page, may be sent as often as somebody likes."""
+    visitor = visitor_of(limits={"address_hour": 3})
+    monkeypatch.setattr(rejections, "WRITES_FOR_ADDRESS", 0)
+    monkeypatch.setattr(sys.modules["bx24app.database.writer_lock"], "WAIT_SECONDS", 0.2)
+    proof = visitor.works()
+    answers: dict[str, Callable[[], TestResponse]] = {
+        "visitor": lambda: visitor.asks(altcha=proof, idempotency_key="k"),
+        "spent": lambda: visitor.asks("+493090182001", altcha=proof),
+        "plain": lambda: visitor.asks("+493090182002", token=visitor.opens()),
+        "staff": lambda: manager.requests_callback("+493090182009", key="the same key again"),
+    }
+    first = {name: answer() for name, answer in answers.items()}
+    assert {name: answer.status_code for name, answer in first.items()} == {
+        "visitor": 202, "spent": 400, "plain": 202, "staff": 201
+    }  # fmt: skip
+    answers["plain"]()
+    with app.app_context():
+        if is_postgresql():
+            pytest.skip("PostgreSQL has no lock that all writers wait for")
+        with writer_lock():
+            again = {name: answer() for name, answer in answers.items()}
+    assert {name: answer.status_code for name, answer in again.items()} == {
+        "visitor": 202, "spent": 400, "plain": 429, "staff": 200
+    }  # fmt: skip
+    for name in ("visitor", "staff"):
+        same = "reference" if name == "visitor" else "id"
+        assert json_of(again[name])[same] == json_of(first[name])[same]

@@ -15,7 +15,7 @@ from bx24app.database import compiled, db, reading, writing
 from bx24app.database.compiled import CompiledStatement
 from bx24app.models import Callback, DecoyRequest, Portal, PortalSettings, Rejection, WebsiteRequest, utcnow
 from bx24app.services.callbacks import guarded_write
-from bx24app.services.websites import rejections
+from bx24app.services.websites import challenge, rejections
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually, OtherApp
 from tests.fake_bitrix24 import FakePortal
@@ -420,3 +420,17 @@ def test_the_driver_need_not_read_the_one_statement_again(
     for sql, parameters in statements:
         assert len(sql) <= 4096
         assert len(parameters) <= 50
+
+
+def test_an_address_gets_so_many_challenges_a_minute_and_others_are_not_kept_out(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(challenge, "CHALLENGES_FOR_ADDRESS", 5)
+    path = f"/w/{visitor.form_key}/challenge"
+    answers = [visitor.client.get(path, environ_base={"REMOTE_ADDR": "203.0.113.7"}) for _ in range(7)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    assert json_of(answers[-1])["code"] == "rate_limited"
+    assert visitor.client.get(path, environ_base={"REMOTE_ADDR": "203.0.113.8"}).status_code == 200
+    # Whoever gets none sends the form with the token of the page, as a browser without script does.
+    assert visitor.asks(token=visitor.opens()).status_code == 202

@@ -1,6 +1,6 @@
 """Accept a callback: the only way to insert one, for staff, websites and API keys."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from uuid6 import uuid7
 
@@ -10,9 +10,13 @@ from bx24app.models import Callback, DecoyRequest
 from bx24app.services.callbacks.conditions import Candidate, Obstacle, find_earlier, obstacles
 from bx24app.services.callbacks.guarded_write import write
 from bx24app.services.runtime import wakeup
+from bx24app.services.runtime.local_memory import is_remembered, remember
 
 # When two requests meet, the one that lost tries again and then sees what the other has stored.
 COLLISION_TRIES = 5
+# For so long what was refused, or is used up, is looked for before anything is written.
+LOOKED_FOR_SECONDS = 600.0
+_LOOKED_FOR = "refused_candidates"
 
 
 def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
@@ -25,15 +29,41 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
     """
     for _ in range(COLLISION_TRIES):
         candidate = make()
+        if any(is_remembered(_LOOKED_FOR, name) for name in _names(candidate)):
+            # The same again, or more of what was too much: reading first keeps no other writer waiting.
+            obstacle = _told_obstacle(candidate)
+            if obstacle is not None:
+                return obstacle
         stored = write(candidate)
+        if candidate.callback.idempotency_key is not None:
+            remember(_LOOKED_FOR, _key_name(candidate), LOOKED_FOR_SECONDS)
         if stored is not None:
             wakeup.wake()
             return stored
-        with reading() as session:
-            obstacle = next(obstacles(session, candidate), None)
-        if obstacle is not None and not (obstacle.is_hidden and candidate.decoy is not None):
+        obstacle = _told_obstacle(candidate)
+        if obstacle is not None:
+            if obstacle.rate_limit is not None:
+                remember(_LOOKED_FOR, obstacle.rate_limit.digest, LOOKED_FOR_SECONDS)
             return obstacle
     raise NumberInHand(None)
+
+
+def _told_obstacle(candidate: Candidate) -> Obstacle | None:
+    """Find the first condition that does not hold, unless a decoy hides it."""
+    with reading() as session:
+        obstacle = next(obstacles(session, candidate), None)
+    return None if obstacle is not None and obstacle.is_hidden and candidate.decoy is not None else obstacle
+
+
+def _key_name(candidate: Candidate) -> str:
+    return f"{candidate.callback.portal_id} {candidate.callback.idempotency_key}"
+
+
+def _names(candidate: Candidate) -> Iterator[str]:
+    """What a candidate has in common with the next one that is refused like it."""
+    if candidate.callback.idempotency_key is not None:
+        yield _key_name(candidate)
+    yield from (limit.digest for limit in candidate.rate_limits)
 
 
 def earlier_answer(portal_id: int, key: str | None, digest: str) -> Callback | DecoyRequest | None:

@@ -124,7 +124,9 @@ def _in_hand_clause() -> ColumnElement[bool]:
 
 def _find_key(session: Session, candidate: Candidate) -> Obstacle | None:
     callback = candidate.callback
-    earlier = find_earlier(session, callback.portal_id, callback.idempotency_key, callback.request_digest)
+    key, digest = callback.idempotency_key, callback.request_digest
+    # A visitor, who has a decoy, is shown nothing of the history.
+    earlier = find_earlier(session, callback.portal_id, key, digest, has_history=candidate.decoy is None)
     return Obstacle(KEY_UNUSED, earlier=earlier) if earlier is not None else None
 
 
@@ -189,15 +191,17 @@ def obstacles(session: Session, candidate: Candidate) -> Iterator[Obstacle]:
 
 
 def find_earlier(
-    session: Session, portal_id: int, key: str | None, digest: str | None
+    session: Session, portal_id: int, key: str | None, digest: str | None, *, has_history: bool = True
 ) -> Callback | DecoyRequest | None:
-    """Find what the same request led to before: its callback with attempts and decisions, its decoy, or None.
+    """Find what the same request led to before: its callback, with attempts and decisions, its decoy, or None.
 
     Raises ``IdempotencyKeyReused`` when another request used the key.
     """
     if key is None:
         return None
-    query = with_history().where(Callback.portal_id == portal_id, Callback.idempotency_key == key)
+    query = (with_history() if has_history else select(Callback)).where(
+        Callback.portal_id == portal_id, Callback.idempotency_key == key
+    )
     earlier = session.scalar(query) or session.scalar(select(DecoyRequest).where(DecoyRequest.idempotency_key == key))
     if earlier is not None and earlier.request_digest != digest:
         raise IdempotencyKeyReused

@@ -52,10 +52,14 @@ def receive_install_or_update(event: Event, address: str) -> None:
 
 
 def _look_at_bindings(event: Event) -> None:
+    # Anybody may say it, as often as they like: after the first one there is nothing to write until we have looked.
+    is_believed_bound = (Portal.member_id == event.member_id) & Portal.bound_manifest.is_not(None)
+    with reading() as session:
+        portal_id = session.scalar(select(Portal.id).where(is_believed_bound))
+    if portal_id is None or event.name != "ONAPPUPDATE":
+        return
     with writing() as session:
-        portal = session.scalar(select(Portal).where(Portal.member_id == event.member_id).with_for_update())
-        if portal is not None and event.name == "ONAPPUPDATE":
-            portal.bound_manifest = None
+        session.execute(update(Portal).where(Portal.id == portal_id).values(bound_manifest=None))
 
 
 def _prove(event: Event, address: str) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 import altcha
 from itsdangerous import BadSignature
 
+from bx24app.errors import RateLimited
 from bx24app.models import utcnow
+from bx24app.services.runtime.local_limit import LocalLimit, take_local
 from bx24app.services.security import signing
 
 ALGORITHM = "PBKDF2/SHA-256"
@@ -23,6 +25,9 @@ ALGORITHM = "PBKDF2/SHA-256"
 PROOF_COST = 5000
 PROOF_COUNTER = (700, 1700)
 PROOF_LIFETIME = timedelta(minutes=20)
+# Each costs us a derivation. One address may be that of a whole office, and each of its visitors needs one.
+CHALLENGES_FOR_ADDRESS = 120
+CHALLENGE_RETRY_SECONDS = 5
 TOKEN_LIFETIME = timedelta(hours=2)
 # A person needs more time than this to fill in the form.
 MINIMAL_FILL_TIME = timedelta(seconds=2)
@@ -53,8 +58,20 @@ def _keys() -> list[_ChallengeKeys]:
     return [_ChallengeKeys(*pair) for pair in pairs]
 
 
+def new_challenge_for(form_key: str, network: str) -> dict[str, Any]:
+    """Make a challenge for a visitor of one form, by the address that limits count; raises ``RateLimited``."""
+    if not take_local(LocalLimit("challenges", CHALLENGES_FOR_ADDRESS), network):
+        refusal = RateLimited("challenges")
+        refusal.retry_after = CHALLENGE_RETRY_SECONDS
+        raise refusal
+    return new_challenge(form_key)
+
+
 def new_challenge(form_key: str) -> dict[str, Any]:
-    """Make a challenge for one form, as JSON; the browser has to solve it within ``PROOF_LIFETIME``."""
+    """Make a challenge for one form, as JSON; the browser has to solve it within ``PROOF_LIFETIME``.
+
+    No two share a derivation: whoever solves one would have solved all, and the work is what each request costs.
+    """
     keys, now = _keys()[0], utcnow()
     low, high = PROOF_COUNTER
     challenge = altcha.create_challenge(

@@ -16,9 +16,9 @@ from bx24app.models import utcnow
 from bx24app.services.security import signing
 from bx24app.services.websites import forms, rules, wait_estimate
 from bx24app.services.websites.availability import form_problems
-from bx24app.services.websites.challenge import new_challenge, new_token
+from bx24app.services.websites.challenge import new_challenge_for, new_token
 from bx24app.services.websites.forms import OpenForm
-from bx24app.services.websites.submission import Submission
+from bx24app.services.websites.submission import Submission, network_of
 from bx24app.services.websites.submit import Receipt, reject_unreadable
 from bx24app.services.websites.submit import submit as submit_request
 from bx24app.web.bodies import UnreadableBody
@@ -88,7 +88,8 @@ def _page(opened: OpenForm, refusal: Refusal | None = None) -> Response:
 @blueprint.get("/<key:form_key>/challenge")
 def challenge(form_key: str) -> Response:
     """A proof of work for the browser, as ALTCHA (version 2) describes it."""
-    return jsonify(new_challenge(_open(form_key).form.key))
+    opened = _open(form_key)
+    return jsonify(new_challenge_for(opened.form.key, network_of(request.remote_addr or "")))
 
 
 @blueprint.get("/<key:form_key>/slots")
