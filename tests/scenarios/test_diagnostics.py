@@ -13,7 +13,7 @@ from bx24app.database import writing
 from bx24app.messages import diagnostics as messages
 from bx24app.models import Attempt, Portal, PortalState, utcnow
 from bx24app.services import diagnostics
-from bx24app.services.diagnostics import Finding, Level
+from bx24app.services.diagnostics import Finding, Level, findings
 from tests.conftest import OtherApp, encryption_key
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.telephony import FakeLine
@@ -90,7 +90,7 @@ class TestInstallation:
     def test_a_clock_that_is_wrong(
         self, app: Flask, application: FakeApp, monkeypatch: pytest.MonkeyPatch, seconds: int, about: str
     ) -> None:
-        monkeypatch.setattr(diagnostics, "utcnow", lambda: utcnow() + timedelta(seconds=seconds))
+        monkeypatch.setattr(findings, "utcnow", lambda: utcnow() + timedelta(seconds=seconds))
         assert summary(app)["clock"] == (Level.PROBLEM, about)
 
 

@@ -1,5 +1,6 @@
 """Rotating the encryption keys while the app runs."""
 
+import secrets
 import threading
 from contextlib import suppress
 from uuid import UUID
@@ -103,7 +104,7 @@ def test_what_an_older_secret_key_signed_is_read_and_nothing_more_is_signed_with
         proof = solved(challenge.new_challenge("key"))
         return tickets.issue_ticket(ticket)[0], challenge.new_token("key"), proof, signing.sign_link(id)
 
-    newer = other_app(SECRET_KEY="n" * 40, SECRET_KEY_FALLBACKS=environ["BX24APP_SECRET_KEY"])
+    newer = other_app(SECRET_KEY=secrets.token_urlsafe(40), SECRET_KEY_FALLBACKS=environ["BX24APP_SECRET_KEY"])
     with app.app_context():
         before = sign()
     with newer.app_context():

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from bx24app.bitrix24.telephony import HistoryRow
 from bx24app.database import db
-from bx24app.services import diagnostics
+from bx24app.services.diagnostics import installation
 from tests.conftest import OtherApp
 from tests.fake_bitrix24 import FakeApp, FakePortal
 from tests.scenarios.test_call_events import fields
@@ -197,7 +197,7 @@ def statements(app: Flask) -> Iterator[list[str]]:
 
 def test_readiness_reads_no_migration_twice(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.get("/readyz").status_code == 200
-    monkeypatch.setattr(diagnostics, "ScriptDirectory", None)
+    monkeypatch.setattr(installation, "ScriptDirectory", None)
     with statements(app) as ran:
         assert client.get("/readyz").status_code == 200
     assert len(ran) <= 4

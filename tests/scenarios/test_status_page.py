@@ -1,5 +1,6 @@
 """The customer's page: what a link shows, to the one who asked and to a stranger; cancelling, another time."""
 
+import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -110,7 +111,7 @@ def test_links_survive_a_change_of_the_secret_key(
     visitor: Visitor, environ: dict[str, str], other_app: OtherApp
 ) -> None:
     url = json_of(visitor.asks())["status_url"]
-    newer = other_app(SECRET_KEY="n" * 40, SECRET_KEY_FALLBACKS=environ["BX24APP_SECRET_KEY"])
+    newer = other_app(SECRET_KEY=secrets.token_urlsafe(40), SECRET_KEY_FALLBACKS=environ["BX24APP_SECRET_KEY"])
     assert newer.test_client().get("/c/" + url.rpartition("/c/")[2]).status_code == 200
 
 

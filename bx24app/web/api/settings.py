@@ -76,7 +76,8 @@ class HolidaysQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    region: Region
+    # Without a region there are no public holidays.
+    region: Region = ""
 
 
 @blueprint.get("/holidays")
