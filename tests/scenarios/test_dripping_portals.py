@@ -167,6 +167,9 @@ def test_whatever_asks_a_portal_takes_four_threads_and_no_more(
     administrator.asks("GET", "/voices")
     other = Actor(app.test_client(), second := fake.add_portal("beta"), application, second.administrator)
     other.installs()
+    # The event of the installation asks the authorization server too.
+    portal.events.wait_until_idle()
+    second.events.wait_until_idle()
     app.extensions["bx24app.portals"]._adapter._seconds = PATIENCE
     ask, method = ASKS[what]
     fault = portal.faults.add("hang_after", method, seconds=PATIENCE, times=EXCHANGES_OF_ONE)
