@@ -20,6 +20,8 @@ from bx24app.services.portals.tokens import Access
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
 from tests.support.actors import Actor
 
+LINES = "voximplant.line.get"
+
 
 @pytest.fixture
 def expired(app: Flask, manager: Actor, portal: FakePortal) -> int:
@@ -56,6 +58,38 @@ def test_an_expired_token_is_noticed_by_the_portals_word_too(
     portal.cloud.registry.expire_access(portal.member_id)
     assert manager.asks("GET", "/lines?refresh=1").status_code == 200
     assert fake.auth_server.renewals == 1
+
+
+def test_a_portal_that_calls_every_token_expired_is_believed_a_few_times(
+    fake: FakeBitrix24, manager: Actor, portal: FakePortal
+) -> None:
+    """Renewals count against the client id of all portals."""
+    portal.faults.add("error", LINES, code="expired_token", times=100)
+    codes = [manager.asks("GET", "/lines?refresh=1").status_code for _ in range(8)]
+    assert codes[-1] == 503
+    assert fake.auth_server.renewals == 3
+
+
+def test_a_token_past_its_time_is_renewed_whatever_a_portal_has_said(
+    app: Flask, fake: FakeBitrix24, manager: Actor, portal: FakePortal
+) -> None:
+    portal.faults.add("error", LINES, code="expired_token", times=11)
+    for _ in range(8):
+        manager.asks("GET", "/lines?refresh=1")
+    with app.app_context(), writing() as session:
+        session.execute(update(Credential).values(expires_at=utcnow() - timedelta(seconds=1)))
+    assert manager.asks("GET", "/lines?refresh=1").status_code == 200
+    assert fake.auth_server.renewals == 4
+
+
+def test_a_portal_that_always_says_that_it_has_moved_is_looked_for_once_a_minute(
+    fake: FakeBitrix24, manager: Actor, portal: FakePortal
+) -> None:
+    portal.faults.add("moved", LINES, host=portal.domain, times=100)
+    before = len(fake.auth_server.server.requests)
+    codes = [manager.asks("GET", "/lines?refresh=1").status_code for _ in range(5)]
+    assert codes[-1] == 503
+    assert len(fake.auth_server.server.requests) == before + 1
 
 
 def test_a_lost_lease_is_taken_over(app: Flask, fake: FakeBitrix24, expired: int) -> None:

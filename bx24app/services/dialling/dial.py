@@ -231,7 +231,7 @@ def _follow_up(access: Access, dial: FencedAttempt, outcome: StartedCall | Excha
         elif outcome.executed is Executed.UNKNOWN:
             reconcile.reconcile_pending(access.portal_id)
         elif outcome.retry is Retry.AFTER_RENEWAL:
-            token_renewal.renew(access.credential_id, access.generation)
+            token_renewal.renew(access.credential_id, access.generation, on_portals_word=True)
         elif outcome.retry is Retry.AFTER_MOVE:
             portal_api.follow_move(access)
         elif outcome.revokes_credential:

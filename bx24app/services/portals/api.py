@@ -25,13 +25,14 @@ from bx24app.bitrix24.errors import (
     CredentialRefused,
 )
 from bx24app.database import purge, reading, writing
-from bx24app.errors import PortalDisconnected, Refusal, Retry
+from bx24app.errors import Bitrix24Unavailable, PortalDisconnected, Refusal, Retry
 from bx24app.log import mask_numbers
 from bx24app.models import Portal, PortalState, RestCall, utcnow
 from bx24app.outgoing.errors import AddressForbidden, ExchangeError
 from bx24app.services.portals import throttle, token_renewal, tokens
 from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import Access
+from bx24app.services.runtime.local_limit import LocalLimit, take_local
 from bx24app.services.runtime.slots import Slots, work_through
 from bx24app.settings import settings
 
@@ -41,6 +42,8 @@ PORTALS_CHECKED_AT_ONCE = 4
 # After a question that nobody could answer.
 CHECK_AGAIN = timedelta(hours=1)
 _checking = Slots[int](each=1, in_all=PORTALS_CHECKED_AT_ONCE)
+# A portal that always says that it has moved makes us ask no more often, by each process.
+MOVES_OF_PORTAL = LocalLimit("moves_of_portal", 1)
 # The text that is spoken to the manager may name the customer, so the log keeps only its length.
 MAX_LOGGED_WORDS = 500
 FREE_TEXT = frozenset({"TEXT_TO_PRONOUNCE"})
@@ -161,7 +164,7 @@ def call(access: Access, label: RequestLabel, work: Callable[[PortalClient], T])
 
 
 def _renewed(access: Access) -> Access:
-    renewed = token_renewal.renew(access.credential_id, access.generation)
+    renewed = token_renewal.renew(access.credential_id, access.generation, on_portals_word=True)
     if renewed.member_id != access.member_id:
         raise PortalDisconnected  # The request belongs to another portal than the tokens.
     return renewed
@@ -194,7 +197,15 @@ def _call(access: Access, label: RequestLabel, work: Callable[[PortalClient], T]
 
 
 def follow_move(access: Access) -> Access:
-    """Ask the authorization server where the portal is now, and keep its answer; raises ``ExchangeError``."""
+    """Ask the authorization server where the portal is now, and keep its answer; raises ``ExchangeError``.
+
+    Asked once a minute: until then what another has found is used, else ``Bitrix24Unavailable`` is raised.
+    """
+    if not take_local(MOVES_OF_PORTAL, access.portal_id):
+        known = token_renewal.open_access(access.credential_id)
+        if known.client_endpoint == access.client_endpoint:
+            raise Bitrix24Unavailable
+        return known
     install = authorization_server.app_info(access.access_token).install
     if install.member_id != access.member_id:
         raise Bitrix24Error("wrong_client", "the token belongs to another portal")

@@ -27,6 +27,7 @@ from bx24app.services.portals.tokens import (
     own_credential,
     service_credential_id,
 )
+from bx24app.services.runtime.local_limit import LocalLimit, take_local
 from bx24app.services.runtime.slots import Slots, work_through
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,9 @@ RENEWAL_POLL_SECONDS = 0.1
 IDLE_TOKENS = timedelta(days=120)
 RENEWED_AT_ONCE = 10
 PORTALS_AT_ONCE = 4
+# A portal that calls each new token expired would make us renew without end, under the client id of all portals.
+TOLD_OF_CREDENTIAL = LocalLimit("told_of_credential", 3, 600.0)
+TOLD_OF_PORTAL = LocalLimit("told_of_portal", 30, 600.0)
 _renewing = Slots[int](each=1, in_all=PORTALS_AT_ONCE)
 
 
@@ -83,10 +87,12 @@ def open_access(credential_id: int) -> Access:
     return renew(credential_id, credential.generation)
 
 
-def renew(credential_id: int, seen: int) -> Access:
+def renew(credential_id: int, seen: int, *, on_portals_word: bool = False) -> Access:
     """Replace the token that the caller saw (generation ``seen``) by a new one, once among all threads and processes.
 
     Whoever gets the lease asks the authorization server; the others wait for the result and use it.
+    ``on_portals_word``: only the portal calls the token expired; it is believed a few times, then
+    ``Bitrix24Unavailable`` is raised.
     """
     deadline = time.monotonic() + RENEWAL_WAIT_SECONDS
     while time.monotonic() < deadline:
@@ -97,12 +103,22 @@ def renew(credential_id: int, seen: int) -> Access:
                 return access_of(portal, credential)
             now = utcnow()
             # If another one renews it now, this one waits for the result.
-            lease = None if credential.is_leased(now) else credential.lease(now, RENEWAL_LEASE)
+            lease = None
+            if not credential.is_leased(now):
+                if on_portals_word and not credential.is_expired(now) and not _is_believed(credential):
+                    raise Bitrix24Unavailable
+                lease = credential.lease(now, RENEWAL_LEASE)
             refresh_token = credential.refresh_token(keyring, portal.member_id)
         if lease is not None:
             return _renew_under_lease(credential_id, lease, refresh_token)
         time.sleep(RENEWAL_POLL_SECONDS)
     raise Bitrix24Unavailable
+
+
+def _is_believed(credential: Credential) -> bool:
+    """Tell whether to renew a token before its time, and count that; by each process."""
+    limits = ((TOLD_OF_CREDENTIAL, credential.id), (TOLD_OF_PORTAL, credential.portal_id))
+    return all(take_local(limit, key) for limit, key in limits)
 
 
 def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Access:
