@@ -1,6 +1,7 @@
 """The list of background jobs: every one that there is."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from bx24app.services import retention
@@ -13,7 +14,8 @@ from bx24app.services.webhooks import delivery
 from bx24app.worker.scheduler import AnyJob, Job, LeasedJob
 
 DIAL = "dial"
-DIALS_AT_ONCE = 16
+# A dial waits and computes nothing. Half of them may be those of slow portals.
+DIALS_AT_ONCE = 32
 DELIVERIES_AT_ONCE = 16
 CRM_REQUESTS_AT_ONCE = 8
 HISTORIES_AT_ONCE = 8
@@ -27,8 +29,9 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
     Jobs that call portals or sites may hang for a minute, so each job has threads of its own. Leases are taken so
     that one portal never gets all the threads of a job.
     """
+    lease_dials = partial(queue.lease_due, slow_at_once=max(1, dials // 2))
     return (
-        LeasedJob(DIAL, 0.1, queue.lease_due, dial.dial, dials, is_awaited_at_stop=True),
+        LeasedJob(DIAL, 0.1, lease_dials, dial.dial, dials, is_awaited_at_stop=True),
         LeasedJob(
             "deliver_webhooks", 0.5, _lease_many(delivery.lease_delivery), delivery.deliver_round, DELIVERIES_AT_ONCE
         ),

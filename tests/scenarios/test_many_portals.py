@@ -75,3 +75,31 @@ def test_two_worker_processes_share_many_portals_and_dial_each_callback_once(
         assert one.rest.overflows == 0
     last_of_the_small = max(request.at for one in others for request in one.requests_for(START))
     assert portal.requests_for(START)[43].at >= last_of_the_small
+
+
+def test_portals_that_hang_leave_half_of_the_threads_to_the_others(
+    app: Flask, portal: FakePortal, others: list[FakePortal], eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once they are known as slow; they hold more only for their first dials."""
+    monkeypatch.setattr("bx24app.services.dialling.slow_portals.SLOW_SECONDS", 0.3, raising=False)
+    hanging = others[:4]
+
+    def asked() -> int:
+        return sum(len(one.requests_for(START)) for one in hanging)
+
+    ids = []
+    for portal_id, one in enumerate(hanging, 2):
+        one.faults.add("hang_before", START, seconds=0.6)
+        one.faults.add("hang_before", START, times=100, seconds=60)
+        ids.append(accept(app, portal_id=portal_id))
+    with working(app, dials=4) as worker:
+        eventually(lambda: all(seen(app, id, portal_id).state == State.UNKNOWN for portal_id, id in enumerate(ids, 2)))
+        for number in range(20):
+            accept(app, portal_id=2 + number % 4, to_number=f"+4930{number:07}")
+        eventually(lambda: asked() >= 4 + 2)
+        accept(app, to_number="+4930901899")
+        eventually(lambda: len(portal.telephony.dials) == 1)
+        assert asked() == 4 + 2
+        for one in hanging:
+            one.faults.release()
+        worker.stop()

@@ -34,7 +34,7 @@ from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks import roles
 from bx24app.services.callbacks.retry_policy import retry_policy_of
 from bx24app.services.calling import do_not_call
-from bx24app.services.dialling import reconcile
+from bx24app.services.dialling import reconcile, slow_portals
 from bx24app.services.dialling.preflight import PreflightContext, apply_result, run_preflight
 from bx24app.services.dialling.queue import DIAL_LEASE, DialLease, leased_callback
 from bx24app.services.portals import api as portal_api
@@ -59,6 +59,13 @@ class FencedAttempt:
 
 def dial(lease: DialLease) -> None:
     """Dial a leased callback and record the outcome. Raises nothing: every failure is recorded with the callback."""
+    try:
+        _dial(lease)
+    finally:
+        slow_portals.note_end(lease.callback_id)
+
+
+def _dial(lease: DialLease) -> None:
     log_here = log.bind(callback=str(lease.callback_id))
     try:
         access = _access_for(lease)

@@ -1,6 +1,6 @@
 """Who dials next: leasing due callbacks, fairly between portals, and ending dials that a dead worker left behind."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,6 +14,7 @@ from bx24app.database.errors import is_duplicate
 from bx24app.models import IS_WAITING, Callback, Portal, PortalState, State, Throttle, utcnow
 from bx24app.models.portals.throttle import LONGEST_PAUSE
 from bx24app.services.callbacks.number_holder import number_is_held
+from bx24app.services.dialling import slow_portals
 from bx24app.services.portals import throttle
 
 # Longer than a whole dial (75 s, however slowly its answer comes) and recording it: a lease ends only when its worker
@@ -53,7 +54,7 @@ def due_callbacks(now: datetime) -> Select[Callback]:
     return select(Callback).where(IS_WAITING, Callback.due_at <= now, _is_free(now))
 
 
-def _portals_due(now: datetime, most: int) -> Select[int]:
+def _portals_due(now: datetime, most: int, besides: Collection[int]) -> Select[int]:
     """Portals that have a due callback and may dial now, the one that was served longest ago first."""
     other = aliased(Callback)
     # A callback that a worker has leased is dialled in a moment, so it counts as a dial in flight.
@@ -71,6 +72,7 @@ def _portals_due(now: datetime, most: int) -> Select[int]:
         .join(Throttle, Throttle.portal_id == Callback.portal_id)
         .join(Portal, Portal.id == Callback.portal_id)
         # Nothing fails for good while it is not known whether the app was removed.
+        .where(Callback.portal_id.not_in(besides))
         .where(may_dial, Portal.removal_told_at.is_(None) | (Portal.state != PortalState.UNINSTALLED))
         .group_by(Callback.portal_id, Throttle.claimed_at)
         .having(in_flight < DIALS_PER_PORTAL)
@@ -79,15 +81,22 @@ def _portals_due(now: datetime, most: int) -> Select[int]:
     )
 
 
-def lease_due(most: int = 1) -> list[DialLease]:
-    """Lease at most ``most`` due callbacks; commits. A lease ends by itself when its worker dies."""
+def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
+    """Lease at most ``most`` due callbacks; commits. A lease ends by itself when its worker dies.
+
+    ``slow_at_once``: so many of this worker's dials may be those of slow portals (``slow_portals``).
+    """
+    slow = slow_portals.look(slow_at_once)
     with reading() as session:
         # Reading first takes no lock, and most of the time there is nothing to lease.
-        portal_ids = session.scalars(_portals_due(utcnow(), most)).all()
+        portal_ids = session.scalars(_portals_due(utcnow(), most, slow.waiting)).all()
     leases: list[DialLease] = []
     for portal_id in portal_ids:
-        if len(leases) < most:
-            leases += _lease_for(portal_id, most - len(leases))
+        given = slow.take(portal_id, most - len(leases))
+        if given:
+            leases += _lease_for(portal_id, given)
+    for lease in leases:
+        slow_portals.note_begin(lease.callback_id, lease.portal_id)
     return leases
 
 
