@@ -8,9 +8,11 @@ const meta = (name) => document.querySelector(`meta[name="${name}"]`);
 let renewing = null;
 
 export class Problem extends Error {
-  constructor(status, body) {
+  constructor(status, body, retryAfter = 0) {
     super(body.detail ?? `HTTP ${status}`);
     this.status = status;
+    // Seconds after which the server takes it, 0 where it did not say so.
+    this.retryAfter = retryAfter;
     this.code = body.code ?? "";
     this.errors = body.errors ?? [];
     this.id = body.id ?? null;
@@ -71,7 +73,8 @@ export async function request(path, { method = "GET", json, body, headers = {} }
     response = await once(path, { method, json, body, headers });
   }
   if (!response.ok && response.status !== 304) {
-    throw new Problem(response.status, await response.json().catch(() => ({})));
+    const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+    throw new Problem(response.status, await response.json().catch(() => ({})), retryAfter);
   }
   return response;
 }

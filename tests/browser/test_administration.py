@@ -7,6 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from playwright.sync_api import FilePayload, FrameLocator, Locator, Page, expect
 
+from bx24app.web.api.do_not_call import lists_at_once
 from tests.browser.test_appearance import shoot
 from tests.browser.test_journey import frame, no_scroll_bar
 from tests.fake_bitrix24 import FakePortal
@@ -206,6 +207,15 @@ def test_a_list_of_any_length_is_taken_in_part_by_part_as_a_spreadsheet_saves_it
     expect(told).to_be_visible(timeout=60_000)
     expect(tab.get_by_label("Numbers, one a line")).to_have_value("nonsense")
     expect(tab.get_by_text("просил, письмом").first).to_be_visible()
+
+
+def test_a_list_waits_for_its_turn(page: Page, portal: FakePortal, manager: Actor, administrator: Actor) -> None:
+    tab = opens(page, portal, administrator, "do_not_call")
+    tab.locator("summary", has_text="Import and export").click()
+    tab.get_by_label("Numbers, one a line").fill("+49 30 901821")
+    with lists_at_once.hold(1), page.expect_response(lambda response: response.status == 429):
+        tab.get_by_role("button", name="Import", exact=True).click()
+    expect(tab.get_by_text("Added: 1")).to_be_visible(timeout=30_000)
 
 
 def test_a_trial_marks_the_rule_that_decides(

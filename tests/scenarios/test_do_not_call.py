@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from bx24app.database import reading, writing
 from bx24app.models import ApiKey, Callback, DecoyRequest, DoNotCall, Form, Rejection, WebsiteRequest
 from bx24app.services.portals import uninstall
+from bx24app.web.api.do_not_call import lists_at_once
 from tests.fake_bitrix24 import FakeApp, FakePortal
 from tests.support.actors import CUSTOMER, Actor, json_of
 from tests.support.tables import rows_in_one_world
@@ -133,3 +134,23 @@ def test_an_erased_number_is_still_not_called_and_not_given_out(app: Flask, desk
     assert (visitor.asks().status_code, rows(app, Callback)) == (202, [])
     assert json_of(desk.asks("GET", "/do-not-call"))["numbers"][0]["number"] is None
     assert len(desk.asks("GET", "/do-not-call/export").text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("verb", "path"), [("POST", "/do-not-call/import"), ("GET", "/do-not-call/export")])
+def test_one_list_of_a_portal_is_read_or_written_at_once_and_two_of_a_process(
+    desk: Actor, verb: str, path: str
+) -> None:
+    """What only computes takes the interpreter from everybody."""
+
+    def answers() -> tuple[int, str | None]:
+        headers = {"Authorization": f"Bearer {desk.ticket}", "Content-Type": "text/plain"}
+        response = desk.client.open(f"/api/v1{path}", method=verb, data="+4930901820", headers=headers)
+        return response.status_code, response.headers.get("Retry-After")
+
+    with lists_at_once.hold(1) as is_held:
+        assert is_held
+        assert answers() == (429, "5")
+    with lists_at_once.hold(8), lists_at_once.hold(9):
+        assert answers() == (429, "5")
+    with lists_at_once.hold(8):
+        assert answers() == (200, None)

@@ -8,6 +8,9 @@ const PART_LINES = 2000;
 const PART_BYTES = 200000;
 const LONGEST_LINE = 4000;
 const HEAD_LINES = 2;
+// The server takes one list of a portal at a time, and says when to try again.
+const TRIES = 6;
+const LONGEST_WAIT = 60;
 
 function download(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
@@ -49,8 +52,18 @@ function partsOf(lines) {
   return parts;
 }
 
+async function whenTaken(path, options, tries = TRIES) {
+  try {
+    return await request(path, options);
+  } catch (problem) {
+    if (!problem.retryAfter || tries <= 1) throw problem;
+    await new Promise((done) => { setTimeout(done, Math.min(problem.retryAfter, LONGEST_WAIT) * 1000); });
+    return whenTaken(path, options, tries - 1);
+  }
+}
+
 async function sendPart(lines) {
-  const response = await request("/api/v1/do-not-call/import", {
+  const response = await whenTaken("/api/v1/do-not-call/import", {
     method: "POST",
     body: lines.join("\n"),
     headers: { "Content-Type": "text/plain; charset=utf-8" },
@@ -103,7 +116,7 @@ export function start(panel) {
     if (target.type === "file" && target.files.length) panel.find("[data-import] textarea").value = await textOf(target.files[0]);
   });
   panel.onClick({
-    export: async (button) => download(await (await request("/api/v1/do-not-call/export")).blob(), button.dataset.fileName),
+    export: async (button) => download(await (await whenTaken("/api/v1/do-not-call/export")).blob(), button.dataset.fileName),
     remove: (button) => panel.change(`/do-not-call/${button.closest("[data-id]").dataset.id}`, { method: "DELETE" }),
   });
 }

@@ -1,12 +1,14 @@
 """``/api/v1/do-not-call``: numbers that are never dialled, for administrators."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Literal
 
 from flask import Blueprint, Response, make_response, request
 from pydantic import BaseModel, ConfigDict, Field
 
-from bx24app.errors import InvalidNumber, InvalidRequest
+from bx24app.errors import InvalidNumber, InvalidRequest, RateLimited
 from bx24app.inputs import Text, TolerantModel, TypedNumber
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import DoNotCall
@@ -14,6 +16,7 @@ from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import do_not_call
 from bx24app.services.calling.do_not_call import ImportedLine
+from bx24app.services.runtime.slots import Slots
 from bx24app.web.addresses import MAX_ID
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
@@ -21,6 +24,10 @@ from bx24app.web.charsets import decode_file
 from bx24app.web.guards import principal_required, read_body, read_query
 
 blueprint = Blueprint("do_not_call", __name__, url_prefix="/api/v1/do-not-call")
+
+# Reading or writing a list only computes, and meanwhile the requests of everybody else go slower.
+lists_at_once = Slots[int](each=1, in_all=2)
+RETRY_SECONDS = 5
 
 
 class NumberBody(TolerantModel):
@@ -75,6 +82,17 @@ class ImportReport(BaseModel):
     lines: list[ImportedLineSchema]
 
 
+@contextmanager
+def _list_slot(portal_id: int) -> Iterator[None]:
+    """Hold the portal's slot for a whole list; raises ``RateLimited`` where none is free."""
+    with lists_at_once.hold(portal_id) as is_held:
+        if not is_held:
+            refusal = RateLimited("list")
+            refusal.retry_after = RETRY_SECONDS
+            raise refusal
+        yield
+
+
 def _schema(row: DoNotCall) -> NumberSchema:
     return NumberSchema.model_validate(row, from_attributes=True)
 
@@ -111,10 +129,15 @@ def remove(principal: Principal, number_id: int) -> tuple[str, int]:
 
 
 @blueprint.post("/import")
-@operation({200: ImportReport}, body="text/plain")
+@operation({200: ImportReport}, body="text/plain", refuses=(RateLimited,))
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def import_numbers(principal: Principal) -> Response:
     """Add a list (CSV or plain text, 5,000 lines at most; a longer one in parts) and report on every line."""
+    with _list_slot(principal.portal.id):
+        return json_response(_imported(principal))
+
+
+def _imported(principal: Principal) -> ImportReport:
     charset = request.mimetype_params.get("charset")
     try:
         text = decode_file(request.get_data(), charset, principal.portal.language)
@@ -126,7 +149,7 @@ def import_numbers(principal: Principal) -> Response:
     shown = [
         {"line": line.number, "text": line.text, "outcome": line.outcome, "reason": _reason(line)} for line in lines
     ]
-    return json_response(ImportReport.model_validate({**counts, "lines": shown}))
+    return ImportReport.model_validate({**counts, "lines": shown})
 
 
 def _reason(line: ImportedLine) -> str | None:
@@ -134,12 +157,13 @@ def _reason(line: ImportedLine) -> str | None:
 
 
 @blueprint.get("/export")
-@operation({200: "text/csv"})
+@operation({200: "text/csv"}, refuses=(RateLimited,))
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def export_numbers(principal: Principal) -> Response:
     """The list as a CSV file that spreadsheets open safely."""
-    # Excel reads a file as UTF-8 only when it begins with this mark.
-    response = make_response("\ufeff" + do_not_call.export_list(principal.portal.id))
+    with _list_slot(principal.portal.id):
+        # Excel reads a file as UTF-8 only when it begins with this mark.
+        response = make_response("\ufeff" + do_not_call.export_list(principal.portal.id))
     response.headers["Content-Type"] = "text/csv; charset=utf-8"
     response.headers["Content-Disposition"] = 'attachment; filename="do-not-call.csv"'
     return response
