@@ -1,5 +1,6 @@
 """Decoys beside true requests: whatever a visitor can look at is alike, for a number in hand and for a listed one."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -11,7 +12,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import TRANSITIONS, Callback, DecoyRequest, State, utcnow
+from bx24app.models import TRANSITIONS, Attempt, Callback, DecoyRequest, Outcome, State, utcnow
 from bx24app.services.callbacks import accept as accepting
 from bx24app.services.websites import status_page
 from bx24app.settings import settings
@@ -187,6 +188,32 @@ def test_a_page_shows_of_a_decoy_what_it_shows_of_a_callback_in_the_same_state(a
                 )
             assert looks(form, true) == looks(form, decoy), shown["state"]
     assert met >= {"queued", "started"}
+
+
+@pytest.mark.parametrize("requests", [1, 9, 10, 15])
+@pytest.mark.parametrize("number", [FREE, IN_HAND, LISTED])
+def test_the_form_tells_whoever_comes_next_the_same_wait(app: Flask, form: Visitor, number: str, requests: int) -> None:
+    """Of numbers that are called the calls are noted, as a worker would; of the others nobody is called."""
+    for place in range(requests):
+        asks(form, f"+4940428{30 + place}" if number == FREE or place % 5 else number)
+    with app.app_context(), writing() as session:
+        for callback in session.scalars(select(Callback).where(Callback.form_id.is_not(None))):
+            called_at = callback.due_at + timedelta(seconds=1)
+            callback.state, callback.reason, callback.ended_at = State.COMPLETED, None, called_at
+            callback.holds_number = False
+            callback.attempts.append(
+                Attempt(
+                    portal_id=callback.portal_id,
+                    number=1,
+                    line_id=callback.line_id,
+                    to_number=callback.to_number,
+                    outcome=Outcome.COMPLETED,
+                    started_at=called_at,
+                )
+            )
+    with time_machine.travel(NOON + timedelta(minutes=10), tick=False):
+        page = form.client.get(f"/w/{form.form_key}").text
+    assert re.findall(r"within about (\d+) minutes", page) == ["2" if requests >= 10 else "5"]
 
 
 def test_both_are_written_in_one_go_and_read_alike(app: Flask, form: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ ASKED: dict[str, Callable[[Form], object]] = {
     "history": lambda _: call_history._lease_portal(),
     "purge": lambda _: [retention.purge_callbacks(), retention.purge_visitors(), tokens.purge_idle()],
     "crm": lambda _: crm_requests.lease_crm_request(),
-    "waiting": lambda form: wait_estimate.expected_minutes(form, utcnow()),
+    "waiting": lambda form: wait_estimate.expected_minutes(forms.open_form_by_id(form.id), utcnow()),
     "list": lambda form: list_callbacks(form.portal_id, CallbackFilter()),
     "form": lambda form: list_callbacks(form.portal_id, CallbackFilter(form_id=form.id)),
     "since": lambda form: list_callbacks(form.portal_id, CallbackFilter(since=utcnow() + timedelta(minutes=1))),

@@ -14,7 +14,7 @@ from bx24app.services.callbacks.retry_policy import RetryPolicy
 from bx24app.services.security import digests
 
 # A callback that ended for one of these reasons tells something about its number, so it looks as if it was dialled.
-_TELLING_REASONS = frozenset({"do_not_call", "already_served"})
+TELLING_REASONS = frozenset({"do_not_call", "already_served"})
 # Each dial draws so many parts of its digest, of eight digits each.
 _DIGITS, _PARTS = 8, 2**32
 # How long each step takes, in seconds: until the dial, the portal's answer, a colleague's phone, the customer's phone
@@ -44,23 +44,30 @@ def shown_step(request: Callback | DecoyRequest, policy: RetryPolicy, now: datet
 
     Call it outside of transactions, unless a digest was made before.
     """
+    first, *steps = _way(request, policy)
+    return next((step for step in reversed(steps) if step.begins_at <= now), first)
+
+
+def first_dial(request: Callback | DecoyRequest, policy: RetryPolicy) -> datetime | None:
+    """Return when a request that nobody dials looks dialled for the first time; call it likewise."""
+    return next((step.begins_at for step in _way(request, policy) if step.state == State.DIALLING), None)
+
+
+def _way(request: Callback | DecoyRequest, policy: RetryPolicy) -> Iterator[ShownStep]:
+    """Make what is shown of a request from its beginning on."""
     if isinstance(request, Callback):
-        if request.ended_at is None or request.reason not in _TELLING_REASONS:
-            return ShownStep(request.updated_at, State(request.state), request.due_at)
-        shown = ShownStep(request.ended_at, State.QUEUED, request.due_at)
-        steps = _dials(request.id, request.ended_at, replace(policy, retries=0, hours=None))
+        if request.ended_at is None or request.reason not in TELLING_REASONS:
+            yield ShownStep(request.updated_at, State(request.state), request.due_at)
+            return
+        yield ShownStep(request.ended_at, State.QUEUED, request.due_at)
+        yield from _dials(request.id, request.ended_at, replace(policy, retries=0, hours=None))
     elif request.cancelled_at is not None:
-        return ShownStep(request.cancelled_at, State.CANCELLED, request.due_at)
+        yield ShownStep(request.cancelled_at, State.CANCELLED, request.due_at)
     else:
         # Like a callback: planned when it was, or was moved to be, due later than it was made.
         first = State.SCHEDULED if request.due_at > request.created_at else State.QUEUED
-        shown = ShownStep(request.created_at, first, request.due_at)
-        steps = _dials(request.id, request.due_at, policy)
-    for step in steps:
-        if step.begins_at > now:
-            break
-        shown = step
-    return shown
+        yield ShownStep(request.created_at, first, request.due_at)
+        yield from _dials(request.id, request.due_at, policy)
 
 
 @dataclass(frozen=True)
