@@ -7,11 +7,11 @@ from uuid import UUID
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import Portal, ReceivedEvent, State, utcnow
-from bx24app.services.dialling import call_history, deadlines, reconcile
+from bx24app.models import Attempt, Outcome, Portal, ReceivedEvent, State, utcnow
+from bx24app.services.dialling import call_events, call_history, deadlines, reconcile
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakeCall, FakePortal
@@ -136,6 +136,26 @@ class TestCallUnderWay:
         forger.tells(END, call.call_id, **an_end())
         assert (seen(app, id).state, seen(app, id).reason) == (State.MISSED, "end_not_seen")
         assert work(app) == 0
+
+    @pytest.mark.parametrize("event", [START, END])
+    @pytest.mark.parametrize("varied", ["X", "USER_ID"])
+    def test_events_about_it_that_always_say_something_else_are_few_rows(
+        self, app: Flask, forger: FormerEmployee, id: UUID, call: FakeCall, event: str, varied: str
+    ) -> None:
+        for number in range(1, 61):
+            forger.tells(event, call.call_id, **{varied: str(number)})
+        assert stored(app) <= 3
+        assert seen(app, id).state == (State.ANSWERED if event == START else State.STARTED)
+
+    def test_starts_of_made_up_calls_while_the_app_dials_are_so_many_rows(
+        self, app: Flask, forger: FormerEmployee, id: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(call_events, "MAX_PENDING_STARTS", 20)
+        with app.app_context(), writing() as session:
+            session.execute(update(Attempt).values(outcome=Outcome.DIALLING, call_id=None))
+        for number in range(30):
+            forger.tells(START, f"made-up-{number}")
+        assert stored(app) == 20
 
     def test_another_portals_call_ends_nothing_here(
         self, app: Flask, fake: FakeBitrix24, forger: FormerEmployee, id: UUID, application: FakeApp

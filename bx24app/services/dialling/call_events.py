@@ -7,7 +7,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from bx24app.bitrix24.events import Event, read_call_event
+from bx24app.bitrix24.events import CallEvent, Event, read_call_event
 from bx24app.database import purge, reading, writing
 from bx24app.database.errors import is_duplicate, is_missing_reference
 from bx24app.models import FINAL, Attempt, Callback, Outcome, Portal, ReceivedEvent, utcnow
@@ -22,6 +22,10 @@ TELEPHONY = frozenset({ReportKind.START, ReportKind.END})
 UNMATCHED_KEPT = timedelta(hours=24)
 # No more than this many are kept per portal, whatever it sends.
 MAX_UNMATCHED = 5_000
+# More sayings of one call than an honest portal has, and more calls than begin elsewhere while the app dials.
+MAX_PENDING_OF_CALL, MAX_PENDING_STARTS = 3, 200
+DIALS_TAKE = timedelta(minutes=2)
+_PENDING = ReceivedEvent.applied_at.is_(None)
 
 
 def receive_call_event(portal: Portal, event: Event) -> None:
@@ -32,9 +36,11 @@ def receive_call_event(portal: Portal, event: Event) -> None:
     """
     call = read_call_event(event.fields)
     report = report_of_event(event.name, call)
-    row, haste = row_of_report(portal.id, report, _digest(portal, event)), call_history.haste_of(portal.id)
+    row, haste = row_of_report(portal.id, report, _digest(portal, event.name, call)), call_history.haste_of(portal.id)
     with reading() as session:
         if not _concerns_callback(session, portal.id, report, f"+{digits(call.PHONE_NUMBER)}"):
+            return
+        if _is_too_much(session, portal.id, report):
             return
     try:
         with writing() as session:
@@ -54,7 +60,8 @@ def _concerns_callback(session: Session, portal_id: int, report: CallReport, num
     """Tell whether an event is about a call of ours that goes on, or may be, or may have served a waiting customer."""
     ours = select(Attempt.outcome).where(Attempt.portal_id == portal_id, Attempt.call_id == report.call_id)
     if outcome := session.scalar(ours.limit(1)):
-        return outcome in (Outcome.STARTED, Outcome.ANSWERED)
+        # Once somebody has picked up, another start says nothing new.
+        return outcome == Outcome.STARTED or (outcome == Outcome.ANSWERED and report.kind == ReportKind.END)
     nameless = select(Attempt.id).where(Attempt.portal_id == portal_id, IS_WITHOUT_CALL)
     if report.kind == ReportKind.START:
         # The answer that names its call is still on its way.
@@ -67,12 +74,24 @@ def _concerns_callback(session: Session, portal_id: int, report: CallReport, num
     return _exists(session, waiting) or _exists(session, nameless.where(Attempt.number_digest == report.number_digest))
 
 
+def _is_too_much(session: Session, portal_id: int, report: CallReport) -> bool:
+    """Tell whether so much was told of the call, or of calls that the app has not begun, that no portal does so."""
+    pending = select(ReceivedEvent.id).where(ReceivedEvent.portal_id == portal_id, _PENDING)
+    of_call = pending.where(ReceivedEvent.call_id == report.call_id, ReceivedEvent.event == report.kind)
+    if _exists(session, of_call.offset(MAX_PENDING_OF_CALL - 1)):
+        return True
+    starts = pending.where(
+        ReceivedEvent.event == ReportKind.START, ReceivedEvent.received_at > utcnow() - DIALS_TAKE
+    ).offset(MAX_PENDING_STARTS - 1)
+    return report.kind == ReportKind.START and _exists(session, starts)
+
+
 def _told_by_history(portal_id: int, report: CallReport) -> Select[int]:
     return select(ReceivedEvent.id).where(
         ReceivedEvent.portal_id == portal_id,
         ReceivedEvent.call_id == report.call_id,
         ReceivedEvent.event == ReportKind.HISTORY,
-        ReceivedEvent.applied_at.is_(None),
+        _PENDING,
     )
 
 
@@ -80,20 +99,19 @@ def _exists(session: Session, query: Select[Any]) -> bool:
     return session.scalar(query.limit(1)) is not None
 
 
-def _digest(portal: Portal, event: Event) -> str:
-    """Return the digest that recognises a repeated event."""
-    said = [event.name, *(f"{key}={value}" for key, value in sorted(event.fields.items()))]
-    return digests.digest("event", "\0".join([portal.member_id, *said]))
+def _digest(portal: Portal, name: str, call: CallEvent) -> str:
+    """Return the digest that recognises a repeated event, by what is read of it: all else could be made up anew."""
+    said = [f"{field}={value}" for field, value in call]
+    return digests.digest("event", "\0".join([portal.member_id, name, *said]))
 
 
 def purge_unmatched() -> int:
     """Delete stored events that matched no attempt within a day, or are too many; returns how many."""
-    pending = ReceivedEvent.applied_at.is_(None)
-    gone = purge(ReceivedEvent, pending & (ReceivedEvent.received_at < utcnow() - UNMATCHED_KEPT))
+    gone = purge(ReceivedEvent, _PENDING & (ReceivedEvent.received_at < utcnow() - UNMATCHED_KEPT))
     with reading() as session:
         floods = session.scalars(
             select(ReceivedEvent.portal_id)
-            .where(pending)
+            .where(_PENDING)
             .group_by(ReceivedEvent.portal_id)
             .having(func.count() > MAX_UNMATCHED)
         ).all()
@@ -105,5 +123,5 @@ def _purge_flood(portal_id: int) -> int:
     row = aliased(ReceivedEvent)
     newest = select(row.id).where(row.portal_id == portal_id, row.applied_at.is_(None)).order_by(row.id.desc())
     too_old = newest.offset(MAX_UNMATCHED).limit(1).scalar_subquery()
-    is_flood = ReceivedEvent.applied_at.is_(None) & (ReceivedEvent.portal_id == portal_id)
+    is_flood = _PENDING & (ReceivedEvent.portal_id == portal_id)
     return purge(ReceivedEvent, is_flood & (ReceivedEvent.id <= too_old))
