@@ -95,8 +95,13 @@ def _exchange_failed(error: ExchangeError) -> Response:
     return problem(status, code, reason_sentence(code, error.words))
 
 
+def _route() -> str:
+    """The pattern of the address, for the log: the address itself may be a customer's link."""
+    return str(request.url_rule or "")
+
+
 def _unverified(error: Unverified) -> Response:
-    log.info("unverified", reason=str(error), path=request.path)
+    log.info("unverified", reason=str(error), route=_route())
     if _wants_page():
         response = page(error.status, *_page_words(error), may_retry=error.retry is Retry.LATER)
         if isinstance(error, OpenedElsewhere):
@@ -184,7 +189,7 @@ def _page_words(error: Unverified) -> tuple[str, str, str]:
 
 
 def _busy(error: DatabaseBusy) -> Response:
-    log.warning("database_busy", path=request.path)
+    log.warning("database_busy", route=_route())
     words = _("The app has too much to do now. Nothing was dialled.")
     advice = _("Wait a few seconds and press Retry.")
     if _wants_page():
@@ -215,7 +220,7 @@ def _http_words(status: int) -> str:
 
 def _failed(error: Exception) -> Response:
     """A mistake of ours: logged whole, told without details."""
-    log.error("failed", path=request.path, exc_info=error)
+    log.error("failed", route=_route(), exc_info=error)
     words = _("Something went wrong on our side. Look at the list of callbacks before you try again.")
     if _wants_page():
         return page(500, _("Something went wrong"), words, _("Reload the page in a minute."))

@@ -11,6 +11,8 @@ import structlog
 from flask import Flask
 from flask.testing import FlaskClient
 
+from bx24app.errors import DatabaseBusy
+from bx24app.services.security import signing
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.events import http_build_query
@@ -131,3 +133,20 @@ def test_a_job_is_named_with_the_portal_that_it_works_for(
     assert all("request_id" not in line for line in dialled.values())
     assert NUMBER not in "".join(lines.whole)
     assert post_frame(manager.client, "/", manager.launches()).status_code == 200
+
+
+@pytest.mark.parametrize("error", [DatabaseBusy, RuntimeError])
+@pytest.mark.parametrize("path", ["", "/cancel", "/reschedule"])
+def test_no_line_holds_a_customer_s_link(
+    client: FlaskClient, lines: Lines, monkeypatch: pytest.MonkeyPatch, error: type[Exception], path: str
+) -> None:
+    def fails(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(signing, "read_link", fails)
+    method = "POST" if path else "GET"
+    status = client.open(f"/c/the-signed-link{path}", method=method, json={} if path else None).status_code
+    assert status in (500, 503)
+    [line] = lines.about("failed") + lines.about("database_busy")
+    assert line["route"] == f"/c/<signed>{path}"
+    assert "the-signed-link" not in "".join(lines.whole)

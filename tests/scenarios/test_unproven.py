@@ -143,6 +143,17 @@ def test_updates_that_cannot_be_proven_now_write_once(
     assert len([sql for sql in ran if "BEGIN IMMEDIATE" in sql]) <= 1
 
 
+def test_updates_with_the_right_token_write_what_is_new(
+    app: Flask, client: FlaskClient, manager: Actor, portal: FakePortal, application: FakeApp
+) -> None:
+    sent = fields(portal, application, "ONAPPUPDATE", {"VERSION": "2"})
+    with statements(app) as ran:
+        for _ in range(5):
+            assert client.post("/events", data=sent).status_code == 200
+    assert len([sql for sql in ran if sql.startswith("UPDATE")]) <= 2
+    assert len([sql for sql in ran if "BEGIN IMMEDIATE" in sql or "FOR UPDATE" in sql]) <= 2
+
+
 def test_the_same_again_and_more_of_what_is_too_much_wait_for_no_writer(
     app: Flask, manager: Actor, visitor_of: MakeVisitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

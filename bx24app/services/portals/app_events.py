@@ -41,14 +41,29 @@ def receive_install_or_update(event: Event, address: str) -> None:
         raise
     name_portal(event.member_id)
     token_digest = digests.digest("application_token", event.application_token)
+    mine = select(Portal).where(Portal.member_id == event.member_id)
+    with reading() as session:
+        portal = session.scalar(mine)
+    # Everybody who ever opened the app has the token: whoever writes makes others wait, so only what is new is written.
+    if portal is None or not _is_news(portal, event, token_digest):
+        return
     with writing() as session:
-        portal = session.scalar(select(Portal).where(Portal.member_id == event.member_id).with_for_update())
+        portal = session.scalar(mine.with_for_update())
         if portal is None:
             return
         portal.application_token_digest, portal.event_at = token_digest, utcnow()
         if event.name == "ONAPPUPDATE":
             portal.bound_manifest = portal.bound_at = None
     log.info("announced", member_id=event.member_id, kind=event.name)
+
+
+def _is_news(portal: Portal, event: Event, token_digest: str) -> bool:
+    is_bound = (portal.bound_manifest, portal.bound_at) != (None, None)
+    return (
+        portal.application_token_digest != token_digest
+        or _arrived_long_ago(portal)
+        or (event.name == "ONAPPUPDATE" and is_bound)
+    )
 
 
 def _look_at_bindings(event: Event) -> None:
@@ -128,6 +143,10 @@ def portal_of_event(event: Event, address: str) -> Portal:
 
 def _note_arrival(portal: Portal) -> None:
     """Store when an event last reached us, at most once a minute."""
-    if portal.event_at is None or utcnow() - portal.event_at > ARRIVAL_KEPT:
+    if _arrived_long_ago(portal):
         with writing() as session:
             session.execute(update(Portal).where(Portal.id == portal.id).values(event_at=utcnow()))
+
+
+def _arrived_long_ago(portal: Portal) -> bool:
+    return portal.event_at is None or utcnow() - portal.event_at > ARRIVAL_KEPT

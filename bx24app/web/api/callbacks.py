@@ -152,7 +152,7 @@ class CallbackQuery(BaseModel):
 
     state: State | None = None
     source: Source | None = None
-    q: Annotated[str, Field(max_length=64)] | None = None
+    q: Annotated[Text, Field(max_length=64)] | None = None
     since: Annotated[UtcMoment | None, Field(alias="from")] = None
     until: Annotated[UtcMoment | None, Field(alias="to")] = None
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
