@@ -23,6 +23,8 @@ from bx24app.models.columns import At, Code, Digest, Name, RequestKey, stored, u
 from bx24app.models.lease import Leased
 
 TAKEN_OVER = "taken_over"
+# Decisions of a person that it is dialled, or when.
+_CHOICES = frozenset({"rescheduled", "resolved"})
 
 
 class Callback(Leased, Base):
@@ -141,6 +143,11 @@ class Callback(Leased, Base):
     def is_persons(self) -> bool:
         """Tell whether it is dialled under a person's own access, so that the portal enforces their rights."""
         return self.source == Source.STAFF and self.requested_by is not None
+
+    @property
+    def chosen_at(self) -> datetime:
+        """When a person last chose that it is dialled, or when."""
+        return max((made.made_at for made in self.decisions if made.rule in _CHOICES), default=self.created_at)
 
     def is_colleagues_of(self, user_id: int | None) -> bool:
         """Tell whether it is dialled under the access of another person than ``user_id``."""

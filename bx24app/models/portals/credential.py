@@ -46,6 +46,7 @@ class Credential(Leased, Base):
     dead_reason: Mapped[Code | None]
     # Counts the token pairs that were stored, so that a caller with an older pair sees that another has renewed it.
     generation: Mapped[int] = mapped_column(server_default=stored(0))
+    # When these tokens were stored; of dead ones, when they were refused.
     used_at: Mapped[At] = mapped_column(default=utcnow)
 
     @staticmethod
@@ -91,5 +92,5 @@ class Credential(Leased, Base):
     def die(self, reason: str) -> None:
         """Mark tokens that are refused for good: they expired or were revoked, or their owner was dismissed."""
         self.state, self.dead_reason = CredentialState.DEAD, reason
-        self.service_since = None
+        self.service_since, self.used_at = None, utcnow()
         self.release()

@@ -5,14 +5,17 @@ Which role an action needs stands at its view (``principal_required`` in ``web/a
 """
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from sqlalchemy import Select, and_, bindparam, select
+from sqlalchemy import Select, and_, bindparam, exists, not_, select
 
 from bx24app.database import reading
 from bx24app.database.compiled import CompiledStatement, compiled_reading
 from bx24app.errors import RateLimited, TicketExpired
-from bx24app.models import Portal, PortalSettings, PortalState, User
+from bx24app.models import Credential, Portal, PortalSettings, PortalState, User, utcnow
+from bx24app.models.columns import UTCDateTime
 from bx24app.services.callbacks.roles import NO_RIGHTS, Role, rights_of, role_of
+from bx24app.services.portals.tokens import IS_OWN
 from bx24app.services.runtime import row_cache
 from bx24app.services.runtime.local_limit import LocalLimit, take_local
 from bx24app.services.security import tickets
@@ -42,10 +45,13 @@ class Principal:
     form_id: int | None = None
 
 
-def _employee_statement() -> Select[int, int, bool, str, int, str | None, str | None]:
+def _employee_statement() -> Select[bool, int, int, bool, str, int, str | None, str | None]:
+    theirs = and_(Credential.portal_id == Portal.id, Credential.user_id == bindparam("user_id"))
+    # The portal has refused them, or moved their access to a system user, since it was asked who they are.
+    refused = exists().where(theirs, not_(IS_OWN), Credential.used_at >= bindparam("proven_at", type_=UTCDateTime))
     user = and_(User.portal_id == Portal.id, User.user_id == bindparam("user_id"))
     chosen = (User.id, User.last_line_id, User.last_voice_id)
-    found = select(Portal.revision, PortalSettings.revision, User.is_administrator, User.departments, *chosen)
+    found = select(refused, Portal.revision, PortalSettings.revision, User.is_administrator, User.departments, *chosen)
     return found.join_from(Portal, PortalSettings).outerjoin(User, user).where(Portal.id == bindparam("portal_id"))
 
 
@@ -56,34 +62,40 @@ def authenticate(signed_ticket: str) -> Principal:
     """The employee who has a page of the app open.
 
     Their role is read with each request. Raises ``TicketExpired`` when the ticket is missing, altered or older than an
-    hour, when the portal does not have the app any more, and when it was installed again since; ``RateLimited``.
+    hour, when the portal does not have the app any more, when it was installed again since, and when the portal has
+    refused this person since; ``RateLimited``.
     """
     ticket = tickets.read_ticket(signed_ticket)
     if not take_local(LocalLimit("employee", REQUESTS_A_MINUTE), (ticket.portal_id, ticket.user_id)):
         refusal = RateLimited("employee")
         refusal.retry_after = RETRY_SECONDS
         raise refusal
-    employee = load_employee(ticket.portal_id, ticket.user_id, is_proven=ticket.is_proven)
+    employee = load_employee(ticket.portal_id, ticket.user_id, ticket)
     if not ticket.is_of(employee.portal):
         raise TicketExpired
     return replace(employee, ticket=ticket)
 
 
-def load_employee(portal_id: int, user_id: int, *, is_proven: bool = True) -> Principal:
+def load_employee(portal_id: int, user_id: int, ticket: Ticket | None = None) -> Principal:
     """An employee as they are known now; raises ``TicketExpired`` when the portal does not have the app any more.
 
-    ``is_proven`` false: the portal did not say who asks, so what it once said of this person does not count.
+    With a ``ticket``, also when the portal has refused them since. Where it did not say who asks, what it once said of
+    this person does not count.
     """
+    proven_at = datetime.fromtimestamp(ticket.proven_at, UTC) if ticket else utcnow()
     with compiled_reading() as run:
-        known = run(_EMPLOYEE, {"portal_id": portal_id, "user_id": user_id}).fetchone()
+        known = run(_EMPLOYEE, {"portal_id": portal_id, "user_id": user_id, "proven_at": proven_at}).fetchone()
     if known is None:
         raise TicketExpired
-    *revisions, is_administrator, departments = known[:4]
+    is_refused, *revisions, is_administrator, departments = known[:5]
+    if is_refused:
+        raise TicketExpired
     portal = load_portal(portal_id, tuple(revisions))
     if portal is None or portal.state == PortalState.UNINSTALLED:
         raise TicketExpired
-    rights = rights_of(is_administrator=is_administrator, departments=departments) if is_proven else NO_RIGHTS
-    return Principal(portal, role_of(portal, user_id, rights), user_id, *known[4:])
+    said = rights_of(is_administrator=is_administrator, departments=departments)
+    rights = NO_RIGHTS if ticket and not ticket.is_proven else said
+    return Principal(portal, role_of(portal, user_id, rights), user_id, *known[5:])
 
 
 def load_portal(portal_id: int, revisions: row_cache.Revisions) -> Portal | None:

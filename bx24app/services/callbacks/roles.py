@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from bx24app.bitrix24.client import PortalClient
 from bx24app.bitrix24.identity import PERSON_QUESTIONS, Profile, read_person
 from bx24app.database import reading, writing
-from bx24app.models import Portal, User, utcnow
+from bx24app.models import Callback, Portal, User, utcnow
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.launch import Launch
 from bx24app.services.portals.tokens import Access
@@ -83,6 +83,15 @@ def role_of_user(session: Session, portal: Portal, user_id: int) -> Role:
 
 def _user_of(portal_id: int, user_id: int) -> Select[User]:
     return select(User).where(User.portal_id == portal_id, User.user_id == user_id)
+
+
+def is_vouched_for(session: Session, callback: Callback) -> bool:
+    """Tell whether the portal still named a callback's person after they chose that it is dialled, or when.
+
+    Of somebody who was dismissed meanwhile nobody knows when, so what they chose after its last word does not count.
+    """
+    user = session.scalar(_user_of(callback.portal_id, callback.requested_by or 0))
+    return user is not None and user.proven_at is not None and user.proven_at >= callback.chosen_at
 
 
 def confirm_rights(portal: Portal, access: Access) -> None:

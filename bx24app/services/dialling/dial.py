@@ -94,6 +94,7 @@ def _access_for(lease: DialLease) -> Access:
     with reading() as session:
         callback = session.get_one(Callback, lease.callback_id)
         portal = session.get_one(Portal, lease.portal_id)
+        stands_in = portal.settings.stands_in and roles.is_vouched_for(session, callback)
     if not callback.is_persons:
         return token_renewal.service_access(lease.portal_id)
     tokens.service_credential_id(lease.portal_id)  # A disconnected or unpaid portal dials for nobody.
@@ -101,7 +102,7 @@ def _access_for(lease: DialLease) -> Access:
         access = token_renewal.person_access(lease.portal_id, callback.requested_by or 0)
         roles.confirm_rights(portal, access)
     except (CredentialRefused, NotPermitted):
-        if not portal.settings.stands_in:
+        if not stands_in:
             raise
         return token_renewal.service_access(lease.portal_id)
     return access

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import Select, and_, select, tuple_
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import Tokens
@@ -86,14 +86,13 @@ def _serving(portal_id: int) -> Select[Credential]:
     )
 
 
+# What the platform moved to a system user is not a person's own.
+IS_OWN = and_(Credential.state == CredentialState.ALIVE, Credential.acting_as == Credential.user_id)
+
+
 def own_credential(portal_id: int, user_id: int) -> Select[int]:
-    """Select the id of a person's own live credential; what the platform moved to a system user is not their own."""
-    return select(Credential.id).where(
-        Credential.portal_id == portal_id,
-        Credential.user_id == user_id,
-        Credential.acting_as == user_id,
-        Credential.state == CredentialState.ALIVE,
-    )
+    """Select the id of a person's own live credential."""
+    return select(Credential.id).where(Credential.portal_id == portal_id, Credential.user_id == user_id, IS_OWN)
 
 
 def has_own_access(session: Session, portal_id: int, user_id: int) -> bool:
