@@ -4,11 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from flask import Flask
 from sqlalchemy import update
+from werkzeug.test import TestResponse
 
 from bx24app.database import writing
 from bx24app.models import Callback
+from bx24app.services.callbacks import request
 from bx24app.services.dialling import queue
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
@@ -264,3 +267,41 @@ def test_another_portals_ids_are_not_found_on_any_route(manager: Actor, fake: Fa
     assert json_of(stranger.asks("GET", "/callbacks"))["callbacks"] == []
     assert created["id"] not in manager.client.get("/desk/callbacks", headers=headers).text
     assert manager.sees(created["id"])["state"] == "queued"
+
+
+class TestPlansAreBounded:
+    def test_for_one_number(self, manager: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(request, "MAX_WAITING_FOR_NUMBER", 2, raising=False)
+        key, at = "k-1", later(hours=1)
+        first = manager.requests_callback(key=key, scheduled_at=at)
+        manager.requests_callback(scheduled_at=later(hours=1))
+        self.refuses(manager.requests_callback(scheduled_at=later(hours=1)), "to_number")
+        # The same request again, another number, and the planned ones at another time.
+        assert manager.requests_callback(key=key, scheduled_at=at).status_code == 200
+        assert manager.requests_callback("+4930901821", scheduled_at=later(hours=1)).status_code == 201
+        path = f"/callbacks/{json_of(first)['id']}"
+        assert manager.asks("PATCH", path, {"scheduled_at": later(hours=2)}).status_code == 200
+        # A call for now that is moved to later is a plan too.
+        urgent = json_of(manager.requests_callback())["id"]
+        self.refuses(manager.asks("PATCH", f"/callbacks/{urgent}", {"scheduled_at": later(hours=1)}), "to_number")
+        assert manager.sees(urgent)["state"] == "queued"
+        assert manager.asks("POST", f"{path}/cancel").status_code == 200
+        assert manager.asks("PATCH", f"/callbacks/{urgent}", {"scheduled_at": later(hours=1)}).status_code == 200
+
+    def test_of_one_person(self, administrator: Actor, manager: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(request, "MAX_WAITING", 2, raising=False)
+        plans = [manager.requests_callback(f"+493090182{n}", scheduled_at=later(hours=1)) for n in range(3)]
+        assert [answer.status_code for answer in plans] == [201, 201, 422]
+        self.refuses(plans[-1], "scheduled_at")
+        administrator.opens()
+        theirs = administrator.requests_callback("+4930901823", scheduled_at=later(hours=1))
+        assert theirs.status_code == 201
+        # A colleague's that is moved becomes one's own.
+        path = f"/callbacks/{json_of(theirs)['id']}"
+        self.refuses(manager.asks("PATCH", path, {"scheduled_at": later(hours=2)}), "scheduled_at")
+        assert manager.requests_callback("+4930901824").status_code == 201
+
+    @staticmethod
+    def refuses(answer: TestResponse, field: str) -> None:
+        assert answer.status_code == 422, answer.text
+        assert [error["field"] for error in json_of(answer)["errors"]] == [field]

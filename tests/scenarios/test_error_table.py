@@ -91,6 +91,7 @@ def test_a_dial_that_meets_the_row(app: Flask, manager: Actor, portal: FakePorta
     portal.faults.add("error", START, code=spelt, words="The portal's own words", status=row.status)
     id = json_of(manager.requests_callback())["id"]
     process(app)
+    manager.renews_ticket()  # A refusal of their tokens has voided the one of before.
     shown = manager.sees(id)
     assert (shown["state"], shown["reason"]) == (row.state, row.reason)
     assert row.words in shown["detail"]
@@ -111,6 +112,7 @@ def test_an_error_with_status_200_is_an_error_too(app: Flask, manager: Actor, po
     portal.faults.add("error", START, code=code, words="words", status=200)
     id = json_of(manager.requests_callback())["id"]
     process(app)
+    manager.renews_ticket()
     assert (manager.sees(id)["state"], manager.sees(id)["reason"]) == TABLE[code][1:3]
 
 

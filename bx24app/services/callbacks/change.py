@@ -16,7 +16,13 @@ from bx24app.models import RETRIABLE, WAITING, Callback, IllegalTransition, Port
 from bx24app.services.callbacks.number_holder import holder_of
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import get_callback, with_history
-from bx24app.services.callbacks.request import CallbackRequest, accept_callback, due_time, prepare_callback
+from bx24app.services.callbacks.request import (
+    CallbackRequest,
+    accept_callback,
+    due_time,
+    prepare_callback,
+    require_room,
+)
 from bx24app.services.callbacks.retry_policy import retry_policy_of
 from bx24app.services.portals import tokens
 from bx24app.services.runtime import wakeup
@@ -80,7 +86,7 @@ def reschedule(
     """Move a waiting callback to another time, up to one minute in the past, which means now; commits.
 
     ``by`` is as for ``cancel``; a colleague's is taken over. Raises ``NotFound``, ``TooLate``, ``InvalidRequest``,
-    ``OwnAccessNeeded``, and ``RateLimited`` for one that was moved too often.
+    ``OwnAccessNeeded``, ``LimitReached``, and ``RateLimited`` for one that was moved too often.
     """
     with _changing(portal_id, callback_id) as change:
         callback = change.callback
@@ -90,6 +96,8 @@ def reschedule(
             raise RateLimited("moves")
         due_at = due_time(scheduled_at, change.now)
         change.take_over(user_id)
+        if user_id is not None and due_at > change.now:
+            require_room(change.session, callback)
         callback.reschedule(change.now, due_at, due_at + change.expiry)
         callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
     wakeup.wake()

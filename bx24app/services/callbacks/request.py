@@ -5,11 +5,13 @@ import json
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import update
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
-from bx24app.database import writing
+from bx24app.database import reading, writing
 from bx24app.errors import (
     InvalidRequest,
+    LimitReached,
     NumberInHand,
     PortalDisconnected,
     PortalUnpaid,
@@ -23,6 +25,7 @@ from bx24app.models import (
     User,
     utcnow,
 )
+from bx24app.models.callbacks.state import WAITING_SQL
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.accept import accept, earlier_answer, prepare_for_insert
 from bx24app.services.callbacks.conditions import Candidate, Obstacle
@@ -34,6 +37,8 @@ from bx24app.services.calling.phone_numbers import NOTHING_READ, ReadNumber
 from bx24app.services.portals import lines
 
 FURTHEST_SCHEDULE = timedelta(days=366)
+# So many may wait for one person, and for one number, when another one is planned.
+MAX_WAITING, MAX_WAITING_FOR_NUMBER = 200, 10
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def request_callback(
     earlier request under the same key is always an obstacle.
 
     Raises ``InvalidNumber``, ``NumberNotAllowed``, ``UnknownLine``, ``UnknownVoice``, ``TextInvalid``,
-    ``InvalidRequest``, ``NumberInHand``, ``IdempotencyKeyReused``, ``PortalDisconnected``, or an
+    ``InvalidRequest``, ``LimitReached``, ``NumberInHand``, ``IdempotencyKeyReused``, ``PortalDisconnected``, or an
     ``ExchangeError`` when the lines are unknown and the portal could not be asked.
     """
     key, digest = staff_key(principal.user_id, idempotency_key), requested.digest()
@@ -129,7 +134,7 @@ def prepare_callback(principal: Principal, requested: CallbackRequest) -> Callba
         lines.require_voice(portal.id, voice_id)
     now = utcnow()
     due_at = due_time(requested.scheduled_at, now)
-    return Callback(
+    callback = Callback(
         portal_id=portal.id,
         to_number=number,
         line_id=line_id,
@@ -148,6 +153,21 @@ def prepare_callback(principal: Principal, requested: CallbackRequest) -> Callba
         attempts=[],
         decisions=[],
     )
+    if due_at > now:
+        with reading() as session:
+            require_room(session, callback)
+    return callback
+
+
+def require_room(session: Session, planned: Callback) -> None:
+    """Raise ``LimitReached`` where too many others wait for the person or the number of a callback that is planned."""
+    others = select(func.count()).select_from(Callback)
+    others = others.where(Callback.portal_id == planned.portal_id, WAITING_SQL, Callback.id != planned.id)
+    if session.scalars(others.where(Callback.to_number == planned.to_number)).one() >= MAX_WAITING_FOR_NUMBER:
+        raise LimitReached("to_number")
+    theirs = others.where(Callback.source == Source.STAFF, Callback.requested_by == planned.requested_by)
+    if planned.is_persons and session.scalars(theirs).one() >= MAX_WAITING:
+        raise LimitReached("scheduled_at")
 
 
 def _spoken(text: str | None, portal: Portal) -> str:

@@ -12,6 +12,7 @@ from bx24app.errors import (
     Bitrix24Unavailable,
     IdempotencyKeyReused,
     InvalidRequest,
+    LimitReached,
     NumberInHand,
     PortalDisconnected,
     RateLimited,
@@ -248,7 +249,7 @@ def show(principal: Principal, callback_id: UUID) -> Response:
 
 
 @blueprint.patch("/<uuid:callback_id>")
-@operation({200: CallbackSchema}, body=ScheduleBody, refuses=(TooLate, RateLimited))
+@operation({200: CallbackSchema}, body=ScheduleBody, refuses=(TooLate, RateLimited, LimitReached))
 @principal_required(Role.OPERATOR, lets_keys_in=True)
 def reschedule(principal: Principal, callback_id: UUID) -> Response:
     """Move a waiting callback to another time."""
