@@ -17,7 +17,7 @@ MakeBody = Callable[[Visitor, int], dict[str, Any]]
 
 
 def a_form(_: Visitor, number: int) -> dict[str, Any]:
-    return {"name": f"Site {number}"}
+    return {"name": f"Site {number}", "default_country": "DE"}
 
 
 def a_key(visitor: Visitor, number: int) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def test_a_form_has_five_webhooks_at_most_and_a_removed_one_gets_none(
     for _ in range(5):
         added(administrator, site)
     body = {"form_key": KEY, "url": site.url}
-    assert administrator.asks("POST", "/webhooks", body).status_code == 400
+    assert administrator.asks("POST", "/webhooks", body).status_code == 422
     with app.app_context(), writing() as session:
         session.execute(update(Form).values(removed_at=utcnow()))
     assert administrator.asks("POST", "/webhooks", body).status_code == 404
