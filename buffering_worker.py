@@ -1,19 +1,22 @@
-"""gunicorn's worker with threads, which get a request only once all of it has come.
+"""gunicorn's worker with threads, which wait for no client.
 
-gunicorn reads a request in the thread that answers it, so that a few senders of half requests stop a process. Here the
-loop that waits for connections collects heads and bodies, for a bounded time, size and number of senders.
+gunicorn reads a request and sends its answer in the same thread, so that a few senders of half requests, or a few who
+read nothing, stop a process. Here the loop that waits for connections collects heads and bodies, and sends what a
+client does not take at once, for a bounded time, size and number of clients.
 """
 
 import re
 import selectors
 import socket
-import struct
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from buffering_socket import MAX_KEPT_BYTES, BufferingSocket
 
 ARRIVING_SECONDS = 10.0
 # When more are half-way, the one that began first is closed.
@@ -23,11 +26,14 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_BODY_BYTES = 256 * 1024
 MAX_DIGITS = 9
 READ_BYTES = 64 * 1024
-# An answer fits into it, so that a thread waits for no slow reader; whoever reads nothing at all is given up.
-SEND_BUFFER_BYTES = 256 * 1024
-SEND_SECONDS = 10
-# A thread finds all that it reads: this is for requests that the parser reads otherwise than we do here.
-READ_SECONDS = 2
+# An answer that a client has not taken has so long, and a second more for so many bytes; when more are leaving, the one
+# that began first is closed.
+LEAVING_SECONDS = 30.0
+LEAVING_BYTES_PER_SECOND = 20_000
+MAX_LEAVING = 300
+# How long, and for how many bytes more, a client may go on sending after its last answer (RFC 9112, 9.6).
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 64 * 1024
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
@@ -94,13 +100,24 @@ class _Arriving:
         return False
 
 
+class _Leaving:
+    """A connection whose client has not taken all of its answer, or has taken the last one and may still send."""
+
+    def __init__(self, connection: TConn, done: "Future[Any]") -> None:
+        self.connection = connection
+        self.done = done
+        self.ends_at = time.monotonic() + LEAVING_SECONDS + connection.sock.unsent / LEAVING_BYTES_PER_SECOND
+        self.received = 0
+
+
 class BufferingWorker(ThreadWorker):
-    """Serves like its parent; whoever sends slowly costs a little memory and no thread."""
+    """Serves like its parent; whoever sends or reads slowly costs a little memory and no thread."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # In the order in which they began.
         self._arriving: dict[socket.socket, _Arriving] = {}
+        self._leaving: dict[BufferingSocket, _Leaving] = {}
 
     def enqueue_req(self, conn: TConn) -> None:
         """Collect the connection's next request, and then give it to a thread."""
@@ -108,34 +125,38 @@ class BufferingWorker(ThreadWorker):
         if conn.initialized:
             begun = conn.parser.unreader.take_buffered()
         else:
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_SECONDS, 0))
-        conn.sock.setblocking(False)
+            conn.sock = BufferingSocket(conn.sock)
         if len(self._arriving) >= MAX_ARRIVING:
             self._drop(next(iter(self._arriving.values())), TOO_SLOW)
         arriving = self._arriving[conn.sock] = _Arriving(conn, begun)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_bytes, arriving))
         self._go_on(arriving)
 
+    def finish_request(self, conn: TConn, fs: "Future[Any]") -> None:
+        """Send what the client has not taken, and only then read its next request, or close the connection."""
+        if _is_kept(fs) and not conn.sock.unsent:
+            super().finish_request(conn, fs)
+            return
+        leaving = self._leaving[conn.sock] = _Leaving(conn, fs)
+        self._send_on(leaving)
+        while len(self._leaving) > MAX_LEAVING or sum(client.unsent for client in self._leaving) > MAX_KEPT_BYTES:
+            self._give_up(next(iter(self._leaving.values())))
+
     def murder_pending(self) -> None:
-        """Close what has not come in time; called at least once a second."""
+        """Close what has not come or gone in time; called at least once a second."""
         super().murder_pending()
         now = time.monotonic()
         for arriving in [one for one in self._arriving.values() if one.ends_at <= now]:
             self._drop(arriving, TOO_SLOW)
+        for leaving in [one for one in self._leaving.values() if one.ends_at <= now]:
+            self._give_up(leaving)
 
     def _on_bytes(self, arriving: _Arriving, _: object) -> None:
         self._go_on(arriving)
 
     def _go_on(self, arriving: _Arriving) -> None:
         connection = arriving.connection
-        try:
-            received = connection.sock.recv(READ_BYTES)
-        except BlockingIOError:
-            received = None
-        except OSError:
-            received = b""
+        received = connection.sock.take(READ_BYTES)
         if received == b"":
             self._drop(arriving, None)
             return
@@ -168,5 +189,42 @@ class BufferingWorker(ThreadWorker):
 
     def _forget(self, arriving: _Arriving) -> None:
         del self._arriving[arriving.connection.sock]
+        self._stop_polling(arriving.connection.sock)
+
+    def _stop_polling(self, client: BufferingSocket) -> None:
         with suppress(OSError, KeyError, ValueError):
-            self.poller.unregister(arriving.connection.sock)
+            self.poller.unregister(client)
+
+    def _send_on(self, leaving: _Leaving, _: object = None) -> None:
+        client = leaving.connection.sock
+        self._stop_polling(client)
+        try:
+            client.send_kept()
+            if client.unsent:
+                self.poller.register(client, selectors.EVENT_WRITE, partial(self._send_on, leaving))
+            elif _is_kept(leaving.done):
+                del self._leaving[client]
+                super().finish_request(leaving.connection, leaving.done)
+            else:
+                client.shutdown(socket.SHUT_WR)
+                leaving.ends_at = time.monotonic() + LINGER_SECONDS
+                self.poller.register(client, selectors.EVENT_READ, partial(self._linger, leaving))
+        except OSError:
+            self._give_up(leaving)
+
+    def _linger(self, leaving: _Leaving, _: object) -> None:
+        received = leaving.connection.sock.take(READ_BYTES)
+        leaving.received += len(received or b"")
+        if received == b"" or leaving.received > LINGER_BYTES:
+            self._give_up(leaving)
+
+    def _give_up(self, leaving: _Leaving) -> None:
+        del self._leaving[leaving.connection.sock]
+        self._stop_polling(leaving.connection.sock)
+        self.nr_conns -= 1
+        leaving.connection.close()
+
+
+def _is_kept(done: "Future[Any]") -> bool:
+    """Tell whether the connection is used again."""
+    return not done.cancelled() and done.exception() is None and bool(done.result())

@@ -1,7 +1,7 @@
 """Processes of the app that start in a moment: forked from one that has imported everything and done nothing else.
 
 To import the app takes two seconds of a processor, nearly all that a short life of a process costs. How a process
-starts is the subject of ``test_worker_process.py`` and ``test_slow_senders.py``, which start it as an operator does.
+starts is the subject of ``test_worker_process.py`` and ``test_slow_clients.py``, which start it as an operator does.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""The web process as documented (``gunicorn app:app``): whoever sends slowly stops nobody."""
+"""The web process as documented (``gunicorn app:app``): whoever sends or reads slowly stops nobody."""
 
 import contextlib
 import socket
@@ -17,6 +17,7 @@ from tests.support.actors import Actor
 from tests.support.processes import free_port, kill, start, wait_until_up
 
 SENDERS = 50
+READERS = 40
 QUICK = 2.0
 # Each is a request of which more has to come.
 HALVES = {
@@ -25,6 +26,11 @@ HALVES = {
     "a body": b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\na=",
     "a chunked body": b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n0\r\n\r\n\r\n",
 }
+
+
+LARGE = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+LARGE_HEAD = LARGE.replace(b"GET", b"HEAD")
+EXPORT = "/api/v1/do-not-call/export"
 
 
 @pytest.fixture
@@ -59,6 +65,65 @@ def test_slow_senders_of_heads_and_bodies_stop_nobody(web: tuple[str, int]) -> N
             for _ in range(SENDERS):
                 open_ones.enter_context(socket.create_connection(web, 5)).sendall(half)
             assert longest(url) < QUICK
+
+
+@contextlib.contextmanager
+def readers(web: tuple[str, int], asked: bytes, number: int = READERS) -> Iterator[list[socket.socket]]:
+    """Clients that ask, and that have room for next to nothing."""
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for _ in range(number):
+            opened.append(stack.enter_context(socket.socket()))
+            opened[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            opened[-1].settimeout(20)
+            opened[-1].connect(web)
+            opened[-1].sendall(asked)
+        yield opened
+
+
+def fill_list(url: str, headers: dict[str, str]) -> None:
+    """Make the list so long that its export is larger than what the system keeps of an answer."""
+    for part in range(5):
+        lines = [f"+49 30 {2_000_000 + 1000 * part + number}; {chr(0x1F600) * 100}" for number in range(500)]
+        posted = "\n".join(lines).encode()
+        assert requests.post(f"{url}/api/v1/do-not-call/import", data=posted, headers=headers, timeout=60).ok
+
+
+def test_readers_that_take_a_little_of_many_answers_stop_nobody(web: tuple[str, int]) -> None:
+    with readers(web, LARGE * 60) as clients:
+        for _ in range(3):
+            assert longest(f"http://{web[0]}:{web[1]}/healthz", 2) < QUICK
+            for client in clients:
+                client.recv(1024)
+
+
+def test_readers_that_read_nothing_and_come_again_stop_nobody(web: tuple[str, int]) -> None:
+    last_one = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    for asked in (LARGE * 60, last_one):
+        for _ in range(2):
+            with readers(web, asked):
+                assert longest(f"http://{web[0]}:{web[1]}/healthz") < QUICK
+
+
+def test_readers_of_one_large_answer_stop_nobody_and_others_get_all_of_it(web: tuple[str, int], desk: Actor) -> None:
+    url, headers = f"http://{web[0]}:{web[1]}", {"Authorization": f"Bearer {desk.ticket}", "Content-Type": "text/csv"}
+    fill_list(url, headers)
+    asked = f"GET {EXPORT} HTTP/1.1\r\nHost: x\r\nAuthorization: {headers['Authorization']}\r\n\r\n".encode()
+    with readers(web, asked):
+        whole = requests.get(url + EXPORT, headers=headers, timeout=60)
+        assert longest(f"{url}/healthz") < QUICK
+    assert (whole.status_code, len(whole.content)) == (200, int(whole.headers["Content-Length"]))
+    assert len(whole.content) > 1_000_000
+    assert len(whole.text.splitlines()) == 2501
+
+
+def test_a_client_that_reads_gets_all_answers_in_their_order(web: tuple[str, int]) -> None:
+    with socket.create_connection(web, 20) as connection:
+        connection.sendall(LARGE * 30)
+        time.sleep(0.5)
+        assert [_status(connection) for _ in range(30)] == [200] * 30
+        connection.sendall(LARGE_HEAD)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
 
 
 def test_the_longest_part_of_a_list_is_taken_in_and_a_larger_one_is_refused(web: tuple[str, int], desk: Actor) -> None:
