@@ -28,11 +28,11 @@ ADD = CompiledStatement(
 
 
 def end_connections(url: str) -> None:
-    """What a restarted PostgreSQL or a firewall does."""
+    """Do what a restarted PostgreSQL or a firewall does, and return when it is done."""
     engine = create_engine(url)
     with engine.connect() as connection:
         others = "datname = current_database() AND pid <> pg_backend_pid()"
-        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+        connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
     engine.dispose()
 
 
