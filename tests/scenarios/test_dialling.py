@@ -231,15 +231,15 @@ def test_an_expired_token_is_renewed_before_dialling(
 
 
 def test_a_dead_credential_of_a_person_fails_their_callback(
-    app: Flask, manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
+    app: Flask, administrator: Actor, manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually
 ) -> None:
+    administrator.opens()
     portal.manager.dismissed = True
     first = asks(manager)
-    eventually(lambda: manager.sees(first)["state"] == "failed")
-    assert manager.sees(first)["reason"] == "not_permitted"
-    second = asks(manager)
-    eventually(lambda: manager.sees(second)["state"] == "failed")
-    assert manager.sees(second)["reason"] == "not_permitted"
+    eventually(lambda: administrator.sees(first)["state"] == "failed")
+    assert administrator.sees(first)["reason"] == "not_permitted"
+    # The refusal has voided their ticket too; the portal does not give them another.
+    eventually(lambda: manager.requests_callback().status_code == 401)
     assert len(portal.requests_for(START)) == 1
 
 
