@@ -58,7 +58,7 @@ test-nobrowser: venv
 test-long: venv browser
 	$(PYTEST) -m "long and not alone"
 
-# What is measured, with nothing beside it.
+# What is measured, with nothing beside it; not in `make check`, for a busy machine decides it.
 test-alone: venv
 	$(BIN)/python -m pytest -m alone
 
@@ -87,7 +87,7 @@ contracts: venv
 	$(BIN)/lint-imports
 
 # What CI runs; make goes through it in this order.
-check: style types contracts test test-long test-alone
+check: style types contracts test test-long
 
 # Takes the texts out of the code and brings the catalogues up to date.
 translations: venv
