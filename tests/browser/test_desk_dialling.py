@@ -11,7 +11,7 @@ from tests.browser.test_journey import frame, no_scroll_bar, opens_card, state
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
 from tests.support.browser import screenshot
-from tests.support.waiting import accept, change_line, change_portal, pass_time, seen, work
+from tests.support.waiting import accept, change_line, change_portal, follow_calls, pass_time, seen, work
 
 pytestmark = pytest.mark.browser
 
@@ -84,7 +84,7 @@ def test_an_administrator_sees_lines_in_trouble_and_lets_one_go_on(
     page.get_by_role("link", name="Callback Desk").click()
     expect(frame(page).get_by_text("nothing is dialled on it")).to_be_visible()
     expect(frame(page).get_by_text("redial missed callbacks by themselves: Office PBX 1")).to_be_visible()
-    frame(page).get_by_text("Settings for everybody").click()
+    frame(page).get_by_text("Settings for everybody", exact=True).click()
     screenshot(page, f"lines-in-trouble-{page.viewport_size['width']}")  # type: ignore[index]  # It has a size.
     no_scroll_bar(page)
     frame(page).get_by_label("Further attempts of the app").fill("2")
@@ -106,7 +106,7 @@ def test_repetitions_and_outcomes_that_only_a_person_knows_are_told(
     repeated = accept(app, source=Source.STAFF, requested_by=portal.manager.id)
     work(app)
     portal.telephony.end(portal.telephony.calls[0], "486", "Busy")
-    portal.events.wait_until_idle()
+    follow_calls(app, portal)
     assert seen(app, repeated).state == State.SCHEDULED
     portal.faults.add("drop_before", "voximplant.callback.start")
     lost = accept(app, to_number="+4930901821", source=Source.STAFF, requested_by=portal.manager.id)

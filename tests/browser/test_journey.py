@@ -114,7 +114,7 @@ def test_several_numbers_are_a_choice(page: Page, portal: FakePortal, installed:
     tab = opens_card(page, portal, "deal", deal)
     numbers = tab.get_by_label("Phone number")
     expect(numbers.locator("option")).to_have_text(
-        ["+41 44 668 18 00 (work)", "+41 79 123 45 67 (mobile)", "Another number…"]
+        ["+41 44 668 18 00 (work, Marta Keller)", "+41 79 123 45 67 (mobile, Marta Keller)", "Another number…"]
     )
     numbers.select_option("+41791234567")
     tab.get_by_role("button", name="Call", exact=True).click()

@@ -33,7 +33,7 @@ def test_a_lost_connection_is_said_at_each_place_and_goes_by(page: Page, portal:
         page.route(address, cut)
     expect(note).to_have_text("Connection lost, trying again…")
     expect(note).to_be_visible()
-    tab.get_by_text("Settings for everybody").click()
+    tab.get_by_text("Settings for everybody", exact=True).click()
     expect(tab.locator("#settings [data-body]")).to_have_text("Connection lost, trying again…")
     number.fill("12")
     call.click()

@@ -14,6 +14,7 @@ from tests.browser.test_journey import frame, no_scroll_bar
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
 from tests.support.browser import DESKTOP, REFUSALS, watched_page
+from tests.support.waiting import change_portal
 
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
 BOTH = pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)
@@ -66,6 +67,7 @@ def test_what_lasts_is_made_after_a_while_as_if_it_were_at_once(
     monkeypatch.setattr(tickets, "FRESH_PROOF", timedelta(milliseconds=FRESH_MILLISECONDS))
     # That the proof is too old is an answer, too.
     with watched_page(chromium, DESKTOP, (*REFUSALS, 401)) as page:
+        change_portal(app, default_country="DE")
         tab = opens(page, portal, administrator, "forms")
         expect(tab.get_by_text("No form yet.")).to_be_visible()
         page.wait_for_timeout(FRESH_MILLISECONDS + 1000)
