@@ -86,7 +86,7 @@ class PostgresDatabase(Database):
         with self.observer.connect() as connection:
             connection.execute(
                 text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                     "WHERE datname = current_database() AND application_name <> :observer"
                 ),
                 {"observer": OBSERVER},
