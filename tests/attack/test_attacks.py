@@ -32,3 +32,4 @@ def test_what_the_processes_said_tells_nothing(world: World) -> None:
     assert found_in(said, MADE) == []
     assert "+49309" not in said
     assert '"event": "failed"' not in said
+    assert "Traceback" not in said, said[said.find("Traceback") :][:2000]
