@@ -110,7 +110,8 @@ class Calls(Stage):
     def _forged(self, rng: random.Random) -> Word:
         calls = self.world.scene.phones.calls
         invented = [f"callback.{rng.randrange(10**9)}", f"call.{rng.randrange(100)}"]
-        call_id = rng.choice([call.call_id for call in calls] * 2 + invented)
+        going_on = [call.call_id for call in calls if call.state != "ended"]
+        call_id = rng.choice([call.call_id for call in calls] * 2 + going_on * 8 + invented)
         number = next((call.number for call in calls if call.call_id == call_id), self._number(rng.randrange(3)))
         data: dict[str, object] = {
             "CALL_ID": call_id,

@@ -118,14 +118,18 @@ def forgetful_unknown() -> Iterator[None]:
 @contextmanager
 def believed_events() -> Iterator[None]:
     """What the event of an end says counts like a row of the history."""
-    genuine = report_of_event
+    genuine_report, genuine_concerns = report_of_event, call_events._concerns_callback
 
     def believing(name: str, call: CallEvent) -> CallReport:
-        report = genuine(name, call)
+        report = genuine_report(name, call)
         is_end = report.kind == ReportKind.END
         return replace(report, kind=ReportKind.HISTORY, history_id=2**40) if is_end else report
 
-    with _replaced(call_events, "report_of_event", believing):
+    def concerning(session: Session, portal_id: int, report: CallReport, number: str) -> bool:
+        told = replace(report, kind=ReportKind.END) if report.kind == ReportKind.HISTORY else report
+        return genuine_concerns(session, portal_id, told, number)
+
+    with _replaced(call_events, "report_of_event", believing), _replaced(call_events, "_concerns_callback", concerning):
         yield
 
 

@@ -68,7 +68,7 @@ STEPS = {
     "second": 3,
     "repeat": 1,
     "stranger": 4,
-    "forge": 6,
+    "forge": 12,
     "hurt": 2,
     "clock_jumps": 2,
 }

@@ -39,7 +39,7 @@ def first_broken(world: World, seeds: range) -> tuple[int, Broken] | None:
         ("lease_without_end", {"never_ends"}, 60),
         ("no_settling", {"never_ends"}, 30),
         ("forgetful_unknown", {"fate_unknown"}, 30),
-        ("believed_events", {"believed"}, 30),
+        ("believed_events", {"believed"}, 60),
     ],
 )
 def test_taking_a_safeguard_out_breaks_the_promise(mutant: str, kinds: set[str], seeds: int) -> None:
