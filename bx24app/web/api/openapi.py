@@ -246,5 +246,5 @@ def show() -> Response:
     """This description."""
     made = current_app.extensions
     if CACHE not in made:
-        made[CACHE] = document(current_app)
-    return jsonify(made[CACHE])
+        made[CACHE] = jsonify(document(current_app)).get_data()
+    return Response(made[CACHE], mimetype="application/json")
