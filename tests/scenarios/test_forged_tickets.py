@@ -129,6 +129,11 @@ class TestAddresses:
         assert all(handler.startswith(environ["BX24APP_PUBLIC_URL"]) for handler in handlers)
 
 
+def another_letter(letter: str) -> str:
+    """Return one of another value: the last bits of a text's last letter stand for nothing."""
+    return "A" if letter not in "ABCD" else "z"
+
+
 class TestTickets:
     @pytest.fixture
     def ticket(self, app: Flask, manager: Actor) -> tickets.Ticket:
@@ -138,7 +143,7 @@ class TestTickets:
     def test_every_altered_letter_spoils_it(self, manager: Actor) -> None:
         whole = manager.ticket
         for place in range(0, len(whole), 7):
-            letter = "A" if whole[place] != "A" else "B"
+            letter = another_letter(whole[place])
             manager.ticket = whole[:place] + letter + whole[place + 1 :]
             assert manager.asks("GET", "/lines").status_code == 401
         manager.ticket = whole
@@ -261,7 +266,7 @@ class TestWebsites:
         token = first.opens()
         assert second.asks(token=token).status_code == 400
         for place in range(0, len(token), 9):
-            letter = "A" if token[place] != "A" else "B"
+            letter = another_letter(token[place])
             assert first.asks(token=token[:place] + letter + token[place + 1 :]).status_code == 400
         assert first.asks(token=first.opens(seconds_ago=2 * 3600 + 5)).status_code == 400
         assert first.asks(token=token).status_code == 202

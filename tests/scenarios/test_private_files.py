@@ -193,7 +193,7 @@ def unprivileged(own: Path) -> Iterator[None]:
         own.parent.chmod(0o700)
         return
     own.parent.chmod(0o755)
-    for folder in own.parents[:4]:
+    for folder in own.parents[:-1]:
         folder.chmod(folder.stat().st_mode | 0o055)
     os.seteuid(NOBODY)
     try:
