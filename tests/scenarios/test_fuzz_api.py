@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,13 +16,14 @@ from flask import Flask
 from hypothesis import given, seed
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
-from schemathesis import Case, GenerationMode, Response
+from schemathesis import Case, CheckContext, CheckFunction, GenerationMode, Response
 from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 from sqlalchemy import update
 
 from bx24app.database import writing
+from bx24app.inputs import text_of
 from bx24app.models import Callback, PortalSettings, utcnow
 from bx24app.services.callbacks import principal
 from bx24app.services.calling import do_not_call
@@ -190,6 +192,20 @@ def body_fields(operation: Operation, models: dict[str, Any]) -> set[str]:
     return set.intersection(*(set(kind["properties"]) for kind in kinds))
 
 
+def wrong_data_rejection(context: CheckContext, response: Response, case: Case[Any]) -> bool | None:
+    """What does not fit is refused; a text is measured without the characters that no text has (``inputs.text_of``)."""
+    is_measured_shorter = any(text_of(text) != text for text in texts_in([case.query, case.body]))
+    return None if is_measured_shorter else negative_data_rejection(context, response, case)
+
+
+def texts_in(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from texts_in(part)
+
+
 def probe(operation: Operation, mode: GenerationMode, examples: int, truth: Truth) -> None:
     truth.renew()
     # Those made last are there.
@@ -204,9 +220,10 @@ def probe(operation: Operation, mode: GenerationMode, examples: int, truth: Trut
         return plain | real | real | real if mode is GenerationMode.POSITIVE else plain
 
     # What a schema cannot say (no such line, no such number) is refused with 400 and 422, and described.
-    excluded = [positive_data_acceptance]
+    excluded: list[CheckFunction] = [positive_data_acceptance, negative_data_rejection]
+    additional: list[CheckFunction] = [wrong_data_rejection]
     if "text/plain" in operation.definition.raw.get("requestBody", {}).get("content", {}):
-        excluded.append(negative_data_rejection)  # Any text is one.
+        additional = []  # Any text is one.
 
     @seed(SEED)
     @fuzz_settings(examples)
@@ -214,7 +231,9 @@ def probe(operation: Operation, mode: GenerationMode, examples: int, truth: Trut
     def ask(asked: tuple[str, Case[Any]]) -> None:
         caller, case = asked
         headers = {} if operation.path == PUBLIC else {"Authorization": f"Bearer {caller}"}
-        truth.note(case, case.call_and_validate(headers=headers, excluded_checks=excluded))
+        truth.note(
+            case, case.call_and_validate(headers=headers, excluded_checks=excluded, additional_checks=additional)
+        )
 
     # What has no body, and any text for its address, has no requests that do not fit.
     with suppress(Unsatisfiable) if mode is GenerationMode.NEGATIVE else nullcontext():
