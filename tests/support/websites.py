@@ -33,12 +33,13 @@ class BackEnd:
 MakeBackEnd = Callable[[Visitor], BackEnd]
 
 # How hard a browser has to work is measured once (test_proof_of_work.py); visitors of all other tests get off lightly.
-EASY_COUNTER = (20, 60)
+EASY_COST, EASY_COUNTER = 50, (20, 60)
 
 
 @pytest.fixture(autouse=True)
 def easy_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let visitors solve their challenges in no time."""
+    monkeypatch.setattr(challenge, "PROOF_COST", EASY_COST)
     monkeypatch.setattr(challenge, "PROOF_COUNTER", EASY_COUNTER)
 
 
