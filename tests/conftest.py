@@ -35,6 +35,7 @@ from tests.support.leaks import (
     pytest_testnodedown,
 )
 from tests.support.remembered import MADE, remember
+from tests.support.same_on_both import is_same_on_both
 from tests.support.serving import Serving
 
 __all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish", "pytest_testnodedown"]
@@ -53,10 +54,10 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Leave Chromium on PostgreSQL to ``make check``: what a page shows and does is the same on both databases."""
+    """Leave to ``make check`` on PostgreSQL what is the same on both databases: pages, inputs, who may what."""
     for item in items:
         on_postgresql = "callspec" in vars(item) and item.callspec.params.get("database_url") == "postgresql"
-        if on_postgresql and item.get_closest_marker("browser"):
+        if on_postgresql and (item.get_closest_marker("browser") or is_same_on_both(item.path)):
             item.add_marker("long")
 
 
