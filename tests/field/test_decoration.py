@@ -104,6 +104,67 @@ def test_decoration_costs_no_call(
     assert garbage(app) == []
 
 
+# What a visitor sends beside a page that is too long and a field that nobody knows, and the rule that decides.
+REJECTED: dict[str, tuple[dict[str, Any], str]] = {
+    "a field is missing": ({"name": ""}, "fields"),
+    "no consent": ({"name": "Anna", "consent": False}, "consent"),
+    "no proof": ({"altcha": "", "token": ""}, "proof"),
+    "a number that is none": ({"number": "12"}, "number_short"),
+    "a costly number": ({"number": "+49 900 1234567"}, "number_kind"),
+    "a stranger's country": ({"number": "+53 5 2345678"}, "country"),
+    "a time that is none": ({"scheduled_at": "tomorrow"}, "time"),
+    # Its visitor is answered by a decoy.
+    "a listed number": ({"number": "+49 30 901822"}, "do_not_call"),
+}
+NOTE = {"cut": "page", "left_out": "...820, email"}
+
+
+def test_a_rejected_request_tells_the_portal_as_much(visitor_of: MakeVisitor, desk: Actor) -> None:
+    visitor = visitor_of(fields={"name": "required", "topic": "off"}, consent_text="You may call me.", limits=PLENTY)
+    assert desk.asks("POST", "/do-not-call", {"number": "+49 30 901822"}).status_code == 201
+    usual: dict[str, Any] = {
+        "number": "+4930901820",
+        "name": "Anna",
+        "consent": True,
+        "page": LONG_PAGE,
+        "email": "a@b.example",
+    }
+    wrong: list[object] = []
+    for name, (body, rule) in REJECTED.items():
+        answer = visitor.asks(**usual | {"+49 30 901820": ""} | body)
+        row = json_of(desk.asks("GET", f"/forms/{visitor.form_key}/refusals"))["refusals"][0]
+        told = {what: row["inputs"].get(what) for what in NOTE}
+        if (row["rule"], told) != (rule, NOTE) or "shop.example" in answer.text or "email" in answer.text:
+            wrong.append((name, row, answer.text))
+    assert wrong == []
+    for language, words in (
+        ("en", "field: consent, version: 1, network: 203.0.113.7. Shortened because of their length: page. Left out, "),
+        ("ru", "field: consent, version: 1, network: 203.0.113.7. Сокращено, потому что слишком длинно: страница. "),
+    ):
+        panel = desk.client.get(
+            "/desk/panels/refusals", headers={"Authorization": f"Bearer {desk.ticket}", "Accept-Language": language}
+        )
+        assert words in panel.text, panel.text
+
+
+def test_a_back_end_that_is_rejected_tells_the_portal_as_much(
+    visitor: Visitor, back_end_of: MakeBackEnd, desk: Actor
+) -> None:
+    back_end = back_end_of(visitor)
+    assert desk.asks("POST", "/do-not-call", {"number": "+49 30 901822"}).status_code == 201
+    for number, rule in (("12", "number_short"), ("+53 5 2345678", "country"), ("+49 30 901822", "do_not_call")):
+        body: dict[str, Any] = {"page": LONG_PAGE, "email": 1, "+49 30 901820": None}
+        assert back_end.requests_callback(number, **body).status_code == 422, number
+        row = json_of(desk.asks("GET", f"/forms/{visitor.form_key}/refusals"))["refusals"][0]
+        assert (row["rule"], {what: row["inputs"].get(what) for what in NOTE}) == (rule, NOTE)
+
+
+def test_what_was_all_kept_has_no_note(visitor: Visitor, desk: Actor) -> None:
+    assert visitor.asks("12", name="Anna", page="https://shop.example/").status_code == 422
+    row = json_of(desk.asks("GET", f"/forms/{visitor.form_key}/refusals"))["refusals"][0]
+    assert row["inputs"].keys() & NOTE.keys() == set()
+
+
 def test_the_portal_reads_what_was_left_out(app: Flask, visitor: Visitor, desk: Actor) -> None:
     visitor.asks(page=LONG_PAGE, name="a" * 100, email="a@b.example")
     request, _ = last(app)

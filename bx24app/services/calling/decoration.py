@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
 from bx24app.inputs import language_of
+from bx24app.log import mask_numbers
 from bx24app.services.calling.spoken_text import one_line, shortened
 
 MAX_VISITOR_NAME = 80
@@ -15,7 +16,8 @@ MAX_TOPIC = 120
 MAX_PAGE = 2000
 MAX_UTM_FIELDS = 10
 MAX_UTM_LENGTH = 255
-# So many fields are named in the note, and so much of each.
+# What a note tells: so many fields are named, and so much of each.
+NOTED = ("cut", "left_out")
 MAX_NOTED = 10
 MAX_FIELD_NAME = 40
 # Signs that programs for writing put in the place of those on the keyboard.
@@ -51,9 +53,9 @@ class Decoration:
 
     @property
     def note(self) -> dict[str, str]:
-        """What the portal is told of it, by what happened; empty: all was kept."""
-        told = {"cut": self.cut, "left_out": self.left_out}
-        return {what: ", ".join(names[:MAX_NOTED]) for what, names in told.items() if names}
+        """What the portal is told of it, by what happened (``NOTED``); empty: all was kept."""
+        told = zip(NOTED, (self.cut, self.left_out), strict=True)
+        return {what: ", ".join(names[:MAX_NOTED]) for what, names in told if names}
 
 
 def read_decoration(sent: SentTexts, topics: Iterable[str]) -> Decoration:
@@ -63,7 +65,7 @@ def read_decoration(sent: SentTexts, topics: Iterable[str]) -> Decoration:
     chosen = topic if listed is None else listed
     whole = one_line(sent.page)
     page, utm = clean_page(whole), _utm_fields(whole, sent.others)
-    unknown = [one_line(other)[:MAX_FIELD_NAME] for other in sent.others if not other.lower().startswith("utm")]
+    others = [one_line(other) for other in sent.others if not other.lower().startswith("utm")]
     language = language_of(sent.language)
     too_long = {
         "name": len(name) > MAX_VISITOR_NAME,
@@ -82,7 +84,10 @@ def read_decoration(sent: SentTexts, topics: Iterable[str]) -> Decoration:
         language=language or "en",
         utm=utm,
         cut=tuple(what for what, is_cut in too_long.items() if is_cut),
-        left_out=(*(what for what, is_lost in lost.items() if is_lost), *filter(None, unknown)),
+        left_out=(
+            *(what for what, is_lost in lost.items() if is_lost),
+            *(mask_numbers(other)[:MAX_FIELD_NAME] for other in others if other),
+        ),
     )
 
 

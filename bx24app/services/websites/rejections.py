@@ -119,6 +119,7 @@ def _take(session: Session, buckets: list[RateLimit], at: float) -> bool:
 def rejection_row(submission: Submission, refusal: RuleRefused) -> Rejection:
     """Make the row of a rejection, without storing it."""
     inputs = {name: value for name, value in refusal.inputs.items() if value is not None}
+    inputs |= submission.decoration.note
     if submission.parsed.e164:
         inputs["number_digest"] = submission.number.digest
     if submission.address:

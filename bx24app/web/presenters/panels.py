@@ -11,10 +11,12 @@ from flask_babel import get_locale
 from flask_babel import gettext as _
 
 from bx24app.i18n import LANGUAGES
+from bx24app.messages.decisions import decision_words
 from bx24app.messages.numbers import display_number
 from bx24app.messages.rules import rule_words
 from bx24app.models import DoNotCall, Form, Portal, Rejection, UnknownPolicy
 from bx24app.services.calling.business_hours import DAYS
+from bx24app.services.calling.decoration import NOTED
 from bx24app.services.calling.spoken_text import MAX_SPOKEN_LENGTH
 from bx24app.services.websites.availability import ListedForm
 from bx24app.services.websites.rejections import RejectionSummary
@@ -194,6 +196,8 @@ def _why(rule: str) -> str:
 
 
 def _looked_at(row: Rejection) -> str:
-    shown = {name: value for name, value in row.inputs.items() if name != "number_digest"}
+    shown = {name: value for name, value in row.inputs.items() if name not in ("number_digest", *NOTED)}
     times = {"count": row.count} if row.count > 1 else {}
-    return ", ".join(f"{name}: {value}" for name, value in {**shown, **times}.items())
+    looked_at = ", ".join(f"{name}: {value}" for name, value in {**shown, **times}.items())
+    note = decision_words("decoration", {name: row.inputs[name] for name in NOTED if name in row.inputs})
+    return ". ".join(filter(None, (looked_at, note)))
