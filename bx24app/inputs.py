@@ -5,18 +5,21 @@ Every tolerance is described in the schema of its field too, so that OpenAPI tel
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Self, get_args, get_origin
+from enum import Enum
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 JsonSchema = dict[str, Any]
 _BLANK = " \t\r\n"
+BLANK: JsonSchema = {"type": "string", "pattern": r"^[ \t\r\n]*$"}
 _NOTHING: tuple[JsonSchema, ...] = (
     {"type": "null"},
-    {"type": "string", "pattern": r"^[ \t\r\n]*$"},
+    BLANK,
     {"type": "array", "maxItems": 0},
 )
 # A text may have lines; nothing else of what cannot be seen.
@@ -74,7 +77,10 @@ def _without_nothings(model: type[BaseModel], sent: object) -> object:
             elif get_origin(field.annotation) is list:
                 kept[name] = []
             continue
-        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, TolerantModel)), None)
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, TolerantModel)]
+        # Of several models the one that has most of the names is meant.
+        names = value.keys() if isinstance(value, dict) else ()
+        inner = max(models, key=lambda model: len(model.model_fields.keys() & names), default=None)
         kept[name] = _without_nothings(inner, value) if inner else value
     return kept
 
@@ -93,6 +99,34 @@ class AlsoWritten:
         return {"anyOf": [handler(core), *self.also]} if self.also else handler(core)
 
 
+class _Spelled:
+    """Read a word of a list (a ``Literal`` or an ``Enum``) in either case, with spaces around, and other dashes inside.
+
+    ``Annotated[Literal["LEAD", "DEAL"], SPELLED]`` takes ``lead`` too; ``dial_again`` may be ``Dial-again``.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        is_enum = isinstance(source, type) and issubclass(source, Enum)
+        words = {_spelling(str(word)): word for word in (source if is_enum else get_args(source))}
+
+        def read(value: object) -> object:
+            return words.get(_spelling(value), value) if isinstance(value, str) else value
+
+        return core_schema.no_info_before_validator_function(read, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        """List the words, and describe their other spellings."""
+        schema = handler(core)
+        words = tuple(word for word in handler.resolve_ref_schema(schema)["enum"] if word)
+        return {"anyOf": [schema, {"type": "string", "pattern": _any_case(words)}]}
+
+
+def _spelling(word: str) -> str:
+    """Return what is compared of a word of a list."""
+    dashed = ("_" if char.isspace() or unicodedata.category(char) in ("Pd", "Pc") else char for char in bare(word))
+    return "".join(dashed).casefold()
+
+
 def is_yes(value: object) -> bool:
     """Tell whether a value says yes, as programs and forms write it; anything else is no."""
     return _flag(value) is True
@@ -100,7 +134,7 @@ def is_yes(value: object) -> bool:
 
 def _flag(value: object) -> object:
     if isinstance(value, str):
-        word = value.strip().casefold()
+        word = bare(value).casefold()
         return True if word in YES else False if word in NO else value
     return bool(value) if value in (0, 1) else value
 
@@ -131,9 +165,14 @@ def text_of(value: object) -> object:
     return _CONTROL.sub("", value) if isinstance(value, str) else value
 
 
+def bare(text: str) -> str:
+    """Take from a text the marks that nobody sees, and the spaces around it."""
+    return _INVISIBLE.sub("", text).strip()
+
+
 def _identifier(value: object) -> object:
     text = text_of(value)
-    return "".join(_INVISIBLE.sub("", text).split("\n")).strip() if isinstance(text, str) else text
+    return bare("".join(text.split("\n"))) if isinstance(text, str) else text
 
 
 def decoration_of(value: object) -> str:
@@ -147,17 +186,20 @@ def decoration_of(value: object) -> str:
 
 def upper(value: object) -> object:
     """Read a code, which has capital letters."""
-    return value.strip().upper() if isinstance(value, str) else value
+    return bare(value).upper() if isinstance(value, str) else value
 
 
 def language_of(value: object) -> str:
     """Read a language tag as programs write it (``en_US``, ``EN-us``, ``ru-RU,ru;q=0.9``); empty: none is meant."""
-    found = _TAG.match(value.strip()) if isinstance(value, str) else None
+    found = _TAG.match(bare(value)) if isinstance(value, str) else None
     return found[1].lower() if found else ""
 
 
 def _any_case(words: tuple[str, ...]) -> str:
-    letters = ("".join(f"[{c.upper()}{c}]" if c.isalpha() else c for c in word) for word in words)
+    letters = (
+        "".join(f"[{c.upper()}{c.lower()}]" if c.isalpha() else "[-_ ]" if c == "_" else c for c in word)
+        for word in words
+    )
     return rf"^\s*({'|'.join(letters)})\s*$"
 
 
@@ -166,6 +208,9 @@ _WRITTEN_DIGITS: JsonSchema = {"type": "string", "pattern": r"^[ \t\r\n]*[+-]?[0
 _ANYTHING: JsonSchema = {}
 
 Flag = Annotated[bool, AlsoWritten(_flag, ({"enum": [0, 1]}, _FLAG_WORDS))]
+# Nothing but a yes.
+Yes = Annotated[Literal[True], AlsoWritten(_flag, ({"const": 1}, {"type": "string", "pattern": _any_case(YES)}))]
+SPELLED = _Spelled()
 # What is no yes is a no.
 Consent = Annotated[bool, AlsoWritten(is_yes, (_ANYTHING,))]
 WRITTEN_WHOLE = AlsoWritten(_whole, (_WRITTEN_DIGITS,))

@@ -134,8 +134,10 @@ class Settings(BaseModel):
     rest_log_days: int = Field(default=7, ge=3)
     retention_days: int = Field(default=365, ge=1)
     metrics_token: RandomSecret | None = None
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "console"] = "json"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda word: word.upper())] = (
+        "INFO"
+    )
+    log_format: Annotated[Literal["json", "console"], BeforeValidator(lambda word: word.lower())] = "json"
 
     @model_validator(mode="after")
     def _check_together(self) -> "Settings":
@@ -177,7 +179,7 @@ def _collect(environ: Mapping[str, str]) -> dict[str, str]:
         if name.endswith("_FILE"):
             values[name.removesuffix("_FILE").lower()] = _read_mounted(variable, value)
         else:
-            values[name.lower()] = value
+            values[name.lower()] = value.strip()
     return values
 
 

@@ -9,7 +9,7 @@ from flask import request
 from pydantic import BaseModel, ValidationError
 
 from bx24app.errors import InvalidRequest, NotPermitted, ProofTooOld
-from bx24app.inputs import TolerantModel
+from bx24app.inputs import TolerantModel, is_nothing
 from bx24app.log import name_portal
 from bx24app.services.callbacks import principal
 from bx24app.services.callbacks.principal import Principal
@@ -110,7 +110,7 @@ def read_query(model: type[B]) -> B:
 
     A parameter without a value is one that is left out.
     """
-    return _read_texts(model, {name: value for name, value in request.args.to_dict().items() if value})
+    return _read_texts(model, {name: value for name, value in request.args.to_dict().items() if not is_nothing(value)})
 
 
 def read_headers(model: type[B]) -> B:

@@ -183,7 +183,7 @@ def test_the_choice_is_kept_told_and_taken_back(administrator: Actor, manager: A
     [
         {"operators": {"everybody": False}, "others": "view"},
         {"operators": {"everybody": True, "people": [1]}, "others": "view"},
-        {"operators": {"people": ["1"]}, "others": "view"},
+        {"operators": {"people": ["one"]}, "others": "view"},
         {"operators": {"people": [0]}, "others": "view"},
         {"operators": {"people": [2**31]}, "others": "view"},
         {"operators": {"people": list(range(1, 502))}, "others": "view"},

@@ -33,6 +33,14 @@ def test_complete_settings_are_read_with_their_defaults(complete: dict[str, str]
     assert not settings.allow_insecure_portals
 
 
+def test_words_of_a_list_may_be_written_in_either_case(complete: dict[str, str]) -> None:
+    for level, form in (("debug", "JSON"), (" Warning ", "Console\r"), ("ERROR\r\n", "json")):
+        settings = read_settings(complete | {"BX24APP_LOG_LEVEL": level, "BX24APP_LOG_FORMAT": form})
+        assert (settings.log_level, settings.log_format) == (level.strip().upper(), form.strip().lower())
+    with pytest.raises(SettingsError, match="LOG_LEVEL"):
+        read_settings(complete | {"BX24APP_LOG_LEVEL": "loud"})
+
+
 def test_one_message_names_every_missing_setting() -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings({})

@@ -1,12 +1,15 @@
 """Business hours: whether a time lies inside them, and which times do; they know holidays and daylight saving time."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from bx24app.inputs import BLANK, SPELLED, AlsoWritten, JsonSchema, TolerantModel, bare, is_nothing
 from bx24app.models import Form, Portal
 from bx24app.services.calling.public_holidays import check_region, is_holiday
 
@@ -18,29 +21,49 @@ FURTHEST_OPENING = timedelta(days=60)
 
 
 def _zone(name: str) -> str:
+    """Return a zone as its list writes it; people write ``europe/berlin``, ``America/New York``."""
     try:
-        ZoneInfo(name)
+        return ZoneInfo(name).key
     except (KeyError, ValueError, OSError):
-        raise ValueError("not a time zone, such as Europe/Berlin") from None
-    return name
+        known = _zones().get("_".join(bare(name).split()).casefold())
+    if known is None:
+        raise ValueError("not a time zone, such as Europe/Berlin")
+    return known
 
 
-Clock = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+@cache
+def _zones() -> dict[str, str]:
+    return {name.casefold(): name for name in available_timezones()}
+
+
+def _clock(written: object) -> object:
+    found = _WRITTEN_CLOCK.fullmatch(bare(written)) if isinstance(written, str) else None
+    return f"{int(found[1]):02}:{found[2]}" if found else written
+
+
+def _spans(written: object) -> object:
+    return [] if is_nothing(written) else written
+
+
+_WRITTEN_CLOCK = re.compile(r"([0-9]{1,2})[:.]([0-9]{2})(:00)?")
+_CLOCKS: JsonSchema = {"type": "string", "pattern": r"^ *([01]?[0-9]|2[0-3])[:.][0-5][0-9](:00)? *$"}
+Clock = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$"), AlsoWritten(_clock, (_CLOCKS,))]
+Spans = Annotated[list[tuple[Clock, Clock]], Field(max_length=4), AlsoWritten(_spans, ({"type": "null"}, BLANK))]
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 Region = Annotated[str, Field(max_length=16), AfterValidator(check_region)]
 
 
-class Hours(BaseModel):
+class Hours(TolerantModel, BaseModel):
     """The opening times of a week in one zone: ``{"zone": "Europe/Berlin", "week": {"mon": [["09:00", "18:00"]]}}``.
 
     Closed are the days that ``week`` leaves out, the days in ``closed``, and the public holidays of the region
     ``holidays`` (``public_holidays``), "" for none. ``24:00`` is the end of a day.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
     zone: Zone
-    week: dict[Weekday, Annotated[list[tuple[Clock, Clock]], Field(max_length=4)]]
+    week: dict[Annotated[Weekday, SPELLED], Spans]
     holidays: Region = ""
     closed: Annotated[list[date], Field(max_length=100)] = []
 

@@ -10,6 +10,8 @@ from functools import lru_cache
 
 import holidays
 
+from bx24app.inputs import bare
+
 SHORT_NAME = 3
 # The library has a holiday in every year of these.
 YEARS_AHEAD = 2
@@ -41,12 +43,13 @@ class RegionHolidays:
 
 
 def check_region(code: str) -> str:
-    """Return a region whose holidays are known, or ""; raises ``ValueError`` for any other."""
-    country, _, part = code.partition("-")
-    known = holidays.list_supported_countries()
-    if code and (country not in known or (part and part not in known[country])):
+    """Return a region whose holidays are known as it is stored, or ""; raises ``ValueError`` for any other."""
+    country, dash, part = bare(code).replace("_", "-").partition("-")
+    known, country = holidays.list_supported_countries(), country.upper()
+    parts = {"": "", **{known_part.casefold(): known_part for known_part in known.get(country, ())}}
+    if (country or dash) and (country not in known or part.casefold() not in parts):
         raise ValueError("no holidays are known for this country or part, such as DE or DE-BY")
-    return code
+    return f"{country}{dash}{parts[part.casefold()]}"
 
 
 def is_holiday(region: str, day: date) -> bool:

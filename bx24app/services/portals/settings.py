@@ -8,20 +8,20 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from bx24app.database import reading, writing
 from bx24app.errors import InvalidRequest, NotFound
-from bx24app.inputs import TolerantModel
+from bx24app.inputs import SPELLED, WRITTEN_WHOLE, TolerantModel, Yes
 from bx24app.models import Portal
 from bx24app.services.calling import spoken_text
 from bx24app.services.portals import lines
 
 MAX_CHOSEN = 500
-PortalNumber = Annotated[int, Field(gt=0, lt=2**31)]
+PortalNumber = Annotated[int, Field(gt=0, lt=2**31), WRITTEN_WHOLE]
 Chosen = Annotated[list[PortalNumber], Field(max_length=MAX_CHOSEN), AfterValidator(lambda ids: sorted(set(ids)))]
 
 
 class Everybody(TolerantModel):
     """Every employee who may open the app."""
 
-    everybody: Literal[True]
+    everybody: Yes
 
 
 class ChosenOperators(TolerantModel, BaseModel):
@@ -35,7 +35,7 @@ class Roles(TolerantModel):
     """Who of a portal starts callbacks beside its administrators, and whether the others see them or nothing."""
 
     operators: Everybody | ChosenOperators
-    others: Literal["view", "none"] = "view"
+    others: Annotated[Literal["view", "none"], SPELLED] = "view"
 
     @classmethod
     def of(cls, portal: Portal) -> "Roles":

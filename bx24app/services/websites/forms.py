@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from bx24app.database import reading, writing
 from bx24app.database.compiled import CompiledStatement, compiled_reading
 from bx24app.errors import CountryUnknown, LimitReached, NotFound
-from bx24app.inputs import WRITTEN_WHOLE, CurrencyCode, Flag, Identifier, TolerantModel
+from bx24app.inputs import SPELLED, WRITTEN_WHOLE, CurrencyCode, Flag, Identifier, TolerantModel
 from bx24app.models import Form, Portal, PortalSettings, UnknownPolicy, utcnow
 from bx24app.models.websites.form import DEFAULTS, FIELDS, LIMITS
 from bx24app.services.calling import spoken_text
@@ -51,7 +51,7 @@ def _all_or_some(languages: list[str]) -> list[str]:
 
 
 Origin = Annotated[str, Field(max_length=255), AfterValidator(_origin)]
-FieldRequirement = Literal["off", "optional", "required"]
+FieldRequirement = Annotated[Literal["off", "optional", "required"], SPELLED]
 Count = Annotated[int, Field(ge=1, le=100_000), WRITTEN_WHOLE]
 
 
@@ -92,7 +92,7 @@ class FormSettings(TolerantModel, BaseModel):
     languages: Annotated[list[Language], Field(max_length=20), AfterValidator(_all_or_some)] = DEFAULTS["languages"]
     retries: Annotated[int, Field(ge=0, le=10), WRITTEN_WHOLE] = DEFAULTS["retries"]
     retry_minutes: Annotated[int, Field(ge=1, le=1440), WRITTEN_WHOLE] = DEFAULTS["retry_minutes"]
-    unknown_policy: Annotated[UnknownPolicy, Field(strict=False)] = DEFAULTS["unknown_policy"]
+    unknown_policy: Annotated[UnknownPolicy, SPELLED] = DEFAULTS["unknown_policy"]
     expiry_minutes: Annotated[int, Field(ge=2, le=1440), WRITTEN_WHOLE] = DEFAULTS["expiry_minutes"]
     limits: FormLimits = FormLimits()
     budget_calls: Annotated[int, Field(ge=0, le=100_000), WRITTEN_WHOLE] | None = None

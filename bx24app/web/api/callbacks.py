@@ -19,7 +19,7 @@ from bx24app.errors import (
     RuleRefused,
     TooLate,
 )
-from bx24app.inputs import WRITTEN_WHOLE, Consent, Decor, Identifier, Text, TolerantModel, TypedNumber
+from bx24app.inputs import SPELLED, WRITTEN_WHOLE, Consent, Decor, Identifier, Text, TolerantModel, TypedNumber
 from bx24app.models import Callback, Source, State
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks import change
@@ -64,7 +64,7 @@ PORTAL_REFUSALS = (PortalDisconnected, Bitrix24Unavailable, ExchangeError)
 class CrmEntityBody(TolerantModel):
     """A card of the CRM."""
 
-    type: Literal["LEAD", "DEAL", "CONTACT", "COMPANY"]
+    type: Annotated[Literal["LEAD", "DEAL", "CONTACT", "COMPANY"], SPELLED]
     id: Annotated[int, Field(gt=0, lt=2**31), WRITTEN_WHOLE]
 
 
@@ -142,7 +142,7 @@ class ScheduleBody(TolerantModel):
 class OutcomeBody(TolerantModel):
     """What ``POST /callbacks/<id>/resolve`` takes."""
 
-    outcome: Literal["reached", "not_reached", "dial_again"]
+    outcome: Annotated[Literal["reached", "not_reached", "dial_again"], SPELLED]
 
 
 class CallbackQuery(BaseModel):
@@ -151,8 +151,8 @@ class CallbackQuery(BaseModel):
     # A misspelt filter must not look like one that everything passes.
     model_config = ConfigDict(extra="forbid")
 
-    state: State | None = None
-    source: Source | None = None
+    state: Annotated[State, SPELLED] | None = None
+    source: Annotated[Source, SPELLED] | None = None
     q: Annotated[Text, Field(max_length=64)] | None = None
     since: Annotated[UtcMoment | None, Field(alias="from")] = None
     until: Annotated[UtcMoment | None, Field(alias="to")] = None

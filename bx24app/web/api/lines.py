@@ -1,11 +1,10 @@
 """``/api/v1/lines`` and ``/api/v1/voices``: the lines and voices that the form offers."""
 
-from typing import Literal
-
 from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict
 
 from bx24app.errors import NotPermitted
+from bx24app.inputs import Flag
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals import lines
@@ -23,25 +22,21 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    refresh: Literal["", "0", "1", "false", "true"] = ""
-
-    @property
-    def asks_now(self) -> bool:
-        """Whether the portal is to be asked now."""
-        return self.refresh in ("1", "true")
+    # Whether the portal is to be asked now.
+    refresh: Flag = False
 
 
 def _asked(principal: Principal) -> ListQuery:
     """What is asked for; a viewer, who may change nothing, does not make us ask the portal. Raises ``NotPermitted``."""
     query = read_query(ListQuery)
-    if query.asks_now and principal.role < Role.OPERATOR:
+    if query.refresh and principal.role < Role.OPERATOR:
         raise NotPermitted
     return query
 
 
 def _checked(found: Listing, query: ListQuery) -> Listing:
     """The list; with nothing to show, the problem that kept it from being read."""
-    if found.problem is not None and (not found.names or query.asks_now):
+    if found.problem is not None and (not found.names or query.refresh):
         raise found.problem
     return found
 
@@ -52,7 +47,7 @@ def _checked(found: Listing, query: ListQuery) -> Listing:
 def show_lines(principal: Principal) -> Response:
     """The portal's lines, kept for a day; ``refresh=1`` asks the portal now."""
     query = _asked(principal)
-    return json_response(lines_schema(_checked(lines.get_lines(principal.portal.id, refresh=query.asks_now), query)))
+    return json_response(lines_schema(_checked(lines.get_lines(principal.portal.id, refresh=query.refresh), query)))
 
 
 @blueprint.get("/voices")
@@ -61,7 +56,7 @@ def show_lines(principal: Principal) -> Response:
 def show_voices(principal: Principal) -> Response:
     """The portal's voices, kept for a day; ``refresh=1`` asks the portal now."""
     query = _asked(principal)
-    return json_response(voices_schema(_checked(lines.get_voices(principal.portal.id, refresh=query.asks_now), query)))
+    return json_response(voices_schema(_checked(lines.get_voices(principal.portal.id, refresh=query.refresh), query)))
 
 
 @blueprint.post("/lines/<path:line_id>/resume")

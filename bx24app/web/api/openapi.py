@@ -21,6 +21,7 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from bx24app.errors import InvalidRequest, NotFound, NotPermitted, RateLimited, Refusal, TicketExpired
+from bx24app.inputs import BLANK
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.roles import Role
 from bx24app.web.addresses import PLACEHOLDER, SCHEMAS
@@ -133,7 +134,7 @@ def _as_text(schema: JsonObject) -> JsonObject:
 def _parameter(place: str, schema: JsonObject, *, is_required: bool) -> JsonObject:
     """The schema of a parameter; an optional one in the query may be there without a value."""
     whole = _as_text(schema)
-    return {"anyOf": [whole, {"const": ""}]} if place == "query" and not is_required else whole
+    return {"anyOf": [whole, BLANK]} if place == "query" and not is_required else whole
 
 
 def _with_subclasses(

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, make_response, render_template, request
 from pydantic import BaseModel, Field
 
 from bx24app.i18n import LANGUAGES
-from bx24app.inputs import Text
+from bx24app.inputs import SPELLED, Text
 from bx24app.messages.diagnostics import describe
 from bx24app.models import utcnow
 from bx24app.services import diagnostics
@@ -66,8 +66,8 @@ class LogQuery(BaseModel):
     """The filters of the log of requests; ``before`` is the id of the last row shown."""
 
     method: Annotated[Text, Field(max_length=255)] = ""
-    outcome: Literal["", "answered", "refused"] = ""
-    hours: Literal["", "1", "24", "72"] = ""
+    outcome: Annotated[Literal["", "answered", "refused"], SPELLED] = ""
+    hours: Annotated[Literal["", "1", "24", "72"], SPELLED] = ""
     before: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 

@@ -96,7 +96,7 @@ def challenge(form_key: str) -> Response:
 def slots(form_key: str) -> Response:
     """The next free times, and whether somebody is there now."""
     opened = _open(form_key)
-    after, _ = submissions.read_moment(request.args.get("from"))
+    after, _ = submissions.read_time(request.args.get("from"))
     case = _now(opened)
     is_open = case.hours.is_open(case.now)
     return jsonify(

@@ -83,7 +83,7 @@ def reschedule(signed: str) -> Response:
         sent = read_fields(portal.language).get("scheduled_at")
     except UnreadableBody:
         raise InvalidRequest("scheduled_at") from None
-    moment, unreadable = submissions.read_moment(sent if isinstance(sent, str) else None)
+    moment, unreadable = submissions.read_time(sent)
     try:
         status = status_page.reschedule_request(signed, moment, unreadable)
     except Refusal as refusal:

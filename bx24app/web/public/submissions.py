@@ -1,16 +1,17 @@
 """What visitors of a website send, read into values; what cannot be read is named, or left out if it is no matter."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from flask import request
 from pydantic import ConfigDict, Field, ValidationError
 
-from bx24app.inputs import Consent, Decor, TolerantModel, TypedNumber, decoration_of
+from bx24app.inputs import AlsoWritten, Consent, Decor, TolerantModel, TypedNumber, decoration_of, is_nothing, text_of
 from bx24app.services.calling.decoration import SentTexts
 from bx24app.services.calling.spoken_text import one_line
 from bx24app.services.websites.submit import FormPost
 from bx24app.web.bodies import UnreadableBody, read_fields
+from bx24app.web.moments import read_moment
 
 # The honest body holds a few fields, a proof of work, and the address of a page, to which advertisements add a lot.
 MAX_SUBMISSION_BYTES = 64 * 1024
@@ -27,7 +28,7 @@ class SubmissionBody(TolerantModel):
     name: Decor = ""
     topic: Decor = ""
     consent: Consent = False
-    scheduled_at: Annotated[str, Field(max_length=255)] | None = None
+    scheduled_at: Annotated[str, Field(max_length=255), AlsoWritten(text_of)] | None = None
     page: Decor = ""
     # One that is too long, or no text, proves nothing.
     altcha: Decor = ""
@@ -37,17 +38,12 @@ class SubmissionBody(TolerantModel):
     leave_empty: Decor = ""
 
 
-def read_moment(text: str | None) -> tuple[datetime | None, str]:
+def read_time(written: object) -> tuple[datetime | None, str]:
     """A moment with its offset from UTC, or the text that is none; both empty where nothing was written."""
-    if not text or not text.strip():
+    if is_nothing(written):
         return None, ""
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC), ""
-    except (ValueError, OverflowError):
-        pass
-    return None, one_line(text)[:64] or "unreadable"
+    moment = read_moment(written)
+    return moment, "" if moment else one_line(decoration_of(written))[:64] or "unreadable"
 
 
 def typed_texts(portal_language: str) -> dict[str, str]:
@@ -68,7 +64,7 @@ def read_submission(language: str, portal_language: str) -> FormPost:
     except ValidationError as error:
         raise UnreadableBody(*(str(e["loc"][0]) for e in error.errors(include_input=False) if e["loc"])) from None
     others = {name: value for name, value in (visit.model_extra or {}).items() if name not in _SILENT}
-    scheduled_at, unreadable_time = read_moment(visit.scheduled_at)
+    scheduled_at, unreadable_time = read_time(visit.scheduled_at)
     return FormPost(
         number=visit.number,
         texts=SentTexts(visit.name, visit.topic, visit.page, language, others),
