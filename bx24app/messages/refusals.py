@@ -70,7 +70,9 @@ NUMBER_PROBLEMS = {
 PUBLIC_REFUSALS = {
     "form_closed": N_("No requests are taken here at the moment. Please use another way to reach us."),
     "origin_refused": N_("This page may not send requests. Please use the form on our website."),
-    "not_human": N_("The request could not be confirmed. Please reload the page and send it again."),
+    "not_human": N_(
+        "The request could not be confirmed. Please send it again. If that does not help, open the page anew."
+    ),
     "trap_filled": N_("Your browser has filled in a field that should stay empty. Empty it and send the form again."),
     "field_refused": N_("Something is missing, or has a form that cannot be read. Please look through the fields."),
     "number_refused": N_("We cannot call this number from here. Please give another one."),

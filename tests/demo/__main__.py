@@ -11,7 +11,8 @@ from pathlib import Path
 from bx24app import create_app
 from bx24app.database.migrations import upgrade_database
 from bx24app.worker.worker import Worker
-from tests.fake_bitrix24 import FakeBitrix24, FakePortal
+from tests.demo import people
+from tests.fake_bitrix24 import FakeBitrix24
 from tests.support.processes import free_port
 from tests.support.serving import Serving
 from tests.website import Website
@@ -28,35 +29,15 @@ GUIDE = (
     "Sign in as the manager (top right): a manager has no right to read lines, and can call all the same.",
     "As the administrator open Callback Desk, then “Website forms”: create a form with the address {website} and copy "
     "its line. Open {website} (a company's website), paste the line there, and ask for a callback with the button.",
+    "The website's other pages post the plain form from windows-1251, replace their body, and run without script. The "
+    "leads below the first three are written as people write: open their tab. At the top “This portal is” closes it "
+    "for maintenance or ends its plan. docs/demo.md says what to see at each.",
 )
-
-CARDS_OF_THE_FIELD = {
-    "Words": ["+49 30 901820 privat", "Tel.: +49 171 1234567 (Anna)", "+81 90-1234-5678 携帯"],
-    "Extensions": ["+78129990000#4048", "+7 495 123-45-67 доб. 12", "+1 212 555 0146 ext. 5"],
-    "Two numbers": ["+49 30 901820 / +49 171 1234567", "+49 30 901820"],
-    "Another country": ["+53 5 2345678", "+52 1 55 1234 5678"],
-    "Unreadable": ["+49 30 9O1820", "1-800-FLOWERS", "+44 70 1234 5678"],
-    "Signs nobody sees": ["\u202a+49\u00a030\u200e901820\u202c", "＋４９ ３０ ９０１８２１"],
-}
 
 
 def website() -> Website:
     """Another company's website, where a form can be tried out."""
     return Website(PORTAL_HOST, free_port(PORTAL_HOST, WEBSITE_PORT))
-
-
-def people_and_customers(portal: FakePortal) -> None:
-    """A few leads and a deal to call."""
-    portal.crm.add_lead("Question about the price list", "Clara", ["+49 30 901820"])
-    portal.crm.add_lead(
-        "Wants to be called back", "Igor", [("+7 495 123-45-67", "MOBILE"), ("+44 20 7946 0018", "WORK")]
-    )
-    portal.crm.add_lead("No number yet", "Jean")
-    # Cards as people really keep them: look at what is offered, and at what is said about the rest (docs/numbers.md).
-    for name, phones in CARDS_OF_THE_FIELD.items():
-        portal.crm.add_lead("As people type", name, phones)
-    contact = portal.crm.add_contact("Marta", "Keller", ["+41 44 668 18 00"])
-    portal.crm.add_deal("Delivery in spring", contact_id=contact)
 
 
 def environment(directory: str, fake: FakeBitrix24, url: str) -> dict[str, str]:
@@ -84,7 +65,7 @@ def main() -> None:
         server = Serving(APP_HOST, free_port(APP_HOST, APP_PORT))
         portal = fake.add_portal("demo", PORTAL_HOST, free_port(PORTAL_HOST, PORTAL_PORT))
         portal.guide = tuple(step.format(website=site.url) for step in GUIDE)
-        people_and_customers(portal)
+        people.settle(portal)
         environ = environment(directory, fake, server.url)
         app = create_app(environ)
         with app.app_context():

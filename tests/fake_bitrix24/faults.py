@@ -42,10 +42,21 @@ class Fault:
     released: threading.Event = field(default_factory=threading.Event)
 
 
+# What a whole portal may be, and the fault of every method then (docs: _includes/system-errors.md).
+CONDITIONS: dict[str, Fault | None] = {
+    "open": None,
+    "closed for maintenance": Fault("error", code="PORTAL_DELETED", words="Portal was deleted", status=500),
+    "on a plan that has ended": Fault(
+        "error", code="ACCESS_DENIED", words="REST API is available only on commercial plans", status=403
+    ),
+}
+
+
 class Faults:
-    """The faults of one server, used up in the order they were added."""
+    """The faults of one server, used up in the order they were added; then that of its ``condition``."""
 
     def __init__(self) -> None:
+        self.condition = "open"
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
@@ -58,7 +69,7 @@ class Faults:
 
     def take(self, method: str) -> Fault | None:
         """Use up the first fault for this method."""
-        return self._take("*", method)
+        return self._take("*", method) or CONDITIONS[self.condition]
 
     def take_part(self, method: str) -> Fault | None:
         """Use up the first fault for this method as a part of a batch, which was added as ``batch:<method>``."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, abort, jsonify, redirect, render_template, request, send_from_directory
 from werkzeug.wrappers import Response as AnyResponse
 
+from tests.fake_bitrix24.faults import CONDITIONS
 from tests.fake_bitrix24.people import FakeUser
 from tests.fake_bitrix24.registry import FakeApp
 
@@ -38,6 +39,7 @@ class PortalPage:
         route("/crm/<kind>/details/<int:id>/", "card", self._card)
         route("/frame/install-finish/<client_id>", "finish", self._finish, methods=["POST"])
         route("/frame/refresh-auth/<client_id>", "refresh", self._refresh, methods=["POST"])
+        route("/demo/condition", "condition", self._set_condition, methods=["POST"])
         route("/demo/phones", "phones", self._phones)
         route("/demo/phones/<call_id>/<action>", "act", self._act, methods=["POST"])
 
@@ -61,6 +63,7 @@ class PortalPage:
             leads=portal.crm.entities["LEAD"],
             deals=portal.crm.entities["DEAL"],
             guide=portal.guide,
+            conditions=list(CONDITIONS),
             **context,
         )
         response = Response(page, content_type="text/html; charset=utf-8")
@@ -128,6 +131,11 @@ class PortalPage:
     def _refresh(self, client_id: str) -> Response:
         token = self._portal.cloud.registry.issue(client_id, self._portal.member_id, self._user().id)
         return jsonify({"AUTH_ID": token.access, "AUTH_EXPIRES": "3600", "REFRESH_ID": token.refresh})
+
+    def _set_condition(self) -> AnyResponse:
+        wanted = request.form["condition"]
+        self._portal.faults.condition = wanted if wanted in CONDITIONS else abort(400)
+        return redirect(request.form.get("back") or "/")
 
     def _phones(self) -> Response:
         calls = [call for call in self._portal.telephony.calls if call.state != "ended"]
