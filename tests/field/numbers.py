@@ -189,6 +189,10 @@ EXTENSIONS = (
     Typed("+4930901820x5", "DE", BERLIN, "5"),
     Typed("+49 30 901820;ext=5", "DE", BERLIN, "5"),
     Typed("tel:+49-30-901820;ext=5", "DE", BERLIN, "5"),
+    Typed("02-2123-4567 내선 12", "KR", "+82221234567", "12"),
+    Typed("02-2123-4567 (구내 12)", "KR", "+82221234567", "12"),
+    Typed("22 123 45 67 w.104", "PL", "+48221234567", "104"),
+    Typed("044 123-45-67 дод. 12", "UA", "+380441234567", "12"),
     Typed("030 901820 Durchwahl 25", "DE", BERLIN, "25"),
     Typed("030 901820 DW 25", "DE", BERLIN, "25"),
     Typed("030 901820 App. 25", "DE", BERLIN, "25"),
@@ -397,6 +401,14 @@ PLANS = (
     Typed("900 234 5678", "US", "costly"),
     Typed("+870 773 111 632", "DE", "costly"),
     Typed("+881 6 1234 5678 ext. 5", "DE", "costly"),
+    # Programs that take the number for a fraction.
+    Typed("4930901820.0", "DE", BERLIN),
+    Typed("30901820.0", "DE", BERLIN),
+    Typed("+4930901820.00", "DE", BERLIN),
+    Typed("74951234567,0", "RU", MOSCOW),
+    Typed(" 89161234567.0 ", "RU", MOBILE),
+    Typed("4.930901820E9", "DE", "unclear"),
+    Typed("030.901820.0", "DE", "+49309018200"),
 )
 
 TABLES = {

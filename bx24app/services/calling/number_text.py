@@ -26,6 +26,8 @@ _SIGNS = {
 # What stands here cannot be told apart from a digit or an order to the exchange.
 NO_DIGIT = "\x00"
 _ESCAPES = {"%2b": "+", "&#43;": "+", "&plus;": "+", "%20": " ", "&nbsp;": " ", "&#160;": " "}
+# A number that a program has taken for a fraction; one that begins with 0 it cannot have.
+_FRACTION = re.compile(r" *(\+?[1-9][0-9]{6,14})[.,]0{1,2} *")
 _ESCAPED = re.compile("|".join(map(re.escape, _ESCAPES)), re.IGNORECASE)
 
 
@@ -57,6 +59,8 @@ def normalized(text: str) -> str:
     if "%" in text or "&" in text:
         text = _ESCAPED.sub(lambda found: _ESCAPES[found[0].lower()], text)
     out = "".join(map(_sign, text))
+    if fraction := _FRACTION.fullmatch(out):
+        return fraction[1]
     # Japanese writers use the sign for long vowels as a dash.
     return re.sub(r"(?<=[0-9])ー(?=[0-9])", "-", out) if "ー" in out else out
 
@@ -83,7 +87,7 @@ _EXTENSION_WORDS = frozenset(
             *("дод", "додатковий", "внутрішній", "унутр", "ішкі", "қосымша", "қос"),
             # Vietnamese, Indonesian, Malay, Thai
             *("nhánh", "lẻ", "bộ", "ekstensi", "pesawat", "psw", "samb", "sambungan", "ต่อ", "เบอร์ต่อ", "ภายใน"),
-            # Chinese, Japanese, Arabic, Hindi
+            # Chinese, Japanese, Korean, Arabic, Hindi
             *(
                 "转",
                 "轉",
@@ -94,6 +98,8 @@ _EXTENSION_WORDS = frozenset(
                 "内线",
                 "內線",
                 "内線",
+                "내선",
+                "구내",
                 "تحويلة",
                 "داخلي",
                 "विस्तार",
