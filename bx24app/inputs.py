@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic_core import CoreSchema, core_schema
 
 JsonSchema = dict[str, Any]
-_BLANK = " \t\r\n"
 BLANK: JsonSchema = {"type": "string", "pattern": r"^[ \t\r\n]*$"}
 _NOTHING: tuple[JsonSchema, ...] = (
     {"type": "null"},
     BLANK,
     {"type": "array", "maxItems": 0},
+    {"type": "object", "maxProperties": 0},
 )
 # A text may have lines; nothing else of what cannot be seen.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -36,7 +36,7 @@ NO = ("false", "no", "off", "0", "n")
 
 def is_nothing(value: object) -> bool:
     """Tell whether a program has sent nothing in a field; PHP writes an empty object as an empty list."""
-    return value is None or value == [] or (isinstance(value, str) and not value.strip(_BLANK))
+    return value is None or value in ([], {}) or (isinstance(value, str) and not bare(value))
 
 
 class TolerantModel(BaseModel):
@@ -142,8 +142,8 @@ def _flag(value: object) -> object:
 def _whole(value: object) -> object:
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and _WHOLE.fullmatch(value.strip(_BLANK)):
-        return int(float(value))
+    if isinstance(value, str) and _WHOLE.fullmatch(bare(value)):
+        return int(float(bare(value)))
     return value
 
 
@@ -168,6 +168,11 @@ def text_of(value: object) -> object:
 def bare(text: str) -> str:
     """Take from a text the marks that nobody sees, and the spaces around it."""
     return _INVISIBLE.sub("", text).strip()
+
+
+def copied(value: object) -> object:
+    """Read what is copied from elsewhere and has no spaces of its own."""
+    return bare(value) if isinstance(value, str) else value
 
 
 def _identifier(value: object) -> object:

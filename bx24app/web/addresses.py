@@ -8,11 +8,17 @@ from pydantic import Field
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter
 
+from bx24app.inputs import AlsoWritten, copied
+
 # Ids are 32 bits wide in the database.
 MAX_ID = 2**31 - 1
 # A form's key, as ``services/forms.py`` makes it, and any other that an operator may have given.
 KEY_PATTERN = r"[0-9A-Za-z_-]{1,32}"
-FormKey = Annotated[str, Field(pattern=f"^{KEY_PATTERN}$")]
+FormKey = Annotated[
+    str,
+    Field(pattern=f"^{KEY_PATTERN}$"),
+    AlsoWritten(copied, ({"type": "string", "pattern": rf"^\s*{KEY_PATTERN}\s*$"},)),
+]
 
 
 class IdConverter(BaseConverter):

@@ -284,6 +284,9 @@ STORED: dict[str, tuple[str, Any, Any]] = {
     "languages": ("languages", ["EN", "ru_RU", "en-GB"], ["en", "ru"]),
     "topics": ("topics", [" Order", "order", "Re\u00adturn"], ["Order", "Return"]),
     "a name": ("name", " Main\x00 site ", "Main site"),
+    "a colour": ("colour", " #ABCDEF\n", "#ABCDEF"),
+    "a colour of three": ("colour", "#f80", "#ff8800"),
+    "a colour without its sign": ("colour", "1f6feb", "#1f6feb"),
 }
 
 

@@ -19,7 +19,14 @@ from tests.support.websites import BackEnd, MakeVisitor
 # Whole tables meet one world.
 pytestmark = pytest.mark.timeout(300)
 PLENTY = dict.fromkeys(("address_hour", "number_day", "form_hour", "form_day"), 1000)
-NOTHING: dict[str, Any] = {"null": None, "empty": "", "spaces": "  ", "an empty list, PHP's empty object": []}
+NOTHING: dict[str, Any] = {
+    "null": None,
+    "empty": "",
+    "spaces": "  ",
+    "spaces of word processors": "\u00a0\u200b",
+    "an empty list, PHP's empty object": [],
+    "an empty object": {},
+}
 # Optional fields of what starts a callback, by door.
 OPTIONAL = {
     "ticket": ("line_id", "voice_id", "text", "scheduled_at", "crm_entity"),
@@ -170,6 +177,7 @@ WHOLE = {
     "5": 5,
     " 5 ": 5,
     "5.0": 5,
+    "\u00a05\u200e": 5,
     "+5": 5,
     5.0: 5,
     "five": None,
@@ -214,7 +222,7 @@ def test_telephone_numbers_as_numbers_in_lists(desk: Actor, visitor: Visitor) ->
     assert desk.asks("PATCH", "/settings", {"default_country": "DE"}).status_code == 200
     listed = desk.asks("POST", "/do-not-call", {"number": 4930901820, "note": None})
     assert json_of(listed)["number"] == "+4930901820"
-    body = {"form_key": visitor.form_key, "number": 4930901820, "origin": "", "at": None}
+    body = {"form_key": f" {visitor.form_key}\u00a0", "number": 4930901820, "origin": "", "at": None}
     assert json_of(desk.asks("POST", "/rules/test", body))["decides"] == "do_not_call"
 
 

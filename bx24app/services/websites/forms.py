@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from bx24app.database import reading, writing
 from bx24app.database.compiled import CompiledStatement, compiled_reading
 from bx24app.errors import CountryUnknown, LimitReached, NotFound
-from bx24app.inputs import SPELLED, WRITTEN_WHOLE, CurrencyCode, Flag, Identifier, TolerantModel
+from bx24app.inputs import SPELLED, WRITTEN_WHOLE, AlsoWritten, CurrencyCode, Flag, Identifier, TolerantModel, bare
 from bx24app.models import Form, Portal, PortalSettings, UnknownPolicy, utcnow
 from bx24app.models.websites.form import DEFAULTS, FIELDS, LIMITS
 from bx24app.services.calling import spoken_text
@@ -26,6 +26,7 @@ from bx24app.settings import settings
 from bx24app.urls import normal_origin
 
 KEY_BYTES = 8
+SHORT_COLOUR = 3
 # Of one portal; removed ones keep their rows.
 MAX_FORMS, MAX_FORMS_A_DAY = 200, 200
 LATELY = timedelta(days=1)
@@ -42,6 +43,13 @@ def _origin(text: str) -> str:
     return origin
 
 
+def _colour(written: object) -> object:
+    """Write a colour with six digits; people leave out the sign, or write three."""
+    digits = bare(written).removeprefix("#") if isinstance(written, str) else ""
+    digits = "".join(digit * 2 for digit in digits) if len(digits) == SHORT_COLOUR else digits
+    return f"#{digits}" if digits else written
+
+
 def _once(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
@@ -52,6 +60,11 @@ def _all_or_some(languages: list[str]) -> list[str]:
 
 Origin = Annotated[str, Field(max_length=255), AfterValidator(_origin)]
 FieldRequirement = Annotated[Literal["off", "optional", "required"], SPELLED]
+Colour = Annotated[
+    str,
+    Field(pattern=r"^#[0-9a-fA-F]{6}$"),
+    AlsoWritten(_colour, ({"type": "string", "pattern": r"^\s*#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})\s*$"},)),
+]
 Count = Annotated[int, Field(ge=1, le=100_000), WRITTEN_WHOLE]
 
 
@@ -98,7 +111,7 @@ class FormSettings(TolerantModel, BaseModel):
     budget_calls: Annotated[int, Field(ge=0, le=100_000), WRITTEN_WHOLE] | None = None
     budget_money: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=4)] | None = None
     budget_currency: CurrencyCode | None = None
-    colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = DEFAULTS["colour"]
+    colour: Colour = DEFAULTS["colour"]
     creates_lead: Flag = DEFAULTS["creates_lead"]
 
     def changes(self) -> dict[str, Any]:
