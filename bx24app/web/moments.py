@@ -58,7 +58,8 @@ def _in_words(found: re.Match[str]) -> datetime:
 
 
 def _usual(text: str) -> str:
-    text = _ZONE_NAME.sub("", re.sub(r"(?<=:\d\d) (UTC|GMT)$", "Z", text))
+    text = _ZONE_NAME.sub("", text).upper()
+    text = re.sub(r"(?<=:\d\d) (UTC|GMT)$", "Z", text)
     return _TAIL.sub(lambda tail: f"{tail['rest']}{tail['sign'].replace(' ', '+')}{tail['offset']}", text)
 
 
