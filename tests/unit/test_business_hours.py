@@ -82,7 +82,7 @@ def test_the_next_moment_is_open_and_nothing_before_it_is(minutes: int) -> None:
         {"zone": "Europe/Berlin\0"},
         {"week": {"mon": [["18:00", "09:00"]]}},
         {"week": {"mon": [["09:00", "12:00"], ["11:00", "13:00"]]}},
-        {"week": {"mon": [["9:00", "12:00"]]}},
+        {"week": {"mon": [["9am", "12:00"]]}},
         {"week": {"mon": [["09:00", "25:00"]]}},
         {"week": {"someday": []}},
         {"week": {"mon": [["09:00", "10:00"]] * 5}},
