@@ -94,6 +94,6 @@ export async function fetchFragment(path) {
   return fragment;
 }
 
-export function wordsFor(error, offline = byId("connection").dataset.offline) {
+export function wordsFor(error, offline = byId("main").dataset.offline) {
   return error instanceof Problem ? error.message : offline;
 }

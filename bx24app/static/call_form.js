@@ -7,8 +7,8 @@ import { busily, byId, clearErrors, fieldNamed, localTime, say, showErrors, togg
 const sameNumber = (e164, typed) => e164.endsWith(typed.replace(/\D/g, "").replace(/^0+/, ""));
 
 class CallForm {
-  constructor(desk, list) {
-    Object.assign(this, { desk, list, form: byId("call-form"), call: byId("call"), result: byId("result") });
+  constructor(root, list) {
+    Object.assign(this, { root, list, form: byId("call-form"), call: byId("call"), result: byId("result") });
     Object.assign(this, { line: byId("line_id"), known: byId("known-number"), later: byId("later") });
     this.renewKey();
     // What stands in the field from the beginning is explained on the page already.
@@ -19,7 +19,6 @@ class CallForm {
     this.form.addEventListener("submit", (event) => this.submit(event));
     byId("planned-now").addEventListener("click", ({ target }) => this.busily(() => this.bringForward(target.dataset.id)));
     byId("planned-both").addEventListener("click", () => this.busily(() => this.start()));
-    this.desk.addEventListener("click", (event) => this.resumeLine(event));
     this.later.addEventListener("click", () => this.toggleLater());
     this.line.addEventListener("change", () => this.showWhoRings());
     this.known?.addEventListener("change", () => {
@@ -70,7 +69,7 @@ class CallForm {
 
   body() {
     const asked = { to_number: this.number, voice_id: byId("voice_id").value, text: byId("text").value };
-    const { entityType, entityId } = this.desk.dataset;
+    const { entityType, entityId } = this.root.dataset;
     if (this.line.value) asked.line_id = this.line.value;
     if (entityId > 0) asked.crm_entity = { type: entityType, id: Number(entityId) };
     if (this.isPlanned) asked.scheduled_at = new Date(byId("scheduled_at").value).toISOString();
@@ -191,18 +190,6 @@ class CallForm {
       }
     });
   }
-
-  async resumeLine(event) {
-    const button = event.target.closest("[data-resume]");
-    if (!button) return;
-    try {
-      await send(`/lines/${encodeURIComponent(button.dataset.resume)}/resume`, { method: "POST" });
-      button.closest("[data-stopped]").remove();
-      await this.list.lookNow();
-    } catch (error) {
-      this.warn(error);
-    }
-  }
 }
 
 // Writes the choices anew; what was chosen stays so, and a choice of nothing stays in front.
@@ -218,6 +205,6 @@ function fill(select, items) {
   select.disabled = select.options.length === 0;
 }
 
-export function start(list) {
-  new CallForm(byId("desk"), list).listen();
+export function start(root, list) {
+  new CallForm(root, list).listen();
 }

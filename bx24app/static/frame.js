@@ -1,6 +1,8 @@
 // Talks with the portal's page around our frame: METHOD:JSON:CALLBACK:SID and CALLBACK:JSON, both strings.
 // Outside of a portal every command does nothing, so that the page stays usable.
 
+// The longest that a timer can wait.
+const FOREVER = 2 ** 31 - 1;
 const waiting = new Map();
 let around = null;
 let counter = 0;
@@ -74,6 +76,22 @@ export function finishInstallation() {
 
 export function refreshAuth() {
   return ask("refreshAuth", {});
+}
+
+// In a growing frame the portal's page scrolls, and not ours.
+export function scrollToTop() {
+  if (portal().isInside) send("setScroll", { scroll: 0 });
+}
+
+// The portal's dialog to choose employees; whoever closes it chooses nobody, and the portal says nothing.
+export async function selectUsers(use) {
+  const chosen = await ask("selectUser", { mult: true }, FOREVER);
+  if (Array.isArray(chosen)) use(chosen);
+}
+
+// The whole desk in a slider; `link` chooses its view.
+export function openDesk(link) {
+  if (portal().isInside) send("openApplication", { ...link, bx24_width: 1200 });
 }
 
 export function phone(number) {

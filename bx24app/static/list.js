@@ -1,6 +1,6 @@
 // Keeps the list of callbacks up to date; the server renders it, rows that did not change are left alone.
 import { fetchFragment, request, send, wordsFor } from "./api.js";
-import { busily, byId, localTimes, parse, say, toggle } from "./ui.js";
+import { busily, byId, confirmFirst, localTimes, parse, say, toggle } from "./ui.js";
 
 const LIVE = ["queued", "dialling", "started", "answered"];
 const OUTCOMES = ["reached", "not_reached", "dial_again"];
@@ -10,7 +10,8 @@ const SLOWEST = 15000;
 export class CallbackList {
   constructor(list) {
     Object.assign(this, { list, connection: byId("connection"), announcer: byId("announcer") });
-    Object.assign(this, { etag: "", pause: FAST, timer: null, isRunning: false });
+    Object.assign(this, { etag: "", pause: FAST, timer: null, isRunning: false, isOver: false });
+    this.seen = () => document.hidden || this.lookNow();
   }
 
   get rows() {
@@ -18,10 +19,16 @@ export class CallbackList {
   }
 
   follow() {
-    localTimes(this.list);
     this.list.addEventListener("click", (event) => this.clicked(event));
-    document.addEventListener("visibilitychange", () => document.hidden || this.lookNow());
+    document.addEventListener("visibilitychange", this.seen);
     this.lookNow();
+  }
+
+  // Another view takes the page.
+  end() {
+    this.isOver = true;
+    clearTimeout(this.timer);
+    document.removeEventListener("visibilitychange", this.seen);
   }
 
   lookNow() {
@@ -30,7 +37,7 @@ export class CallbackList {
   }
 
   async tick() {
-    if (this.isRunning || document.hidden) return;
+    if (this.isRunning || this.isOver || document.hidden) return;
     this.isRunning = true;
     clearTimeout(this.timer);
     try {
@@ -40,21 +47,24 @@ export class CallbackList {
       this.pause = Math.min(this.pause * 2, SLOWEST);
     } finally {
       this.isRunning = false;
-      if (!document.hidden) this.timer = setTimeout(() => this.tick(), this.pause);
+      if (!document.hidden && !this.isOver) this.timer = setTimeout(() => this.tick(), this.pause);
     }
   }
 
   async poll() {
     const response = await request("/desk/callbacks", { headers: this.etag ? { "If-None-Match": this.etag } : {} });
     say(this.connection, "", "warning");
-    if (response.status === 304) {
-      const isLive = this.rows.some((row) => LIVE.includes(row.dataset.state));
-      this.pause = isLive ? FAST : Math.min(this.pause * 1.5, SLOWEST);
-      return;
-    }
+    if (response.status === 304) return this.waitLonger();
     this.etag = response.headers.get("ETag") ?? "";
     this.merge(parse(await response.text()));
     this.pause = FAST;
+    return null;
+  }
+
+  // Nothing has changed: calls under way are looked at every second, others less and less often.
+  waitLonger() {
+    const isLive = this.rows.some((row) => LIVE.includes(row.dataset.state));
+    this.pause = isLive ? FAST : Math.min(this.pause * 1.5, SLOWEST);
   }
 
   merge(fresh) {
@@ -95,7 +105,6 @@ export class CallbackList {
   }
 
   async act({ dataset: { id } }, action) {
-    if (action === "dial_again" && !window.confirm(this.list.dataset.confirmAgain)) return;
     if (OUTCOMES.includes(action)) await send(`/callbacks/${id}/resolve`, { method: "POST", json: { outcome: action } });
     else if (action === "now") await this.callNow(id);
     else await send(`/callbacks/${id}/${action}`, { method: "POST" });
@@ -108,7 +117,8 @@ export class CallbackList {
     const [row, { action }] = [button.closest(".callback"), button.dataset];
     busily(button, async () => {
       try {
-        await (action === "details" ? toggleDetails(row) : this.act(row, action));
+        if (action === "ask") confirmFirst(button);
+        else await (action === "details" ? toggleDetails(row) : this.act(row, action));
       } catch (error) {
         say(row.querySelector("[data-row-problem]"), wordsFor(error), "warning");
         if (error.id) this.highlight(error.id);

@@ -1,12 +1,11 @@
-// The administrator's panels: each is fetched, with its script, when it is first opened.
-import { Problem, fetchFragment, send, wordsFor } from "./api.js";
-import { busily, copy, say } from "./ui.js";
+// The cards of a view that have a script of their own, which is fetched with the view.
+import { Problem, send, wordsFor } from "./api.js";
+import { busily, confirmFirst, copy, say } from "./ui.js";
 
 // What a panel's script works with: its place on the page, fresh content, one note for what happened, and its buttons.
 class Panel {
-  constructor(root) {
-    this.root = root;
-    this.name = root.dataset.panel;
+  constructor(view, root) {
+    Object.assign(this, { view, root, name: root.dataset.panel });
     this.body = root.querySelector("[data-body]");
     this.note = root.querySelector("[data-note]");
   }
@@ -15,13 +14,10 @@ class Panel {
     return this.body.querySelector(selector);
   }
 
-  fragment(path) {
-    return fetchFragment(`/desk/panels/${path}`);
-  }
-
+  // The panel as it is now; of the view that was fetched only this part is used.
   async load(query = "") {
-    this.body.replaceChildren(await this.fragment(this.name + query));
-    this.body.removeAttribute("aria-busy");
+    const fresh = await this.view.fragment(query);
+    this.body.replaceChildren(...fresh.querySelector(`[data-panel="${this.name}"] [data-body]`).childNodes);
   }
 
   // Sends a change to the API, then shows the panel as it is after it.
@@ -80,49 +76,7 @@ class Panel {
   }
 }
 
-// Asks once more inside the page, where the eyes are: a dialog could open out of sight in a high frame.
-function confirmFirst(button) {
-  const question = button.nextElementSibling;
-  question.hidden = false;
-  button.hidden = true;
-  const [yes, no] = question.querySelectorAll("button");
-  yes.focus();
-  no.addEventListener("click", () => { question.hidden = true; button.hidden = false; button.focus(); }, { once: true });
-}
-
-let looks = null;
-
-function style() {
-  looks ??= new Promise((resolve) => {
-    const href = new URL("panels.css", import.meta.url).href;
-    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: resolve, onerror: resolve });
-    document.head.append(link);
-  });
-  return looks;
-}
-
-async function open(details) {
-  const panel = new Panel(details);
-  try {
-    const [script] = await Promise.all([import(`./panels/${panel.name}.js`), style(), panel.load()]);
-    script.start(panel);
-    details.dataset.loaded = "1";
-  } catch (error) {
-    panel.body.textContent = wordsFor(error);
-    details.dataset.loaded = "";
-  }
-}
-
-function openOnce(details) {
-  if (!details.open || details.dataset.loaded) return;
-  details.dataset.loaded = "loading";
-  open(details);
-}
-
-export function start() {
-  for (const details of document.querySelectorAll("details[data-panel]")) {
-    details.addEventListener("toggle", () => openOnce(details));
-    // A press may have come before this script.
-    openOnce(details);
-  }
+export async function openPanels(view) {
+  const panels = [...view.root.querySelectorAll("[data-panel]")].map((root) => new Panel(view, root));
+  await Promise.all(panels.map(async (panel) => (await import(`./panels/${panel.name}.js`)).start(panel)));
 }

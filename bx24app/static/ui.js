@@ -68,6 +68,19 @@ export function toggle(button, part) {
   return !part.hidden;
 }
 
+// Asks inside the page, where the eyes are: a dialog could open out of sight in a high frame. The last button is "no".
+export function confirmFirst(button) {
+  const question = button.nextElementSibling;
+  question.hidden = false;
+  button.hidden = true;
+  const buttons = [...question.querySelectorAll("button")];
+  const closed = new AbortController();
+  const keep = () => { closed.abort(); question.hidden = true; button.hidden = false; button.focus(); };
+  buttons[0].focus();
+  buttons.at(-1).addEventListener("click", keep, { signal: closed.signal });
+  question.addEventListener("keydown", ({ key }) => key === "Escape" && keep(), { signal: closed.signal });
+}
+
 // A frame may not use the clipboard's own interface unless the portal says so: copying a selection works everywhere.
 export function copy(field) {
   field.focus();

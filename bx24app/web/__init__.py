@@ -14,7 +14,7 @@ from bx24app.web.api import api_keys, callbacks, do_not_call, lines, me, numbers
 from bx24app.web.api import forms as api_forms
 from bx24app.web.api import settings as api_settings
 from bx24app.web.client_address import PlainAddress
-from bx24app.web.frame import fragments, pages, panels
+from bx24app.web.frame import fragments, pages, sections
 from bx24app.web.public import forms, legal, status_page, widget
 
 # The largest honest body is a frame post or a callback of a few kilobytes.
@@ -51,7 +51,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     headers.init_app(app)
     static.init_app(app)
-    shown = (pages, fragments, panels, legal, forms, status_page, widget)
+    shown = (pages, fragments, sections, legal, forms, status_page, widget)
     answering = (
         callbacks,
         lines,

@@ -21,11 +21,10 @@ SITE = "https://example.com"
 PANELS = ("forms", "keys", "webhooks", "do_not_call", "tester", "refusals", "requests", "settings")
 
 
-def opens(page: Page, portal: FakePortal, administrator: Actor, panel: str) -> FrameLocator:
+def opens(page: Page, portal: FakePortal, administrator: Actor, view: str) -> FrameLocator:
+    """Open the desk and go to a view as a person does: "Websites", or "Settings > Do not call"."""
     page.goto(f"{portal.url}/marketplace/app/{administrator.application.client_id}/?user=1")
-    tab = frame(page)
-    tab.locator(f"#{panel} > summary").click()
-    return tab
+    return goes_to(frame(page), view)
 
 
 def makes_form(administrator: Actor, **more: Any) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def test_a_portal_without_lines_says_what_to_do(page: Page, portal: FakePortal, 
     portal.lines["reg7"] = FakeLine("A new line")
     tab.get_by_role("button", name="Refresh the list of lines").click()
     expect(tab.get_by_label("Line", exact=True)).to_have_value("reg7")
-    expect(tab.get_by_text("Rings first: A new line")).to_be_visible()
+    expect(tab.get_by_text("“A new line” rings first")).to_be_visible()
     expect(note).to_be_hidden()
     expect(tab.get_by_role("button", name="Call", exact=True)).to_be_enabled()
 

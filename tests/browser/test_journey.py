@@ -25,6 +25,24 @@ def opens_card(page: Page, portal: FakePortal, kind: str, id: int, user: int = 2
     return frame(page)
 
 
+def goes_to(tab: FrameLocator, view: str) -> FrameLocator:
+    """Press a tab of the desk, and a page inside of its section: "Settings > Hours"."""
+    section, _, inner = view.partition(" > ")
+    tab.get_by_role("navigation", name="Sections").get_by_role("link", name=section).click()
+    expect(tab.locator("main h1")).to_have_text(section)
+    if inner:
+        pages = tab.get_by_role("navigation", name=f"Pages of {section}")
+        listed = pages.get_by_role("combobox")
+        if listed.count() and listed.is_visible():
+            listed.select_option(inner)
+        else:
+            pages.get_by_role("link", name=inner).click()
+        expect(
+            tab.get_by_role("heading", name=inner, level=2).or_(pages.locator("[aria-current]", has_text=inner)).first
+        ).to_be_visible()
+    return tab
+
+
 def state(tab: FrameLocator) -> Locator:
     """Of the newest callback in the list."""
     return tab.locator(".callback .state").first
@@ -60,7 +78,7 @@ def test_from_the_install_button_to_the_end_of_the_call(
     tab = opens_card(page, portal, "lead", lead)
     expect(tab.get_by_label("Phone number")).to_have_value("+49 30 901820")
     expect(tab.get_by_label("Line", exact=True)).to_have_value("reg150907")
-    expect(tab.get_by_text("Rings first: Sales line")).to_be_visible()
+    expect(tab.get_by_text("“Sales line” rings first")).to_be_visible()
     tab.get_by_role("button", name="Call", exact=True).click()
     expect(state(tab)).to_have_text("Ringing Sales line: your team's phones", timeout=PATIENCE_MS)
     phone(page, "Manager", "Answer")

@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from bx24app.bitrix24.frame_post import read_frame_post
 from bx24app.database import db, writing
 from bx24app.models import Portal, utcnow
-from bx24app.services.callbacks.desk import Desk, load_desk
+from bx24app.services.callbacks.desk import Desk, open_desk, principal_of, read_customer
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals.launch import verify_launch
 from tests.fake_bitrix24 import FakePortal
@@ -45,7 +45,8 @@ def load(app: Flask, actor: Actor, placement: str = "DEFAULT", **options: str) -
         launch = verify_launch(read_frame_post(MultiDict(post.query), MultiDict(post.form)))
         asked = len(actor.portal.requests)
         with transactions(app) as begun:
-            desk = load_desk(launch)
+            customer = read_customer(launch)
+            desk = open_desk(principal_of(launch, customer), customer)
         return desk, len(begun), len(actor.portal.requests) - asked
 
 
@@ -65,14 +66,11 @@ def busy(administrator: Actor, manager: Actor) -> Actor:
 def test_everything_is_read_in_one_transaction(app: Flask, busy: Actor) -> None:
     desk, begun, asked = load(app, busy)
     assert (begun, asked) == (1, 0)
-    assert desk.role == Role.ADMINISTRATOR
+    assert desk.principal.role == Role.ADMINISTRATOR
     assert len(desk.callbacks) == 6
     assert {busy.portal.administrator.full_name, busy.portal.manager.full_name} <= set(desk.callbacks[0].names.values())
     assert desk.choices.lines.names
     assert desk.choices.voices.names
-    assert desk.administration is not None
-    assert desk.administration.access is not None
-    assert desk.administration.access.serves
 
 
 def test_a_card_shows_its_customer_and_nothing_of_administration(app: Flask, busy: Actor, portal: FakePortal) -> None:
@@ -82,13 +80,12 @@ def test_a_card_shows_its_customer_and_nothing_of_administration(app: Flask, bus
     assert desk.customer is not None
     assert [number.e164 for number in desk.customer.numbers] == ["+4930901820"]
     assert [named.callback.to_number for named in desk.callbacks] == ["+4930901820"]
-    assert desk.administration is None
-    assert desk.is_compact
+    assert not desk.app_retries
 
 
 def test_who_is_no_administrator_sees_nothing_of_administration(app: Flask, busy: Actor, manager: Actor) -> None:
     desk, begun, _ = load(app, manager)
-    assert (desk.role, desk.administration, begun) == (Role.OPERATOR, None, 1)
+    assert (desk.principal.role, desk.app_retries, begun) == (Role.OPERATOR, False, 1)
 
 
 def test_lists_that_are_old_are_asked_for_once(app: Flask, manager: Actor) -> None:
@@ -101,6 +98,18 @@ def test_lists_that_are_old_are_asked_for_once(app: Flask, manager: Actor) -> No
     assert begun > MOST
     assert load(app, manager)[1:] == (1, 0)
     assert desk.choices.lines.names
+
+
+def test_a_view_of_an_open_page_waits_for_our_database_only(app: Flask, manager: Actor) -> None:
+    """However old the lists of lines and voices are: those that are kept are shown."""
+    manager.opens()
+    with app.app_context(), writing() as session:
+        portal = session.scalars(select(Portal)).one()
+        portal.lines_fetched_at = portal.voices_fetched_at = utcnow() - timedelta(days=2)
+    asked = len(manager.portal.requests)
+    shown = manager.client.get("/desk/view/callbacks", headers={"Authorization": f"Bearer {manager.ticket}"})
+    assert "Sales line" in shown.text
+    assert len(manager.portal.requests) == asked
 
 
 @pytest.mark.parametrize("placement", ["DEFAULT", "CRM_LEAD_DETAIL_TAB"])

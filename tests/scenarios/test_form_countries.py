@@ -85,7 +85,7 @@ def test_it_says_so_everywhere(app: Flask, desk: Actor, without_country: Visitor
     with app.app_context():
         [finding] = [one for one in diagnostics.examine_portal(1) if one.check == "country"]
     assert (finding.level, finding.about, finding.facts) == (Level.PROBLEM, "forms", {"names": "Main site"})
-    panel = desk.client.get("/desk/panels/forms", headers={"Authorization": f"Bearer {desk.ticket}"}).text
+    panel = desk.client.get("/desk/view/websites", headers={"Authorization": f"Bearer {desk.ticket}"}).text
     assert "does not know which countries it may call" in panel
     assert "Country of your customers" in panel
     assert "Main site” takes no requests" in desk.opens().text
@@ -93,7 +93,7 @@ def test_it_says_so_everywhere(app: Flask, desk: Actor, without_country: Visitor
     assert "We cannot call you back now" in page
     desk.asks("PATCH", "/settings", {"default_country": "DE"})
     assert without_country.asks("030 901820").status_code == 202
-    panel = desk.client.get("/desk/panels/forms", headers={"Authorization": f"Bearer {desk.ticket}"}).text
+    panel = desk.client.get("/desk/view/websites", headers={"Authorization": f"Bearer {desk.ticket}"}).text
     assert "May call: Germany" in panel
     assert "Country of your customers" not in panel
     assert "takes no requests" not in desk.opens().text

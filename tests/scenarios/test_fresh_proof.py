@@ -162,8 +162,8 @@ def test_what_lasts_is_shown_with_the_name_of_its_maker(
     for made in (key, form, hook):
         assert (made["created_by"], made["created_by_name"]) == maker
     assert (hook["changed_by"], hook["changed_by_name"]) == (None, None)
-    for panel in ("keys", "forms", "webhooks"):
-        shown = desk.client.get(f"/desk/panels/{panel}", headers={"Authorization": f"Bearer {other.ticket}"})
+    for panel in ("websites", "websites/developers"):
+        shown = desk.client.get(f"/desk/view/{panel}", headers={"Authorization": f"Bearer {other.ticket}"})
         assert desk.user.full_name in shown.text, panel
     for changed in (
         other.asks("POST", f"/webhooks/{webhook_id}/rotate"),

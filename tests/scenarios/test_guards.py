@@ -51,7 +51,9 @@ def test_pages_of_the_frame_are_given_what_is_proven(app: Flask) -> None:
     assert found == PROVEN
 
 
-@pytest.mark.parametrize("prefix", ["/desk/panels", "/api/v1/forms", "/api/v1/api-keys", "/api/v1/webhooks"])
+@pytest.mark.parametrize(
+    "prefix", ["/desk/view/websites", "/desk/view/settings", "/api/v1/forms", "/api/v1/api-keys", "/api/v1/webhooks"]
+)
 def test_what_manages_the_portal_needs_an_administrator(app: Flask, prefix: str) -> None:
     guards = {
         rule.rule: guard_of(app.view_functions[rule.endpoint])

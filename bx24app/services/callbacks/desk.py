@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from bx24app.bitrix24.crm import CrmEntity, CrmPhone, read_entity
 from bx24app.database import reading
 from bx24app.errors import Bitrix24Unavailable, Refusal
-from bx24app.models import Form, Portal, User, utcnow
+from bx24app.models import Form, Portal, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.people import read_names
 from bx24app.services.callbacks.principal import Principal
@@ -19,7 +19,7 @@ from bx24app.services.callbacks.roles import Role, role_of_launch
 from bx24app.services.calling import phone_numbers, spoken_text
 from bx24app.services.calling.phone_numbers import ReadNumber
 from bx24app.services.portals import lines, tokens
-from bx24app.services.portals.launch import OWN_PAGE, Launch
+from bx24app.services.portals.launch import Launch
 from bx24app.services.portals.lines import Listing
 from bx24app.services.security.tickets import Ticket, ticket_of
 
@@ -104,6 +104,20 @@ def ticket_for(launch: Launch, customer: Customer | None) -> Ticket:
     )
 
 
+def principal_of(launch: Launch, customer: Customer | None) -> Principal:
+    """Whoever opens a page, as they will ask with its ticket."""
+    user = launch.user
+    return Principal(
+        portal=launch.portal,
+        role=role_of_launch(launch),
+        user_id=user.user_id,
+        row_id=user.id,
+        line_id=user.last_line_id,
+        voice_id=user.last_voice_id,
+        ticket=ticket_for(launch, customer),
+    )
+
+
 def load_callbacks(principal: Principal) -> list[NamedCallback]:
     """The callbacks that an open page lists, as they are now."""
     with reading() as session:
@@ -129,13 +143,12 @@ class Choices:
     text: str
 
 
-def _choices(portal: Portal, user: User) -> Choices:
+def _choices(principal: Principal, found: Listing, voices: Listing) -> Choices:
     """What the form offers and what it has chosen."""
-    found = lines.lines_of(portal)
-    voices = lines.voices_of(portal)
+    portal = principal.portal
     ours = [line_id for line_id in found.names if not portal.is_foreign(line_id)]
-    line_id = next((id for id in (user.last_line_id, portal.settings.default_line_id, *ours) if id in ours), None)
-    remembered = user.last_voice_id if user.last_voice_id is not None else portal.settings.default_voice_id
+    line_id = next((id for id in (principal.line_id, portal.settings.default_line_id, *ours) if id in ours), None)
+    remembered = principal.voice_id if principal.voice_id is not None else portal.settings.default_voice_id
     return Choices(
         lines=found,
         voices=voices,
@@ -153,12 +166,13 @@ class AdministratorAccess:
     serving_name: str
 
 
-def _administrator_access(session: Session, portal_id: int, user_id: int) -> AdministratorAccess | None:
+def administrator_access(portal_id: int, user_id: int) -> AdministratorAccess | None:
     """What an administrator is told about their access; None for one whose access is not needed."""
-    ids = tokens.read_serving_administrators(session, portal_id)
-    if user_id not in ids:
-        return None
-    names = read_names(session, portal_id, ids[:1])
+    with reading() as session:
+        ids = tokens.read_serving_administrators(session, portal_id)
+        if user_id not in ids:
+            return None
+        names = read_names(session, portal_id, ids[:1])
     return AdministratorAccess(ids[0] == user_id, names.get(ids[0], f"#{ids[0]}"))
 
 
@@ -169,42 +183,34 @@ def _app_retries(session: Session, portal: Portal) -> bool:
 
 
 @dataclass(frozen=True)
-class Administration:
-    """What administrators see beside everybody's part; with ``app_retries`` no line should dial again by itself."""
-
-    access: AdministratorAccess | None
-    app_retries: bool
-
-
-@dataclass(frozen=True)
 class Desk:
-    """Everything that a page of the app shows; ``administration`` None: not to this person, or not on this page."""
+    """What the start bar and the list show, of the whole desk or of one customer.
 
-    launch: Launch
-    role: Role
-    ticket: Ticket
+    With ``app_retries`` the app dials again by itself for somebody, so that no line should.
+    """
+
+    principal: Principal
     customer: Customer | None
     choices: Choices
     callbacks: list[NamedCallback]
-    administration: Administration | None
-
-    @property
-    def is_compact(self) -> bool:
-        """Whether the page stands in a card, and not on the app's own page."""
-        return self.launch.place.placement != OWN_PAGE
+    app_retries: bool
 
 
-def load_desk(launch: Launch) -> Desk:
-    """Read everything that a page shows: one transaction, and no request to the portal while its lists are fresh."""
-    portal, user = launch.portal, launch.user
-    role = role_of_launch(launch)
-    customer = read_customer(launch)
-    ticket = ticket_for(launch, customer)
-    choices = _choices(portal, user)
-    administration = None
+def open_desk(principal: Principal, customer: Customer | None = None) -> Desk:
+    """What a page opens with: one transaction, and no request to the portal while its lists are fresh."""
+    portal = principal.portal
+    return _load(principal, customer, _choices(principal, lines.lines_of(portal), lines.voices_of(portal)))
+
+
+def load_desk(principal: Principal) -> Desk:
+    """The same for a page that is open already: the portal is never asked, however old its lists are."""
+    portal = principal.portal
+    return _load(principal, None, _choices(principal, lines.kept_lines(portal), lines.kept_voices(portal)))
+
+
+def _load(principal: Principal, customer: Customer | None, choices: Choices) -> Desk:
+    portal = principal.portal
     with reading() as session:
-        callbacks = read_named_callbacks(session, portal.id, _listed_on(ticket))
-        if role == Role.ADMINISTRATOR and launch.place.placement == OWN_PAGE:
-            access = _administrator_access(session, portal.id, user.user_id)
-            administration = Administration(access, _app_retries(session, portal))
-    return Desk(launch, role, ticket, customer, choices, callbacks, administration)
+        callbacks = read_named_callbacks(session, portal.id, _listed_on(principal.ticket))
+        retries = principal.role is Role.ADMINISTRATOR and customer is None and _app_retries(session, portal)
+    return Desk(principal, customer, choices, callbacks, retries)

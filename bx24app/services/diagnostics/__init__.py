@@ -2,6 +2,17 @@
 
 from bx24app.services.diagnostics.findings import Finding, Level
 from bx24app.services.diagnostics.installation import examine_database, examine_installation
+from bx24app.services.diagnostics.kept import PortalCheck, check_portal, kept_check
 from bx24app.services.diagnostics.portal import examine_portal, find_portal
 
-__all__ = ["Finding", "Level", "examine_database", "examine_installation", "examine_portal", "find_portal"]
+__all__ = [
+    "Finding",
+    "Level",
+    "PortalCheck",
+    "check_portal",
+    "examine_database",
+    "examine_installation",
+    "examine_portal",
+    "find_portal",
+    "kept_check",
+]

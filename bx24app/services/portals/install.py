@@ -11,6 +11,7 @@ from bx24app.bitrix24.authorization import AppInfo
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.frame_post import FramePost
 from bx24app.bitrix24.identity import PortalApp, Profile, read_identity
+from bx24app.bitrix24.place import LaunchPlace
 from bx24app.database import writing
 from bx24app.errors import AdministratorNeeded, NotInstalled, Refusal, Unverified
 from bx24app.models import Portal, PortalSettings, Throttle, User, utcnow
@@ -19,7 +20,7 @@ from bx24app.services.calling.countries import guess_country
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, launch, token_renewal
 from bx24app.services.portals.bindings import BindingProblem
-from bx24app.services.portals.launch import Launch, LaunchPlace
+from bx24app.services.portals.launch import Launch
 from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import store_tokens
 from bx24app.services.security import digests, token_proof

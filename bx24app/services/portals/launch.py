@@ -1,6 +1,6 @@
 """Who opened a page: proving that a frame post belongs to our application, a portal and a person."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NoReturn
 
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from bx24app.bitrix24.authorization import AppInfo, Tokens
 from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.connections import portal_clients
-from bx24app.bitrix24.crm import ENTITY_TYPES, MAX_PHONE, BatchCommands, commands_for
+from bx24app.bitrix24.crm import BatchCommands, commands_for
 from bx24app.bitrix24.errors import (
     AccessDenied,
     CredentialRefused,
@@ -21,6 +21,7 @@ from bx24app.bitrix24.errors import (
 )
 from bx24app.bitrix24.frame_post import FramePost
 from bx24app.bitrix24.identity import IDENTITY_QUESTIONS, PortalApp, Profile, read_identity
+from bx24app.bitrix24.place import LaunchPlace, place_of
 from bx24app.database import reading, writing
 from bx24app.errors import Malformed, NotInstalled, Retry, Unverified, VisitorRefused
 from bx24app.log import name_portal
@@ -33,18 +34,7 @@ from bx24app.services.portals.tokens import mark_unpaid, store_tokens
 from bx24app.services.security import digests, proof_limits, token_proof
 
 log = structlog.get_logger(__name__)
-MAX_ID_DIGITS, MAX_ZONE = 9, 64
-OWN_PAGE = "DEFAULT"
-
-
-@dataclass(frozen=True)
-class LaunchPlace:
-    """Where the page was opened: a placement and, in a CRM card, the entity."""
-
-    placement: str
-    entity_type: str = ""
-    entity_id: int = 0
-    number: str = field(default="", repr=False)
+MAX_ZONE = 64
 
 
 @dataclass(frozen=True)
@@ -72,30 +62,11 @@ class _PortalWord:
     profile: Profile
 
 
-def place_of(post: FramePost) -> LaunchPlace:
-    """Read where a page was opened from the placement's code and options."""
-    options = post.PLACEMENT_OPTIONS
-    if post.PLACEMENT == "CALL_CARD":
-        kind, number = options.get("CRM_ENTITY_TYPE", ""), options.get("PHONE_NUMBER", "")
-        entity_id = _positive(options.get("CRM_ENTITY_ID", ""))
-        known = kind in ENTITY_TYPES and entity_id > 0
-        return LaunchPlace(post.PLACEMENT, kind if known else "", entity_id if known else 0, number[:MAX_PHONE])
-    kind = post.PLACEMENT.removeprefix("CRM_").removesuffix("_DETAIL_TAB")
-    entity_id = _positive(options.get("ID", ""))
-    if kind in ENTITY_TYPES and entity_id:
-        return LaunchPlace(post.PLACEMENT, kind, entity_id)
-    return LaunchPlace(post.PLACEMENT)
-
-
-def check_placement(post: FramePost, *, own_page: bool) -> None:
+def check_placement(post: FramePost, *, opens_desk: bool) -> None:
     """Refuse a placement that the manifest does not bind to this page; raises ``Malformed``."""
-    bound = {placement.code for placement in manifest().placements}
-    if (post.PLACEMENT == OWN_PAGE) != own_page or (not own_page and post.PLACEMENT not in bound):
+    known = manifest()
+    if not known.binds(post.PLACEMENT) or known.opens_desk(post.PLACEMENT) != opens_desk:
         raise Malformed(f"placement {post.PLACEMENT}")
-
-
-def _positive(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS else 0
 
 
 def _questions(place: LaunchPlace) -> BatchCommands:

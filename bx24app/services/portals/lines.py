@@ -25,13 +25,13 @@ class Listing:
 
 def lines_of(portal: Portal) -> Listing:
     """The lines of a portal that was read just now: those kept with it while they are fresh, else as ``get_lines``."""
-    listing = _kept_lines(portal)
+    listing = kept_lines(portal)
     return listing if _is_fresh(listing) else get_lines(portal.id)
 
 
 def voices_of(portal: Portal) -> Listing:
     """The voices of a portal that was read just now, likewise."""
-    listing = _kept_voices(portal)
+    listing = kept_voices(portal)
     return listing if _is_fresh(listing) else get_voices(portal.id)
 
 
@@ -40,7 +40,7 @@ def get_lines(portal_id: int, *, refresh: bool = False) -> Listing:
 
     A portal that cannot be asked leaves the kept ones standing, with the problem beside them.
     """
-    listing = _kept_lines(_kept(portal_id))
+    listing = kept_lines(_kept(portal_id))
     if not refresh and _is_fresh(listing):
         return listing
     try:
@@ -53,12 +53,12 @@ def get_lines(portal_id: int, *, refresh: bool = False) -> Listing:
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
         portal.keep_lines(names, now)
-        return _kept_lines(portal)
+        return kept_lines(portal)
 
 
 def get_voices(portal_id: int, *, refresh: bool = False) -> Listing:
     """The voices of a portal, kept and refreshed like its lines."""
-    listing = _kept_voices(_kept(portal_id))
+    listing = kept_voices(_kept(portal_id))
     if not refresh and _is_fresh(listing):
         return listing
     try:
@@ -81,11 +81,13 @@ def _kept(portal_id: int) -> Portal:
     return portal
 
 
-def _kept_lines(portal: Portal) -> Listing:
+def kept_lines(portal: Portal) -> Listing:
+    """The lines as they were listed last, however long ago; nobody is asked."""
     return Listing({line.line_id: line.name for line in portal.listed_lines}, portal.lines_fetched_at)
 
 
-def _kept_voices(portal: Portal) -> Listing:
+def kept_voices(portal: Portal) -> Listing:
+    """The voices as they were listed last, likewise."""
     return Listing(portal.voices or {}, portal.voices_fetched_at)
 
 
@@ -96,7 +98,7 @@ def _is_fresh(listing: Listing) -> bool:
 
 def cached_line_name(portal: Portal, line_id: str) -> str | None:
     """The name of a line in a list that is fresh enough to be believed; None: ``require_line`` has to look."""
-    listing = _kept_lines(portal)
+    listing = kept_lines(portal)
     return listing.names.get(line_id) if _is_fresh(listing) else None
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+# The app's own page, which needs no binding (docs: api-reference/widgets/index.md).
+OWN_PAGE = "DEFAULT"
 PATH = Path(__file__).parent.parent.parent.parent / "manifest" / "app.json"
 
 
@@ -28,6 +30,15 @@ class Manifest(BaseModel):
     urls: dict[str, str]
     placements: tuple[Placement, ...]
     events: tuple[str, ...]
+
+    def binds(self, placement: str) -> bool:
+        """Tell whether a page of ours appears in the placement."""
+        return placement == OWN_PAGE or any(one.code == placement for one in self.placements)
+
+    def opens_desk(self, placement: str) -> bool:
+        """Tell whether the whole desk opens there, and not a compact page."""
+        bound = {one.code: one.path for one in self.placements} | {OWN_PAGE: self.urls["application"]}
+        return bound.get(placement) == self.urls["application"]
 
 
 @cache

@@ -1,12 +1,9 @@
-// The desk.
-import { start } from "../call_form.js";
+// The whole desk.
 import * as frame from "../frame.js";
-import { CallbackList } from "../list.js";
-import { byId } from "../ui.js";
+import { start } from "../router.js";
+import { byId, localTimes } from "../ui.js";
 
-const list = new CallbackList(byId("callbacks"));
-// Whoever may only look has no form.
-if (byId("call-form")) start(list);
-list.follow();
+localTimes(byId("main"));
+start(byId("main"));
 frame.followHeight();
 frame.init();

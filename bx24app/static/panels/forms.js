@@ -1,8 +1,7 @@
-// Website forms: making one with a press, its snippet, its settings, switching and removing it.
+// Website forms: making one with a press, its snippet, switching and removing it.
 import { send } from "../api.js";
 import { toggle } from "../ui.js";
-import { chooser, submitted } from "./fields.js";
-import * as hours from "./hours.js";
+import { submitted } from "./fields.js";
 
 export function start(panel) {
   const itemOf = (element) => element.closest("[data-key].item");
@@ -33,29 +32,9 @@ export function start(panel) {
     opened.querySelector("button").focus();
   }
 
-  async function edit(button) {
-    const place = turn(button, "[data-editor]");
-    if (place.hidden) return place.replaceChildren();
-    place.replaceChildren(await panel.fragment(`forms/${keyOf(button)}`));
-    place.querySelectorAll("[data-chooser]").forEach(chooser);
-    hours.start(place.querySelector("[data-hours]"));
-    return place.querySelector("input").focus();
-  }
-
-  async function save(form) {
-    const [key, words] = [form.dataset.key, form.dataset.saved];
-    const more = { hours: hours.read(form.querySelector("[data-hours]")) };
-    if (!(await submitted(form, (json) => send(`/forms/${key}`, { method: "PATCH", json }), more))) return;
-    await panel.load();
-    panel.find(`#form-${key} [data-action="edit"]`).focus();
-    panel.say(words, "success");
-  }
-
-  panel.onSubmit({ create, save });
+  panel.onSubmit({ create });
   panel.onClick({
-    edit,
     snippet: (button) => turn(button, "[data-snippet]").querySelector("button")?.focus(),
-    close: (button) => edit(itemOf(button).querySelector('[data-action="edit"]')),
     stop: (button) => panel.change("/settings", { method: "PATCH", json: { websites_off: button.dataset.off !== "false" } }),
     switch: (button) => panel.change(path(button), { method: "PATCH", json: { is_on: button.dataset.on !== "true" } }),
     remove: (button) => panel.change(path(button), { method: "DELETE" }),

@@ -1,5 +1,5 @@
 // Webhooks: adding one shows its secret once; tests, deliveries, switching, a new secret.
-import { send } from "../api.js";
+import { fetchFragment, send } from "../api.js";
 import { toggle } from "../ui.js";
 import { submitted } from "./fields.js";
 
@@ -8,7 +8,7 @@ export function start(panel) {
   const path = (button) => `/webhooks/${itemOf(button).dataset.id}`;
 
   async function showDeliveries(item) {
-    item.querySelector("[data-deliveries]").replaceChildren(await panel.fragment(`webhooks/${item.dataset.id}`));
+    item.querySelector("[data-deliveries]").replaceChildren(await fetchFragment(`/desk/webhooks/${item.dataset.id}`));
   }
 
   async function deliveries(button) {

@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 
 from bx24app.i18n import LANGUAGES
 from bx24app.inputs import SPELLED, Text
-from bx24app.messages.diagnostics import describe
 from bx24app.models import utcnow
 from bx24app.services import diagnostics
 from bx24app.services.callbacks import desk, people
@@ -19,8 +18,11 @@ from bx24app.services.callbacks import queries as callback_queries
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals import request_log
+from bx24app.services.webhooks import subscriptions
 from bx24app.web.guards import principal_required, read_query
 from bx24app.web.presenters import callbacks as callback_presenter
+from bx24app.web.presenters import sections as section_presenter
+from bx24app.web.presenters import webhooks as webhook_presenter
 
 blueprint = Blueprint("fragments", __name__, url_prefix="/desk")
 
@@ -58,8 +60,9 @@ def detail(principal: Principal, callback_id: UUID) -> str:
 @blueprint.get("/check")
 @principal_required(Role.ADMINISTRATOR)
 def check(principal: Principal) -> str:
-    """The preflight: what is missing on this portal, and how to mend it."""
-    return render_template("desk/check.html", findings=describe(diagnostics.examine_portal(principal.portal.id)))
+    """Check the setup anew: what is missing on this portal, and what to do about it."""
+    made = diagnostics.check_portal(principal.portal.id)
+    return render_template("desk/settings/findings.html", check=section_presenter.shown_check(made))
 
 
 class LogQuery(BaseModel):
@@ -83,4 +86,16 @@ def requests_made(principal: Principal) -> str:
         before=query.before or None,
     )
     page = request_log.list_requests(principal.portal.id, wanted)
-    return render_template("desk/requests.html", page=page, names=people.names_of(principal.portal.id, page.user_ids))
+    return render_template(
+        "desk/settings/log_rows.html", page=page, names=people.names_of(principal.portal.id, page.user_ids)
+    )
+
+
+@blueprint.get("/webhooks/<id:webhook_id>")
+@principal_required(Role.ADMINISTRATOR)
+def show_deliveries(principal: Principal, webhook_id: int) -> str:
+    """What was sent to one webhook, the newest first."""
+    found = subscriptions.list_deliveries(principal.portal.id, webhook_id)
+    return render_template(
+        "desk/websites/deliveries.html", deliveries=[webhook_presenter.delivery_row(one) for one in found]
+    )

@@ -11,6 +11,7 @@ from bx24app.errors import OpenedElsewhere, TooManyLaunches
 from bx24app.services.portals import install, launch
 from bx24app.services.portals.install import Installation
 from bx24app.services.portals.launch import Launch
+from bx24app.services.portals.manifest import manifest
 from bx24app.services.runtime.slots import Slots
 from bx24app.services.security import proof_limits
 from bx24app.services.websites.submission import network_of
@@ -33,14 +34,14 @@ def proven_by(view: Callable[..., object]) -> type | None:
     return proven
 
 
-def launch_required(*, own_page: bool) -> Callable[[Callable[Concatenate[Launch, P], R]], Callable[P, R]]:
-    """Pass the proven launch of the app's own page, or else of a placement; its portal alone may frame the answer.
+def launch_required(*, opens_desk: bool) -> Callable[[Callable[Concatenate[Launch, P], R]], Callable[P, R]]:
+    """Pass the proven launch of the whole desk, or else of a compact page; its portal alone may frame the answer.
 
     Raises ``Malformed`` for a placement that does not belong here, ``Unverified`` and its subclasses.
     """
 
     def prove(post: FramePost) -> Launch:
-        launch.check_placement(post, own_page=own_page)
+        launch.check_placement(post, opens_desk=opens_desk)
         proven = install.launch_or_install(post)
         _frame_in(proven, post)
         return proven
@@ -52,7 +53,7 @@ def ticket_renewal_required(view: Callable[Concatenate[Launch, P], R]) -> Callab
     """Pass the proven launch of a page that is open already and needs another ticket: nothing is installed."""
 
     def prove(post: FramePost) -> Launch:
-        launch.check_placement(post, own_page=post.PLACEMENT == launch.OWN_PAGE)
+        launch.check_placement(post, opens_desk=manifest().opens_desk(post.PLACEMENT))
         return launch.verify_launch(post)
 
     return _guarding(Launch, prove)(view)
@@ -62,7 +63,7 @@ def installation_required(view: Callable[Concatenate[Installation, P], R]) -> Ca
     """Pass an installation that is proven and stored; raises as ``launch_required`` does."""
 
     def prove(post: FramePost) -> Installation:
-        launch.check_placement(post, own_page=True)
+        launch.check_placement(post, opens_desk=True)
         installation = install.install(post)
         _frame_in(installation.launch, post)
         return installation

@@ -5,16 +5,19 @@ from http import HTTPStatus
 from flask import Blueprint, Response, jsonify, render_template
 
 from bx24app.errors import NotPermitted
-from bx24app.models import utcnow
+from bx24app.services import diagnostics
 from bx24app.services.callbacks import people
-from bx24app.services.callbacks.desk import Desk, load_desk, read_customer, ticket_for
+from bx24app.services.callbacks.desk import open_desk, principal_of, read_customer, ticket_for
+from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role, role_of_launch
 from bx24app.services.portals.install import Installation
 from bx24app.services.portals.launch import Launch
 from bx24app.services.security import tickets
-from bx24app.services.websites import availability
+from bx24app.web.frame import callbacks
 from bx24app.web.frame.guards import installation_required, launch_required, ticket_renewal_required
+from bx24app.web.frame.sections import open_view, sections_of
 from bx24app.web.presenters import desk as desk_presenter
+from bx24app.web.presenters import sections as section_presenter
 
 blueprint = Blueprint("pages", __name__)
 
@@ -43,37 +46,46 @@ def install(installation: Installation) -> str:
 
 
 @blueprint.post("/")
-@launch_required(own_page=True)
+@launch_required(opens_desk=True)
 def desk(launch: Launch) -> Answer:
-    """The app's own page."""
-    return _open(launch)
+    """The whole desk, with the view that a link asks for."""
+    return _no_access(launch) or _desk_page(launch)
 
 
 @blueprint.post("/placement")
-@launch_required(own_page=False)
+@launch_required(opens_desk=False)
 def placement(launch: Launch) -> Answer:
     """The compact page of a CRM card or a call card."""
-    return _open(launch)
+    return _no_access(launch) or _compact_page(launch)
 
 
-def _open(launch: Launch) -> Answer:
-    """The page for whoever opens it; nothing is read for somebody who may see nothing."""
-    if role_of_launch(launch) is Role.NONE:
-        page = desk_presenter.no_access_page(people.administrators(launch.portal.id))
-        return render_template("problems/page.html", **page), HTTPStatus.FORBIDDEN
-    return _render(load_desk(launch))
+def _no_access(launch: Launch) -> Answer | None:
+    """What somebody reads who may see nothing: nothing else is read for them."""
+    if role_of_launch(launch) is not Role.NONE:
+        return None
+    page = desk_presenter.no_access_page(people.administrators(launch.portal.id))
+    return render_template("problems/page.html", **page), HTTPStatus.FORBIDDEN
 
 
-def _render(shown: Desk) -> str:
-    manages = shown.administration is not None
-    stopped = availability.stopped_forms(shown.launch.portal, utcnow()) if manages else []
-    ticket, expires_at = tickets.issue_ticket(shown.ticket)
-    return render_template(
-        "desk/page.html",
-        ticket=ticket,
-        ticket_expires_at=expires_at.isoformat(),
-        page=desk_presenter.desk_page(shown, stopped),
-    )
+def _desk_page(launch: Launch) -> str:
+    principal = principal_of(launch, None)
+    view = open_view(principal, launch.place.link, lambda: callbacks.render_desk(open_desk(principal)))
+    found = diagnostics.kept_check(launch.portal.id)
+    tabs = section_presenter.tabs(sections_of(principal), section_presenter.count_bad(found))
+    return _with_ticket("desk/page.html", principal, tabs=tabs, view=view)
+
+
+def _compact_page(launch: Launch) -> str:
+    customer = read_customer(launch)
+    principal = principal_of(launch, customer)
+    page = desk_presenter.desk_page(open_desk(principal, customer), [])
+    return _with_ticket("desk/compact.html", principal, page=page)
+
+
+def _with_ticket(template: str, principal: Principal, **shown: object) -> str:
+    assert principal.ticket is not None
+    ticket, expires_at = tickets.issue_ticket(principal.ticket)
+    return render_template(template, ticket=ticket, ticket_expires_at=expires_at.isoformat(), **shown)
 
 
 @blueprint.post("/session")

@@ -1,6 +1,7 @@
 """What the desk's page shows."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import phonenumbers
@@ -9,7 +10,7 @@ from flask_babel import gettext as _
 from bx24app.messages.numbers import country_name, display_number, number_notices, number_problem
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import Portal, PortalState
-from bx24app.services.callbacks.desk import Administration, Choices, Customer, Desk, OfferedNumber
+from bx24app.services.callbacks.desk import Choices, Customer, Desk, OfferedNumber
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling.spoken_text import MAX_SPOKEN_LENGTH
 from bx24app.services.portals.bindings import BindingProblem
@@ -42,12 +43,22 @@ def no_access_page(administrators: list[str]) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class DeskAlert:
+    """Something that an administrator should know first; ``resume`` names a line that they may let go on."""
+
+    level: str
+    words: str
+    resume: str = ""
+
+
 def desk_page(desk: Desk, stopped: Iterable[StoppedForm]) -> dict[str, Any]:
-    """Everything that the desk's template shows; ``stopped`` are the forms that an administrator is told of."""
-    portal, choices, operates = desk.launch.portal, desk.choices, desk.role >= Role.OPERATOR
+    """What the start bar and the list show; ``stopped`` are the forms that an administrator is told of."""
+    principal, choices = desk.principal, desk.choices
+    portal, operates = principal.portal, principal.role >= Role.OPERATOR
     out_of_order = _portal_problem(portal)
+    manages = principal.role is Role.ADMINISTRATOR and desk.customer is None
     return {
-        "compact": desk.is_compact,
         "operates": operates,
         "customer": _customer(desk.customer, portal.settings.default_country),
         "lines": _lines(choices, portal),
@@ -60,39 +71,38 @@ def desk_page(desk: Desk, stopped: Iterable[StoppedForm]) -> dict[str, Any]:
         "text": choices.text,
         "text_max": MAX_SPOKEN_LENGTH,
         "callbacks": callback_rows(desk.callbacks, operates=operates),
-        "notices": _notices(portal, desk.administration) if desk.administration else None,
-        "administration": _administration(portal, desk.administration, stopped) if desk.administration else None,
+        "alerts": _alerts(portal, stopped, app_retries=desk.app_retries) if manages else [],
     }
 
 
-def _administration(portal: Portal, administration: Administration, stopped: Iterable[StoppedForm]) -> dict[str, Any]:
-    """What administrators see beside everybody's part: what to see at once, and the panels' names."""
-    return {"standing": administration.access, "alerts": _alerts(portal, stopped), "panels": _panels()}
-
-
-def _alerts(portal: Portal, stopped: Iterable[StoppedForm]) -> list[str]:
-    if portal.settings.websites_off:
-        return [_("All website forms are stopped. Let them go on under “Website forms”.")]
-    words = {
-        "budget_calls": _("The form “%(name)s” has used up today's calls and takes no requests until midnight."),
-        "budget_money": _("The form “%(name)s” has used up today's money and takes no requests until midnight."),
-        "country_known": _("The form “%(name)s” takes no requests: name its country under “Website forms”."),
-    }
-    return [words[stop.rule] % {"name": stop.form_name} for stop in stopped]
-
-
-def _panels() -> list[tuple[str, str]]:
-    """The panels that are fetched when they are opened, in the order of the page."""
-    return [
-        ("forms", _("Website forms")),
-        ("keys", _("API keys")),
-        ("webhooks", _("Webhooks")),
-        ("do_not_call", _("Do-not-call list")),
-        ("tester", _("Rule tester")),
-        ("refusals", _("Refused requests")),
-        ("requests", _("Requests to Bitrix24")),
-        ("settings", _("Settings for everybody")),
+def _alerts(portal: Portal, stopped: Iterable[StoppedForm], *, app_retries: bool) -> list[DeskAlert]:
+    """The alert strip: lines without money and lines that redial by themselves, then forms that take nothing."""
+    without_money = _("Line “%(line)s” has no money. Its callbacks wait; the app tries again within the hour.")
+    found = [
+        DeskAlert("failure", without_money % {"line": portal.line_name(line_id)}, line_id)
+        for line_id in portal.stopped_lines
     ]
+    redialling = [portal.line_name(line_id) for line_id in portal.lines if portal.redials(line_id)]
+    forms = _form_alerts(portal, stopped)
+    if not (app_retries and redialling):
+        return [*found, *forms]
+    words = _(
+        "These lines redial missed callbacks by themselves: %(lines)s. The app does not repeat calls on them, so that "
+        "nobody is called twice. To let the app repeat them, switch it off in the line's settings.",
+        lines=", ".join(redialling),
+    )
+    return [*found, *forms, DeskAlert("warning", words)]
+
+
+def _form_alerts(portal: Portal, stopped: Iterable[StoppedForm]) -> list[DeskAlert]:
+    if portal.settings.websites_off:
+        return [DeskAlert("failure", _("All website forms are paused. Resume them under Websites."))]
+    words = {
+        "budget_calls": _("The form “%(name)s” has used up today's calls. It accepts requests again at midnight."),
+        "budget_money": _("The form “%(name)s” has used up today's money. It accepts requests again at midnight."),
+        "country_known": _("The form “%(name)s” accepts no requests. Choose its country under Websites."),
+    }
+    return [DeskAlert("failure", words[stop.rule] % {"name": stop.form_name}) for stop in stopped]
 
 
 # States in which nothing can be dialled, told to everybody with the way back.
@@ -105,15 +115,6 @@ _OUT_OF_ORDER: dict[str, str] = {
 def _portal_problem(portal: Portal) -> str | None:
     code = _OUT_OF_ORDER.get(portal.state)
     return reason_sentence(code) if code else None
-
-
-def _notices(portal: Portal, administration: Administration) -> dict[str, Any]:
-    """What an administrator should know about the lines: those without money, and those that redial by themselves."""
-    redialling = [line_id for line_id in portal.lines if portal.redials(line_id)]
-    return {
-        "stopped": [(line_id, portal.line_name(line_id)) for line_id in portal.stopped_lines],
-        "redialling": [portal.line_name(line_id) for line_id in redialling] if administration.app_retries else [],
-    }
 
 
 def _customer(customer: Customer | None, country: str | None) -> dict[str, Any] | None:

@@ -201,3 +201,22 @@ def _looked_at(row: Rejection) -> str:
     looked_at = ", ".join(f"{name}: {value}" for name, value in {**shown, **times}.items())
     note = decision_words("decoration", {name: row.inputs[name] for name in NOTED if name in row.inputs})
     return ". ".join(filter(None, (looked_at, note)))
+
+
+@dataclass(frozen=True)
+class PeopleChoice:
+    """Who may call beside administrators, and whether the others look on; ``departments`` are kept as they are."""
+
+    everybody: bool
+    people: list[tuple[int, str]]
+    departments: list[int]
+    others: str
+
+
+def people_choice(roles: dict[str, Any] | None, names: dict[int, str]) -> PeopleChoice:
+    """What the administrators have chosen; None: everybody may call."""
+    if roles is None:
+        return PeopleChoice(everybody=True, people=[], departments=[], others="view")
+    chosen = roles["operators"]
+    people = [(id, names.get(id) or _("employee #%(id)s", id=id)) for id in chosen["people"]]
+    return PeopleChoice(everybody=False, people=people, departments=chosen["departments"], others=roles["others"])

@@ -8,7 +8,7 @@ from tests.fake_bitrix24.rest import Asker, Method, Parameters, RestError
 if TYPE_CHECKING:
     from tests.fake_bitrix24.portal import FakePortal
 
-PLACEMENT_SCOPES = {"CALL_CARD": "telephony", "TELEPHONY_ANALYTICS_MENU": "telephony"}
+PLACEMENT_SCOPES = {"CALL_CARD": "telephony", "TELEPHONY_ANALYTICS_MENU": "telephony", "REST_APP_URI": "placement"}
 EVENT_PREFIXES = {"ONVOXIMPLANT": "telephony", "ONAPP": "", "ONEXTERNAL": "telephony", "ONCRM": "crm"}
 
 

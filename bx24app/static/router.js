@@ -1,0 +1,146 @@
+// Follows the address behind the hash (#/settings/people): fetches the view from the server, puts it into the page's main
+// element, and lets the script of its section begin. The page's own address never changes.
+import { Problem, fetchFragment, wordsFor } from "./api.js";
+import * as frame from "./frame.js";
+
+const SKELETON_AFTER = 300;
+const LOST = [403, 404];
+
+// What a section's script works with: where the view stands, its address, and ways to others.
+class View {
+  constructor(router, root, path, query) {
+    Object.assign(this, { router, root, path, query, section: path.split("/")[0] });
+  }
+
+  // Shows another view; with `replaces` it takes this one's place in the history.
+  go(path, { replaces = false } = {}) {
+    return this.router.go(path, { replaces });
+  }
+
+  // Says what to filter in the address, without fetching anything.
+  setQuery(query) {
+    this.query = new URLSearchParams(query);
+    history.replaceState(null, "", `#/${this.path}${this.query.size ? `?${this.query}` : ""}`);
+    this.router.shown = location.hash;
+  }
+
+  // The view as the server renders it now; the page's stays as it is.
+  fragment(query = "") {
+    return fetchFragment(`/desk/view/${this.path}${query}`);
+  }
+
+  // A number that asks for attention, on the section's tab.
+  count(number) {
+    const counter = document.querySelector(`[data-section="${this.section}"] [data-counter]`);
+    if (!counter) return;
+    counter.textContent = number;
+    counter.hidden = !Number(number);
+  }
+}
+
+// "#/websites/abc?x=1" in its parts; null for what is no address of a view, such as the target of a skip link.
+function parse(hash) {
+  if (!hash.startsWith("#/")) return null;
+  const [path, query = ""] = hash.slice(2).split("?");
+  return { path, query: new URLSearchParams(query) };
+}
+
+function skeleton() {
+  const bars = document.createElement("div");
+  bars.className = "skeleton";
+  bars.setAttribute("aria-hidden", "true");
+  bars.append(...Array.from({ length: 8 }, () => document.createElement("span")));
+  return bars;
+}
+
+class Router {
+  constructor(main) {
+    Object.assign(this, { main, first: main.dataset.path, shown: location.hash, turn: 0, leave: null });
+  }
+
+  start() {
+    window.addEventListener("hashchange", () => this.follow());
+    const wanted = parse(location.hash);
+    if (wanted && wanted.path !== this.first) this.open(wanted.path, wanted.query);
+    else this.begin(this.first, wanted?.query ?? new URLSearchParams());
+  }
+
+  follow() {
+    const wanted = location.hash ? parse(location.hash) : { path: this.first, query: new URLSearchParams() };
+    if (!wanted || location.hash === this.shown) return null;
+    return this.open(wanted.path, wanted.query);
+  }
+
+  go(path, { replaces }) {
+    const hash = `#/${path}`;
+    if (!replaces) location.hash = hash;
+    else history.replaceState(null, "", hash);
+    return replaces ? this.follow() : null;
+  }
+
+  async open(path, query) {
+    const mine = ++this.turn;
+    this.shown = location.hash;
+    this.end();
+    const waits = setTimeout(() => this.main.replaceChildren(skeleton()), SKELETON_AFTER);
+    try {
+      const search = query.size ? `?${query}` : "";
+      const view = await fetchFragment(`/desk/view/${path}${search}`);
+      if (mine !== this.turn) return;
+      this.show(view, path);
+      await this.begin(path, query);
+    } catch (error) {
+      if (mine === this.turn) this.fail(error, path, query);
+    } finally {
+      clearTimeout(waits);
+    }
+  }
+
+  show(content, path) {
+    this.main.replaceChildren(content);
+    const section = path.split("/")[0];
+    for (const link of document.querySelectorAll("[data-section]")) {
+      if (link.dataset.section === section) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    this.main.querySelector("h1")?.focus({ preventScroll: true });
+    window.scrollTo(0, 0);
+    frame.scrollToTop();
+  }
+
+  // Nothing that somebody may see: the first view, with the reason. No connection: the reason, and another try.
+  async fail(error, path, query) {
+    if (error instanceof Problem && LOST.includes(error.status) && path !== "callbacks") {
+      await this.go("callbacks", { replaces: true });
+      return this.main.prepend(this.note(this.main.dataset.lost));
+    }
+    const again = Object.assign(document.createElement("button"), { type: "button", textContent: this.main.dataset.again });
+    again.addEventListener("click", () => this.open(path, query));
+    const note = this.note(wordsFor(error));
+    note.append(again);
+    return this.main.replaceChildren(note);
+  }
+
+  note(words) {
+    const note = Object.assign(document.createElement("p"), { className: "note warning" });
+    note.setAttribute("role", "alert");
+    note.append(Object.assign(document.createElement("span"), { textContent: words }));
+    return note;
+  }
+
+  async begin(path, query) {
+    const mine = this.turn;
+    const view = new View(this, this.main, path, query);
+    const { show } = await import(`./sections/${view.section}.js`);
+    if (mine === this.turn) this.leave = (await show(view)) ?? null;
+  }
+
+  end() {
+    this.leave?.();
+    this.leave = null;
+  }
+}
+
+export function start(main) {
+  new Router(main).start();
+}

@@ -1,0 +1,4 @@
+// Websites: forms, rejected requests, keys and webhooks.
+import { openPanels } from "../panels.js";
+
+export const show = (view) => openPanels(view);
