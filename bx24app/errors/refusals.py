@@ -174,7 +174,7 @@ class PortalUnpaid(PortalDisconnected):
 
 
 class Bitrix24Unavailable(Refusal):
-    """The portal could not be reached; nothing was dialled."""
+    """The portal could not be reached; no call was made."""
 
     code = "bitrix24_unavailable"
     status = 503

@@ -14,21 +14,21 @@ _OTHERS = {"customer": N_("the customer"), "api": N_("the website")}
 _NOT_REPEATED = {
     "off": N_("repeating is switched off"),
     "used_up": N_("all attempts are used up"),
-    "line_redials": N_("the line redials by itself, and both must not"),
+    "line_redials": N_("the line redials by itself, so the app does not"),
     "stop_line": N_("the line has no money"),
     "never": N_("another attempt would end the same way"),
 }
 _CARDS = {"LEAD": N_("lead"), "CONTACT": N_("contact"), "COMPANY": N_("company"), "DEAL": N_("deal")}
 _EVENTS = {
     "ONVOXIMPLANTCALLINIT": N_("Bitrix24 reported: the call has begun"),
-    "ONVOXIMPLANTCALLSTART": N_("Bitrix24 reported: somebody picked up"),
+    "ONVOXIMPLANTCALLSTART": N_("Bitrix24 reported: a phone was picked up"),
     "ONVOXIMPLANTCALLEND": N_("Bitrix24 reported: the call has ended"),
     "HISTORY": N_("The call history of Bitrix24 says how the call ended"),
 }
 _RESOLVED = {
-    "reached": N_("Decided: the customer was reached"),
+    "reached": N_("Decided: we talked to the customer"),
     "not_reached": N_("Decided: the customer was not reached"),
-    "dial_again": N_("Decided: dial again"),
+    "dial_again": N_("Decided: call again"),
 }
 
 
@@ -65,16 +65,16 @@ def _decoration(inputs: Mapping[str, str]) -> str:
 _DECISIONS: dict[str, DecisionSentence] = {
     "requested": lambda i: _("Requested") + _by(i),
     "decoration": _decoration,
-    "waits": lambda i: _("Not dialled yet: %(why)s", why=reason_sentence(i.get("reason", ""))),
-    "not_dialled": lambda i: _("Not dialled: %(why)s", why=reason_sentence(i.get("reason", ""))),
-    "fenced": lambda i: _("Attempt %(number)s begins", number=i.get("attempt", "?")),
-    "dialled_started": lambda i: _("Bitrix24 accepted attempt %(number)s", number=i.get("attempt", "?")),
-    "dialled_refused": lambda i: _("Bitrix24 refused attempt %(number)s", number=i.get("attempt", "?")),
+    "waits": lambda i: _("Not called yet: %(why)s", why=reason_sentence(i.get("reason", ""))),
+    "not_dialled": lambda i: _("Not called: %(why)s", why=reason_sentence(i.get("reason", ""))),
+    "fenced": lambda i: _("The app asked Bitrix24 to call (attempt %(number)s)", number=i.get("attempt", "?")),
+    "dialled_started": lambda i: _("Bitrix24 started the call (attempt %(number)s)", number=i.get("attempt", "?")),
+    "dialled_refused": lambda i: _("Bitrix24 refused the call (attempt %(number)s)", number=i.get("attempt", "?")),
     "dialled_not_executed": lambda i: _(
-        "Attempt %(number)s was not executed; another one follows", number=i.get("attempt", "?")
+        "Attempt %(number)s was not made; another one follows", number=i.get("attempt", "?")
     ),
     "dialled_unknown": lambda i: _(
-        "The outcome of attempt %(number)s is not known; nothing is dialled again by itself",
+        "The outcome of attempt %(number)s is unknown; the app will not repeat it",
         number=i.get("attempt", "?"),
     ),
     "event_applied": lambda i: _named(_EVENTS, i.get("event", "")),
@@ -85,29 +85,27 @@ _DECISIONS: dict[str, DecisionSentence] = {
         former=i.get("former", "?"),
         user=i.get("user", "?"),
     ),
-    "retried": lambda i: _("Asked for once more") + _by(i),
+    "retried": lambda i: _("Called again") + _by(i),
     "resolved": lambda i: _named(_RESOLVED, i.get("outcome", "")) + _by(i),
     "crm_found": lambda i: _("Found in the CRM: %(card)s", card=_card(i)),
     "crm_created": lambda i: _("Added to the CRM: %(card)s", card=_card(i)),
     "crm_failed": lambda i: _("Not found in the CRM and not added: %(why)s", why=reason_sentence(i.get("reason", ""))),
-    "expired": lambda _inputs: _("Given up: it could not be dialled in time"),
-    "not_permitted": lambda i: _(
-        "Looked before dialling: %(user)s may not start callbacks any more", user=i.get("user", "?")
-    ),
-    "do_not_call": lambda _inputs: _("Looked before dialling: the number is on the do-not-call list"),
-    "already_served": lambda _inputs: _("Looked before dialling: another call has reached the customer meanwhile"),
+    "expired": lambda _inputs: _("Not called: there was no chance in time"),
+    "not_permitted": lambda i: _("Not called: %(user)s may not start callbacks any more", user=i.get("user", "?")),
+    "do_not_call": lambda _inputs: _("Not called: the number is on the do-not-call list"),
+    "already_served": lambda _inputs: _("Not called: another call reached the customer"),
     "outside_hours": lambda i: (
-        _("Looked before dialling: outside of the working hours; it waits for their beginning")
+        _("Not called: outside working hours; waits for their beginning")
         if "opens_at" in i
-        else _("Looked before dialling: outside of the working hours, which never begin")
+        else _("Not called: outside working hours, which never begin")
     ),
     "repeats": lambda i: _(
-        "The call ended with code %(code)s, after which it is dialled again; further attempts: %(left)s",
+        "The call ended with code %(code)s; the app calls again, attempts left: %(left)s",
         code=i.get("code", "?"),
         left=i.get("left", "?"),
     ),
     "not_repeated": lambda i: _(
-        "The call ended with code %(code)s and is not dialled again: %(why)s",
+        "The call ended with code %(code)s; the app does not call again: %(why)s",
         code=i.get("code", "?"),
         why=_named(_NOT_REPEATED, i.get("why", "")),
     ),
@@ -115,13 +113,11 @@ _DECISIONS: dict[str, DecisionSentence] = {
         "More than one call fits the attempt (%(calls)s); only a person can tell", calls=i.get("calls", "?")
     ),
     "deadline_asks": lambda _inputs: _(
-        "The time in which Bitrix24 could have said anything is over; only a person can tell. The number is free again"
+        "Bitrix24 did not report in time; only a person can tell. The number is free again"
     ),
-    "deadline_dials_again": lambda _inputs: _(
-        "The time in which Bitrix24 could have said anything is over; the form's rule is to dial once more"
-    ),
+    "deadline_dials_again": lambda _inputs: _("Bitrix24 did not report in time; the form's rule is to call once more"),
     "closed_unseen": lambda _inputs: _("Closed: Bitrix24 never said how the call ended"),
-    "abandoned": lambda _inputs: _("The worker that was dialling is gone; nothing is dialled again by itself"),
+    "abandoned": lambda _inputs: _("The app restarted during the call and will not repeat it"),
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 
-from flask_babel import format_date
+from flask_babel import format_date, ngettext
 from flask_babel import gettext as _
 
 from bx24app.i18n import N_
@@ -47,8 +47,8 @@ _TITLES = {
     "lines": N_("Lines"),
     "voices": N_("Voices"),
     "history": N_("Call history"),
-    "bound": N_("Places in Bitrix24"),
-    "events": N_("News of calls"),
+    "bound": N_("Tabs and menus"),
+    "events": N_("Call events"),
     "holidays": N_("Public holidays"),
     "country": N_("Country"),
 }
@@ -175,28 +175,28 @@ PORTAL_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
     ("scopes", "ok"): lambda _f: (_("All are granted."), ""),
     ("scopes", "missing"): lambda f: (_("Not granted: %(scopes)s.", scopes=f["scopes"]), _reinstall()),
     ("scopes", "refused"): lambda f: _refused(f, _reinstall()),
-    ("lines", "ok"): lambda f: (_("Found: %(count)s.", count=f["count"]), ""),
+    ("lines", "ok"): lambda f: (ngettext("%(num)s line found.", "%(num)s lines found.", int(f["count"])), ""),
     ("lines", "none"): lambda _f: (
         _("This Bitrix24 has no telephone line."),
         _("Rent a number or connect a PBX under Telephony, then refresh the list of lines in the desk."),
     ),
     ("lines", "default"): lambda f: (
         _("The default line %(line)s does not exist any more.", line=f["line"]),
-        _("Choose another one under “Settings for everybody”."),
+        _("Choose another one under Settings, Calls."),
     ),
     ("lines", "foreign"): lambda _f: (
-        _("All lines belong to another telephony app, which is only given the requests."),
+        _("All lines belong to another telephony app. It receives the requests, and results appear there."),
         _("Rent a number or connect a PBX under Telephony to follow callbacks here."),
     ),
     ("lines", "refused"): lambda f: _refused(
         f, _("Give the right “Manage numbers: modify” to the administrator under whom the app is connected.")
     ),
-    ("voices", "ok"): lambda f: (_("Found: %(count)s.", count=f["count"]), ""),
+    ("voices", "ok"): lambda f: (ngettext("%(num)s voice found.", "%(num)s voices found.", int(f["count"])), ""),
     ("voices", "default"): lambda f: (
         _("The default voice %(voice)s does not exist any more.", voice=f["voice"]),
-        _("Choose another one under “Settings for everybody”."),
+        _("Choose another one under Settings, Calls."),
     ),
-    ("voices", "refused"): lambda f: _refused(f, _("Callbacks are spoken in the usual voice of this Bitrix24.")),
+    ("voices", "refused"): lambda f: _refused(f, _("Callbacks are spoken in the default voice.")),
     ("history", "ok"): lambda _f: (_("Can be read."), ""),
     ("history", "refused"): lambda f: _refused(
         f, _("Give the right “Call statistics: view” to the administrator under whom the app is connected.")
@@ -222,20 +222,23 @@ PORTAL_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
         "",
     ),
     ("country", "unknown"): lambda _f: (
-        _("Nobody has named the country: only numbers with their country code can be read."),
-        _("Choose it under “Settings for everybody”."),
+        _("Nobody has chosen the country: only numbers with a country code can be read."),
+        _("Choose it under Settings, Calls."),
     ),
     ("country", "forms"): lambda f: (
-        _("These website forms take no requests, for nobody has named their country: %(names)s.", names=f["names"]),
-        _("Choose the country under “Settings for everybody”, or in the settings of each form."),
+        _(
+            "These website forms accept no requests, because nobody has chosen their country: %(names)s.",
+            names=f["names"],
+        ),
+        _("Choose the country under Settings, Calls, or in the settings of each form."),
     ),
-    ("events", "ok"): lambda _f: (_("They come. The last one:"), ""),
+    ("events", "ok"): lambda _f: (_("Arriving, last at"), ""),
     ("events", "never"): lambda f: (
-        _("None has come from this Bitrix24 yet."),
-        _("Nothing to do before the first call. If none comes then, %(url)s is not reachable from it.", url=f["url"]),
+        _("None has arrived from this Bitrix24 yet."),
+        _("Nothing to do before the first call. If none arrives then, Bitrix24 cannot reach %(url)s.", url=f["url"]),
     ),
     ("events", "silent"): lambda f: (
-        _("%(count)s calls were started in the last day, but no news of them came.", count=f["count"]),
+        _("%(count)s calls were started in the last day, but no events of them arrived.", count=f["count"]),
         _(
             "The operator checks that %(url)s is reachable from the internet, with a valid certificate.",
             url=f["url"],

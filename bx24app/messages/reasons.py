@@ -8,8 +8,8 @@ from bx24app.messages.refusals import NUMBER_PROBLEMS, PUBLIC_REFUSALS, REFUSALS
 # What the portal, or the way to it, had against the call.
 _PORTAL_REASONS = {
     "not_permitted": N_(
-        "Your access to the app on this Bitrix24 is no longer valid, or your role does not allow it. Nothing "
-        "was dialled. Reload the page; if that does not help, ask an administrator."
+        "Your access to the app on this Bitrix24 is no longer valid, or your role does not allow it. No call "
+        "was made. Reload the page; if that does not help, ask an administrator."
     ),
     "bitrix24_access_denied": N_(
         "Bitrix24 does not allow it: the right “Outgoing call: perform” (for the list of lines: “Manage "
@@ -24,42 +24,40 @@ _PORTAL_REASONS = {
         "question in their notifications, or on the app's card under Applications."
     ),
     "bitrix24_overloaded": N_(
-        "Bitrix24 has stopped all requests to this portal for overload. Nothing was dialled yet. An "
+        "Bitrix24 has stopped all requests to this portal for overload. No call was made yet. An "
         "administrator should ask the support of Bitrix24."
     ),
     "bitrix24_portal_closed": N_(
-        "This Bitrix24 is closed for maintenance, or was removed. Nothing was dialled yet. The app goes on by itself "
+        "This Bitrix24 is closed for maintenance, or was removed. No call was made yet. The app continues "
         "when it is open again."
     ),
     "bitrix24_insufficient_scope": N_(
         "The app lacks a permission (scope) on this Bitrix24. No phone rang. An administrator has to install "
         "the app again and confirm its permissions."
     ),
-    "bitrix24_unavailable": N_("Bitrix24 does not answer now. Nothing was dialled. Try again in a minute."),
-    "bitrix24_unreachable": N_("Bitrix24 could not be reached. Nothing was dialled. Try again in a minute."),
-    "bitrix24_busy": N_("Bitrix24 takes no more requests for the moment. Nothing was dialled yet."),
+    "bitrix24_unavailable": N_("Bitrix24 does not answer now. No call was made. Try again in a minute."),
+    "bitrix24_unreachable": N_("Bitrix24 could not be reached. No call was made. Try again in a minute."),
+    "bitrix24_busy": N_("Bitrix24 accepts no more requests for the moment. No call was made yet."),
     "portal_refused": N_("Bitrix24 refused the call. No phone should have rung."),
     "portal_disconnected": N_(
-        "The app is not connected with this Bitrix24 any more. Nothing was dialled. An administrator has to "
+        "The app is not connected with this Bitrix24 any more. No call was made. An administrator has to "
         "open the app once, or install it again."
     ),
-    "handed_over": N_(
-        "The line belongs to another telephony app, which was given the request. Its outcome is shown there."
-    ),
-    "due_too_late": N_("It could not be dialled in time. No phone rang. Call again if it is still wanted."),
-    "application_removed": N_("The app was removed from this Bitrix24. Nothing was dialled."),
+    "handed_over": N_("The line belongs to another telephony app. It received the request; the result appears there."),
+    "due_too_late": N_("The app could not call in time. No phone rang. Call again if it is still wanted."),
+    "application_removed": N_("The app was removed from this Bitrix24. No call was made."),
     "payment_required": N_(
-        "The paid period of the app or of Bitrix24 is over. Nothing was dialled. An administrator has to renew "
-        "it; the app then goes on by itself."
+        "The paid period of the app or of Bitrix24 is over. No call was made. An administrator has to renew "
+        "it; the app then continues."
     ),
-    "credential_refused": N_("Bitrix24 no longer accepts the access that the app has. Nothing was dialled."),
-    "method_unknown": N_("This Bitrix24 does not offer the function. Nothing was dialled."),
+    "credential_refused": N_("Bitrix24 no longer accepts the access that the app has. No call was made."),
+    "method_unknown": N_("This Bitrix24 does not offer the function. No call was made."),
 }
 
 
 # How a call ended (docs: CALL_FAILED_CODE), or what a person has decided about it.
 _CALL_REASONS = {
-    "code_304": N_("Nobody of the line picked up, or the call was missed."),
+    "code_304": N_("Nobody answered."),
     "code_603": N_("The call was declined."),
     "code_603_s": N_("The call was cancelled."),
     "code_403": N_("Calls to this number are forbidden on the line. Ask an administrator."),
@@ -68,21 +66,21 @@ _CALL_REASONS = {
     "code_484": N_("This destination cannot be reached from the line."),
     "code_503": N_("This destination cannot be reached from the line."),
     "code_480": N_("The number could not be reached just now."),
-    "code_402": N_("There is not enough money on the line's account. Ask an administrator to top it up."),
-    "code_402_b24": N_("There is not enough money on the line's account. Ask an administrator to top it up."),
+    "code_402": N_("The line's balance is empty. Ask an administrator to top it up."),
+    "code_402_b24": N_("The line's balance is empty. Ask an administrator to top it up."),
     "code_423": N_("The line or the number is blocked. Ask an administrator."),
-    "code_other": N_("The call ended without joining the two."),
-    "resolved_reached": N_("A colleague says that the customer was reached."),
+    "code_other": N_("The call ended before the two were connected."),
+    "resolved_reached": N_("A colleague says that you talked to the customer."),
     "resolved_not_reached": N_("A colleague says that the customer was not reached."),
 }
 
 
 # Why nobody knows how it ended; what to do follows.
 _UNCERTAIN = {
-    "dial_timeout": N_("Bitrix24 fell silent after it was asked to dial. A phone may have rung. "),
-    "dial_reset": N_("The connection to Bitrix24 broke while it was dialling. A phone may have rung. "),
-    "dial_interrupted": N_("The app was interrupted while it was dialling. A phone may have rung. "),
-    "dial_unreadable": N_("Bitrix24 answered something unreadable. A phone may have rung. "),
+    "dial_timeout": N_("Bitrix24 did not reply in time. A phone may have rung. "),
+    "dial_reset": N_("The connection to Bitrix24 broke during the call. A phone may have rung. "),
+    "dial_interrupted": N_("The app was interrupted during the call. A phone may have rung. "),
+    "dial_unreadable": N_("Bitrix24 sent a reply that the app cannot read. A phone may have rung. "),
     "end_not_seen": N_("Bitrix24 never said how this call ended. The customer may have been reached. "),
 }
 _LOOK_FIRST = N_("Ask your colleagues or look into the call history before you call again.")
@@ -121,9 +119,9 @@ def _sentence(reason: str) -> str:
     if reason in _REASONS:
         return str(_(_REASONS[reason]))
     if reason.startswith("retry_code_"):
-        return _sentence(reason.removeprefix("retry_")) + " " + str(_("It will be dialled again by itself."))
+        return _sentence(reason.removeprefix("retry_")) + " " + str(_("The app will call again."))
     if reason.startswith("retry_"):
-        return str(_("Bitrix24 did not take the call; nothing rang. It will be tried again by itself."))
+        return str(_("Bitrix24 did not accept the call; nothing rang. The app will try again."))
     if reason.startswith("dial_"):
         return _sentence("dial_unreadable")
     return _sentence("code_other" if reason.startswith("code_") else "portal_refused")

@@ -4,7 +4,7 @@ from bx24app.i18n import N_
 
 # Codes with which a request is answered, or a callback fails before anything rings.
 REFUSALS = {
-    "invalid_request": N_("Something in the request is missing or has a wrong form. Nothing was dialled."),
+    "invalid_request": N_("Something in the request is missing or has a wrong form. No call was made."),
     "limit_reached": N_("There are as many of these as there may be. Remove one that is not needed any more."),
     "address_refused": N_(
         "Callbacks can only be told to a public address that begins with https:// and holds no password."
@@ -13,9 +13,9 @@ REFUSALS = {
         "Name the country in which your customers live: without it, the form would not know which numbers it may call."
     ),
     "invalid_number": N_(
-        "This is not a telephone number that can be dialled. Write it with the country code, such as +49 30 901820."
+        "This is not a phone number that can be called. Write it with the country code, such as +49 30 901820."
     ),
-    "number_not_allowed": N_("Premium, shared-cost, personal, pager and satellite numbers are never dialled."),
+    "number_not_allowed": N_("Premium, shared-cost, personal, pager and satellite numbers are never called."),
     "unknown_line": N_("Your Bitrix24 has no such line now. Refresh the list of lines and choose another one."),
     "unknown_voice": N_("Your Bitrix24 has no such voice now. Refresh the list of voices and choose another one."),
     "text_invalid": N_(
@@ -26,14 +26,14 @@ REFUSALS = {
         "A callback for this number is already under way. Wait for its end, or cancel it first."
     ),
     "idempotency_key_reused": N_("The same key came with another request before. Nothing new was started."),
-    "outside_hours": N_("It is outside of the working hours. Choose a later time."),
-    "do_not_call": N_("This number is on the do-not-call list. Nothing was dialled."),
+    "outside_hours": N_("Outside working hours. Choose a later time."),
+    "do_not_call": N_("This number is on the do-not-call list. No call was made."),
     "rate_limited": N_("Too many requests. Wait a minute and try again."),
-    "budget_exhausted": N_("Today's budget for callbacks is used up. Nothing was dialled."),
-    "already_served": N_("The customer has been called meanwhile. Nothing more was dialled."),
+    "budget_exhausted": N_("Today's budget for callbacks is used up. No call was made."),
+    "already_served": N_("The customer has been called meanwhile. No further call was made."),
     "not_found": N_("There is no such callback."),
-    "key_refused": N_("The API key is not known, or was revoked. Nothing was dialled."),
-    "ticket_expired": N_("This page has been open for too long. Reload it; nothing was dialled."),
+    "key_refused": N_("The API key is not known, or was revoked. No call was made."),
+    "ticket_expired": N_("This page has been open for too long. Reload it; no call was made."),
     "proof_too_old": N_(
         "Bitrix24 has to confirm again who you are and what you may do. Reload the page and try once more."
     ),
@@ -41,12 +41,11 @@ REFUSALS = {
         "A colleague asked for this callback. It would go on under your own access, which the app does not have. "
         "Please open the app again in Bitrix24."
     ),
-    "line_full": N_("All calls that the line may carry at once are under way. It is dialled as soon as one ends."),
+    "line_full": N_("The line carries as many calls as it may. This one starts as soon as another ends."),
     "line_stopped": N_(
-        "There was not enough money on the line's account. It is tried again within the hour, or when an "
-        "administrator says that there is money again."
+        "The line's balance was empty. The app tries again within the hour, or when an administrator has topped it up."
     ),
-    "too_late": N_("It is too late for that: the callback has moved on. Look at its present state."),
+    "too_late": N_("Too late: the callback has moved on. Look at its present state."),
 }
 
 
@@ -55,8 +54,7 @@ NUMBER_PROBLEMS = {
     "number_empty": N_("There is no telephone number in it. Write its digits, such as +49 30 901820."),
     "number_long": N_("This is too long for a telephone number. Write nothing but the number."),
     "number_short": N_(
-        "This is not a telephone number that can be dialled: digits are missing, or it is a service. Write the whole "
-        "number."
+        "This is not a phone number that can be called: digits are missing, or it is a service. Write the whole number."
     ),
     "number_invalid": REFUSALS["invalid_number"],
     "number_several": N_("There is more than one number. Write only the one to call."),
@@ -68,7 +66,7 @@ NUMBER_PROBLEMS = {
 
 # What visitors of a website are told: nothing that helps somebody who tries things out.
 PUBLIC_REFUSALS = {
-    "form_closed": N_("No requests are taken here at the moment. Please use another way to reach us."),
+    "form_closed": N_("We can't take requests right now. Please use another way to reach us."),
     "origin_refused": N_("This page may not send requests. Please use the form on our website."),
     "not_human": N_(
         "The request could not be confirmed. Please send it again. If that does not help, open the page anew."
@@ -76,7 +74,7 @@ PUBLIC_REFUSALS = {
     "trap_filled": N_("Your browser has filled in a field that should stay empty. Empty it and send the form again."),
     "field_refused": N_("Something is missing, or has a form that cannot be read. Please look through the fields."),
     "number_refused": N_("We cannot call this number from here. Please give another one."),
-    "public_hours": N_("Nobody is there at that time. Please choose one of the free times."),
+    "public_hours": N_("We're closed at that time. Please choose one of the free times."),
     "public_limit": N_("There were too many requests. Please try again later."),
-    "public_budget": N_("No more calls can be taken today. Please try again tomorrow."),
+    "public_budget": N_("We can't take more requests today. Please try again tomorrow."),
 }

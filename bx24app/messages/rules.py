@@ -42,7 +42,7 @@ _ASKED = {
 # Why each rule refuses.
 _REFUSED = {
     "portal_ready": N_("The app is not connected with this Bitrix24, or the paid period is over."),
-    "websites_on": N_("All website forms are switched off."),
+    "websites_on": N_("All website forms are paused."),
     "form_on": N_("The form is switched off."),
     "country_known": N_("Nobody has named the country of the form or of the portal, so no number may be called."),
     "shape": N_("The request could not be read."),
@@ -52,14 +52,14 @@ _REFUSED = {
     "honeypot": N_("The hidden field was filled in: probably a program."),
     "proof": N_("There was no valid proof that a browser had shown the form."),
     "fill_time": N_("The form was filled in faster than a person can."),
-    "number_short": N_("Short numbers are never dialled."),
-    "number_shape": N_("It is not a telephone number that can be dialled."),
-    "number_kind": N_("Premium, shared-cost, personal, pager and satellite numbers are never dialled."),
+    "number_short": N_("Short numbers are never called."),
+    "number_shape": N_("It is not a phone number that can be called."),
+    "number_kind": N_("Premium, shared-cost, personal, pager and satellite numbers are never called."),
     "country": N_("Its country is not among the allowed ones."),
     "blocked_prefix": N_("It begins with a blocked prefix."),
     "allowed_prefix": N_("It begins with none of the allowed prefixes."),
     "time": N_("The time could not be read, is past, or is more than 60 days away."),
-    "hours": N_("It is outside of the working hours."),
+    "hours": N_("Outside working hours."),
     "line": N_("There is no line to ring: choose one in the form or as default, and refresh the list of lines."),
     "do_not_call": N_("The number is on the do-not-call list."),
     "proof_unspent": N_("The proof was used before: the request was sent again, or copied."),
@@ -77,4 +77,6 @@ def rule_words(rule: str, inputs: Mapping[str, object], *, is_tried: bool) -> st
     if inputs:
         return str(_(_REFUSED[rule])) if rule in _REFUSED else rule
     sentence = str(_(_ASKED[rule])) if rule in _ASKED else rule
-    return str(sentence if is_tried else sentence + " " + _("(Taken to be so: only a real visitor can show it.)"))
+    return str(
+        sentence if is_tried else sentence + " " + _("(Not checked in a test: only a real visitor can show it.)")
+    )

@@ -1,5 +1,7 @@
 """Where a callback stands, in words for staff and for customers."""
 
+from dataclasses import dataclass
+
 from flask_babel import gettext as _
 
 from bx24app.i18n import N_
@@ -14,39 +16,62 @@ def duration_words(seconds: int) -> str:
 
 
 _STATES = {
-    "scheduled": N_("Planned"),
-    "queued": N_("In line to be dialled"),
-    "dialling": N_("Starting the call…"),
-    "answered": N_("Answered"),
-    "completed": N_("Ended"),
-    "missed": N_("Missed"),
-    "failed": N_("Not dialled"),
-    "unknown": N_("Outcome unknown: a phone may have rung"),
+    "scheduled": N_("Scheduled"),
+    "queued": N_("Waiting"),
+    "dialling": N_("Calling…"),
+    "answered": N_("Picked up"),
+    "completed": N_("Talked"),
+    "failed": N_("Not called"),
+    "unknown": N_("Outcome unknown"),
     "cancelled": N_("Cancelled"),
-    "expired": N_("Too late, not dialled"),
+    "expired": N_("Too late, not called"),
 }
+# How a call ended whose customer was rung in vain (docs: CALL_FAILED_CODE), as far as the code says.
+_NOBODY = frozenset({"code_304"})
+_CUSTOMER_AWAY = frozenset({"code_480", "code_486", "code_404", "code_484", "code_503", "code_603"})
 _CUSTOMER_STATES = {
-    "scheduled": N_("We will call you at the time below"),
-    "queued": N_("You are next: we are about to call you"),
-    "dialling": N_("We are about to call you"),
-    "started": N_("We are getting a colleague on the line, then your phone will ring"),
-    "answered": N_("A colleague is on the line, your phone is ringing"),
-    "completed": N_("The call has taken place"),
-    "cancelled": N_("The call was cancelled"),
-    "expired": N_("We could not call in time. Please send a new request"),
+    "scheduled": N_("We'll call you at the time below"),
+    "queued": N_("You're next"),
+    "dialling": N_("We're getting a colleague on the line"),
+    "started": N_("We're getting a colleague on the line"),
+    "answered": N_("We're connecting you now"),
+    "completed": N_("We've talked"),
+    "missed": N_("We couldn't connect. Ask again?"),
+    "unknown": N_("We're checking your call"),
+    "cancelled": N_("Cancelled"),
 }
-_NOT_CALLED = N_("The call did not come about. Please send a new request")
+_NOT_CALLED = N_("We couldn't call you. Ask again?")
 
 
-def state_label(state: str, *, line_name: str, answered_by: str | None, duration_seconds: int | None) -> str:
+@dataclass(frozen=True)
+class StateFacts:
+    """What the words of a state depend on; ``reason`` is why it is so, where there is a reason."""
+
+    state: str
+    reason: str | None = None
+    line_name: str = ""
+    answered_by: str | None = None
+    duration_seconds: int | None = None
+
+
+def state_label(facts: StateFacts) -> str:
     """Where a callback stands, in a few words."""
+    state = facts.state
     if state == "started":
-        return str(_("Ringing %(line)s: your team's phones", line=line_name))
-    if state == "answered" and answered_by:
-        return str(_("Answered by %(name)s", name=answered_by))
-    if state == "completed" and duration_seconds:
-        return str(_("Ended, %(duration)s", duration=duration_words(duration_seconds)))
+        return str(_("Ringing · %(line)s", line=facts.line_name))
+    if state == "answered" and facts.answered_by:
+        return str(_("Picked up · %(name)s", name=facts.answered_by))
+    if state == "completed" and facts.duration_seconds:
+        return str(_("Talked %(duration)s", duration=duration_words(facts.duration_seconds)))
+    if state == "missed":
+        return _missed(facts.reason or "")
     return str(_(_STATES[state])) if state in _STATES else state
+
+
+def _missed(reason: str) -> str:
+    if reason in _NOBODY:
+        return str(_("Nobody answered"))
+    return str(_("Customer not reached")) if reason in _CUSTOMER_AWAY else str(_("Not connected"))
 
 
 def customer_state_label(state: str) -> str:

@@ -86,6 +86,7 @@ class Router {
     try {
       const search = query.size ? `?${query}` : "";
       const view = await fetchFragment(`/desk/view/${path}${search}`);
+      clearTimeout(waits);
       if (mine !== this.turn) return;
       this.show(view, path);
       await this.begin(path, query);
@@ -132,7 +133,9 @@ class Router {
     const mine = this.turn;
     const view = new View(this, this.main, path, query);
     const { show } = await import(`./sections/${view.section}.js`);
-    if (mine === this.turn) this.leave = (await show(view)) ?? null;
+    if (mine !== this.turn) return;
+    this.leave = (await show(view)) ?? null;
+    this.main.dataset.path = path;
   }
 
   end() {

@@ -167,12 +167,12 @@ def _page_words(error: Unverified) -> tuple[str, str, str]:
         ),
         "portal_unreachable": (
             _("Bitrix24 does not answer"),
-            _("The app could not ask your Bitrix24 who you are. Nothing was dialled."),
+            _("The app could not ask your Bitrix24 who you are. No call was made."),
             _("Wait a minute and reload the page."),
         ),
         "too_many_launches": (
             _("Bitrix24 answers slowly"),
-            _("Other pages of your Bitrix24 are still waiting for its answer. Nothing was dialled."),
+            _("Other pages of your Bitrix24 are still waiting for its answer. No call was made."),
             _("Wait a few seconds and press Retry."),
         ),
         "too_many_attempts": (
@@ -190,7 +190,7 @@ def _page_words(error: Unverified) -> tuple[str, str, str]:
 
 def _busy(error: DatabaseBusy) -> Response:
     log.warning("database_busy", route=_route())
-    words = _("The app has too much to do now. Nothing was dialled.")
+    words = _("The app has too much to do now. No call was made.")
     advice = _("Wait a few seconds and press Retry.")
     if _wants_page():
         response = page(error.status, _("The app is busy"), words, advice, may_retry=True)

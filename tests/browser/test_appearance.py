@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from bx24app.worker.worker import Worker
-from tests.browser.test_journey import frame, no_scroll_bar, opens_card
+from tests.browser.test_journey import frame, goes_to, no_scroll_bar, opens_card
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakeLine, FakePortal
 from tests.fake_bitrix24.page import STATIC
@@ -14,6 +14,7 @@ from tests.support.actors import Actor, json_of
 from tests.support.browser import screenshot
 
 pytestmark = pytest.mark.browser
+SMALL = 480
 BOTH = pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)
 
 
@@ -44,11 +45,14 @@ def test_the_desk_looks_like_the_portal(page: Page, portal: FakePortal, manager:
     assert style(tab, "body", "background-color") == "rgb(238, 242, 244)"
     assert style(tab, ".card", "background-color") == "rgb(255, 255, 255)"
     assert style(tab, ".card", "border-top-left-radius") == "10px"
-    for control in ("#to_number", "#line_id", "#voice_id", "#call", "#later", "#refresh-lines"):
-        assert style(tab, control, "height") == "34px", control
-        assert style(tab, control, "border-top-left-radius") == "4px", control
-    assert style(tab, "#call", "background-color") == "rgb(0, 117, 255)"
-    tab.locator("#settings summary").click()
+    height = "44px" if width(page) < SMALL else "34px"
+    for control, radius in {"#to_number": "8px", "#line_id": "8px", "#voice_id": "8px", "#later": "10px"}.items():
+        assert style(tab, control, "height") == height, control
+        assert style(tab, control, "border-top-left-radius") == radius, control
+    expect(tab.locator("#call")).to_have_css("background-color", "rgb(0, 106, 232)")
+    assert style(tab, "#call", "border-top-left-radius") == "10px"
+    assert style(tab, "#call", "height") == ("46px" if width(page) < SMALL else "34px")
+    goes_to(tab, "Settings > Calls")
     expect(tab.get_by_label("Default line")).to_be_visible()
     no_scroll_bar(page)
     shoot(page, "desk-settings")
@@ -59,18 +63,21 @@ def test_administrators_see_what_to_mend_and_what_was_asked(page: Page, portal: 
     portal.administrator.rights.discard("statistics.view")
     page.goto(f"{portal.url}/marketplace/app/{manager.application.client_id}/?user=1")
     tab = frame(page)
-    # The badge counts before the panel is opened: no second administrator, no country, and a right that is missing.
-    expect(tab.locator("#check-badge")).to_have_text("3")
-    tab.get_by_text("Check of the setup").click()
-    expect(tab.get_by_text("3 things to look at.")).to_be_visible()
+    # No second administrator, no country, and a right that is missing; the tab counts them, also after a reload.
+    settings = tab.get_by_role("navigation", name="Sections").get_by_role("link", name="Settings")
+    expect(settings).to_have_text("Settings")
+    goes_to(tab, "Settings > Setup check")
+    expect(tab.get_by_text("3 things need attention.")).to_be_visible()
+    expect(settings).to_have_text("Settings3")
     expect(tab.get_by_text("Give the right “Call statistics: view”")).to_be_visible()
     no_scroll_bar(page)
     shoot(page, "desk-check")
     portal.administrator.rights.add("statistics.view")
     tab.get_by_role("button", name="Check again").click()
-    expect(tab.get_by_text("2 things to look at.")).to_be_visible()
-    tab.get_by_text("Check of the setup").click()
-    tab.get_by_text("Requests to Bitrix24").click()
+    expect(tab.get_by_text("2 things need attention.")).to_be_visible()
+    page.reload()
+    expect(settings).to_have_text("Settings2")
+    goes_to(tab, "Settings > Request log")
     expect(tab.locator("#requests-list li").first).to_be_visible()
     no_scroll_bar(page)
     shoot(page, "desk-requests")
@@ -79,7 +86,7 @@ def test_administrators_see_what_to_mend_and_what_was_asked(page: Page, portal: 
     # Whoever is no administrator has none of it.
     page.goto(f"{portal.url}/marketplace/app/{manager.application.client_id}/?user=2")
     expect(tab.get_by_role("heading", name="New callback")).to_be_visible()
-    expect(tab.get_by_text("For administrators")).to_have_count(0)
+    expect(tab.get_by_role("navigation")).to_have_count(0)
 
 
 @BOTH

@@ -7,7 +7,7 @@ from playwright.sync_api import FrameLocator, Page, expect
 from bx24app.models import Source, State, utcnow
 from bx24app.services.dialling import deadlines
 from bx24app.worker.worker import Worker
-from tests.browser.test_journey import frame, no_scroll_bar, opens_card, state
+from tests.browser.test_journey import frame, goes_to, no_scroll_bar, opens_card, state
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
 from tests.support.browser import screenshot
@@ -25,10 +25,10 @@ def plans_and_presses_call(page: Page, portal: FakePortal, lead: int) -> FrameLo
     tab = opens_card(page, portal, "lead", lead)
     tab.get_by_role("button", name="Call later").click()
     tab.get_by_label("When").fill(f"{utcnow().year + 1}-01-15T10:00")
-    tab.get_by_role("button", name="Plan the callback").click()
-    expect(state(tab)).to_have_text("Planned")
+    tab.get_by_role("button", name="Schedule").click()
+    expect(state(tab)).to_have_text("Scheduled")
     tab.get_by_role("button", name="Call", exact=True).click()
-    expect(tab.get_by_text("is planned for")).to_be_visible()
+    expect(tab.get_by_text("is scheduled for")).to_be_visible()
     return tab
 
 
@@ -39,16 +39,16 @@ def test_pressing_call_while_one_is_planned_offers_to_call_now_instead(
     screenshot(page, "planned-choice-1280")
     expect(tab.get_by_role("group").get_by_role("button", name="Call now instead")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(state(tab)).to_have_text("Ringing Sales line: your team's phones")
+    expect(state(tab)).to_have_text("Ringing · Sales line")
     expect(tab.locator(".callback")).to_have_count(1)
     assert len(portal.telephony.dials) == 1
 
 
 def test_or_to_call_now_and_keep_the_plan(page: Page, portal: FakePortal, lead: int, worker: Worker) -> None:
     tab = plans_and_presses_call(page, portal, lead)
-    tab.get_by_role("button", name="Call now and keep the plan").click()
+    tab.get_by_role("button", name="Call now, keep both").click()
     expect(tab.locator(".callback")).to_have_count(2)
-    expect(state(tab)).to_have_text("Ringing Sales line: your team's phones")
+    expect(state(tab)).to_have_text("Ringing · Sales line")
 
 
 def test_a_number_of_another_country_or_with_an_extension_is_shown_before_it_is_dialled(
@@ -60,16 +60,16 @@ def test_a_number_of_another_country_or_with_an_extension_is_shown_before_it_is_
     number.fill("+53 5 2345678")
     number.press("Enter")
     expect(tab.get_by_text("+53 5 2345678: This is a number of Cuba.")).to_be_visible()
-    expect(tab.get_by_text("Press Call again to dial it.")).to_be_visible()
+    expect(tab.get_by_text("Press Call again to call it.")).to_be_visible()
     expect(tab.locator(".callback")).to_have_count(0)
     screenshot(page, "number-of-another-country")
     # Leaving the field shows it, too, and then one press is enough.
     number.fill("030 901820 ext. 5")
     tab.get_by_label("Text").click()
-    expect(tab.get_by_text("+49 30 901820: The extension 5 is not dialled")).to_be_visible()
+    expect(tab.get_by_text("+49 30 901820: The extension 5 is not called")).to_be_visible()
     expect(tab.get_by_text("Cuba")).to_have_count(0)
     tab.get_by_role("button", name="Call", exact=True).click()
-    expect(state(tab)).to_have_text("Ringing Sales line: your team's phones")
+    expect(state(tab)).to_have_text("Ringing · Sales line")
     assert [dial["number"] for dial in portal.telephony.dials] == ["+4930901820"]
 
 
@@ -82,17 +82,18 @@ def test_an_administrator_sees_lines_in_trouble_and_lets_one_go_on(
     change_line(app, "sip7", redials_seen_at=utcnow())
     page.goto(f"{portal.url}/?user={portal.administrator.id}")
     page.get_by_role("link", name="Callback Desk").click()
-    expect(frame(page).get_by_text("nothing is dialled on it")).to_be_visible()
-    expect(frame(page).get_by_text("redial missed callbacks by themselves: Office PBX 1")).to_be_visible()
-    frame(page).get_by_text("Settings for everybody", exact=True).click()
+    tab = frame(page)
+    expect(tab.get_by_text("“Sales line” has no money")).to_be_visible()
+    expect(tab.get_by_text("redial missed callbacks by themselves: Office PBX 1")).to_be_visible()
+    goes_to(tab, "Settings > Calls")
     screenshot(page, f"lines-in-trouble-{page.viewport_size['width']}")  # type: ignore[index]  # It has a size.
     no_scroll_bar(page)
-    frame(page).get_by_label("Further attempts of the app").fill("2")
-    frame(page).get_by_label("Calls at once on one line").fill("")
-    frame(page).get_by_role("button", name="Save").click()
-    expect(frame(page).get_by_text("Saved.")).to_be_visible()
-    frame(page).get_by_role("button", name="There is money again").click()
-    expect(frame(page).get_by_text("nothing is dialled on it")).to_be_hidden()
+    tab.get_by_label("Repeat unsuccessful staff calls").fill("2")
+    tab.get_by_label("Calls at once on one line").fill("")
+    tab.get_by_role("button", name="Save").click()
+    expect(tab.get_by_text("Saved.")).to_be_visible()
+    goes_to(tab, "Callbacks").get_by_role("button", name="Topped up: resume calls").click()
+    expect(tab.get_by_text("has no money")).to_be_hidden()
     settings = administrator.asks("GET", "/settings") if administrator.opens() else None
     assert settings is not None
     assert (settings.json["retries"], settings.json["line_cap"]) == (2, "")  # type: ignore[index]
@@ -118,14 +119,15 @@ def test_repetitions_and_outcomes_that_only_a_person_knows_are_told(
     page.goto(f"{portal.url}/?user={portal.manager.id}")
     page.get_by_role("link", name="Callback Desk").click()
     desk = frame(page)
-    expect(desk.get_by_text("The number was busy. It will be dialled again by itself.")).to_be_visible()
+    expect(desk.get_by_text("The number was busy. The app will call again.")).to_be_visible()
     row = desk.locator(f"#callback-{lost}")
-    expect(row.get_by_text("please say what became of it")).to_be_visible()
+    expect(row.get_by_text("The app can't find out by itself. What happened?")).to_be_visible()
     row.get_by_role("button", name="Details").click()
     expect(row.get_by_text("only a person can tell")).to_be_visible()
     desk.locator(f"#callback-{repeated}").get_by_role("button", name="Details").click()
-    expect(desk.get_by_text("after which it is dialled again; further attempts: 1")).to_be_visible()
+    expect(desk.get_by_text("the app calls again, attempts left: 1")).to_be_visible()
     screenshot(page, f"repetitions-{page.viewport_size['width']}")  # type: ignore[index]  # It has a size.
     no_scroll_bar(page)
-    row.get_by_role("button", name="The customer was reached").click()
-    expect(row.get_by_text("A colleague says that the customer was reached.")).to_be_visible()
+    row.get_by_role("button", name="What happened?").click()
+    row.get_by_role("button", name="I talked to the customer").click()
+    expect(row.get_by_text("A colleague says that you talked to the customer.")).to_be_visible()

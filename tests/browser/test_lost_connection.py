@@ -12,7 +12,7 @@ pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
     pytest.mark.parametrize("page", ["desktop"], indirect=True),
 ]
-CUT = ("**/desk/callbacks", "**/api/v1/callbacks", "**/desk/panels/**")
+CUT = ("**/desk/callbacks", "**/api/v1/callbacks", "**/desk/view/**")
 
 
 def cut(route: Route) -> None:
@@ -33,8 +33,6 @@ def test_a_lost_connection_is_said_at_each_place_and_goes_by(page: Page, portal:
         page.route(address, cut)
     expect(note).to_have_text("Connection lost, trying again…")
     expect(note).to_be_visible()
-    tab.get_by_text("Settings for everybody", exact=True).click()
-    expect(tab.locator("#settings [data-body]")).to_have_text("Connection lost, trying again…")
     number.fill("12")
     call.click()
     expect(tab.locator("#result")).to_contain_text("Nothing is lost")
@@ -48,3 +46,10 @@ def test_a_lost_connection_is_said_at_each_place_and_goes_by(page: Page, portal:
     expect(number).to_be_focused()
     expect(number).to_have_attribute("aria-invalid", "true")
     expect(tab.locator("#result")).to_be_hidden()
+    # A view that cannot be fetched says so, and can be asked for once more.
+    page.route(CUT[-1], cut)
+    tab.get_by_role("navigation", name="Sections").get_by_role("link", name="Websites").click()
+    expect(tab.get_by_text("No connection to the app.")).to_be_visible()
+    page.unroute(CUT[-1], cut)
+    tab.get_by_role("button", name="Try again").click()
+    expect(tab.get_by_role("heading", name="Website forms")).to_be_visible()

@@ -111,7 +111,7 @@ def test_pages_name_beforehand_what_their_scripts_import() -> None:
 def test_visitors_load_nothing_of_the_desk_and_little_of_the_rest(entry: str) -> None:
     needed = imports(f"pages/{entry}.js")
     assert {name for name in needed if not name.startswith("visitors/")} == {"ui.js"}
-    files = [f"pages/{entry}.js", *needed, "tokens.css", "visitors/style.css"]
+    files = [f"pages/{entry}.js", *needed, "visitors/style.css"]
     weight = sum(len(gzip.compress((DIRECTORY / name).read_bytes())) for name in files)
     # The page itself and the form's colours come on top.
     assert weight < VISITORS_LIMIT / 2

@@ -68,17 +68,17 @@ def test_what_lasts_is_made_after_a_while_as_if_it_were_at_once(
     # That the proof is too old is an answer, too.
     with watched_page(chromium, DESKTOP, (*REFUSALS, 401)) as page:
         change_portal(app, default_country="DE")
-        tab = opens(page, portal, administrator, "forms")
+        tab = opens(page, portal, administrator, "Websites")
         expect(tab.get_by_text("No form yet.")).to_be_visible()
         page.wait_for_timeout(FRESH_MILLISECONDS + 1000)
         with page.expect_response("**/session*") as renewed:
             tab.get_by_role("button", name="Create a form").click()
         assert renewed.value.status == 200
         expect(tab.get_by_label("Paste this line into your website")).to_be_visible()
-        expect(tab.locator("#forms").get_by_text(f"Created by {portal.administrator.full_name}")).to_be_visible()
+        expect(tab.get_by_text(f"Created by {portal.administrator.full_name}")).to_be_visible()
         # The portal takes the rights away, and the page is left open.
         portal.administrator.admin = False
         page.wait_for_timeout(FRESH_MILLISECONDS + 1000)
         tab.get_by_role("button", name="Create a form").click()
-        expect(tab.locator("#forms [data-note]")).to_contain_text("your role does not allow it")
-        expect(tab.locator("#forms .item")).to_have_count(1)
+        expect(tab.locator("[data-panel=forms] [data-note]")).to_contain_text("your role does not allow it")
+        expect(tab.locator(".item")).to_have_count(1)

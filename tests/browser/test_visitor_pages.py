@@ -56,7 +56,7 @@ def test_without_javascript_a_plain_form_leads_to_the_status_page(
     form = makes_form(administrator, consent_text="I agree to be called.")
     page = plain_page
     page.goto(form["url"])
-    expect(page.get_by_role("heading", name="We call you back")).to_be_visible()
+    expect(page.get_by_role("heading", name="We'll call you back")).to_be_visible()
     no_scroll_bar(page)
     number = page.get_by_label("Your phone number")
     number.fill("030 90")
@@ -65,7 +65,7 @@ def test_without_javascript_a_plain_form_leads_to_the_status_page(
     # The server believes nobody who is quicker than two seconds.
     page.wait_for_timeout(2200)
     page.get_by_role("button", name="Call me back").click()
-    expect(page.locator("#number-error")).to_contain_text("This is not a telephone number")
+    expect(page.locator("#number-error")).to_contain_text("This is not a phone number")
     assert number.get_attribute("aria-invalid") == "true"
     expect(page.get_by_label("Your name")).to_have_value("Clara <b>&")
     expect(page.get_by_label("I agree to be called.")).to_be_checked()
@@ -78,7 +78,7 @@ def test_without_javascript_a_plain_form_leads_to_the_status_page(
     # The page shows what is committed, and that is a little after the portal was asked.
     eventually(lambda: json_of(manager.asks("GET", "/callbacks"))["callbacks"][0]["state"] == "started")
     page.reload()
-    expect(page.locator("[data-live]")).to_contain_text("We are getting a colleague on the line")
+    expect(page.locator("[data-live]")).to_contain_text("We're getting a colleague on the line")
 
 
 @pytest.mark.browser
@@ -108,18 +108,18 @@ def test_without_javascript_a_planned_call_is_moved_and_cancelled(
     page = plain_page
     page.goto(makes_form(administrator)["url"])
     page.get_by_label("Your phone number").fill("030 901820")
-    page.get_by_label("When shall we call?").select_option(index=3)
+    page.get_by_label("When should we call?").select_option(index=3)
     page.wait_for_timeout(2200)
     page.get_by_role("button", name="Call me back").click()
-    expect(page.locator("[data-live]")).to_have_text("We will call you at the time below")
+    expect(page.locator("[data-live]")).to_have_text("We'll call you at the time below")
     before = page.locator(".at").inner_text()
     page.get_by_text("Choose another time").click()
-    page.get_by_label("When shall we call?").select_option(index=6)
-    page.get_by_role("button", name="Take this time").click()
-    expect(page.locator("[data-live]")).to_have_text("We will call you at the time below")
+    page.get_by_label("When should we call?").select_option(index=6)
+    page.get_by_role("button", name="Confirm this time").click()
+    expect(page.locator("[data-live]")).to_have_text("We'll call you at the time below")
     assert page.locator(".at").inner_text() != before
     page.get_by_role("button", name="Cancel the callback").click()
-    expect(page.locator("[data-live]")).to_have_text("The call was cancelled")
+    expect(page.locator("[data-live]")).to_have_text("Cancelled")
 
 
 @pytest.mark.browser
@@ -127,32 +127,32 @@ def test_without_javascript_a_planned_call_is_moved_and_cancelled(
 def test_the_customers_page_follows_moves_and_cancels(page: Page, manager: Actor, administrator: Actor) -> None:
     form = makes_form(administrator, hours=closed_hours())
     page.goto(form["url"])
-    expect(page.get_by_text("Nobody is there now. Choose when we should call you.")).to_be_visible()
-    expect(page.get_by_label("When shall we call?").locator("option").first).to_contain_text("10:00")
+    expect(page.get_by_text("We're closed now. Choose a time.")).to_be_visible()
+    expect(page.get_by_label("When should we call?").locator("option").first).to_contain_text("10:00")
     shoot(page, "form-closed")
     page.get_by_label("Your phone number").fill("030 901820 ext. 5")
     page.get_by_role("button", name="Call me back").click()
     expect(page.get_by_role("heading", name="Your callback")).to_be_focused()
-    expect(page.get_by_text("The extension 5 is not dialled: only the main number is.")).to_be_visible()
+    expect(page.get_by_text("The extension 5 is not called: only the main number is.")).to_be_visible()
     with page.expect_popup() as opened:
         page.get_by_role("link", name="Open this in a page of its own").click()
     own = opened.value
     expect(own.locator(".at")).to_contain_text("10:00")
     own.set_viewport_size(page.viewport_size or PHONE)
     own.get_by_text("Choose another time").click()
-    own.get_by_label("When shall we call?").select_option(index=2)
+    own.get_by_label("When should we call?").select_option(index=2)
     assert problems(own.main_frame) == []
     no_scroll_bar(own)
     shoot(own, "status-planned")
-    own.get_by_role("button", name="Take this time").click()
+    own.get_by_role("button", name="Confirm this time").click()
     expect(own.locator(".at")).to_contain_text("11:00")
     # The first window sees what was decided in the second.
     expect(page.locator(".at")).to_contain_text("11:00", timeout=10_000)
     own.get_by_role("button", name="Cancel the callback").click()
-    expect(own.locator("[data-live]")).to_have_text("The call was cancelled")
+    expect(own.locator("[data-live]")).to_have_text("Cancelled")
     expect(own.get_by_role("heading", name="Your callback")).to_be_focused()
     shoot(own, "status-cancelled")
-    expect(page.locator("[data-live]")).to_have_text("The call was cancelled", timeout=10_000)
+    expect(page.locator("[data-live]")).to_have_text("Cancelled", timeout=10_000)
 
 
 @pytest.mark.browser
@@ -175,7 +175,7 @@ def test_what_is_missing_is_said_at_its_field(page: Page, manager: Actor, admini
     shoot(page, "form-missing-ru")
     number.fill("030 90")
     page.get_by_label("Ваше имя").fill("Анна")
-    page.get_by_label("О чём пойдёт речь?").select_option("Prices")
+    page.get_by_label("Тема").select_option("Prices")
     page.get_by_label("I agree.").check()
     page.get_by_role("button", name="Перезвоните мне").click()
     # This one only the server can say; it is said at the field too, in the visitor's language.

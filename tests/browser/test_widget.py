@@ -45,7 +45,7 @@ def opens_dialog(page: Page, site: Website) -> FrameLocator:
     page.goto(site.url)
     page.get_by_role("button", name="Call me back").click()
     dialog = page.frame_locator("iframe")
-    expect(dialog.get_by_role("heading", name="We call you back")).to_be_visible()
+    expect(dialog.get_by_role("heading", name="We'll call you back")).to_be_visible()
     return dialog
 
 
@@ -63,15 +63,15 @@ def test_a_visitor_asks_on_the_website_and_follows_the_call(
     dialog.get_by_label("Your phone number").fill("030 901820")
     dialog.get_by_label("Your name").fill("Clara")
     dialog.get_by_role("button", name="Call me back").click()
-    says(dialog, "We are getting a colleague on the line")
+    says(dialog, "We're getting a colleague on the line")
     [call] = portal.telephony.calls
     assert (call.number, call.line) == ("+4930901820", "reg150907")
     assert "Clara" in call.text
     call.manager_answers()
-    says(dialog, "your phone is ringing")
+    says(dialog, "We're connecting you now")
     call.customer_answers()
     call.hang_up()
-    says(dialog, "The call has taken place")
+    says(dialog, "We've talked")
     shoot(page, "widget-ended")
     dialog.get_by_role("link", name="Ask for another callback").click()
     expect(dialog.get_by_label("Your phone number")).to_have_value("")
@@ -149,7 +149,7 @@ def test_nothing_moves_and_nothing_is_loaded_before_a_press(
     assert button.evaluate("e => getComputedStyle(e).textTransform") == "none"
     assert asked == [f"{form['url']}/widget.js"]
     button.click()
-    expect(page.frame_locator("iframe").get_by_role("heading", name="We call you back")).to_be_visible()
+    expect(page.frame_locator("iframe").get_by_role("heading", name="We'll call you back")).to_be_visible()
     page.wait_for_timeout(500)
     assert page.evaluate("shifts") == []
     assert page.context.cookies() == []
@@ -167,7 +167,7 @@ def test_the_website_decides_the_language_and_may_bring_its_own_link(
     expect(page.get_by_role("button", name="Перезвоните мне")).to_be_hidden()
     link = page.get_by_role("link", name="We call you back.")
     link.click()
-    expect(page.frame_locator("iframe").get_by_role("heading", name="Мы вам перезвоним")).to_be_visible()
+    expect(page.frame_locator("iframe").get_by_role("heading", name="Перезвоним вам")).to_be_visible()
     page.get_by_role("button", name="Закрыть").click()
     expect(link).to_be_focused()
 
@@ -181,7 +181,7 @@ def test_a_website_that_is_not_named_opens_the_form_in_a_tab(
     page.goto(site.url)
     with page.expect_popup() as opened:
         page.get_by_role("button", name="Call me back").click()
-    expect(opened.value.get_by_role("heading", name="We call you back")).to_be_visible()
+    expect(opened.value.get_by_role("heading", name="We'll call you back")).to_be_visible()
 
 
 @pytest.mark.browser
@@ -194,7 +194,7 @@ def test_a_form_that_is_off_draws_no_button(
     page.wait_for_timeout(500)
     expect(page.get_by_role("button", name="Call me back")).to_have_count(0)
     page.goto(form["url"])
-    expect(page.get_by_role("heading", name="We cannot call you back now")).to_be_visible()
+    expect(page.get_by_role("heading", name="We can't call you back now")).to_be_visible()
 
 
 # What browsers of the last five years lack: made stylesheets (Safari before 16.4), dialogs (Safari before 15.4), the
@@ -256,7 +256,7 @@ def test_where_no_style_is_possible_the_button_keeps_its_place(page: Page, form:
     button = unwatched.get_by_role("button", name="Call me back")
     assert in_the_corner(button)
     button.click()
-    expect(unwatched.frame_locator("iframe").get_by_role("heading", name="We call you back")).to_be_visible()
+    expect(unwatched.frame_locator("iframe").get_by_role("heading", name="We'll call you back")).to_be_visible()
     context.close()
 
 
@@ -284,7 +284,7 @@ def test_a_website_that_changes_its_page_keeps_one_button_and_links_that_work(
     expect(page.get_by_role("button", name="Call me back")).to_have_count(1)
     for opener in (page.get_by_role("link", name="Call us"), page.get_by_role("button", name="Call me back")):
         opener.click()
-        expect(dialog.get_by_role("heading", name="We call you back")).to_be_visible()
+        expect(dialog.get_by_role("heading", name="We'll call you back")).to_be_visible()
         expect(dialog.get_by_label("Your phone number")).to_be_focused()
         page.keyboard.press("Escape")
         expect(page.locator("dialog")).to_be_hidden()

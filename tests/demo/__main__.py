@@ -27,7 +27,7 @@ GUIDE = (
     "Press Call. The manager's phone on the right rings: press Answer, then Answer on the customer's phone.",
     "Watch the state change in the app; hang up, or refuse one of the two next time.",
     "Sign in as the manager (top right): a manager has no right to read lines, and can call all the same.",
-    "As the administrator open Callback Desk, then “Website forms”: create a form with the address {website} and copy "
+    "As the administrator open Callback Desk, then “Websites”: create a form with the address {website} and copy "
     "its line. Open {website} (a company's website), paste the line there, and ask for a callback with the button.",
     "The website's other pages post the plain form from windows-1251, replace their body, and run without script. The "
     "leads below the first three are written as people write: open their tab. At the top “This portal is” closes it "

@@ -4,6 +4,7 @@ The frame and its messages follow what is known of the portal's own page (docs: 
 """
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ class PortalPage:
         route("/static/<name>", "static", lambda name: send_from_directory(STATIC, name))
         route("/sign-in", "sign_in", self._sign_in, methods=["POST"])
         route("/marketplace/app/<client_id>/", "app", self._app)
+        route("/marketplace/view/<code>/", "link", self._link)
+        route("/frame/open-application/<client_id>", "slider", self._slider, methods=["POST"])
         route("/crm/<kind>/details/<int:id>/", "card", self._card)
         route("/frame/install-finish/<client_id>", "finish", self._finish, methods=["POST"])
         route("/frame/refresh-auth/<client_id>", "refresh", self._refresh, methods=["POST"])
@@ -103,6 +106,22 @@ class PortalPage:
             problem = "The application is not fully installed. Contact your Bitrix24 administrator."
             return self._render("app.html", app=app, launch="", problem=problem)
         return self._render("app.html", app=app, problem="", launch=self._installing(app, user))
+
+    def _link(self, code: str) -> Response:
+        """A link to a place inside an application (docs: api-reference/widgets/universal/app-url.md)."""
+        app = next((app for app in self._portal.cloud.registry.apps.values() if app.code == code), None) or abort(404)
+        named = re.compile(r"params\[(\w+)\]")
+        options = {found[1]: value for name, value in request.args.items() if (found := named.fullmatch(name))}
+        launch = self._launch(app, self._portal.launch(app, self._user(), "REST_APP_URI", options), install=False)
+        return self._render("app.html", app=app, launch=launch, problem="")
+
+    def _slider(self, client_id: str) -> Response:
+        """The application's main page in a slider (docs: sdk/bx24-js-sdk/additional-functions, openApplication)."""
+        app = self._portal.cloud.registry.apps[client_id]
+        given: dict[str, object] = request.get_json()
+        options = {name: str(value) for name, value in given.items() if not name.startswith("bx24_")}
+        post = self._portal.launch(app, self._user(), "DEFAULT", options)
+        return Response(self._launch(app, post, install=False), content_type="application/json")
 
     def _installing(self, app: FakeApp, user: FakeUser) -> str:
         return self._launch(app, self._portal.install(app, by=user), install=True)

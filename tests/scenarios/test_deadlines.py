@@ -51,7 +51,9 @@ def test_after_it_a_person_is_asked_and_the_number_is_free(app: Flask, manager: 
     callback = seen(app, id)
     assert (callback.state, callback.asks_since is not None) == (State.UNKNOWN, True)
     assert rules(app, id)[-1] == "deadline_asks"
-    assert "please say what became of it" in json_of(manager.asks("GET", f"/callbacks/{id}"))["detail"]
+    assert (
+        "The app can't find out by itself. What happened?" in json_of(manager.asks("GET", f"/callbacks/{id}"))["detail"]
+    )
     assert settle(app, after=DEADLINE) == 0
     assert manager.requests_callback(NUMBER).status_code == 201
     assert work(app) == 1

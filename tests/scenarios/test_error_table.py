@@ -27,7 +27,7 @@ class RowOfTable(NamedTuple):
     words: str
 
 
-WAITS = "It will be tried again by itself"
+WAITS = "The app will try again"
 DEAD = "Your access to the app on this Bitrix24 is no longer valid"
 DENIED = "the right “Outgoing call: perform”"
 CLOSED = "The app is not open to you"

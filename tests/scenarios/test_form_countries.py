@@ -88,15 +88,15 @@ def test_it_says_so_everywhere(app: Flask, desk: Actor, without_country: Visitor
     panel = desk.client.get("/desk/view/websites", headers={"Authorization": f"Bearer {desk.ticket}"}).text
     assert "does not know which countries it may call" in panel
     assert "Country of your customers" in panel
-    assert "Main site” takes no requests" in desk.opens().text
+    assert "Main site” accepts no requests" in desk.opens().text
     page = without_country.client.get(f"/w/{key}", headers={"Accept": "text/html"}).text
-    assert "We cannot call you back now" in page
+    assert "We can't call you back now" in page
     desk.asks("PATCH", "/settings", {"default_country": "DE"})
     assert without_country.asks("030 901820").status_code == 202
     panel = desk.client.get("/desk/view/websites", headers={"Authorization": f"Bearer {desk.ticket}"}).text
     assert "May call: Germany" in panel
     assert "Country of your customers" not in panel
-    assert "takes no requests" not in desk.opens().text
+    assert "accepts no requests" not in desk.opens().text
 
 
 def test_staff_may_dial_with_a_country_code_and_no_other_way(desk: Actor) -> None:

@@ -167,9 +167,9 @@ class TestLineWithoutMoney:
     ) -> None:
         accept(app)
         page = administrator.opens().text
-        assert "nothing is dialled on it" in page
+        assert "has no money" in page
         assert manager.asks("POST", "/lines/reg150907/resume").status_code == 403
         assert administrator.asks("POST", "/lines/reg150907/resume").status_code == 200
         assert administrator.asks("POST", "/lines/nothing/resume").status_code == 404
         assert work(app) == 1
-        assert "nothing is dialled on it" not in administrator.opens().text
+        assert "has no money" not in administrator.opens().text

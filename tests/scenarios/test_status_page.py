@@ -121,7 +121,7 @@ def test_a_request_that_came_to_nothing_asks_for_a_new_one(app: Flask, visitor: 
         session.execute(update(Callback).values(state="missed", holds_number=False))
     status = json_of(visitor.looks(url))
     assert (status["can_cancel"], status["slots"], status["expected_at"]) == (False, [], None)
-    assert "send a new request" in status["label"]
+    assert "Ask again?" in status["label"]
 
 
 @pytest.mark.usefixtures("still")

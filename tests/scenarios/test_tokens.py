@@ -80,10 +80,15 @@ class TestStandingBy:
         assert found == [portal.administrator.id, *(deputy.user.id for deputy in deputies[:3])]
 
     def test_they_are_told(self, deputies: list[Actor], administrator: Actor, manager: Actor) -> None:
-        assert "The app is connected through your access" in administrator.opens().text
-        assert "Should the access of Anna Schmidt end, the app goes on under yours" in deputies[0].opens().text
-        assert "goes on under yours" not in deputies[3].opens().text
-        assert "goes on under yours" not in manager.opens().text
+        def told(actor: Actor) -> str:
+            actor.opens()
+            headers = {"Authorization": f"Bearer {actor.ticket}"}
+            return actor.client.get("/desk/view/settings/check", headers=headers).text
+
+        assert "The app is connected through you." in told(administrator)
+        assert "Connected through Anna Schmidt. If that access ends, yours takes over." in told(deputies[0])
+        assert "yours takes over" not in told(deputies[3])
+        assert "yours takes over" not in told(manager)
 
     def test_the_next_takes_over_from_a_dismissed_one(
         self, app: Flask, deputies: list[Actor], portal: FakePortal

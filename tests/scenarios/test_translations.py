@@ -12,7 +12,6 @@ from flask_babel import force_locale
 
 from bx24app.messages.decisions import decision_words
 from bx24app.messages.reasons import reason_sentence
-from bx24app.messages.states import state_label
 
 ROOT = Path(__file__).parent.parent.parent
 CATALOGUE = ROOT / "bx24app" / "translations" / "ru" / "LC_MESSAGES" / "messages.po"
@@ -70,10 +69,9 @@ def test_every_code_has_a_sentence_of_its_own(language: str) -> None:
 def test_an_unknown_outcome_says_that_a_phone_may_have_rung() -> None:
     for reason in ("dial_timeout", "dial_reset", "dial_interrupted", "dial_unreadable", "dial_something_new"):
         assert "A phone may have rung" in reason_sentence(reason)
-    assert "may have rung" in state_label("unknown", line_name="", answered_by=None, duration_seconds=None)
 
 
 @pytest.mark.usefixtures("speaking")
 def test_the_portals_own_words_are_quoted() -> None:
     assert "Bitrix24 says: “Leeres Konto”" in reason_sentence("portal_refused", "Leeres Konto")
-    assert decision_words("fenced", {"attempt": "2"}) == "Attempt 2 begins"
+    assert decision_words("fenced", {"attempt": "2"}) == "The app asked Bitrix24 to call (attempt 2)"

@@ -24,7 +24,7 @@ PAIRS = {
     ("--orange", "--soft-orange"): 6.9,
     ("--red", "--soft-red"): 6.1,
     ("--violet", "--soft-violet"): 8.1,
-    ("--text-2", "--divider"): 5.9,
+    ("--text-2", "--divider"): 5.8,
     ("--white", "--red"): 7.1,
     ("--control", "--card"): 3.5,
     ("--primary", "--card"): 4.2,

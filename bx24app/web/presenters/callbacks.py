@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from flask_babel import gettext as _
@@ -11,10 +12,13 @@ from bx24app.errors import Refusal
 from bx24app.messages.decisions import decision_words
 from bx24app.messages.numbers import display_number
 from bx24app.messages.reasons import reason_sentence
-from bx24app.messages.states import state_label
+from bx24app.messages.states import StateFacts, state_label
 from bx24app.models import FINAL, RETRIABLE, WAITING, Attempt, Callback, Portal, State
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.queries import PEOPLE, NamedCallback
+
+# Below it a cost reads as nothing with two decimals.
+SHOWN_CENTS = Decimal("0.01")
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def detail_of(callback: Callback) -> str | None:
     sentence = reason_sentence(callback.reason, callback.words) if callback.reason else None
     if callback.asks_since is None:
         return sentence
-    asks = _("Bitrix24 will not tell any more: please say what became of it.")
+    asks = _("The app can't find out by itself. What happened?")
     return f"{sentence} {asks}" if sentence else str(asks)
 
 
@@ -81,9 +85,7 @@ def callback_row(named: NamedCallback, *, operates: bool) -> CallbackRow:
     return CallbackRow(
         id=str(callback.id),
         state=callback.state,
-        label=state_label(
-            callback.state, line_name=callback.line_name, answered_by=answered_by, duration_seconds=duration
-        ),
+        label=state_label(StateFacts(callback.state, callback.reason, callback.line_name, answered_by, duration)),
         reason=callback.reason,
         detail=detail_of(callback),
         to_number=callback.to_number,
@@ -115,7 +117,9 @@ def planned_for(callback: Callback) -> datetime | None:
 
 
 def _money(attempt: Attempt | None) -> str | None:
-    return f"{attempt.cost:.2f}" if attempt is not None and attempt.cost else None
+    if attempt is None or not attempt.cost:
+        return None
+    return f"{attempt.cost:.2f}" if attempt.cost >= SHOWN_CENTS else f"{attempt.cost:.4f}"
 
 
 def callback_rows(callbacks: Iterable[NamedCallback], *, operates: bool) -> list[CallbackRow]:

@@ -63,10 +63,10 @@ def form_row(listed: ListedForm, names: dict[int, str]) -> FormRow:
 def form_problems() -> dict[str, str]:
     """Why a form takes no requests, by the name of the rule."""
     return {
-        "portal_ready": _("The app is not connected with this Bitrix24 now. See the check of the setup."),
-        "websites_on": _("All website forms are stopped."),
+        "portal_ready": _("The app is not connected with this Bitrix24 now. See Settings, Setup check."),
+        "websites_on": _("All website forms are paused."),
         "form_on": _("The form is turned off."),
-        "country_known": _("The form does not know which countries it may call. Name its country in its settings."),
+        "country_known": _("The form does not know which countries it may call. Choose its country in its settings."),
         "line": _("The form has no line that can ring. Choose one in its settings."),
     }
 
@@ -96,7 +96,7 @@ def form_options(form: Form, portal: Portal, usual_text: str) -> dict[str, Any]:
     usual = named.get(portal.settings.default_country or "")
     return {
         "lines": [("", _("The portal's default line")), *own_lines(portal)],
-        "voices": [("", _("Usual voice of this Bitrix24")), *voices],
+        "voices": [("", _("Default voice")), *voices],
         "usual_text": usual_text,
         "asked": [
             ("off", _("not asked")),
@@ -109,7 +109,7 @@ def form_options(form: Form, portal: Portal, usual_text: str) -> dict[str, Any]:
         "portal_has_hours": portal.settings.hours is not None,
         "policies": [
             (UnknownPolicy.ASK, _("Ask a person")),
-            (UnknownPolicy.DIAL_AGAIN, _("Dial once more")),
+            (UnknownPolicy.DIAL_AGAIN, _("Call once more")),
         ],
         "default_countries": [("", _("The portal's: %(country)s", country=usual or _("none"))), *named.items()],
         "countries": list(named.items()),
@@ -122,7 +122,7 @@ def setting_options(portal: Portal) -> dict[str, Any]:
     voices = [(id, str(name)) for id, name in (portal.voices or {}).items()]
     return {
         "lines": [("", _("None: everybody chooses")), *own_lines(portal)],
-        "voices": [("", _("Usual voice of this Bitrix24")), *voices],
+        "voices": [("", _("Default voice")), *voices],
         "countries": [("", _("None: always with a country code")), *countries()],
         "text_max": MAX_SPOKEN_LENGTH,
         "days": _days(),

@@ -74,15 +74,15 @@ def _example(country: str | None) -> str:
 def _waiting(minutes: int) -> str:
     return str(
         ngettext(
-            "You will be called within about %(num)s minute.",
-            "You will be called within about %(num)s minutes.",
+            "We'll call within about %(num)s minute.",
+            "We'll call within about %(num)s minutes.",
             minutes,
         )
     )
 
 
 def _closed() -> str:
-    return str(_("Nobody is there now. Choose when we should call you."))
+    return str(_("We're closed now. Choose a time."))
 
 
 # How a state looks: the colour of its dot.

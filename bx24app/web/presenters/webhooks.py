@@ -73,7 +73,7 @@ def delivery_row(delivery: WebhookDelivery) -> DeliveryRow:
 def _delivered(delivery: WebhookDelivery) -> str:
     if delivery.done_at is None:
         return str(_("Will be tried again") if delivery.attempts else _("On its way"))
-    return str(_("Given up") if delivery.last_error else _("Taken"))
+    return str(_("Not delivered") if delivery.last_error else _("Delivered"))
 
 
 def _trouble(error: str | None) -> str | None:

@@ -115,6 +115,17 @@ const COMMANDS = {
   },
   selectUser: (f, p, reply) => selectUser(p, reply),
   imPhoneTo: (f, p) => softphone(p),
+  async openApplication(f, p) {
+    const body = JSON.stringify(p);
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch(`/frame/open-application/${f.launch.clientId}`, { method: "POST", body, headers });
+    const slider = Object.assign(document.createElement("div"), { className: "app-frame-layout slider" });
+    const launch = Object.assign(document.createElement("script"), { className: "launch", type: "application/json" });
+    launch.textContent = await answer.text();
+    slider.append(launch);
+    document.querySelector("main").prepend(slider);
+    frames.push(openFrame(slider));
+  },
   getInterface: (f, p, reply) => reply({ command: [], event: [] }),
   openPath(f, p, reply) {
     const allowed = /^\/(crm\/(deal|lead|contact|company|type)|marketplace|company\/personal\/user\/\d+)\//;
