@@ -72,7 +72,7 @@ def refused_as(row: Typed) -> tuple[int, str, str]:
 def notices_of(row: Typed) -> list[str]:
     """What staff are told of a number that is dialled."""
     notices = [f"This is a number of {Locale('en').territories[row.abroad]}."] if row.abroad else []
-    told = f"The extension {row.extension} is not dialled: only the main number is."
+    told = f"The extension {row.extension} is not called: only the main number is."
     return [*notices, told] if row.extension else notices
 
 
@@ -162,13 +162,13 @@ def test_the_page_of_a_card_says_what_is_left_out(app: Flask, manager: Actor, po
     change_portal(app, default_country="RU")
     kept = ["+78129990000#4048", "+53 5 2345678", "8 495 123-45-67, 8 916 123-45-67", "8 954 123-45-67"]
     page = manager.opens("CRM_LEAD_DETAIL_TAB", ID=str(portal.crm.add_lead("Field", "Anna", kept))).text
-    assert "The extension 4048 is not dialled" in page
+    assert "The extension 4048 is not called" in page
     assert "This is a number of Cuba." in page
     assert "There is more than one number." in page
     assert "“8 954 123-45-67”: Premium" in page
     one = manager.opens("CRM_LEAD_DETAIL_TAB", ID=str(portal.crm.add_lead("Field", "Anna", kept[:1]))).text
     assert 'value="+7 812 999-00-00"' in one
-    assert "The extension 4048 is not dialled" in one
+    assert "The extension 4048 is not called" in one
 
 
 @EACH_TABLE

@@ -192,7 +192,7 @@ class Facts(dict[str, str]):
 def test_everything_found_has_words_and_what_administrators_read_has_them_in_both_languages(
     app: Flask, key: tuple[str, str]
 ) -> None:
-    facts: Mapping[str, str] = Facts(day="2026-12-25")
+    facts: Mapping[str, str] = Facts(day="2026-12-25", count="2")
     level = Level.OK if key[1] == "ok" else Level.PROBLEM
     told = {}
     with app.test_request_context():
