@@ -235,3 +235,14 @@ Decor = Annotated[str, AlsoWritten(decoration_of, (_ANYTHING,))]
 Identifier = Annotated[
     str, Field(min_length=1, max_length=255), AlsoWritten(_identifier, ({"type": "number"}, {"type": "string"}))
 ]
+
+
+def several_of(words: tuple[str, ...]) -> AlsoWritten:
+    """Read words of a list with commas between them, each spelled as people do (see ``SPELLED``)."""
+    known = {_spelling(word): word for word in words}
+
+    def read(value: object) -> object:
+        return ",".join(known.get(_spelling(one), one) for one in value.split(",")) if isinstance(value, str) else value
+
+    one = _any_case(words).strip("^$")
+    return AlsoWritten(read, ({"type": "string", "pattern": f"^{one}(,{one})*$"},))

@@ -30,6 +30,19 @@ class InvalidRequest(Refusal):
     status = 400
 
 
+class ListRefused(InvalidRequest):
+    """A list cannot be made as it was asked for; ``sentence`` names what says why."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(field)
+        self.sentence = sentence
+
+    @property
+    def explanation(self) -> str:
+        """The code of the sentence that explains the problem to people."""
+        return self.sentence
+
+
 class LimitReached(InvalidRequest):
     """There are as many forms, keys, webhooks or numbers as there may be."""
 

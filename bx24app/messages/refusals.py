@@ -5,6 +5,17 @@ from bx24app.i18n import N_
 # Codes with which a request is answered, or a callback fails before anything rings.
 REFUSALS = {
     "invalid_request": N_("Something in the request is missing or has a wrong form. No call was made."),
+    "unknown_filter": N_("There is no such filter. Its name is below; nothing was listed, so that nothing is missed."),
+    "filter_twice": N_("This is in the address twice. Write several values behind one name, with commas between them."),
+    "cursor_of_other_list": N_("This place belongs to another list. Begin at the first page of this one."),
+    "order_needs_planned": N_(
+        "Only planned callbacks can be put in the order of their calls. Choose only such states."
+    ),
+    "search_too_short": N_("Write at least three digits of the number, or two letters of the name."),
+    "search_too_long": N_("That is longer than any number. Write fewer digits."),
+    "nobody_is_asked_for": N_("A key belongs to no person, so nothing is “mine”."),
+    "period_ends_before": N_("The period ends before it begins."),
+    "two_quick_filters": N_("Two filters contradict each other: choose one of them."),
     "limit_reached": N_("There are as many of these as there may be. Remove one that is not needed any more."),
     "address_refused": N_(
         "Callbacks can only be told to a public address that begins with https:// and holds no password."

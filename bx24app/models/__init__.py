@@ -2,6 +2,7 @@
 
 from bx24app.models.callbacks.attempt import Attempt, MovedBackwards, Outcome
 from bx24app.models.callbacks.callback import Callback
+from bx24app.models.callbacks.callback_word import CallbackWord
 from bx24app.models.callbacks.decision import Decision
 from bx24app.models.callbacks.received_event import ReceivedEvent
 from bx24app.models.callbacks.state import (
@@ -24,6 +25,7 @@ from bx24app.models.do_not_call import DoNotCall
 from bx24app.models.portals.credential import Credential, CredentialState
 from bx24app.models.portals.portal import Portal, PortalLine, PortalSettings, PortalState
 from bx24app.models.portals.rest_call import RestCall
+from bx24app.models.portals.saved_filter import SavedFilter
 from bx24app.models.portals.throttle import Throttle
 from bx24app.models.portals.user import User
 from bx24app.models.websites.api_key import ApiKey
@@ -45,6 +47,7 @@ __all__ = [
     "Attempt",
     "BudgetDay",
     "Callback",
+    "CallbackWord",
     "Credential",
     "CredentialState",
     "CrmState",
@@ -63,6 +66,7 @@ __all__ = [
     "ReceivedEvent",
     "Rejection",
     "RestCall",
+    "SavedFilter",
     "Source",
     "State",
     "Throttle",

@@ -13,6 +13,7 @@ from bx24app.web import addresses, errors, events, headers, languages, operation
 from bx24app.web.api import api_keys, callbacks, do_not_call, lines, me, numbers, openapi, rules, webhooks
 from bx24app.web.api import forms as api_forms
 from bx24app.web.api import settings as api_settings
+from bx24app.web.api.listing import callback_list
 from bx24app.web.client_address import PlainAddress
 from bx24app.web.frame import fragments, pages, sections
 from bx24app.web.public import forms, legal, status_page, widget
@@ -54,6 +55,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     shown = (pages, fragments, sections, legal, forms, status_page, widget)
     answering = (
         callbacks,
+        callback_list,
         lines,
         me,
         numbers,

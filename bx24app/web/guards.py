@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from bx24app.errors import InvalidRequest, NotPermitted, ProofTooOld
+from bx24app.errors import InvalidRequest, ListRefused, NotPermitted, ProofTooOld
 from bx24app.inputs import TolerantModel, is_nothing
 from bx24app.log import name_portal
 from bx24app.services.callbacks import principal
@@ -21,6 +21,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 B = TypeVar("B", bound=BaseModel)
 T = TypeVar("T", bound=TolerantModel)
+# So much of a parameter's name is told back.
+TOLD_OF_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,10 @@ def read_body(model: type[T]) -> T:
 def read_query(model: type[B]) -> B:
     """Read the query string as ``model``; raises ``InvalidRequest`` naming the first wrong parameter.
 
-    A parameter without a value is one that is left out.
+    A parameter without a value is one that is left out. One that is there twice is refused, not half of it heard.
     """
+    if twice := next((name for name, values in request.args.lists() if len(values) > 1), None):
+        raise ListRefused(twice[:TOLD_OF_NAME], "filter_twice")
     return _read_texts(model, {name: value for name, value in request.args.to_dict().items() if not is_nothing(value)})
 
 
@@ -123,4 +127,8 @@ def _read_texts(model: type[B], texts: dict[str, str]) -> B:
     try:
         return model.model_validate(texts)
     except ValidationError as error:
-        raise InvalidRequest(str(error.errors()[0]["loc"][0])) from None
+        first = error.errors()[0]
+        field = str(first["loc"][0])[:TOLD_OF_NAME]
+        raise (
+            ListRefused(field, "unknown_filter") if first["type"] == "extra_forbidden" else InvalidRequest(field)
+        ) from None

@@ -10,6 +10,7 @@ from bx24app.database import writing
 from bx24app.models import Callback, Form, Source, utcnow
 from bx24app.services.callbacks import change, principal
 from bx24app.services.callbacks import request as callback_request
+from bx24app.services.callbacks.queries import get_callback
 from bx24app.services.callbacks.request import CallbackRequest
 from tests.faults.checks import Broken
 from tests.faults.schedule import Request
@@ -123,7 +124,10 @@ class People(Stage):
         if row is None:
             return
         made = self._guarded(
-            lambda: change.retry(principal.load_employee(self.world.portal_id, self.world.user_id), row.id)
+            lambda: change.retry(
+                principal.load_employee(self.world.portal_id, self.world.user_id),
+                get_callback(self.world.portal_id, row.id),
+            )
         )
         if made is not None:
             self._accepted(made.id, self.plan.portal_retries)

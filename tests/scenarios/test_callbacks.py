@@ -165,7 +165,7 @@ def test_the_list_is_newest_first_and_comes_in_pages(manager: Actor) -> None:
     assert rest["next_cursor"] is None
     found = json_of(manager.asks("GET", "/callbacks?q=0901822&state=queued&source=staff"))
     assert [c["to_number"] for c in found["callbacks"]] == ["+4930901822"]
-    assert json_of(manager.asks("GET", "/callbacks?q=%25"))["callbacks"] == []
+    assert manager.asks("GET", "/callbacks?q=%25").status_code == 400
 
 
 @rows_in_one_world("query", ["limit=0", "limit=x", "state=ringing", "cursor=1", "from=yesterday"])

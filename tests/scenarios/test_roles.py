@@ -22,7 +22,13 @@ NONE, VIEWER, OPERATOR, ADMINISTRATOR = Role.NONE, Role.VIEWER, Role.OPERATOR, R
 # The smallest role that each guarded route lets in. A new route has to be added here.
 LEAST = {
     "me.show": NONE,
-    "callbacks.show_all": VIEWER,
+    "callback_list.show_all": VIEWER,
+    "callback_list.show_counters": VIEWER,
+    "callback_list.show_file": VIEWER,
+    "me.show_desk": VIEWER,
+    "me.keep_desk": VIEWER,
+    "me.keep_filter": VIEWER,
+    "me.remove_filter": VIEWER,
     "callbacks.show": VIEWER,
     "callbacks.start": OPERATOR,
     "callbacks.reschedule": OPERATOR,

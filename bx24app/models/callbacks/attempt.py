@@ -36,6 +36,7 @@ _ORDER = {
 _END = 4
 # A report without a known call may be about attempts with these outcomes.
 _NAMELESS_SQL = text("outcome IN ('dialling', 'unknown')")
+SECOND_SQL, _ANSWERED_SQL = text("number = 2"), text("answered_by IS NOT NULL")
 
 
 class MovedBackwards(Exception):
@@ -55,6 +56,16 @@ class Attempt(Base):
             "number_digest",
             sqlite_where=_NAMELESS_SQL,
             postgresql_where=_NAMELESS_SQL,
+        ),
+        # Lists of what was dialled more than once, and of what somebody answered.
+        Index("ix_attempt_second", "portal_id", "callback_id", sqlite_where=SECOND_SQL, postgresql_where=SECOND_SQL),
+        Index(
+            "ix_attempt_answered",
+            "portal_id",
+            "answered_by",
+            "callback_id",
+            sqlite_where=_ANSWERED_SQL,
+            postgresql_where=_ANSWERED_SQL,
         ),
         NEVER_REUSED,
     )

@@ -3,22 +3,15 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import (
-    ForeignKey,
-    Index,
-    String,
-    Text,
-    UniqueConstraint,
-    Uuid,
-    text,
-)
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import ForeignKey, String, Text, Uuid
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from uuid6 import uuid7
 
 from bx24app.database import Base
 from bx24app.models.callbacks.attempt import Attempt
 from bx24app.models.callbacks.decision import Decision
-from bx24app.models.callbacks.state import FINAL, IN_HAND, TRANSITIONS, WAITING_SQL, IllegalTransition, Source, State
+from bx24app.models.callbacks.indexes import CALLBACK_INDEXES
+from bx24app.models.callbacks.state import FINAL, IN_HAND, RETRIABLE, TRANSITIONS, IllegalTransition, Source, State
 from bx24app.models.columns import At, Code, Digest, Name, RequestKey, stored, utcnow
 from bx24app.models.lease import Leased
 
@@ -31,50 +24,7 @@ class Callback(Leased, Base):
     """A request to ring a line and then a number; it keeps the identity under which it was accepted."""
 
     __tablename__ = "callback"
-    __table_args__ = (
-        UniqueConstraint("portal_id", "idempotency_key"),
-        Index(
-            "uq_callback_in_hand",
-            "portal_id",
-            "to_number",
-            unique=True,
-            # As SQLAlchemy asks for it there, or SQLite would not use the index.
-            sqlite_where=text("holds_number = 1"),
-            postgresql_where=text("holds_number"),
-        ),
-        Index("ix_callback_state_due_at", "state", "due_at"),
-        Index(
-            "ix_callback_waiting",
-            "portal_id",
-            "due_at",
-            sqlite_where=WAITING_SQL,
-            postgresql_where=WAITING_SQL,
-        ),
-        Index(
-            "ix_callback_leased",
-            "portal_id",
-            sqlite_where=text("leased_until IS NOT NULL"),
-            postgresql_where=text("leased_until IS NOT NULL"),
-        ),
-        # Ids grow with time: lists are in their order.
-        Index("ix_callback_portal_id_id", "portal_id", "id"),
-        Index("ix_callback_portal_id_to_number", "portal_id", "to_number"),
-        Index(
-            "ix_callback_portal_id_crm",
-            "portal_id",
-            "crm_entity_type",
-            "crm_entity_id",
-            sqlite_where=text("crm_entity_id IS NOT NULL"),
-            postgresql_where=text("crm_entity_id IS NOT NULL"),
-        ),
-        Index(
-            "ix_callback_form_id_id",
-            "form_id",
-            "id",
-            sqlite_where=text("form_id IS NOT NULL"),
-            postgresql_where=text("form_id IS NOT NULL"),
-        ),
-    )
+    __table_args__ = CALLBACK_INDEXES
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid7)
     # It needs no index of its own, because other indexes begin with it.
@@ -86,6 +36,10 @@ class Callback(Leased, Base):
     words: Mapped[str | None] = mapped_column(Text)
     retry_of: Mapped[UUID | None] = mapped_column(Uuid)
     to_number: Mapped[str] = mapped_column(String(32))
+    # Its digits from the back, for those who know the last ones; kept with the number.
+    number_reversed: Mapped[str] = mapped_column(String(32), server_default=stored(""))
+    # As the customer wrote it, or as the CRM's card has it; None: nobody has told it.
+    customer_name: Mapped[Name | None]
     line_id: Mapped[Name]
     line_name: Mapped[Name]
     voice_id: Mapped[Name | None]
@@ -105,6 +59,8 @@ class Callback(Leased, Base):
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow)
     ended_at: Mapped[At | None]
+    # It ended without reaching the customer, and the number has not been asked for again since.
+    needs_follow_up: Mapped[bool] = mapped_column(server_default=stored(False))
     # From this moment on only a person can decide about the unknown outcome.
     asks_since: Mapped[At | None]
 
@@ -113,19 +69,19 @@ class Callback(Leased, Base):
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy wants a plain attribute.
 
-    def _go(
-        self,
-        state: State,
-        at: datetime,
-        reason: str | None = None,
-        words: str | None = None,
-    ) -> None:
+    @validates("to_number")
+    def _keep_reversed(self, _: str, number: str) -> str:
+        self.number_reversed = number[::-1].rstrip("+")
+        return number
+
+    def _go(self, state: State, at: datetime, reason: str | None = None, words: str | None = None) -> None:
         if state not in TRANSITIONS[State(self.state)]:
             raise IllegalTransition(self.id, self.state, state)
         self.state, self.reason, self.words, self.updated_at = state, reason, words, at
         self.release()
         self.asks_since = None
         self.holds_number = state in IN_HAND
+        self.needs_follow_up = state in RETRIABLE
         self.ended_at = at if state in FINAL else None
 
     def decide(self, rule: str, at: datetime, **inputs: str | int | None) -> None:
@@ -148,6 +104,10 @@ class Callback(Leased, Base):
     def chosen_at(self) -> datetime:
         """When a person last chose that it is dialled, or when."""
         return max((made.made_at for made in self.decisions if made.rule in _CHOICES), default=self.created_at)
+
+    def is_of(self, user_id: int) -> bool:
+        """Tell whether somebody asked for it, or answered it."""
+        return self.requested_by == user_id or any(attempt.answered_by == user_id for attempt in self.attempts)
 
     def is_colleagues_of(self, user_id: int | None) -> bool:
         """Tell whether it is dialled under the access of another person than ``user_id``."""

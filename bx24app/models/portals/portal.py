@@ -238,6 +238,8 @@ class PortalSettings(Base):
     line_cap: Mapped[int | None] = mapped_column(server_default=stored(10))
     # Who may start callbacks, and what the others see (services/portals/settings.py ``Roles``); None: all may.
     roles: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    # Operators see everybody's callbacks; False: only those that they asked for or answered.
+    shares_callbacks: Mapped[bool] = mapped_column(server_default=stored(True))
     # Who last changed ``roles`` or ``stands_in``, which give rights to others.
     rights_changed_by: Mapped[int | None]
     revision: Mapped[Revision]

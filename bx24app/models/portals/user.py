@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Text, UniqueConstraint
+from sqlalchemy import JSON, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
@@ -29,6 +30,9 @@ class User(Base):
     last_line_id: Mapped[Name | None]
     last_voice_id: Mapped[Name | None]
     seen_at: Mapped[At] = mapped_column(default=utcnow)
+    # How they left the desk (callbacks/listing/memory.py), and when; read only where the desk opens.
+    desk: Mapped[dict[str, Any] | None] = mapped_column(JSON, deferred=True)
+    desk_left_at: Mapped[At | None] = mapped_column(deferred=True)
 
     def keep_rights(self, asked_at: datetime, *, is_administrator: bool, departments: Iterable[int]) -> None:
         """Keep what the portal says about their rights; an answer to an older question changes nothing."""

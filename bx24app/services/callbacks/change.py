@@ -136,12 +136,11 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str
     return callback
 
 
-def retry(principal: Principal, callback_id: UUID) -> Callback:
-    """Request the same again as a new callback; commits. Raises as ``request_callback``, and ``NotFound``.
+def retry(principal: Principal, old: Callback) -> Callback:
+    """Request the same again as a new callback; commits. Raises as ``request_callback``.
 
     Raises ``TooLate`` unless the old one was missed, failed or expired.
     """
-    old = get_callback(principal.portal.id, callback_id)
     if old.state not in RETRIABLE:
         raise TooLate
     requested = CallbackRequest(
@@ -151,6 +150,7 @@ def retry(principal: Principal, callback_id: UUID) -> Callback:
         text=old.text,
         crm_entity_type=old.crm_entity_type,
         crm_entity_id=old.crm_entity_id,
+        customer_name=old.customer_name or "",
     )
     callback = prepare_callback(principal, requested)
     callback.retry_of = old.id

@@ -14,7 +14,7 @@ from bx24app.models import Form, Portal, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.people import read_names
 from bx24app.services.callbacks.principal import Principal
-from bx24app.services.callbacks.queries import CallbackFilter, NamedCallback, read_named_callbacks
+from bx24app.services.callbacks.queries import CardFilter, NamedCallback, read_named_callbacks
 from bx24app.services.callbacks.roles import Role, role_of_launch
 from bx24app.services.calling import phone_numbers, spoken_text
 from bx24app.services.calling.phone_numbers import ReadNumber
@@ -121,15 +121,15 @@ def principal_of(launch: Launch, customer: Customer | None) -> Principal:
 def load_callbacks(principal: Principal) -> list[NamedCallback]:
     """The callbacks that an open page lists, as they are now."""
     with reading() as session:
-        return read_named_callbacks(session, principal.portal.id, _listed_on(principal.ticket))
+        return read_named_callbacks(session, principal.portal.id, _listed_on(principal.ticket, principal.own_of))
 
 
-def _listed_on(ticket: Ticket | None) -> CallbackFilter:
+def _listed_on(ticket: Ticket | None, own_of: int | None) -> CardFilter:
     """What a page lists: the customer's callbacks, or outside of a card those of the last 24 hours."""
     if ticket and (ticket.entity_id or ticket.numbers):
         entity = (ticket.entity_type, ticket.entity_id) if ticket.entity_id else None
-        return CallbackFilter(crm_entity=entity, to_numbers=ticket.numbers, limit=CALLBACKS_SHOWN)
-    return CallbackFilter(since=utcnow() - RECENT, limit=CALLBACKS_SHOWN)
+        return CardFilter(crm_entity=entity, to_numbers=ticket.numbers, own_of=own_of, limit=CALLBACKS_SHOWN)
+    return CardFilter(since=utcnow() - RECENT, own_of=own_of, limit=CALLBACKS_SHOWN)
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,6 @@ def load_desk(principal: Principal) -> Desk:
 def _load(principal: Principal, customer: Customer | None, choices: Choices) -> Desk:
     portal = principal.portal
     with reading() as session:
-        callbacks = read_named_callbacks(session, portal.id, _listed_on(principal.ticket))
+        callbacks = read_named_callbacks(session, portal.id, _listed_on(principal.ticket, principal.own_of))
         retries = principal.role is Role.ADMINISTRATOR and customer is None and _app_retries(session, portal)
     return Desk(principal, customer, choices, callbacks, retries)

@@ -30,6 +30,7 @@ from bx24app.database import Base, is_postgresql
 from bx24app.database.compiled import CompiledStatement
 from bx24app.models import BudgetDay, Callback, Decision, DecoyRequest, Rejection, TokenBucket, WebsiteRequest
 from bx24app.services.callbacks.conditions import CONDITIONS, NOT_LISTED
+from bx24app.services.callbacks.listing import list_marks
 from bx24app.services.runtime import rate_limit
 from bx24app.services.webhooks import outbox
 
@@ -69,6 +70,7 @@ class Shape:
     takes_tokens: bool
     counts_call: bool
     has_deliveries: bool
+    has_words: bool
 
     @property
     def takes_something(self) -> bool:
@@ -214,6 +216,9 @@ def _related(shape: Shape, inserted: CTE) -> Iterator[CTE]:
         yield _inserting(Decision, shape.decision, inserted).cte("inserted_decision")
     if shape.has_deliveries:
         yield outbox.inserting_deliveries(inserted).cte("inserted_deliveries")
+    if shape.has_words:
+        yield list_marks.inserting_words(inserted).cte("inserted_words")
+    yield list_marks.ending_follow_ups(inserted).cte("ended_follow_ups")
 
 
 def _taking_all() -> Any:
@@ -250,6 +255,8 @@ _MAKERS: dict[str, Callable[[Shape], Any]] = {
     "website_request": lambda shape: _inserting(WebsiteRequest, shape.website_request),
     "decision": lambda shape: _inserting(Decision, shape.decision),
     "deliveries": lambda _: outbox.inserting_deliveries(),
+    "word": lambda _: list_marks.inserting_word(),
+    "follow_ups": lambda _: list_marks.ending_follow_ups(),
     "decoy": _decoy_if_a_hidden_one_does_not,
     "rejection": lambda shape: _inserting(Rejection, shape.rejection, holds=_is_listed()),
 }

@@ -20,6 +20,7 @@ from bx24app.services.callbacks.guarded_statements import (
     values_of,
     whole_statement,
 )
+from bx24app.services.callbacks.listing import list_marks
 from bx24app.services.runtime import rate_limit
 from bx24app.services.webhooks import outbox
 
@@ -82,6 +83,9 @@ def _run_steps(run: Run, shape: Shape, values: Values, candidate: Candidate) -> 
         }
         for name in (name for name, is_there in related.items() if is_there):
             run(step_statement(name, shape), values)
+        for row in list_marks.word_rows(candidate.callback):
+            run(step_statement("word", shape), row)
+        run(step_statement("follow_ups", shape), values)
         return candidate.callback
     if not shape.decoy:
         raise _NotAccepted
@@ -114,8 +118,10 @@ def _described(candidate: Candidate) -> tuple[Shape, Values]:
         takes_tokens=bool(candidate.rate_limits),
         counts_call=candidate.budget is not None,
         has_deliveries=has_deliveries,
+        has_words=bool(candidate.callback.customer_name),
     )
-    named = callback | website | decision | decoy | rejection | delivery
+    words = list_marks.word_values(candidate.callback)
+    named = callback | words | website | decision | decoy | rejection | delivery
     return shape, named | _budget_values(candidate) | _bucket_values(candidate) | {
         "number_digest": candidate.number_digest
     }

@@ -14,7 +14,7 @@ from bx24app.database.compiled import CompiledStatement, compiled_reading
 from bx24app.errors import RateLimited, TicketExpired
 from bx24app.models import Credential, Portal, PortalSettings, PortalState, User, utcnow
 from bx24app.models.columns import UTCDateTime
-from bx24app.services.callbacks.roles import NO_RIGHTS, Role, rights_of, role_of
+from bx24app.services.callbacks.roles import NO_RIGHTS, Role, own_of, rights_of, role_of
 from bx24app.services.portals.tokens import IS_OWN
 from bx24app.services.runtime import row_cache
 from bx24app.services.runtime.local_limit import LocalLimit, take_local
@@ -43,6 +43,11 @@ class Principal:
     voice_id: str | None = None
     ticket: Ticket | None = None
     form_id: int | None = None
+
+    @property
+    def own_of(self) -> int | None:
+        """Whose callbacks alone they see, where administrators have chosen that; None: everybody's."""
+        return own_of(self.portal, self.role, self.user_id)
 
 
 def _employee_statement() -> Select[bool, int, int, bool, str, int, str | None, str | None]:

@@ -1,4 +1,4 @@
-"""Read callbacks: one of them, one that is waited for, or a filtered list."""
+"""Read callbacks: one of them, one that is waited for, or those of a card (the whole list: ``listing/pages.py``)."""
 
 import time
 from collections.abc import Iterator
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, select, union
+from sqlalchemy import CompoundSelect, Select, select, union
 from sqlalchemy.orm import Session, selectinload
 
 from bx24app.database import reading
 from bx24app.errors import NotFound
-from bx24app.models import Callback, Form, State, first_id
+from bx24app.models import Callback, State, first_id
+from bx24app.services.callbacks.listing.matching import is_of
 from bx24app.services.callbacks.people import read_names
 
 # The inputs of decisions that name users.
@@ -24,30 +25,33 @@ def with_history() -> Select[Callback]:
 
 
 @dataclass(frozen=True)
-class CallbackFilter:
-    """The callbacks to list; ``before`` is the last id of the previous page, ``digits`` a part of the number."""
+class CardFilter:
+    """What a card or a page lists by itself: a customer's callbacks, or those since a moment; ``limit`` at most."""
 
-    state: str | None = None
-    source: str | None = None
-    form_id: int | None = None
-    digits: str | None = None
     since: datetime | None = None
-    until: datetime | None = None
     crm_entity: tuple[str, int] | None = None
     to_numbers: tuple[str, ...] = ()
-    before: UUID | None = None
+    # Only those that this user asked for or answered.
+    own_of: int | None = None
     limit: int = 50
 
 
-def get_callback(portal_id: int, callback_id: UUID, form_id: int | None = None) -> Callback:
-    """Read a callback with its attempts and decisions, with ``form_id`` only one of that form; raises ``NotFound``."""
+def get_callback(portal_id: int, callback_id: UUID, form_id: int | None = None, own_of: int | None = None) -> Callback:
+    """Read a callback with its attempts and decisions; raises ``NotFound``.
+
+    With ``form_id`` only one of that form, with ``own_of`` only one that this user asked for or answered.
+    """
     with reading() as session:
-        return _read_callback(session, portal_id, callback_id, form_id)
+        return _read_callback(session, portal_id, callback_id, form_id, own_of)
 
 
-def _read_callback(session: Session, portal_id: int, callback_id: UUID, form_id: int | None) -> Callback:
+def _read_callback(
+    session: Session, portal_id: int, callback_id: UUID, form_id: int | None, own_of: int | None
+) -> Callback:
     callback = session.scalar(with_history().where(Callback.portal_id == portal_id, Callback.id == callback_id))
     if callback is None or form_id not in (None, callback.form_id):
+        raise NotFound
+    if own_of is not None and not callback.is_of(own_of):
         raise NotFound
     return callback
 
@@ -63,40 +67,18 @@ def wait_until_dialled(portal_id: int, callback_id: UUID, seconds: float) -> Cal
         time.sleep(min(0.1, left))
 
 
-def list_callbacks(portal_id: int, wanted: CallbackFilter) -> list[Callback]:
-    """List callbacks, the newest first, at most ``limit``; ids grow with time, so the last id is the next cursor."""
-    with reading() as session:
-        return _read_callbacks(session, portal_id, wanted)
-
-
-def _read_callbacks(session: Session, portal_id: int, wanted: CallbackFilter) -> list[Callback]:
-    query = with_history().where(_in_portal_or_form(portal_id, wanted.form_id))
-    if wanted.state:
-        query = query.where(Callback.state == wanted.state)
-    if wanted.source:
-        query = query.where(Callback.source == wanted.source)
-    if wanted.digits:
-        query = query.where(Callback.to_number.contains(wanted.digits, autoescape=True))
+def _read_callbacks(session: Session, portal_id: int, wanted: CardFilter) -> list[Callback]:
+    query = with_history().where(Callback.portal_id == portal_id)
     if wanted.since:
         query = query.where(Callback.id >= first_id(wanted.since), Callback.created_at >= wanted.since)
-    if wanted.until:
-        query = query.where(Callback.created_at < wanted.until)
     if wanted.crm_entity or wanted.to_numbers:
         query = query.where(Callback.id.in_(_concerning(portal_id, wanted)))
-    if wanted.before:
-        query = query.where(Callback.id < wanted.before)
+    if wanted.own_of is not None:
+        query = query.where(is_of(wanted.own_of))
     return list(session.scalars(query.order_by(Callback.id.desc()).limit(wanted.limit)))
 
 
-def _in_portal_or_form(portal_id: int, form_id: int | None) -> ColumnElement[bool]:
-    """Restrict to a portal, or to one of its forms: then by form only, whose index has the order of the list."""
-    if form_id is None:
-        return Callback.portal_id == portal_id
-    own = select(Form.id).where(Form.id == form_id, Form.portal_id == portal_id)
-    return Callback.form_id == own.scalar_subquery()
-
-
-def _concerning(portal_id: int, wanted: CallbackFilter) -> CompoundSelect[UUID]:
+def _concerning(portal_id: int, wanted: CardFilter) -> CompoundSelect[UUID]:
     """Select a customer's callbacks: those requested in their card, and those to one of their numbers.
 
     They are two queries in a union, so that each uses its own index.
@@ -115,19 +97,22 @@ class NamedCallback:
     names: dict[int, str]
 
 
-def get_named_callback(portal_id: int, callback_id: UUID, form_id: int | None = None) -> NamedCallback:
+def get_named_callback(
+    portal_id: int, callback_id: UUID, form_id: int | None = None, own_of: int | None = None
+) -> NamedCallback:
     """Read a callback with names, as ``get_callback`` does; raises ``NotFound``."""
     with reading() as session:
-        callback = _read_callback(session, portal_id, callback_id, form_id)
-        return _named(session, portal_id, [callback])[0]
+        callback = _read_callback(session, portal_id, callback_id, form_id, own_of)
+        return name_callbacks(session, portal_id, [callback])[0]
 
 
-def read_named_callbacks(session: Session, portal_id: int, wanted: CallbackFilter) -> list[NamedCallback]:
+def read_named_callbacks(session: Session, portal_id: int, wanted: CardFilter) -> list[NamedCallback]:
     """List callbacks with names, the newest first, inside the caller's transaction."""
-    return _named(session, portal_id, _read_callbacks(session, portal_id, wanted))
+    return name_callbacks(session, portal_id, _read_callbacks(session, portal_id, wanted))
 
 
-def _named(session: Session, portal_id: int, callbacks: list[Callback]) -> list[NamedCallback]:
+def name_callbacks(session: Session, portal_id: int, callbacks: list[Callback]) -> list[NamedCallback]:
+    """Add the names of the users who appear in callbacks, inside the caller's transaction."""
     people = {user_id for callback in callbacks for user_id in _people_in(callback)}
     names = read_names(session, portal_id, people)
     return [NamedCallback(callback, names) for callback in callbacks]

@@ -52,10 +52,16 @@ class CallbackRequest:
     scheduled_at: datetime | None = None
     crm_entity_type: str | None = None
     crm_entity_id: int | None = None
+    # As the card has it.
+    customer_name: str = ""
 
     def digest(self) -> str:
         """Return a digest that tells whether two requests under one idempotency key are the same."""
-        return hashlib.sha256(json.dumps(asdict(self), default=str, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._asked(), default=str, sort_keys=True).encode()).hexdigest()
+
+    def _asked(self) -> dict[str, object]:
+        """Return what makes two requests the same; the name only helps to find the callback."""
+        return {name: value for name, value in asdict(self).items() if name != "customer_name"}
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,7 @@ def prepare_callback(principal: Principal, requested: CallbackRequest) -> Callba
     callback = Callback(
         portal_id=portal.id,
         to_number=number,
+        customer_name=spoken_text.one_line(requested.customer_name)[:255] or None,
         line_id=line_id,
         line_name=(lines.cached_line_name(portal, line_id) or lines.require_line(portal.id, line_id))[:255],
         voice_id=voice_id or None,

@@ -66,6 +66,11 @@ def role_of(portal: Portal, user_id: int, rights: Rights) -> Role:
     return Role.VIEWER if chosen["others"] == "view" else Role.NONE
 
 
+def own_of(portal: Portal, role: Role, user_id: int | None) -> int | None:
+    """Whose callbacks alone somebody sees, where administrators have chosen that; None: everybody's."""
+    return None if portal.settings.shares_callbacks or role is Role.ADMINISTRATOR else user_id
+
+
 def role_of_launch(launch: Launch) -> Role:
     """The role of whoever opens a page; only the portal's own word names administrators and departments."""
     user = launch.user

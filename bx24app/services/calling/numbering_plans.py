@@ -61,6 +61,13 @@ def trunk_prefix(country: str | None) -> str:
     return (metadata.national_prefix or "") if metadata else ""
 
 
+def international_beginning(digits: str, home: str | None) -> str:
+    """Return how numbers begin in E.164, without the plus, that begin with these digits at home; empty without one."""
+    code = phonenumbers.country_code_for_region(home) if home else 0
+    trunk = trunk_prefix(home)
+    return f"{code}{digits.removeprefix(trunk)}" if code else ""
+
+
 def _read(text: str, home: str | None) -> Number | None:
     if len(text) > MAX_DIGITS:
         return None

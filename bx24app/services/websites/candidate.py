@@ -80,6 +80,7 @@ def _callback_of(request: PreparedSubmission) -> Callback:
     callback = Callback(
         portal_id=submission.portal.id,
         to_number=submission.parsed.e164,
+        customer_name=submission.name or None,
         line_id=line[0],
         line_name=line[1][:255],
         voice_id=request.voice_id or submission.form.voice_id or submission.portal.settings.default_voice_id,

@@ -20,16 +20,14 @@ from bx24app.errors import (
     TooLate,
 )
 from bx24app.inputs import SPELLED, WRITTEN_WHOLE, Consent, Decor, Identifier, Text, TolerantModel, TypedNumber
-from bx24app.models import Callback, Source, State
+from bx24app.models import Callback
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks import queries as callback_queries
 from bx24app.services.callbacks import request as callback_request
 from bx24app.services.callbacks.principal import Principal
-from bx24app.services.callbacks.queries import CallbackFilter
 from bx24app.services.callbacks.request import AcceptedCallback, CallbackRequest
 from bx24app.services.callbacks.roles import Role
-from bx24app.services.calling import phone_numbers
 from bx24app.services.calling.decoration import SentTexts
 from bx24app.services.runtime.slots import Slots
 from bx24app.services.websites import api_submit
@@ -38,7 +36,6 @@ from bx24app.web.api.idempotency_key import IdempotencyKey
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import (
     AcceptedSchema,
-    CallbackPage,
     CallbackSchema,
     ExplainedCallback,
     accepted_schema,
@@ -46,7 +43,7 @@ from bx24app.web.api.schemas import (
     explained_callback_schema,
     json_response,
 )
-from bx24app.web.guards import principal_required, read_body, read_headers, read_query
+from bx24app.web.guards import principal_required, read_body, read_headers
 from bx24app.web.moments import UtcMoment
 
 blueprint = Blueprint("callbacks", __name__, url_prefix="/api/v1/callbacks")
@@ -55,7 +52,6 @@ MAX_WAIT_SECONDS = 10
 # Who waits holds a thread: whoever finds all of these taken is answered at once.
 WAITS_OF_PORTAL, WAITS_AT_ONCE = 2, 4
 _waits = Slots[int](WAITS_OF_PORTAL, WAITS_AT_ONCE)
-MAX_LIMIT = 200
 _TIME_LIKE = re.compile("sched", re.IGNORECASE)
 # What asking the portal, or being accepted under its access, may meet.
 PORTAL_REFUSALS = (PortalDisconnected, Bitrix24Unavailable, ExchangeError)
@@ -77,6 +73,8 @@ class CallbackBody(TolerantModel):
     text: Annotated[Text, Field(max_length=4000)] | None = None
     scheduled_at: UtcMoment | None = None
     crm_entity: CrmEntityBody | None = None
+    # As the card has it: the callback is found by it.
+    customer_name: Decor = ""
 
     def requested(self) -> CallbackRequest:
         """The request for the use case."""
@@ -89,6 +87,7 @@ class CallbackBody(TolerantModel):
             scheduled_at=self.scheduled_at,
             crm_entity_type=entity.type if entity else None,
             crm_entity_id=entity.id if entity else None,
+            customer_name=self.customer_name,
         )
 
 
@@ -145,21 +144,6 @@ class OutcomeBody(TolerantModel):
     outcome: Annotated[Literal["reached", "not_reached", "dial_again"], SPELLED]
 
 
-class CallbackQuery(BaseModel):
-    """What ``GET /callbacks`` takes."""
-
-    # A misspelt filter must not look like one that everything passes.
-    model_config = ConfigDict(extra="forbid")
-
-    state: Annotated[State, SPELLED] | None = None
-    source: Annotated[Source, SPELLED] | None = None
-    q: Annotated[Text, Field(max_length=64)] | None = None
-    since: Annotated[UtcMoment | None, Field(alias="from")] = None
-    until: Annotated[UtcMoment | None, Field(alias="to")] = None
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
-    cursor: UUID | None = None
-
-
 class StartHeaders(BaseModel):
     """The headers of ``POST /callbacks``."""
 
@@ -202,37 +186,8 @@ def _accept(principal: Principal, key: str | None) -> AcceptedCallback:
     return callback_request.request_callback(principal, read_body(CallbackBody).requested(), key)
 
 
-@blueprint.get("")
-@operation({200: CallbackPage}, query=CallbackQuery)
-@principal_required(Role.VIEWER, lets_keys_in=True)
-def show_all(principal: Principal) -> Response:
-    """List callbacks, newest first."""
-    query = read_query(CallbackQuery)
-    digits = phone_numbers.digits(query.q) if query.q else None
-    if query.q and not digits:
-        return json_response(CallbackPage(callbacks=[], next_cursor=None))
-    found = callback_queries.list_callbacks(
-        principal.portal.id,
-        CallbackFilter(
-            state=query.state,
-            source=query.source,
-            form_id=principal.form_id,
-            digits=digits,
-            since=query.since,
-            until=query.until,
-            before=query.cursor,
-            limit=query.limit + 1,
-        ),
-    )
-    page = found[: query.limit]
-    next_cursor = page[-1].id if len(found) > query.limit else None
-    return json_response(
-        CallbackPage(callbacks=[callback_schema(callback) for callback in page], next_cursor=next_cursor)
-    )
-
-
 def _get(principal: Principal, callback_id: UUID) -> Callback:
-    return callback_queries.get_callback(principal.portal.id, callback_id, principal.form_id)
+    return callback_queries.get_callback(principal.portal.id, callback_id, principal.form_id, principal.own_of)
 
 
 def _by(principal: Principal) -> str | None:
@@ -244,7 +199,7 @@ def _by(principal: Principal) -> str | None:
 @principal_required(Role.VIEWER, lets_keys_in=True)
 def show(principal: Principal, callback_id: UUID) -> Response:
     """One callback with its attempts and its why."""
-    named = callback_queries.get_named_callback(principal.portal.id, callback_id, principal.form_id)
+    named = callback_queries.get_named_callback(principal.portal.id, callback_id, principal.form_id, principal.own_of)
     return json_response(explained_callback_schema(named))
 
 
@@ -272,8 +227,8 @@ def cancel(principal: Principal, callback_id: UUID) -> Response:
 @principal_required(Role.OPERATOR)
 def resolve(principal: Principal, callback_id: UUID) -> Response:
     """Say what became of an unknown callback."""
-    outcome = read_body(OutcomeBody).outcome
-    return json_response(callback_schema(change.resolve(principal.portal.id, callback_id, principal.user_id, outcome)))
+    outcome, id = read_body(OutcomeBody).outcome, _get(principal, callback_id).id
+    return json_response(callback_schema(change.resolve(principal.portal.id, id, principal.user_id, outcome)))
 
 
 @blueprint.post("/<uuid:callback_id>/retry")
@@ -281,5 +236,5 @@ def resolve(principal: Principal, callback_id: UUID) -> Response:
 @principal_required(Role.OPERATOR)
 def retry(principal: Principal, callback_id: UUID) -> Response:
     """Ask for the same once more: a new callback."""
-    callback = change.retry(principal, callback_id)
+    callback = change.retry(principal, _get(principal, callback_id))
     return json_response(callback_schema(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")

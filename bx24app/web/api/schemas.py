@@ -68,6 +68,7 @@ class CallbackSchema(BaseModel):
     detail: str | None
     retry_of: UUID | None
     to_number: str
+    customer_name: str | None
     line_id: str
     voice_id: str | None
     text: str
@@ -98,13 +99,6 @@ class ExplainedCallback(CallbackSchema):
     """A callback with its why."""
 
     decisions: list[DecisionSchema]
-
-
-class CallbackPage(BaseModel):
-    """Callbacks, newest first; ``next_cursor`` is None on the last page."""
-
-    callbacks: list[CallbackSchema]
-    next_cursor: UUID | None
 
 
 class Choice(BaseModel):
@@ -176,6 +170,7 @@ class SettingsSchema(BaseModel):
     hours: Hours | Literal[""]
     public_holidays: PublicHolidaysSchema | None
     websites_off: bool
+    shares_callbacks: bool
     roles: Roles
     # Who last changed ``roles`` or ``stands_in``.
     rights_changed_by: int | None

@@ -46,6 +46,7 @@ class DefaultsBody(TolerantModel):
     hours: Hours | None = None
     websites_off: Flag | None = None
     roles: Roles | None = None
+    shares_callbacks: Flag | None = None
 
     @property
     def only_stops_forms(self) -> bool:

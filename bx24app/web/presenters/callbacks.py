@@ -162,4 +162,5 @@ def settings_of(portal: Portal, usual_text: str) -> dict[str, Any]:
         "line_cap": "" if chosen.line_cap is None else chosen.line_cap,
         "hours": chosen.hours or "",
         "websites_off": chosen.websites_off,
+        "shares_callbacks": chosen.shares_callbacks,
     }

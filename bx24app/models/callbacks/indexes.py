@@ -1,0 +1,47 @@
+"""The indexes of callbacks: what the queue claims, what holds a number, and every way in which lists look for them.
+
+Ids grow with time, so an index that ends with the id gives a list in its order. ``listing/drivers.py`` chooses among
+those of lists, and ``tests/scenarios/test_list_plans.py`` holds what the databases make of them.
+"""
+
+from sqlalchemy import Index, TextClause, UniqueConstraint, text
+
+from bx24app.models.callbacks.state import WAITING_SQL
+
+
+def _partial(name: str, *columns: str, where: TextClause) -> Index:
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+def _flagged(name: str, *columns: str, flag: str, unique: bool = False) -> Index:
+    """Index the rows that have a flag, which SQLAlchemy compares with 1 on SQLite: else it would not be used there."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(f"{flag} = 1"), postgresql_where=text(flag))
+
+
+CALLBACK_INDEXES = (
+    UniqueConstraint("portal_id", "idempotency_key"),
+    _flagged("uq_callback_in_hand", "portal_id", "to_number", flag="holds_number", unique=True),
+    Index("ix_callback_state_due_at", "state", "due_at"),
+    _partial("ix_callback_waiting", "portal_id", "due_at", where=WAITING_SQL),
+    _partial("ix_callback_leased", "portal_id", where=text("leased_until IS NOT NULL")),
+    Index("ix_callback_portal_id_id", "portal_id", "id"),
+    _partial(
+        "ix_callback_portal_id_crm",
+        "portal_id",
+        "crm_entity_type",
+        "crm_entity_id",
+        where=text("crm_entity_id IS NOT NULL"),
+    ),
+    _partial("ix_callback_form_id_id", "form_id", "id", where=text("form_id IS NOT NULL")),
+    # Lists: by what is chosen, then by state, because a rare state may be far away.
+    Index("ix_callback_state", "portal_id", "state", "id"),
+    Index("ix_callback_source", "portal_id", "source", "state", "id"),
+    Index("ix_callback_line", "portal_id", "line_id", "state", "id"),
+    _partial("ix_callback_form", "form_id", "state", "id", where=text("form_id IS NOT NULL")),
+    _partial("ix_callback_person", "portal_id", "requested_by", "state", "id", where=text("requested_by IS NOT NULL")),
+    _flagged("ix_callback_follow_up", "portal_id", "state", "id", flag="needs_follow_up"),
+    Index("ix_callback_due", "portal_id", "due_at", "id"),
+    # Numbers: from the front, and from the back.
+    Index("ix_callback_number", "portal_id", "to_number", "id"),
+    Index("ix_callback_number_reversed", "portal_id", "number_reversed", "id"),
+)

@@ -1,0 +1,199 @@
+"""Where a list begins: the ways into the callbacks that an index opens, each for a part of a filter.
+
+A driver selects ids of callbacks. ``is_ordered``: its indexes give them in the order of the list, so that reading may
+stop at any row; the ids of any other driver have to be sorted, and it is used only while they are few. ``covers`` names
+the parts of the filter that a driver fulfils; the others are looked up callback by callback (``matching.py``).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, select, union, union_all
+from sqlalchemy.orm import InstrumentedAttribute
+
+from bx24app.models import Attempt, Callback, CallbackWord, State, first_id, utcnow
+from bx24app.models.callbacks.attempt import SECOND_SQL
+from bx24app.models.callbacks.callback_word import STEM
+from bx24app.models.callbacks.state import WAITING_SQL
+from bx24app.services.callbacks.listing.filters import ATTENTION_LASTS, ListFilter, NumberSearch, Quick, Scope
+
+Ids = Select[UUID] | CompoundSelect[UUID]
+# A callback gets its id within this time after the moment that counts as that of its request.
+ID_DELAY = timedelta(minutes=1)
+_LAST_LETTER = "\U0010ffff"
+
+
+@dataclass(frozen=True)
+class Driver:
+    """One way in; ``ids`` selects a column ``id``."""
+
+    branches: tuple[Select[UUID], ...]
+    covers: frozenset[str]
+    is_ordered: bool = True
+
+    @property
+    def ids(self) -> Ids:
+        """All of them. The branches of one in order share no row, so nothing has to be remembered to merge them."""
+        if len(self.branches) == 1:
+            return self.branches[0]
+        return union_all(*self.branches) if self.is_ordered else union(*self.branches)
+
+
+@dataclass(frozen=True)
+class Span:
+    """The ids between which a list lies: from ``first`` on, and before ``end``."""
+
+    first: UUID | None = None
+    end: UUID | None = None
+
+    @classmethod
+    def of(cls, wanted: ListFilter) -> "Span":
+        """That of the period, a little longer at its end, because ids are given later than the time that counts."""
+        first = first_id(wanted.since) if wanted.since else None
+        return cls(first, first_id(wanted.until + ID_DELAY) if wanted.until else None)
+
+    def within(self, id: ColumnElement[UUID] | InstrumentedAttribute[UUID]) -> Iterator[ColumnElement[bool]]:
+        """The conditions for a column of ids."""
+        if self.first is not None:
+            yield id >= self.first
+        if self.end is not None:
+            yield id < self.end
+
+
+def drivers_of(scope: Scope, wanted: ListFilter, span: Span) -> list[Driver]:
+    """All ways in that a list has; the first is there for every filter."""
+    made = _Ways(scope, wanted, span)
+    return [made.by_choice("all", None), *made.special()]
+
+
+@dataclass(frozen=True)
+class _Ways:
+    scope: Scope
+    wanted: ListFilter
+    span: Span
+
+    def special(self) -> Iterator[Driver]:
+        """Those for what is set."""
+        wanted = self.wanted
+        for name, column, value in (
+            ("source", Callback.source, wanted.source),
+            ("line", Callback.line_id, wanted.line_id),
+            ("person", Callback.requested_by, wanted.requested_by),
+        ):
+            if value is not None:
+                yield self.by_choice(name, column == value)
+        if self.form_id is not None:
+            yield self.by_form(self.form_id)
+        if wanted.quick is Quick.MINE or self.scope.only_own:
+            yield self.by_person(self.scope.user_id or 0)
+        if wanted.quick is Quick.TODAY and wanted.today:
+            yield self.of_today(*wanted.today)
+        if wanted.quick in (Quick.ATTENTION, Quick.NOT_CALLED_BACK):
+            yield self.to_follow_up()
+        if wanted.several_attempts:
+            branch = select(Attempt.callback_id.label("id")).where(
+                Attempt.portal_id == self.scope.portal_id, SECOND_SQL
+            )
+            yield Driver((branch.where(*self.span.within(Attempt.callback_id)),), frozenset({"several"}))
+        if wanted.number:
+            yield self.by_number(wanted.number)
+        if wanted.words:
+            yield from self.by_word(max(wanted.words, key=len))
+
+    @property
+    def form_id(self) -> int | None:
+        return self.wanted.form_id if self.scope.form_id is None else self.scope.form_id
+
+    @property
+    def own(self) -> Select[UUID]:
+        return select(Callback.id).where(Callback.portal_id == self.scope.portal_id)
+
+    def _by_state(self, ids: Select[UUID], states: Sequence[State]) -> tuple[Select[UUID], ...]:
+        """One branch for each state, in which the index gives the ids in order."""
+        ids = ids.where(*self.span.within(Callback.id))
+        return tuple(ids.where(Callback.state == state) for state in states)
+
+    def by_choice(self, name: str, condition: ColumnElement[bool] | None) -> Driver:
+        states = self.wanted.wanted_states
+        if condition is None and len(states) == len(State):
+            return Driver((self.own.where(*self.span.within(Callback.id)),), frozenset({"states"}))
+        ids = self.own if condition is None else self.own.where(condition)
+        return Driver(self._by_state(ids, states), frozenset({"states", name}))
+
+    def by_form(self, form_id: int) -> Driver:
+        ids = select(Callback.id).where(Callback.form_id == form_id)
+        states = self.wanted.wanted_states
+        if len(states) == len(State):
+            return Driver((ids.where(*self.span.within(Callback.id)),), frozenset({"states", "form"}))
+        return Driver(self._by_state(ids, states), frozenset({"states", "form"}))
+
+    def by_person(self, user_id: int) -> Driver:
+        """What somebody asked for, and what they answered of the others."""
+        asked = self._by_state(self.own.where(Callback.requested_by == user_id), self.wanted.wanted_states)
+        answered = select(Attempt.callback_id.label("id")).where(
+            Attempt.portal_id == self.scope.portal_id,
+            Attempt.answered_by == user_id,
+            *self.span.within(Attempt.callback_id),
+        )
+        asked_by_others = select(Callback.id).where(
+            Callback.id == Attempt.callback_id, Callback.requested_by.is_distinct_from(user_id)
+        )
+        return Driver((*asked, answered.where(asked_by_others.exists()).distinct()), frozenset({"mine"}))
+
+    def of_today(self, begins: Any, ends: Any) -> Driver:
+        """What was asked for today, and of the earlier ones what is due today."""
+        first = first_id(begins)
+        asked = self.own.where(*self.span.within(Callback.id), Callback.id >= first)
+        due = self.own.where(Callback.due_at >= begins, Callback.due_at < ends, Callback.id < first)
+        return Driver((asked, due.where(*self.span.within(Callback.id))), frozenset({"today"}))
+
+    def to_follow_up(self) -> Driver:
+        """Those that wait for a person; whether their number was asked for since is looked up one by one."""
+        flagged = self.own.where(Callback.needs_follow_up)
+        states = self.wanted.wanted_states
+        if self.wanted.quick is Quick.NOT_CALLED_BACK:
+            return Driver(self._by_state(flagged, [s for s in states if s == State.MISSED]), frozenset())
+        recent = flagged.where(Callback.id >= first_id(utcnow() - ATTENTION_LASTS))
+        ended = self._by_state(recent, [s for s in states if s in (State.FAILED, State.EXPIRED)])
+        unknown = self._by_state(self.own, [s for s in states if s == State.UNKNOWN])
+        return Driver((*unknown, *ended), frozenset())
+
+    def by_number(self, number: NumberSearch) -> Driver:
+        parts = [digits_begin(Callback.to_number, beginning) for beginning in number.beginnings]
+        if number.reversed_end:
+            parts.append(digits_begin(Callback.number_reversed, number.reversed_end))
+        branches = (self.own.where(part, *self.span.within(Callback.id)) for part in parts)
+        return Driver(tuple(branches), frozenset({"number"}), is_ordered=False)
+
+    def by_word(self, word: str) -> Iterator[Driver]:
+        """By the word, while few names have it; else in order of time among those with the same first letters."""
+        ids = select(CallbackWord.callback_id.label("id")).where(CallbackWord.portal_id == self.scope.portal_id)
+        ids = ids.where(*self.span.within(CallbackWord.callback_id)).distinct()
+        covers = frozenset({f"word {word}"})
+        yield Driver((ids.where(word_begins(word)),), covers, is_ordered=False)
+        stem = CallbackWord.stem == word[:STEM]
+        yield Driver((ids.where(stem if len(word) <= STEM else and_(stem, word_begins(word))),), covers)
+
+
+def planned(scope: Scope) -> Driver:
+    """The waiting callbacks of a portal, which are in the order of their calls."""
+    return Driver((select(Callback.id).where(Callback.portal_id == scope.portal_id, WAITING_SQL),), frozenset())
+
+
+def word_begins(word: str) -> ColumnElement[bool]:
+    """Tell whether a stored word begins with this one."""
+    return and_(CallbackWord.word >= word, CallbackWord.word < word + _LAST_LETTER)
+
+
+def digits_begin(column: InstrumentedAttribute[str], digits: str) -> ColumnElement[bool]:
+    """Tell whether a column of digits begins with these; compares only digits, which every collation puts in order."""
+    return and_(column >= digits, column < end) if (end := _next_digits(digits)) else column >= digits
+
+
+def _next_digits(digits: str) -> str:
+    """Return the first digits behind all that begin with these; empty: there are none."""
+    kept = digits.rstrip("9")
+    return kept[:-1] + str(int(kept[-1]) + 1) if kept and kept[-1].isdigit() else ""
