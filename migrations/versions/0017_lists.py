@@ -62,6 +62,7 @@ def upgrade() -> None:
     op.add_column("portal_user", sa.Column("desk", sa.JSON(), nullable=True))
     op.add_column("portal_user", sa.Column("desk_left_at", sa.DateTime(timezone=True), nullable=True))
     _create_tables()
+    _index_waiting(["portal_id", "due_at", "id"])
     # The new one, which has the id behind the number, serves the old one's queries.
     op.drop_index("ix_callback_portal_id_to_number", "callback")
     _create_indexes("callback", {"ix_callback_number": INDEXES["ix_callback_number"]})
@@ -105,6 +106,12 @@ def _create_tables() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_saved_filter_portal_id", "saved_filter", ["portal_id"])
+
+
+def _index_waiting(columns: list[str]) -> None:
+    where = sa.text("state IN ('queued', 'scheduled')")
+    op.drop_index("ix_callback_waiting", "callback")
+    op.create_index("ix_callback_waiting", "callback", columns, sqlite_where=where, postgresql_where=where)
 
 
 def _create_indexes(table: str, wanted: Indexes) -> None:
@@ -165,6 +172,7 @@ def downgrade() -> None:
     for name in INDEXES:
         op.drop_index(name, "callback")
     op.create_index("ix_callback_portal_id_to_number", "callback", ["portal_id", "to_number"])
+    _index_waiting(["portal_id", "due_at"])
     op.drop_table("saved_filter")
     op.drop_table("callback_word")
     for table, columns in (

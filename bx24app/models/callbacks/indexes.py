@@ -22,7 +22,7 @@ CALLBACK_INDEXES = (
     UniqueConstraint("portal_id", "idempotency_key"),
     _flagged("uq_callback_in_hand", "portal_id", "to_number", flag="holds_number", unique=True),
     Index("ix_callback_state_due_at", "state", "due_at"),
-    _partial("ix_callback_waiting", "portal_id", "due_at", where=WAITING_SQL),
+    _partial("ix_callback_waiting", "portal_id", "due_at", "id", where=WAITING_SQL),
     _partial("ix_callback_leased", "portal_id", where=text("leased_until IS NOT NULL")),
     Index("ix_callback_portal_id_id", "portal_id", "id"),
     _partial(

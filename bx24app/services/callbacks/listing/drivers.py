@@ -23,6 +23,8 @@ from bx24app.services.callbacks.listing.filters import ATTENTION_LASTS, ListFilt
 Ids = Select[UUID] | CompoundSelect[UUID]
 # A callback gets its id within this time after the moment that counts as that of its request.
 ID_DELAY = timedelta(minutes=1)
+# So many callbacks of a driver are read for a page, or counted (``pages.py``), at the very most.
+MOST_READ = 2001
 _LAST_LETTER = "\U0010ffff"
 
 
@@ -63,9 +65,9 @@ class Span:
             yield id < self.end
 
 
-def drivers_of(scope: Scope, wanted: ListFilter, span: Span) -> list[Driver]:
+def drivers_of(scope: Scope, wanted: ListFilter, span: Span, *, newest_first: bool) -> list[Driver]:
     """All ways in that a list has; the first is there for every filter."""
-    made = _Ways(scope, wanted, span)
+    made = _Ways(scope, wanted, span, newest_first)
     return [made.by_choice("all", None), *made.special()]
 
 
@@ -74,6 +76,7 @@ class _Ways:
     scope: Scope
     wanted: ListFilter
     span: Span
+    newest_first: bool
 
     def special(self) -> Iterator[Driver]:
         """Those for what is set."""
@@ -133,15 +136,13 @@ class _Ways:
     def by_person(self, user_id: int) -> Driver:
         """What somebody asked for, and what they answered of the others."""
         asked = self._by_state(self.own.where(Callback.requested_by == user_id), self.wanted.wanted_states)
-        answered = select(Attempt.callback_id.label("id")).where(
-            Attempt.portal_id == self.scope.portal_id,
-            Attempt.answered_by == user_id,
-            *self.span.within(Attempt.callback_id),
-        )
-        asked_by_others = select(Callback.id).where(
-            Callback.id == Attempt.callback_id, Callback.requested_by.is_distinct_from(user_id)
-        )
-        return Driver((*asked, answered.where(asked_by_others.exists()).distinct()), frozenset({"mine"}))
+        theirs = (Attempt.portal_id == self.scope.portal_id, Attempt.answered_by == user_id)
+        ids = select(Attempt.callback_id.label("id")).where(*theirs, *self.span.within(Attempt.callback_id)).distinct()
+        order = Attempt.callback_id.desc() if self.newest_first else Attempt.callback_id
+        # More than this are never read. Only a limit makes PostgreSQL follow the index instead of joining all of them.
+        answered = ids.order_by(order).limit(MOST_READ).subquery("answered")
+        asked_too = select(Callback.id).where(Callback.id == answered.c.id, Callback.requested_by == user_id)
+        return Driver((*asked, select(answered.c.id).where(~asked_too.exists())), frozenset({"mine"}))
 
     def of_today(self, begins: Any, ends: Any) -> Driver:
         """What was asked for today, and of the earlier ones what is due today."""
@@ -180,7 +181,9 @@ class _Ways:
 
 def planned(scope: Scope) -> Driver:
     """The waiting callbacks of a portal, which are in the order of their calls."""
-    return Driver((select(Callback.id).where(Callback.portal_id == scope.portal_id, WAITING_SQL),), frozenset())
+    ids = select(Callback.id).where(Callback.portal_id == scope.portal_id, WAITING_SQL)
+    # SQLite prefers an index over all callbacks that has the same order.
+    return Driver((ids.with_hint(Callback, "INDEXED BY ix_callback_waiting", "sqlite"),), frozenset())
 
 
 def word_begins(word: str) -> ColumnElement[bool]:

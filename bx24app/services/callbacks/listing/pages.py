@@ -10,18 +10,18 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading
 from bx24app.models import Callback
 from bx24app.services.callbacks.listing.cursors import Position, Total, read_cursor, sign_cursor
-from bx24app.services.callbacks.listing.drivers import Driver, Span, drivers_of, planned
+from bx24app.services.callbacks.listing.drivers import MOST_READ, Driver, Span, drivers_of, planned
 from bx24app.services.callbacks.listing.filters import ListFilter, Order, Quick, Scope, order_of
 from bx24app.services.callbacks.listing.matching import boundaries, parts_of
 from bx24app.services.callbacks.queries import NamedCallback, name_callbacks, with_history
 
-EFFORT = 2000
+EFFORT = MOST_READ - 1
 COUNTED_TO = 1000
 MOST_COUNTED = 100
 
@@ -116,7 +116,7 @@ def _find(session: Session, scope: Scope, wanted: ListFilter, order: Order, at: 
     if order is Order.DUE:
         return _find_planned(session, scope, wanted, at, most)
     span = _span(wanted, order, at)
-    drivers = drivers_of(scope, wanted, span)
+    drivers = drivers_of(scope, wanted, span, newest_first=order is Order.NEWEST)
     if not all(driver.branches for driver in drivers):
         return _Found([])
     parts = parts_of(scope, wanted)
@@ -133,7 +133,7 @@ def _span(wanted: ListFilter, order: Order, at: Position | None) -> Span:
     return replace(span, end=at.id) if order is Order.NEWEST else replace(span, first=UUID(int=at.id.int + 1))
 
 
-def _in_order(column: Any, order: Order) -> ColumnElement[Any]:
+def _in_order(column: Any, order: Order) -> Any:
     return column.desc() if order is Order.NEWEST else column.asc()
 
 
@@ -182,7 +182,8 @@ def _last_looked_at(driver: Driver, order: Order) -> ColumnElement[Any]:
     if driver.is_ordered:
         ids = _first_of(driver, order)
         return ids.limit(1).offset(EFFORT - 1).scalar_subquery()  # type: ignore[no-any-return]
-    ids = driver.branches[0] if len(driver.branches) == 1 else driver.ids
+    # Some may be counted twice; but not all of them have to be found first.
+    ids = driver.branches[0] if len(driver.branches) == 1 else union_all(*driver.branches)
     return ids.limit(1).offset(EFFORT).scalar_subquery()
 
 
@@ -215,7 +216,7 @@ def _capped_count(scope: Scope, wanted: ListFilter) -> ColumnElement[int]:
     order, parts = order_of(wanted, None), parts_of(scope, wanted)
     order = Order.NEWEST if order is Order.DUE else order
     # The special ones stand behind.
-    driver = drivers_of(scope, wanted, Span())[-1]
+    driver = drivers_of(scope, wanted, Span(), newest_first=order is Order.NEWEST)[-1]
     left = [condition for name, condition in parts.items() if name not in driver.covers]
     found = _matching(driver, left, order, MOST_COUNTED).subquery()
     return select(func.count()).select_from(found).scalar_subquery()

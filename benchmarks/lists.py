@@ -1,0 +1,200 @@
+"""``python -m benchmarks.lists``: the list of callbacks by many filters, with 1,000,000 stored and with 1,000.
+
+Both portals have the same people, forms and lines, and the same time; only the number of callbacks differs. A request
+is asked for in this process, so that nothing but the app and its database is measured, and of the large and the small
+portal by turns. The plans of all statements of the large one are kept beside the figures.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+from sqlalchemy import event, select
+
+from benchmarks import report, world
+from bx24app.database import db, is_postgresql, reading, writing
+from bx24app.models import Form, utcnow
+from tests.conftest import plain_environ
+from tests.support import database
+from tests.support.many_callbacks import Crowd, insert_crowd
+
+MANY, FEW = 1_000_000, 1_000
+LASTS = timedelta(days=360)
+# The most that a list may take with many callbacks, for each second that it takes with few.
+TARGET = 1.2
+
+
+@dataclass(frozen=True)
+class Portal:
+    """A client of a portal's page, and the key of one of its forms."""
+
+    client: FlaskClient
+    ticket: str
+    form_key: str
+
+    def asks(self, query: str, limit: int = 25) -> tuple[float, int]:
+        """Ask for a list; returns the seconds that it took, and how many callbacks it has shown."""
+        path = "/api/v1/callbacks" + query.replace("FORM", self.form_key).replace("limit=25", f"limit={limit}")
+        begin = time.perf_counter()
+        answer = self.client.get(path, headers={"Authorization": f"Bearer {self.ticket}"})
+        answer.get_data()
+        taken = time.perf_counter() - begin
+        assert answer.status_code == HTTPStatus.OK, answer.text
+        return taken, len((answer.json or {}).get("callbacks", ()))
+
+
+def queries() -> dict[str, str]:
+    """What is asked for, by a name."""
+    week, month = ((utcnow() - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ") for days in (7, 30))
+    return {
+        "all": "?limit=25",
+        "7 days": f"?limit=25&from={week}",
+        "one state": "?limit=25&state=failed",
+        "three states": "?limit=25&state=missed,failed,expired",
+        "source": "?limit=25&source=api",
+        "form": "?limit=25&form_key=FORM",
+        "line": "?limit=25&line_id=sip7",
+        "rare line": "?limit=25&line_id=reg150908",
+        "person": "?limit=25&requested_by=3",
+        "person and line and state": "?limit=25&requested_by=3&line_id=reg150908&state=expired",
+        "form and source and state": "?limit=25&form_key=FORM&source=api&state=cancelled",
+        "what never was": "?limit=25&source=staff&form_key=FORM",
+        "several attempts and state": "?limit=25&several_attempts=1&state=missed",
+        "last four digits": "?limit=25&q=0820",
+        "three digits": "?limit=25&q=082",
+        "beginning": "?limit=25&q=%2B4930",
+        "national beginning": "?limit=25&q=0301000",
+        "name": "?limit=25&q=mey",
+        "two words, 30 days": f"?limit=25&q=clara%20oz&from={month}",
+        "name and form and state": "?limit=25&q=kell&form_key=FORM&state=missed",
+        "needs a person": "?limit=25&quick=attention",
+        "today": "?limit=25&quick=today",
+        "in progress": "?limit=25&quick=in_progress",
+        "scheduled": "?limit=25&quick=scheduled",
+        "not called back": "?limit=25&quick=not_called_back",
+        "mine": "?limit=25&quick=mine",
+        "mine, missed, on a line": "?limit=25&quick=mine&state=missed&line_id=sip7",
+        "counters": "/counters",
+    }
+
+
+@contextmanager
+def portal_with(url: str, count: int) -> Iterator[Portal]:
+    """A portal on a database of its own that is filled with so many callbacks."""
+    environ = {**plain_environ(), "BX24APP_DATABASE_URL": url, "BX24APP_LOG_LEVEL": "ERROR"}
+    database.migrate(environ)
+    built = world.build(environ)
+    with built.app.app_context():
+        begin, now = time.monotonic(), utcnow()
+        with reading() as session:
+            forms = list(session.scalars(select(Form).order_by(Form.id)))
+        # Few forms of many callbacks are harder than many of few; of all callbacks one in a thousand is not over.
+        wanted = Crowd(forms[0].portal_id, [form.id for form in forms[:5]], count, now - LASTS, now, open_every=1000)
+        with writing() as session:
+            insert_crowd(session, wanted)
+        with closing(db.engine.raw_connection()) as connection:
+            raw: Any = connection.driver_connection
+            if is_postgresql():
+                raw.rollback()
+                raw.autocommit = True
+            raw.execute("VACUUM ANALYZE" if is_postgresql() else "ANALYZE")
+            if is_postgresql():
+                raw.autocommit = False
+        print(f"  {count} callbacks in {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+        db.engine.dispose()
+    client = built.app.test_client()
+    yield Portal(client, built.tickets[2], built.form_keys[0])
+    with built.app.app_context():
+        db.engine.dispose()
+
+
+@contextmanager
+def explained(portal: Portal, found: list[str]) -> Iterator[None]:
+    """Collect the plans of the statements that a portal's app runs meanwhile."""
+    with portal.client.application.app_context():
+        engine = db.engine
+    is_sqlite = engine.dialect.name == "sqlite"
+    explain = "EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN (ANALYZE, COSTS OFF, SUMMARY OFF) "
+
+    def note(connection: Any, _: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        if statement.startswith(("SELECT", "(SELECT")) and "callback" in statement:
+            raw = connection.connection.cursor()
+            raw.execute(explain + statement, parameters)
+            found.append("\n".join(str(row[-1]) for row in raw.fetchall()))
+            raw.close()
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def measure(kind: str, many: int, rounds: int) -> Iterator[tuple[dict[str, Any], str]]:
+    """Measure all lists on one kind of database; yields a row and the plans of each."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        directory.chmod(0o755)
+        server = stack.enter_context(database.postgres_server(directory / "pg")) if kind == "postgresql" else None
+        portals = []
+        for name, count in (("few", FEW), ("many", many)):
+            url = f"sqlite:///{directory / name}.db" if server is None else None
+            url = url or stack.enter_context(database.fresh_database(server))  # type: ignore[arg-type]
+            portals.append(stack.enter_context(portal_with(url, count)))
+        few, large = portals
+        for name, query in queries().items():
+            large.asks(query)
+            # The same number of rows from both: what is compared is finding them.
+            limit = max(1, few.asks(query)[1])
+            pairs = [(few.asks(query, limit)[0], large.asks(query, limit)[0]) for _ in range(rounds)]
+            plans: list[str] = []
+            with explained(large, plans):
+                large.asks(query)
+            yield _row(kind, name, pairs), f"## {kind}: {name}: {query}\n\n" + "\n\n".join(plans)
+
+
+def _row(kind: str, name: str, pairs: list[tuple[float, float]]) -> dict[str, Any]:
+    # The quickest of each: whatever else the machine did only ever adds to it.
+    few, many = (min(column) * 1000 for column in zip(*pairs, strict=True))
+    ratio = many / few
+    row = {"database": kind, "list": name, "few_ms": round(few, 2), "many_ms": round(many, 2), "ratio": round(ratio, 2)}
+    print(f"{kind:11} {name:28} {few:8.2f} ms {many:8.2f} ms {ratio:6.2f}", flush=True)
+    return row
+
+
+def without_secrets(plans: str) -> str:
+    """Plans name the values that were asked with on PostgreSQL; only their shape is kept."""
+    return re.sub(r"'[^']*'", "'…'", plans)
+
+
+def main() -> None:
+    """Measure, print, and keep figures and plans."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.lists", description=__doc__)
+    parser.add_argument("--databases", nargs="+", choices=("sqlite", "postgresql"), default=("sqlite", "postgresql"))
+    parser.add_argument("--many", type=int, default=MANY)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "lists.json")
+    wanted = parser.parse_args()
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+    found = [one for kind in wanted.databases for one in measure(kind, wanted.many, wanted.rounds)]
+    shown = {"machine": report.machine(), "many": wanted.many, "few": FEW, "target": TARGET}
+    shown |= {"rounds": wanted.rounds, "rows": [row for row, _ in found]}
+    wanted.output.write_text(json.dumps(shown, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    plans = "\n\n".join(plans for _, plans in found)
+    wanted.output.with_suffix(".plans.txt").write_text(without_secrets(plans) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
