@@ -61,15 +61,19 @@ def crowded(app: Flask, visitor: Visitor) -> Form:
 
 
 @contextmanager
-def plans(found: list[str]) -> Iterator[None]:
-    """Collect the plans of the statements that are run meanwhile."""
+def plans(found: list[str], *, is_large: bool = False) -> Iterator[None]:
+    """Collect the plans of the statements that are run meanwhile; ``is_large``: as of large tables."""
     explain = "EXPLAIN " if is_postgresql() else "EXPLAIN QUERY PLAN "
 
     def note(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if statement.startswith(("SELECT", "UPDATE", "DELETE")):
             raw = connection.connection.cursor()
+            if is_large and is_postgresql():
+                raw.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
             raw.execute(explain + statement, parameters)
             found.append("\n".join(str(row[-1]) for row in raw.fetchall()))
+            if is_large and is_postgresql():
+                raw.execute("RESET ALL")
             raw.close()
 
     event.listen(db.engine, "before_cursor_execute", note)

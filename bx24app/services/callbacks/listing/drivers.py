@@ -181,9 +181,7 @@ class _Ways:
 
 def planned(scope: Scope) -> Driver:
     """The waiting callbacks of a portal, which are in the order of their calls."""
-    ids = select(Callback.id).where(Callback.portal_id == scope.portal_id, WAITING_SQL)
-    # SQLite prefers an index over all callbacks that has the same order.
-    return Driver((ids.with_hint(Callback, "INDEXED BY ix_callback_waiting", "sqlite"),), frozenset())
+    return Driver((select(Callback.id).where(Callback.portal_id == scope.portal_id, WAITING_SQL),), frozenset())
 
 
 def word_begins(word: str) -> ColumnElement[bool]:

@@ -7,10 +7,11 @@ until when it has looked, and its cursor goes on from there: then the total is a
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, func, literal, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading
@@ -52,10 +53,22 @@ class ListPage:
 
 @dataclass(frozen=True)
 class _Found:
-    """Ids in order, more than are shown where there are more; ``stopped_at``: reading ended behind that id."""
+    """Ids in order, one more than are shown where there are more; ``count`` is that of all that were counted.
+
+    ``stopped_at``: reading ended behind that id.
+    """
 
     ids: Sequence[UUID]
+    count: int = 0
     stopped_at: Position | None = None
+
+
+@dataclass(frozen=True)
+class _Most:
+    """So many callbacks are read, and so many are counted."""
+
+    shown: int
+    counted: int
 
 
 def list_page(scope: Scope, request: ListRequest) -> ListPage:
@@ -65,7 +78,8 @@ def list_page(scope: Scope, request: ListRequest) -> ListPage:
     with reading() as session:
         # The total is counted once, with the first page, and then goes with the cursor.
         most = request.limit if at else max(request.limit, COUNTED_TO)
-        found = _find(session, scope, request.wanted, order, at, most + 1)
+        find = _find_planned if order is Order.DUE else partial(_find, order=order)
+        found = find(session, scope, request.wanted, at, _Most(request.limit + 1, most + 1))
         shown = found.ids[: request.limit]
         rows = _read(session, scope, shown)
     before = at.seen if at else 0
@@ -79,8 +93,8 @@ def list_page(scope: Scope, request: ListRequest) -> ListPage:
 
 
 def _count(found: _Found) -> Total:
-    count = len(found.ids)
-    return Total(min(count, COUNTED_TO), is_exact=count <= COUNTED_TO and found.stopped_at is None)
+    is_exact = found.count <= COUNTED_TO and found.stopped_at is None
+    return Total(min(found.count, COUNTED_TO), is_exact=is_exact)
 
 
 def _total(counted: Total, seen: int, *, is_last: bool) -> Total:
@@ -112,18 +126,24 @@ def _read(session: Session, scope: Scope, ids: Sequence[UUID]) -> list[NamedCall
     return name_callbacks(session, scope.portal_id, [by_id[id] for id in ids if id in by_id])
 
 
-def _find(session: Session, scope: Scope, wanted: ListFilter, order: Order, at: Position | None, most: int) -> _Found:
-    if order is Order.DUE:
-        return _find_planned(session, scope, wanted, at, most)
-    span = _span(wanted, order, at)
-    drivers = drivers_of(scope, wanted, span, newest_first=order is Order.NEWEST)
+def _find(
+    session: Session, scope: Scope, wanted: ListFilter, at: Position | None, most: _Most, *, order: Order
+) -> _Found:
+    drivers = drivers_of(scope, wanted, _span(wanted, order, at), newest_first=order is Order.NEWEST)
     if not all(driver.branches for driver in drivers):
         return _Found([])
     parts = parts_of(scope, wanted)
     driver, stopped_at = _choose(session, drivers, parts.keys(), order)
     left = [condition for name, condition in parts.items() if name not in driver.covers]
-    ids = session.scalars(_matching(driver, left, order, most)).all()
-    return _Found(ids, stopped_at if left and len(ids) < most else None)
+    found = _matching(driver, left, order, most.counted).subquery("found")
+    ids, count = _ids_and_count(session, found, [_in_order(found.c[0], order)], most)
+    return _Found(ids, count, stopped_at if left and count < most.counted else None)
+
+
+def _ids_and_count(session: Session, found: Subquery, order: list[Any], most: _Most) -> tuple[list[UUID], int]:
+    """Read the first ids, and how many there are: only these few leave the database."""
+    rows = session.execute(select(found.c[0], func.count().over()).order_by(*order).limit(most.shown)).all()
+    return [row[0] for row in rows], rows[0][1] if rows else 0
 
 
 def _span(wanted: ListFilter, order: Order, at: Position | None) -> Span:
@@ -187,7 +207,7 @@ def _last_looked_at(driver: Driver, order: Order) -> ColumnElement[Any]:
     return ids.limit(1).offset(EFFORT).scalar_subquery()
 
 
-def _find_planned(session: Session, scope: Scope, wanted: ListFilter, at: Position | None, most: int) -> _Found:
+def _find_planned(session: Session, scope: Scope, wanted: ListFilter, at: Position | None, most: _Most) -> _Found:
     """Find planned callbacks, the next one first."""
     [waiting] = planned(scope).branches
     waiting = waiting.add_columns(Callback.due_at).where(*Span.of(wanted).within(Callback.id))
@@ -195,12 +215,13 @@ def _find_planned(session: Session, scope: Scope, wanted: ListFilter, at: Positi
         here = tuple_(literal(at.due_at, Callback.due_at.type), literal(at.id, Callback.id.type))
         waiting = waiting.where(tuple_(Callback.due_at, Callback.id) > here)
     looked_at = waiting.order_by(Callback.due_at, Callback.id).limit(EFFORT).subquery("looked_at")
-    parts = parts_of(scope, wanted)
-    found = select(Callback.id).join(looked_at, looked_at.c.id == Callback.id).where(*parts.values())
-    ids = session.scalars(found.order_by(Callback.due_at, Callback.id).limit(most)).all()
+    matching = select(Callback.id, Callback.due_at).join(looked_at, looked_at.c.id == Callback.id)
+    matching = matching.where(*parts_of(scope, wanted).values()).order_by(Callback.due_at, Callback.id)
+    found = matching.limit(most.counted).subquery("found")
+    ids, count = _ids_and_count(session, found, [found.c.due_at, found.c.id], most)
     last = select(looked_at.c.id, looked_at.c.due_at).order_by(looked_at.c.due_at, looked_at.c.id)
-    end = session.execute(last.limit(1).offset(EFFORT - 1)).one_or_none() if len(ids) < most else None
-    return _Found(ids, Position(end.id, end.due_at) if end else None)
+    end = session.execute(last.limit(1).offset(EFFORT - 1)).one_or_none() if count < most.counted else None
+    return _Found(ids, count, Position(end.id, end.due_at) if end else None)
 
 
 def count_quick(scope: Scope, today: tuple[datetime, datetime]) -> dict[Quick, int]:

@@ -1,0 +1,88 @@
+"""How the databases find a list: by the index that is meant for it, and nothing of a portal is put in order first."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, text
+
+from bx24app.database import db, is_postgresql, reading, writing
+from bx24app.models import Form, Source, State, utcnow
+from bx24app.services.callbacks.listing import pages
+from bx24app.services.callbacks.listing.filters import ListFilter, Quick, Scope, read_search
+from bx24app.services.callbacks.listing.pages import ListRequest
+from tests.scenarios.test_query_plans import plans
+from tests.support.many_callbacks import Crowd, insert_crowd
+from tests.support.tables import rows_in_one_world
+from tests.support.visitors import Visitor
+
+MANY = 4000
+NOW = utcnow()
+DAY = (NOW - timedelta(hours=12), NOW + timedelta(hours=12))
+FILTERS: dict[str, ListFilter] = {
+    "all": ListFilter(),
+    "period": ListFilter(since=NOW - timedelta(days=7), until=NOW),
+    "states": ListFilter(states=(State.MISSED, State.FAILED)),
+    "source": ListFilter(source=Source.API),
+    "form": ListFilter(form_id=1),
+    "line": ListFilter(line_id="sip7"),
+    "person": ListFilter(requested_by=3),
+    "many": ListFilter(requested_by=3, line_id="sip7", source=Source.STAFF, states=(State.MISSED,)),
+    "several": ListFilter(several_attempts=True),
+    "number": ListFilter(**read_search("0820", "DE")),  # type: ignore[arg-type]
+    "name": ListFilter(**read_search("clara mey", None)),  # type: ignore[arg-type]
+    **{quick: ListFilter(quick=quick, today=DAY) for quick in Quick},
+}
+# By the portal alone SQLite looks through an index only in the order of the list.
+IN_ORDER = "ix_callback_portal_id_id|ix_attempt_second|ix_callback_waiting"
+SQLITE_WALK = re.compile(rf"SCAN (callback|attempt|callback_word)\b|INDEX (?!{IN_ORDER})\w+ \(portal_id=\?\)")
+# Numbers, rare words, what is due today and what somebody answered are few, as is what was found: these may be sorted.
+SQLITE_SORT = re.compile(r"^USE TEMP B-TREE FOR (ORDER BY|DISTINCT)", re.MULTILINE)
+MAY_SORT = {"number", "name", Quick.TODAY, Quick.MINE}
+POSTGRESQL_WALK = re.compile(r"Seq Scan on (callback|attempt|callback_word)\b")
+
+
+@pytest.fixture
+def crowded(app: Flask, visitor: Visitor) -> Iterator[Form]:
+    """A form whose portal has thousands of callbacks, as the databases know them after a while."""
+    with app.app_context():
+        with reading() as session:
+            form = session.scalars(select(Form)).one()
+        with writing() as session:
+            insert_crowd(session, Crowd(form.portal_id, [form.id], MANY, NOW - timedelta(days=90), NOW))
+        if is_postgresql():
+            with db.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
+        yield form
+
+
+def parts(plan: str) -> str:
+    """The plan without what is read for the rows of a page, or looked up for one callback after the other."""
+    if re.search(r"ix_decision_callback_id|sqlite_autoindex_attempt_1 \(callback_id", plan):
+        return ""
+    return plan.partition("SCAN found")[0]
+
+
+@rows_in_one_world("name", FILTERS)
+def test_no_list_looks_through_a_portal_or_puts_it_in_order(app: Flask, crowded: Form, name: str) -> None:
+    found: list[str] = []
+    scope = Scope(crowded.portal_id, user_id=3)
+    with app.app_context(), plans(found, is_large=True):
+        pages.list_page(scope, ListRequest(FILTERS[name], limit=25))
+        walk = POSTGRESQL_WALK if is_postgresql() else SQLITE_WALK
+    assert found
+    for plan in found:
+        assert not walk.search(plan), plan
+        if not is_postgresql() and name not in MAY_SORT and "SCAN looked_at" not in plan:
+            assert not SQLITE_SORT.search(parts(plan)), plan
+
+
+def test_the_counters_look_through_no_portal(app: Flask, crowded: Form) -> None:
+    found: list[str] = []
+    with app.app_context(), plans(found, is_large=True):
+        pages.count_quick(Scope(crowded.portal_id, user_id=3), DAY)
+        walk = POSTGRESQL_WALK if is_postgresql() else SQLITE_WALK
+    [plan] = found
+    assert not walk.search(plan), plan
