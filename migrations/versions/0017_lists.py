@@ -42,7 +42,7 @@ INDEXES: Indexes = {
     "ix_callback_form": (["form_id", "state", "id"], "form_id IS NOT NULL"),
     "ix_callback_person": (["portal_id", "requested_by", "state", "id"], "requested_by IS NOT NULL"),
     "ix_callback_follow_up": (["portal_id", "state", "id"], "needs_follow_up"),
-    "ix_callback_due": (["portal_id", "due_at"], None),
+    "ix_callback_due": (["portal_id", "due_at"], "due_at > created_at"),
     "ix_callback_number": (["portal_id", "to_number", "id"], None),
     "ix_callback_number_reversed": (["portal_id", "number_reversed", "id"], None),
 }

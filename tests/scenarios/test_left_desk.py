@@ -19,6 +19,8 @@ LEFT: dict[str, Any] = {
     "columns": ["customer", "state", "talk"],
     "start_bar_open": False,
 }
+# Four bytes.
+BIG = "\U0001f600"
 FILTER = {"name": "Missed", "filters": {"state": ["missed"]}}
 
 
@@ -46,7 +48,10 @@ def test_the_desk_comes_back_as_its_person_left_it(manager: Actor, administrator
         ("/me/desk", {"columns": ["x" * 30] * 21}),
         ("/me/desk", {"columns": ["<b>"]}),
         ("/me/desk", {"filters": {"line_id": "я" * 255, "form_key": "я" * 64}, "columns": ["x" * 32] * 20, "x": 1}),
-        ("/me/desk", {"filters": {"line_id": "\U0001f600" * 255}, "columns": ["x" * 32] * 20}),
+        (
+            "/me/desk",
+            {"filters": {"line_id": "\U0001f600" * 255, "form_key": "\U0001f600" * 64}, "columns": ["x" * 32] * 20},
+        ),
         ("/me/filters", {**FILTER, "filters": {"q": "Meyer"}}),
         ("/me/filters", {**FILTER, "name": "x" * 61}),
         ("/me/filters", {**FILTER, "name": " "}),

@@ -11,7 +11,7 @@ from tests.support.actors import Actor, json_of
 
 PLACEHOLDER = re.compile(r"<(?:[^<>]*:)?(\w+)>")
 # What stands in addresses: ids of a portal's things, each to be tried with another portal's; or what the public has.
-OF_A_PORTAL = {"callback_id", "form_key", "key_id", "number_id", "webhook_id", "delivery_id", "line_id"}
+OF_A_PORTAL = {"callback_id", "form_key", "key_id", "number_id", "webhook_id", "delivery_id", "line_id", "filter_id"}
 OF_NOBODY = {("static", "version"), ("static", "filename")}
 OF_THE_PUBLIC = {("website_form", "form_key"), ("widget", "form_key"), ("status_page", "signed")}
 LATER = {"scheduled_at": "2027-03-01T10:30:00Z"}
@@ -70,8 +70,10 @@ def things_of(actor: Actor, number: str = "+4930901820") -> dict[str, Any]:
     body = {"form_key": form["key"], "url": "https://site.example.com/hook"}
     hook = json_of(actor.asks("POST", "/webhooks", body))
     told = json_of(actor.asks("POST", f"/webhooks/{hook['id']}/test"))
+    kept = json_of(actor.asks("POST", "/me/filters", {"name": "Missed", "filters": {"state": ["missed"]}}))
     return {
         "callback_id": callback["id"],
+        "filter_id": kept["id"],
         "form_key": form["key"],
         "key_id": key["id"],
         "number_id": listed["id"],

@@ -99,6 +99,10 @@ IS_WAITING = _is_one_of(WAITING)
 IS_OPEN = _is_one_of(OPEN)
 
 
+# It was planned for later, or put off.
+PUT_OFF_SQL = text("due_at > created_at")
+
+
 def first_id(moment: datetime) -> UUID:
     """Return the smallest id that a callback created at ``moment`` can have: UUIDs of version 7 begin with the time."""
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from bx24app.models import Attempt, Callback, CallbackWord, State, first_id, utcnow
 from bx24app.models.callbacks.attempt import SECOND_SQL
 from bx24app.models.callbacks.callback_word import STEM
-from bx24app.models.callbacks.state import WAITING_SQL
+from bx24app.models.callbacks.state import PUT_OFF_SQL, WAITING_SQL
 from bx24app.services.callbacks.listing.filters import ATTENTION_LASTS, ListFilter, NumberSearch, Quick, Scope
 
 Ids = Select[UUID] | CompoundSelect[UUID]
@@ -148,7 +148,7 @@ class _Ways:
         """What was asked for today, and of the earlier ones what is due today."""
         first = first_id(begins)
         asked = self.own.where(*self.span.within(Callback.id), Callback.id >= first)
-        due = self.own.where(Callback.due_at >= begins, Callback.due_at < ends, Callback.id < first)
+        due = self.own.where(PUT_OFF_SQL, Callback.due_at >= begins, Callback.due_at < ends, Callback.id < first)
         return Driver((asked, due.where(*self.span.within(Callback.id))), frozenset({"today"}))
 
     def to_follow_up(self) -> Driver:
