@@ -50,7 +50,7 @@ def test_the_desk_comes_back_as_its_person_left_it(manager: Actor, administrator
         ("/me/desk", {"filters": {"line_id": "я" * 255, "form_key": "я" * 64}, "columns": ["x" * 32] * 20, "x": 1}),
         (
             "/me/desk",
-            {"filters": {"line_id": "\U0001f600" * 255, "form_key": "\U0001f600" * 64}, "columns": ["x" * 32] * 20},
+            {"filters": {"line_id": BIG * 255, "form_key": BIG * 64}, "columns": ["x" * 32] * 20},
         ),
         ("/me/filters", {**FILTER, "filters": {"q": "Meyer"}}),
         ("/me/filters", {**FILTER, "name": "x" * 61}),
