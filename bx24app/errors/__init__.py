@@ -4,7 +4,7 @@ KnownError                 says by its attributes what may be done about it
 Refusal                    the use case did nothing
  +-- InvalidRequest        a field has the wrong shape
  |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused,
- |         CountryUnknown, LimitReached
+ |         CountryUnknown, LimitReached, ReportRefused
  +-- NumberInHand, IdempotencyKeyReused, TooLate     the state does not allow it
  +-- NotFound, NotPermitted (OwnAccessNeeded)                 the caller may not do it
  +-- TicketExpired (ProofTooOld, KeyRefused)                  the caller has to prove who they are
@@ -41,6 +41,7 @@ from bx24app.errors.refusals import (
     PortalUnpaid,
     ProofTooOld,
     Refusal,
+    ReportRefused,
     TextInvalid,
     TicketExpired,
     TooLate,
@@ -110,6 +111,7 @@ __all__ = [
     "PublicNumberRefused",
     "RateLimited",
     "Refusal",
+    "ReportRefused",
     "Retry",
     "RuleRefused",
     "TextInvalid",

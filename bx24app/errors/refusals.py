@@ -112,6 +112,19 @@ class AddressRefused(InvalidRequest):
     reason = "address_refused"
 
 
+class ReportRefused(InvalidRequest):
+    """A report cannot be made of what was chosen; ``sentence`` names what says why."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(field)
+        self.sentence = sentence
+
+    @property
+    def explanation(self) -> str:
+        """The code of the sentence that explains the problem to people."""
+        return self.sentence
+
+
 class NumberInHand(Refusal):
     """Another callback holds this number: ``open_id`` is its id, None where the caller may not know it."""
 

@@ -5,10 +5,12 @@ from bx24app.models.callbacks.callback import Callback
 from bx24app.models.callbacks.callback_word import CallbackWord
 from bx24app.models.callbacks.decision import Decision
 from bx24app.models.callbacks.received_event import ReceivedEvent
+from bx24app.models.callbacks.report_figure import QUARTER_SECONDS, QUARTERS_A_DAY, ReportFigure
 from bx24app.models.callbacks.state import (
     FINAL,
     IN_HAND,
     IS_OPEN,
+    IS_UNCOUNTED,
     IS_WAITING,
     OPEN,
     RETRIABLE,
@@ -38,8 +40,11 @@ __all__ = [
     "FINAL",
     "IN_HAND",
     "IS_OPEN",
+    "IS_UNCOUNTED",
     "IS_WAITING",
     "OPEN",
+    "QUARTERS_A_DAY",
+    "QUARTER_SECONDS",
     "RETRIABLE",
     "TRANSITIONS",
     "WAITING",
@@ -65,6 +70,7 @@ __all__ = [
     "PortalState",
     "ReceivedEvent",
     "Rejection",
+    "ReportFigure",
     "RestCall",
     "SavedFilter",
     "Source",

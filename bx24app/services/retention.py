@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from bx24app.database import change_many, purge
+from bx24app.database import change_many
 from bx24app.models import FINAL, Callback, Form, WebsiteRequest, utcnow
+from bx24app.services.reports import counting
 from bx24app.services.runtime import rate_limit
 from bx24app.services.websites import budgets, rejections, status_page
 from bx24app.settings import settings
@@ -17,7 +18,7 @@ def purge_callbacks() -> int:
     """Delete some of the callbacks that are older than the operator keeps them; returns how many."""
     limit = utcnow() - timedelta(days=settings.retention_days)
     is_old = Callback.state.in_(FINAL) & (Callback.due_at < limit) & (Callback.updated_at < limit)
-    return purge(Callback, is_old, limit=PURGED_AT_ONCE)
+    return counting.delete_counted(is_old, PURGED_AT_ONCE)
 
 
 def purge_visitors() -> int:

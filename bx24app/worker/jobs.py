@@ -10,6 +10,7 @@ from bx24app.services.crm import lookup as crm_lookup
 from bx24app.services.dialling import call_events, call_history, deadlines, dial, queue, reconcile
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, payment, token_renewal, tokens, uninstall
+from bx24app.services.reports import counting
 from bx24app.services.webhooks import delivery
 from bx24app.worker.scheduler import AnyJob, Job, LeasedJob
 
@@ -53,6 +54,7 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
         Job("expire_abandoned_dials", 1.0, queue.expire_abandoned),
         Job("reconcile_calls", 1.0, reconcile.reconcile_pending),
         Job("apply_deadlines", 5.0, deadlines.apply_deadlines),
+        Job("count_reports", 2.0, counting.count_changed, is_repeated=True),
         Job("purge_deliveries", 60.0, delivery.purge_deliveries),
         Job("purge_unmatched_events", 60.0, call_events.purge_unmatched),
         Job("purge_idle_tokens", 60.0, tokens.purge_idle),

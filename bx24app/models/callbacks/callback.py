@@ -56,6 +56,8 @@ class Callback(Leased, Base):
     due_at: Mapped[At]
     expires_at: Mapped[At]
     version: Mapped[int] = mapped_column()
+    # The version that the reports have counted. Every change raises ``version``: what differs is counted again.
+    counted_version: Mapped[int] = mapped_column(server_default=stored(0))
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow)
     ended_at: Mapped[At | None]
@@ -122,6 +124,10 @@ class Callback(Leased, Base):
         """Queue a new callback that is due now, and schedule any other."""
         self.state = State.SCHEDULED if self.due_at > at else State.QUEUED
         self.holds_number = self.state in IN_HAND
+
+    def count_again(self) -> None:
+        """Let the reports count it anew, even where only an attempt of it changes: this alone raises the version."""
+        self.counted_version = -self.version
 
     def queue(self, at: datetime) -> None:
         """Queue a scheduled callback that is due; from now on it holds its number."""

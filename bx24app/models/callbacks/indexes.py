@@ -6,7 +6,7 @@ those of lists, and ``tests/scenarios/test_list_plans.py`` holds what the databa
 
 from sqlalchemy import Index, TextClause, UniqueConstraint, text
 
-from bx24app.models.callbacks.state import PUT_OFF_SQL, WAITING_SQL
+from bx24app.models.callbacks.state import PUT_OFF_SQL, UNCOUNTED_SQL, WAITING_SQL
 
 
 def _partial(name: str, *columns: str, where: TextClause) -> Index:
@@ -42,6 +42,7 @@ CALLBACK_INDEXES = (
     _flagged("ix_callback_follow_up", "portal_id", "state", "id", flag="needs_follow_up"),
     # Of a part only, and without the id: else SQLite takes it for what is waiting or leased.
     _partial("ix_callback_due", "portal_id", "due_at", where=PUT_OFF_SQL),
+    _partial("ix_callback_uncounted", "portal_id", "id", where=UNCOUNTED_SQL),
     # Numbers: from the front, and from the back.
     Index("ix_callback_number", "portal_id", "to_number", "id"),
     Index("ix_callback_number_reversed", "portal_id", "number_reversed", "id"),

@@ -101,6 +101,11 @@ IS_OPEN = _is_one_of(OPEN)
 
 # It was planned for later, or put off.
 PUT_OFF_SQL = text("due_at > created_at")
+# The callback has changed since the reports counted it.
+UNCOUNTED_SQL = text("counted_version <> version")
+
+
+IS_UNCOUNTED = text("callback.counted_version <> callback.version")
 
 
 def first_id(moment: datetime) -> UUID:

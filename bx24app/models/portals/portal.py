@@ -240,6 +240,8 @@ class PortalSettings(Base):
     roles: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     # Operators see everybody's callbacks; False: only those that they asked for or answered.
     shares_callbacks: Mapped[bool] = mapped_column(server_default=stored(True))
+    # Operators see the figures of everybody in the reports; False: only their own.
+    shares_reports: Mapped[bool] = mapped_column(server_default=stored(True))
     # Who last changed ``roles`` or ``stands_in``, which give rights to others.
     rights_changed_by: Mapped[int | None]
     revision: Mapped[Revision]

@@ -202,6 +202,7 @@ def _apply(session: Session, row: ReceivedEvent, callback: Callback, attempt: At
     now, report = utcnow(), stored_report(row)
     row.apply_to(attempt.id, now)
     attempt.call_id = report.call_id
+    callback.count_again()
     moved = callback if _may_move(callback, attempt, report) else None
     try:
         _MOVES[report.kind](_AppliedReport(session, moved, attempt, report, now))

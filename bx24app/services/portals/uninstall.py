@@ -25,6 +25,7 @@ from bx24app.models import (
     PortalState,
     ReceivedEvent,
     Rejection,
+    ReportFigure,
     RestCall,
     Throttle,
     User,
@@ -171,7 +172,7 @@ def _revive(credential: Credential, member_id: str) -> bool | None:
 
 def _forget(session: Session, portal: Portal) -> None:
     """Delete everything of a portal except its settings."""
-    for model in (Callback, Credential, Throttle, ReceivedEvent, RestCall, User):
+    for model in (Callback, ReportFigure, Credential, Throttle, ReceivedEvent, RestCall, User):
         session.execute(delete(model).where(model.portal_id == portal.id))
     _purge_visitors(session, portal)
     portal.application_token_digest = None

@@ -1,0 +1,226 @@
+"""The figures of a period, added up from what the worker has counted.
+
+Sums read whole days of UTC and, at both ends, quarters of an hour, so that any zone is exact. Days and hours of a zone
+are quarters of an hour that the database adds up between changes of the clock.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, TypeVarTuple
+
+from sqlalchemy import ColumnElement, Integer, Select, SQLColumnExpression, func, literal, select
+from sqlalchemy.orm import Session
+
+from bx24app.models import QUARTERS_A_DAY, Form, Portal, Rejection, ReportFigure
+from bx24app.services.callbacks.people import read_names
+from bx24app.services.reports.periods import Period, Span, moment_of, pieces
+from bx24app.services.reports.tally import COUNTS, SPREADS, Kind, Tally
+
+Ts = TypeVarTuple("Ts")
+EPOCH = date(1970, 1, 1)
+QUARTERS_AN_HOUR, HOURS_A_DAY, HOURS_A_WEEK = 4, 24, 168
+# 1 January 1970 was a Thursday.
+FIRST_WEEKDAY = 3
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose figures: of a whole portal, or of the callbacks of one source, form, line or person."""
+
+    portal_id: int
+    kind: Kind = Kind.ALL
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class FunnelStep:
+    """How many requests came so far, how many were lost on the way there, and why most of them were."""
+
+    step: str
+    count: int
+    lost: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The sums of a period; ``rejected``: requests of the public that were not taken, None where that is not told."""
+
+    tally: Tally
+    rejected: int | None
+
+    def funnel(self) -> list[FunnelStep]:
+        """Where requests end; a reason is the name of a count, or ``under_way``."""
+        counted, rejected = self.tally, self.rejected or 0
+        uncalled, unanswered = ("expired", "failed", "cancelled", "under_way"), ("nobody_answered", "not_told")
+        return [
+            FunnelStep("asked", counted.requests + rejected),
+            FunnelStep("accepted", counted.requests, rejected, "rejected" if rejected else None),
+            self._step("called", counted.called, counted.requests, uncalled),
+            self._step("picked_up", counted.picked_up, counted.called, unanswered),
+            self._step("reached", counted.reached, counted.picked_up, ("customer_not_reached", "not_told")),
+        ]
+
+    def _step(self, step: str, count: int, before: int, reasons: tuple[str, ...]) -> FunnelStep:
+        lost = before - count
+        return FunnelStep(step, count, lost, max(reasons, key=lambda name: getattr(self.tally, name)) if lost else None)
+
+
+@dataclass(frozen=True)
+class DayCounts:
+    """What became of the requests of one day."""
+
+    day: date
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class HourCounts:
+    """Of the requests of one hour of a weekday (0 is Monday): how many were called, and how many picked up."""
+
+    weekday: int
+    hour: int
+    called: int
+    picked_up: int
+
+
+@dataclass(frozen=True)
+class PartCounts:
+    """What became of the requests of one form, line, source or person; ``name`` is empty where it is not known."""
+
+    key: str
+    name: str
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class RefusalCounts:
+    """How many requests of the public one rule has rejected."""
+
+    rule: str
+    count: int
+
+
+def summarize(session: Session, scope: Scope, period: Period) -> Summary:
+    """Add up a period."""
+    tally = Tally()
+    for found in _sums(session, scope, period, SPREADS).values():
+        tally.add(found)
+    counted = _rejections(session, scope, period)
+    return Summary(tally, None if counted is None else sum(one.count for one in counted))
+
+
+def by_day(session: Session, scope: Scope, period: Period) -> list[DayCounts]:
+    """Count each day of the zone, those without requests too."""
+    days = {day: Tally() for day in period.each_day()}
+    for number, tally in _grouped(session, scope, period, lambda local: local // QUARTERS_A_DAY):
+        days[EPOCH + timedelta(days=number)].add(tally)
+    return [DayCounts(day, tally) for day, tally in days.items()]
+
+
+def by_hour(session: Session, scope: Scope, period: Period) -> list[HourCounts]:
+    """Count each hour of the week that was called in; both passes of an hour that the clock repeats count as one."""
+    hours: dict[int, Tally] = {}
+    for number, tally in _grouped(session, scope, period, _hour_of_week):
+        hours.setdefault(number, Tally()).add(tally)
+    return [_hour_counts(number, tally) for number, tally in sorted(hours.items()) if tally.called]
+
+
+def _hour_of_week(local: ColumnElement[int]) -> ColumnElement[int]:
+    return (local + FIRST_WEEKDAY * QUARTERS_A_DAY) // QUARTERS_AN_HOUR % HOURS_A_WEEK
+
+
+def _hour_counts(number: int, tally: Tally) -> HourCounts:
+    weekday, hour = divmod(number, HOURS_A_DAY)
+    return HourCounts(weekday, hour, tally.called, tally.picked_up)
+
+
+def by_part(session: Session, portal: Portal, scope: Scope, kind: Kind, period: Period) -> list[PartCounts]:
+    """Count each form, line, source or person, the one with most requests first.
+
+    ``scope`` is the whole portal, or the part that alone is counted.
+    """
+    of_kind = Scope(portal.id, kind, scope.key if scope.kind == kind else "")
+    found = _sums(session, of_kind, period, ("costs",))
+    names = _names(session, portal, kind, found)
+    parts = [PartCounts(key, names.get(key, ""), tally) for key, tally in found.items()]
+    return sorted(parts, key=lambda part: (-part.tally.requests, part.key))
+
+
+def _names(session: Session, portal: Portal, kind: Kind, keys: dict[str, Tally]) -> dict[str, str]:
+    if kind == Kind.LINE:
+        return {key: portal.line_name(key) for key in keys}
+    if kind == Kind.FORM:
+        rows = session.execute(select(Form.id, Form.name).where(Form.portal_id == portal.id))
+        return {str(id): name for id, name in rows}
+    if kind == Kind.PERSON:
+        return {str(id): name for id, name in read_names(session, portal.id, map(int, keys)).items()}
+    return {}
+
+
+def refusals(session: Session, scope: Scope, period: Period) -> list[RefusalCounts]:
+    """Count rejected requests by the rule that decided, the most first; none where the scope has no forms' requests."""
+    return _rejections(session, scope, period) or []
+
+
+def _rejections(session: Session, scope: Scope, period: Period) -> list[RefusalCounts] | None:
+    if scope.kind not in {Kind.ALL, Kind.FORM}:
+        return None
+    whole = period.whole()
+    query = select(Rejection.rule, func.sum(Rejection.count)).where(
+        Rejection.portal_id == scope.portal_id,
+        Rejection.made_at >= moment_of(whole.begin),
+        Rejection.made_at < moment_of(whole.end),
+    )
+    if scope.kind == Kind.FORM:
+        query = query.where(Rejection.form_id == int(scope.key))
+    counted = [RefusalCounts(rule, int(count)) for rule, count in session.execute(query.group_by(Rejection.rule))]
+    return sorted(counted, key=lambda one: (-one.count, one.rule))
+
+
+def _of_scope(query: Select[*Ts], scope: Scope, quarters: int, span: Span) -> Select[*Ts]:
+    query = query.where(
+        ReportFigure.portal_id == scope.portal_id,
+        ReportFigure.quarters == quarters,
+        ReportFigure.kind == scope.kind,
+        ReportFigure.slot >= span.begin,
+        ReportFigure.slot < span.end,
+    )
+    return query.where(ReportFigure.key == scope.key) if scope.key else query
+
+
+def _sums(session: Session, scope: Scope, period: Period, spreads: tuple[str, ...]) -> dict[str, Tally]:
+    """Add up the rows of a scope by key; ``spreads``: which of the columns that are no numbers are wanted too."""
+    days, edges = pieces(period.whole())
+    found: dict[str, Tally] = {}
+    for quarters, spans in ((QUARTERS_A_DAY, days), (1, edges)):
+        for span in spans:
+            _add_sums(session, _of_scope(_summed(ReportFigure.key), scope, quarters, span), found)
+            if spreads:
+                columns = (getattr(ReportFigure, name) for name in spreads)
+                rows = session.execute(_of_scope(select(ReportFigure.key, *columns), scope, quarters, span))
+                for key, *values in rows:
+                    found.setdefault(key, Tally()).add(Tally(**dict(zip(spreads, values, strict=True))))
+    return found
+
+
+def _summed(by: SQLColumnExpression[Any]) -> Select[*tuple[Any, ...]]:
+    return select(by, *(func.sum(getattr(ReportFigure, name)) for name in COUNTS)).group_by(by)
+
+
+def _add_sums(session: Session, query: Select[*tuple[Any, ...]], found: dict[Any, Tally]) -> None:
+    for key, *sums in session.execute(query):
+        counts: dict[str, Any] = dict(zip(COUNTS, map(int, sums), strict=True))
+        found.setdefault(key, Tally()).add(Tally(**counts))
+
+
+def _grouped(
+    session: Session, scope: Scope, period: Period, group: Callable[[ColumnElement[int]], ColumnElement[int]]
+) -> Iterator[tuple[int, Tally]]:
+    """Add up quarters of an hour by what ``group`` makes of the local one, between changes of the clock."""
+    for span in period.spans():
+        found: dict[int, Tally] = {}
+        local = ReportFigure.slot + literal(span.offset, Integer)
+        _add_sums(session, _of_scope(_summed(group(local)), scope, 1, span), found)
+        yield from found.items()

@@ -1,0 +1,186 @@
+"""Periods of a report: whole days of a time zone, whatever the clock does in them, and the period to compare with."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+
+from bx24app.database import reading
+from bx24app.errors import ReportRefused
+from bx24app.models import QUARTER_SECONDS, QUARTERS_A_DAY, Portal, User
+from bx24app.services.calling.business_hours import hours_in_force
+
+MAX_DAYS = 366
+ONE_DAY = timedelta(days=1)
+FIRST_YEAR, LAST_YEAR = 2000, 2999
+
+
+class PeriodName(StrEnum):
+    """The periods that have a name; those of some days end with today."""
+
+    TODAY = "today"
+    YESTERDAY = "yesterday"
+    WEEK = "7_days"
+    MONTH = "30_days"
+    THIS_MONTH = "this_month"
+    LAST_MONTH = "last_month"
+
+
+def company_zone(portal: Portal) -> str:
+    """The zone in which a portal's days are counted: that of its hours, else of its first administrator, else UTC."""
+    hours = hours_in_force(portal)
+    if hours is not None:
+        return hours.zone
+    zones = select(User.time_zone).where(
+        User.portal_id == portal.id, User.is_administrator, User.time_zone.is_not(None)
+    )
+    with reading() as session:
+        found = session.scalars(zones.order_by(User.id)).first()
+    return found if found and is_zone(found) else "UTC"
+
+
+def is_zone(name: str) -> bool:
+    """Tell whether there is a time zone of this name."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+def midnight(day: date, zone: str) -> datetime:
+    """The moment (UTC) at which a day begins; where the clock skips midnight, the moment of the change."""
+    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
+
+
+def slot_at(moment: datetime) -> int:
+    """The quarter of an hour that contains a moment."""
+    return int(moment.timestamp()) // QUARTER_SECONDS
+
+
+def moment_of(slot: int) -> datetime:
+    """The moment (UTC) at which a quarter of an hour begins."""
+    return datetime.fromtimestamp(slot * QUARTER_SECONDS, UTC)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Quarters of an hour, from ``begin`` to before ``end``, all with the same ``offset`` from UTC in quarters."""
+
+    begin: int
+    end: int
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Period:
+    """The days from ``first`` to ``last`` of a zone; ``until`` cuts it."""
+
+    first: date
+    last: date
+    zone: str
+    until: datetime | None = None
+
+    @property
+    def begins_at(self) -> datetime:
+        """Its first moment."""
+        return midnight(self.first, self.zone)
+
+    @property
+    def ends_at(self) -> datetime:
+        """The moment after its last."""
+        end = midnight(self.last + ONE_DAY, self.zone)
+        return end if self.until is None else max(self.begins_at, min(end, self.until))
+
+    @property
+    def days(self) -> int:
+        """How many days it has."""
+        return (self.last - self.first).days + 1
+
+    def each_day(self) -> Iterator[date]:
+        """Its days, in order."""
+        return (self.first + timedelta(days=number) for number in range(self.days))
+
+    def whole(self) -> Span:
+        """All of it; where it is cut, the quarter of an hour that has begun belongs to it."""
+        return Span(slot_at(self.begins_at), -(-int(self.ends_at.timestamp()) // QUARTER_SECONDS))
+
+    def before(self, now: datetime) -> "Period":
+        """The equal period before, on the same weekdays for 7 and 28 days.
+
+        A period that still runs is compared with as much of the one before, by the clock of the zone.
+        """
+        length = timedelta(days=self.days)
+        until = None
+        if self.ends_at > now:
+            wall = now.astimezone(ZoneInfo(self.zone)).replace(tzinfo=None) - length
+            until = wall.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
+        return replace(self, first=self.first - length, last=self.last - length, until=until)
+
+    def spans(self) -> Iterator[Span]:
+        """Its parts between changes of the clock."""
+        zone, whole = ZoneInfo(self.zone), self.whole()
+        begin, offset = whole.begin, _offset(whole.begin, zone)
+        while begin < whole.end:
+            end = _next_change(begin, whole.end, zone)
+            yield Span(begin, end, offset)
+            begin, offset = end, _offset(end, zone)
+
+
+def _offset(slot: int, zone: ZoneInfo) -> int:
+    shift = moment_of(slot).astimezone(zone).utcoffset() or timedelta()
+    return int(shift.total_seconds()) // QUARTER_SECONDS
+
+
+def _next_change(begin: int, end: int, zone: ZoneInfo) -> int:
+    """The first quarter of an hour with another offset, else the end; looks at each day, and then closer."""
+    offset = _offset(begin, zone)
+    for day in range(begin, end, QUARTERS_A_DAY):
+        beyond = min(day + QUARTERS_A_DAY, end)
+        if _offset(beyond - 1, zone) != offset or _offset(day, zone) != offset:
+            return next(slot for slot in range(day, beyond) if _offset(slot, zone) != offset)
+    return end
+
+
+def pieces(span: Span) -> tuple[list[Span], list[Span]]:
+    """Divide a span into whole days of UTC and the quarters of an hour before and after them."""
+    first, last = -(-span.begin // QUARTERS_A_DAY) * QUARTERS_A_DAY, span.end // QUARTERS_A_DAY * QUARTERS_A_DAY
+    if first >= last:
+        return [], [span]
+    edges = [Span(span.begin, first), Span(last, span.end)]
+    return [Span(first, last)], [edge for edge in edges if edge.begin < edge.end]
+
+
+def named_period(name: PeriodName, zone: str, now: datetime) -> Period:
+    """A period by its name."""
+    today = now.astimezone(ZoneInfo(zone)).date()
+    first_of_month = today.replace(day=1)
+    first, last = {
+        PeriodName.TODAY: (today, today),
+        PeriodName.YESTERDAY: (today - ONE_DAY, today - ONE_DAY),
+        PeriodName.WEEK: (today - 6 * ONE_DAY, today),
+        PeriodName.MONTH: (today - 29 * ONE_DAY, today),
+        PeriodName.THIS_MONTH: (first_of_month, today),
+        PeriodName.LAST_MONTH: ((first_of_month - ONE_DAY).replace(day=1), first_of_month - ONE_DAY),
+    }[name]
+    return Period(first, last, zone)
+
+
+def chosen_period(first: date | None, last: date | None, zone: str, now: datetime) -> Period:
+    """The days that somebody chose: without a last one until today, without a first one a week.
+
+    Raises ``ReportRefused`` for days in the wrong order, too many, or of no year that has callbacks.
+    """
+    last = last or now.astimezone(ZoneInfo(zone)).date()
+    for field, day in (("to", last), ("from", first)):
+        if day is not None and not FIRST_YEAR <= day.year <= LAST_YEAR:
+            raise ReportRefused(field, "report_day")
+    first = first or last - 6 * ONE_DAY
+    if first > last:
+        raise ReportRefused("from", "report_order")
+    if (last - first).days >= MAX_DAYS:
+        raise ReportRefused("from", "report_length")
+    return Period(first, last, zone)

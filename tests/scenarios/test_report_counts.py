@@ -1,0 +1,353 @@
+"""What the reports add up equals a recount of the callbacks, whatever happens to them and in whichever order."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from flask import Flask
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session, selectinload
+
+from bx24app.database import reading, writing
+from bx24app.models import Callback, Outcome, Portal, ReportFigure, Source, State, User
+from bx24app.services.dialling import reconcile
+from bx24app.services.dialling.call_report import CallReport, ReportKind, row_of_report
+from bx24app.services.portals import uninstall
+from bx24app.services.reports import counting, figures, periods
+from bx24app.services.reports.figures import Scope
+from bx24app.services.reports.periods import Period
+from bx24app.services.reports.tally import CountedAttempt, CountedCallback, Kind, Tally, kinds_of, tally_of
+
+# Clocks change on 29 March and 25 October in Berlin; Kathmandu is 45 minutes off, Lord Howe changes by half an hour.
+ZONES = ("Europe/Berlin", "UTC", "Asia/Kathmandu", "Australia/Lord_Howe", "America/New_York")
+SPRING, AUTUMN = date(2026, 3, 27), date(2026, 10, 23)
+CODES = ("304", "486", "603", "402", "OTHER", None)
+
+
+def id_at(moment: datetime, number: int) -> UUID:
+    """An id of version 7 as it is given at a moment."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62 | number)
+
+
+def a_portal(member_id: str = "m1") -> Portal:
+    return Portal(
+        member_id=member_id,
+        domain="a.example.com",
+        client_endpoint="https://a.example.com/rest/",
+        app_code="x",
+        app_id="1",
+        installed_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+@dataclass
+class History:
+    """What happens to the callbacks of a portal, at random; each step is a transaction of the app."""
+
+    portal_id: int
+    chance: random.Random
+    first: date
+    number: int = 0
+    alive: list[UUID] = field(default_factory=list)
+
+    def moment(self) -> datetime:
+        begin = datetime.combine(self.first, datetime.min.time(), UTC)
+        # Few quarters of an hour, so that many callbacks share one.
+        return begin + timedelta(minutes=15 * self.chance.choice(range(0, 480, 7)), seconds=self.chance.randrange(900))
+
+    def request(self, session: Session) -> None:
+        self.number += 1
+        at = self.moment()
+        callback = Callback(
+            id=id_at(at, 10_000 * self.portal_id + self.number),
+            portal_id=self.portal_id,
+            to_number=f"+49{self.number:07}",
+            line_id=self.chance.choice(["reg1", "sip2"]),
+            line_name="Line",
+            text="x",
+            source=self.chance.choice([Source.STAFF, Source.API]),
+            requested_by=self.chance.choice([None, 7, 8]),
+            scheduled_at=self.chance.choice([None, at + timedelta(hours=5)]),
+            due_at=at,
+            expires_at=at,
+            created_at=at,
+        )
+        callback.accept(at)
+        session.add(callback)
+        self.alive.append(callback.id)
+
+    def change(self, session: Session) -> None:
+        callback = self.any(session)
+        if callback is None:
+            return
+        now = callback.created_at + timedelta(seconds=self.chance.randrange(1, 40_000))
+        steps: dict[str, Callable[[], None]] = {
+            State.QUEUED: self.chance.choice(
+                [lambda: callback.expire(now), lambda: callback.cancel(now), lambda: self.fence(callback, now)]
+            ),
+            State.SCHEDULED: lambda: callback.queue(now),
+            State.DIALLING: self.chance.choice(
+                [
+                    lambda: callback.start(callback.attempts[-1], f"call{self.number}", now),
+                    lambda: callback.mark_unknown(callback.attempts[-1], now, "dial_read_timeout"),
+                    lambda: callback.refuse(callback.attempts[-1], now, "portal_refused", None),
+                    lambda: callback.put_back(callback.attempts[-1], now, now, "bitrix24_unavailable"),
+                ]
+            ),
+            State.STARTED: self.chance.choice(
+                [lambda: callback.answer(callback.attempts[-1], 7, now), lambda: self.end(callback, now)]
+            ),
+            State.ANSWERED: lambda: self.end(callback, now),
+            State.UNKNOWN: self.chance.choice(
+                [
+                    lambda: self.end(callback, now),
+                    lambda: callback.miss(now, "resolved_not_reached"),
+                    lambda: callback.dial_again(now, now),
+                ]
+            ),
+        }
+        steps.get(callback.state, lambda: None)()
+
+    def fence(self, callback: Callback, now: datetime) -> None:
+        callback.fence(now, now, "digest", None)
+
+    def end(self, callback: Callback, now: datetime) -> None:
+        attempt = callback.attempts[-1]
+        if self.chance.random() < 0.5:
+            attempt.duration_seconds = self.chance.randrange(600)
+            attempt.end(Outcome.COMPLETED, now, None, None)
+            callback.complete(now)
+            return
+        attempt.end(Outcome.MISSED, now, self.chance.choice(CODES), None)
+        if self.chance.random() < 0.3 and callback.state != State.UNKNOWN:
+            callback.postpone(now, now, now, "retry_code_304")
+        else:
+            callback.miss(now, "code_304")
+
+    def tell_cost_later(self, session: Session) -> None:
+        """The history tells of an attempt long after its callback has gone on: the callback itself does not move."""
+        callback = self.any(session)
+        if callback is None or not callback.attempts:
+            return
+        callback.count_again()
+        attempt = callback.attempts[0]
+        attempt.cost, attempt.cost_currency = Decimal(self.chance.randrange(1, 9999)) / 10_000, "EUR"
+
+    def any(self, session: Session) -> Callback | None:
+        return session.get(Callback, self.chance.choice(self.alive)) if self.alive else None
+
+    def step(self) -> None:
+        kind = self.chance.choices(["request", "change", "cost", "count", "delete"], [4, 10, 2, 2, 1])[0]
+        if kind == "count":
+            counting.count_changed()
+        elif kind == "delete" and self.alive:
+            gone = self.alive.pop(self.chance.randrange(len(self.alive)))
+            assert counting.delete_counted(Callback.id == gone, 10) == 1
+        else:
+            with writing() as session:
+                {"request": self.request, "change": self.change, "cost": self.tell_cost_later}.get(
+                    kind, lambda _: None
+                )(session)
+
+
+def counted(callback: Callback) -> CountedCallback:
+    attempts = [
+        CountedAttempt(
+            one.outcome,
+            one.failed_code,
+            one.answered_by,
+            one.answered_at,
+            one.duration_seconds,
+            one.cost,
+            one.cost_currency,
+        )
+        for one in callback.attempts
+    ]
+    return CountedCallback(
+        callback.state,
+        callback.reason,
+        callback.source,
+        callback.form_id,
+        callback.line_id,
+        callback.requested_by,
+        callback.created_at,
+        callback.scheduled_at,
+        attempts,
+    )
+
+
+def check_recount(portal: Portal, zone: str, first: date, days: int) -> None:
+    """Compare each figure of a period with the callbacks themselves, looked through one by one."""
+    period = Period(first, first + timedelta(days=days - 1), zone)
+    with reading() as session:
+        query = select(Callback).where(Callback.portal_id == portal.id).options(selectinload(Callback.attempts))
+        all_of_them = [counted(one) for one in session.scalars(query)]
+    local = [(one, one.created_at.astimezone(ZoneInfo(zone))) for one in all_of_them]
+    inside = [(one, at) for one, at in local if period.first <= at.date() <= period.last]
+    by_day = {day: Tally() for day in period.each_day()}
+    by_part: dict[tuple[Kind, str], Tally] = {}
+    by_hour: dict[tuple[int, int], list[int]] = {}
+    for one, at in inside:
+        tally = tally_of(one)
+        by_day[at.date()].add(tally)
+        for row in kinds_of(one):
+            by_part.setdefault(row, Tally()).add(tally)
+        if tally.called:
+            hour = by_hour.setdefault((at.weekday(), at.hour), [0, 0])
+            hour[0], hour[1] = hour[0] + tally.called, hour[1] + tally.picked_up
+    whole = Scope(portal.id)
+    without: dict[str, dict[str, int]] = {"waits": {}, "costs": {}}
+    with reading() as session:
+        assert figures.summarize(session, whole, period).tally == by_part.get((Kind.ALL, ""), Tally())
+        assert {one.day: one.tally for one in figures.by_day(session, whole, period)} == {
+            day: Tally(**{**vars(tally), **without}) for day, tally in by_day.items()
+        }
+        hours = figures.by_hour(session, whole, period)
+        assert {(one.weekday, one.hour): [one.called, one.picked_up] for one in hours} == by_hour
+        for kind in (Kind.SOURCE, Kind.LINE, Kind.PERSON):
+            found = {one.key: one.tally for one in figures.by_part(session, portal, whole, kind, period)}
+            expected = {key: tally for (of, key), tally in by_part.items() if of == kind}
+            assert found == {key: Tally(**{**vars(tally), "waits": {}}) for key, tally in expected.items()}
+            for key, tally in expected.items():
+                assert figures.summarize(session, Scope(portal.id, kind, key), period).tally == tally
+
+
+@pytest.mark.parametrize("first", [SPRING, AUTUMN])
+def test_figures_equal_a_recount_after_any_history(app: Flask, first: date) -> None:
+    with app.app_context():
+        with writing() as session:
+            portals = [a_portal("m1"), a_portal("m2")]
+            session.add_all(portals)
+        for portal in portals:
+            history = History(portal.id, random.Random(f"{first} {portal.member_id}"), first)
+            for _ in range(90):
+                history.step()
+        while counting.count_changed() > 0:
+            pass
+        with reading() as session:
+            assert session.scalars(select(func.count()).select_from(Callback)).one() > 20
+        for portal in portals:
+            for zone in ZONES:
+                for days in (1, 5):
+                    check_recount(portal, zone, first, days)
+        # Nothing is left of a portal that is gone, nor of callbacks that are.
+        assert counting.delete_counted(Callback.portal_id == portals[0].id, 10_000) > 0
+        with writing() as session:
+            uninstall._forget(session, session.get_one(Portal, portals[1].id))
+        with reading() as session:
+            assert session.scalar(select(func.count()).select_from(ReportFigure)) == 0
+
+
+def test_what_changes_while_it_is_counted_is_counted_again(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = counting._read
+    at = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
+
+    def read_and_miss_a_change(session: Session, portal_id: int, slot: int) -> object:
+        found = read(session, portal_id, slot)
+        # As if another transaction had raised the version after it was read.
+        return [(id, version - 1, callback) for id, version, callback in found]
+
+    with app.app_context():
+        with writing() as session:
+            portal = a_portal()
+            session.add(portal)
+            session.flush()
+            History(portal.id, random.Random(1), at.date()).request(session)
+        monkeypatch.setattr(counting, "_read", read_and_miss_a_change)
+        assert counting.count_changed() == 1
+        assert counting.count_changed() == 1
+        monkeypatch.undo()
+        assert counting.count_changed() == 1
+        assert counting.count_changed() == 0
+        with writing() as session:
+            session.execute(delete(Portal))
+        with reading() as session:
+            assert session.scalar(select(func.count()).select_from(ReportFigure)) == 0
+
+
+def test_a_cost_that_is_told_late_of_an_earlier_attempt_is_counted(app: Flask) -> None:
+    at = datetime(2026, 11, 20, 9, tzinfo=UTC)
+    with app.app_context():
+        with writing() as session:
+            portal = a_portal()
+            session.add(portal)
+            session.flush()
+            history = History(portal.id, random.Random(1), at.date())
+            history.request(session)
+            [callback] = [session.get_one(Callback, id) for id in history.alive]
+            callback.state = State.QUEUED
+            for call_id in ("call1", "call2"):
+                attempt = callback.fence(at, at, "digest", None)
+                callback.start(attempt, call_id, at)
+                callback.postpone(at, at, at, "retry_code_304")
+                callback.queue(at)
+        assert counting.count_changed() == 1
+        report = CallReport(ReportKind.HISTORY, "call1", cost=Decimal("0.25"), currency="EUR", failed_code="304")
+        with writing() as session:
+            session.add(row_of_report(portal.id, report, "digest"))
+        assert reconcile.reconcile_pending(portal.id) == 1
+        assert counting.count_changed() == 1
+        day = slot_day(callback.id)
+        with reading() as session:
+            tally = figures.summarize(session, Scope(portal.id), Period(day, day, "UTC")).tally
+        assert (tally.costs, tally.calls_without_cost) == ({"EUR": 2500}, 1)
+
+
+def slot_day(callback_id: UUID) -> date:
+    return periods.moment_of(counting.slot_of(callback_id)).date()
+
+
+def test_days_of_a_company(app: Flask) -> None:
+    with app.app_context():
+        with writing() as session:
+            portal = a_portal()
+            session.add(portal)
+            session.flush()
+            portal_id = portal.id
+        assert periods.company_zone(portal) == "UTC"
+        with writing() as session:
+            for number, zone in enumerate(("nowhere/at all", "Europe/Riga")):
+                session.add(
+                    User(portal_id=portal_id, user_id=number, name="A", is_administrator=number, time_zone=zone)
+                )
+        assert periods.company_zone(portal) == "Europe/Riga"
+        portal.settings.hours = {"zone": "Asia/Omsk", "week": {}}
+        assert periods.company_zone(portal) == "Asia/Omsk"
+
+
+def test_a_period_that_runs_is_compared_with_as_much_of_the_one_before() -> None:
+    now = datetime(2026, 11, 27, 10, 7, tzinfo=UTC)
+    for name, first, last, before, quarters in (
+        ("today", (11, 27), (11, 27), (11, 26), 45),
+        ("yesterday", (11, 26), (11, 26), (11, 25), 96),
+        ("7_days", (11, 21), (11, 27), (11, 14), 6 * 96 + 45),
+        # The clock goes back in the period before.
+        ("30_days", (10, 29), (11, 27), (9, 29), 29 * 96 + 4 + 45),
+        ("this_month", (11, 1), (11, 27), (10, 5), 26 * 96 + 4 + 45),
+        ("last_month", (10, 1), (10, 31), (8, 31), 31 * 96),
+    ):
+        period = periods.named_period(periods.PeriodName(name), "Europe/Berlin", now)
+        assert (period.first, period.last) == (date(2026, *first), date(2026, *last)), name
+        earlier = period.before(now)
+        assert earlier.first == date(2026, *before), name
+        assert earlier.whole().end - earlier.whole().begin == quarters, name
+
+
+def test_days_have_as_many_quarters_of_an_hour_as_their_clock() -> None:
+    for zone, day, quarters in (
+        ("Europe/Berlin", date(2026, 3, 29), 92),
+        ("Europe/Berlin", date(2026, 10, 25), 100),
+        ("Australia/Lord_Howe", date(2026, 4, 5), 98),
+        ("Asia/Beirut", date(2026, 3, 29), 92),
+        ("Pacific/Apia", date(2026, 11, 27), 96),
+        ("Asia/Kathmandu", date(2026, 11, 27), 96),
+    ):
+        period = Period(day, day, zone)
+        spans = list(period.spans())
+        assert sum(span.end - span.begin for span in spans) == quarters, zone
+        assert len(spans) == (1 if quarters == 96 or zone == "Asia/Beirut" else 2), zone
