@@ -23,6 +23,12 @@ REFUSALS = {
     "country_unknown": N_(
         "Name the country in which your customers live: without it, the form would not know which numbers it may call."
     ),
+    "report_day": N_("Write days as year, month and day, such as 2026-11-27."),
+    "report_order": N_("The first day comes after the last one. Choose the earlier day first."),
+    "report_length": N_("A report covers a year at most. Choose a shorter period."),
+    "report_zone": N_("There is no such time zone. Write it like Europe/Berlin."),
+    "report_together": N_("Choose one of form, line, source and person at a time."),
+    "report_period": N_("Choose a period by its name or by its days, not by both."),
     "invalid_number": N_(
         "This is not a phone number that can be called. Write it with the country code, such as +49 30 901820."
     ),

@@ -10,7 +10,7 @@ from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.slots import Slots, sharing
 from bx24app.settings import Settings
 from bx24app.web import addresses, errors, events, headers, languages, operations, request_ids, static
-from bx24app.web.api import api_keys, callbacks, do_not_call, lines, me, numbers, openapi, rules, webhooks
+from bx24app.web.api import api_keys, callbacks, do_not_call, lines, me, numbers, openapi, reports, rules, webhooks
 from bx24app.web.api import forms as api_forms
 from bx24app.web.api import settings as api_settings
 from bx24app.web.api.listing import callback_list
@@ -66,6 +66,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         api_settings,
         api_keys,
         do_not_call,
+        reports,
         rules,
         webhooks,
     )

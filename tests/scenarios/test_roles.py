@@ -39,6 +39,8 @@ LEAST = {
     "lines.show_lines": VIEWER,
     "lines.show_voices": VIEWER,
     "lines.resume": ADMINISTRATOR,
+    "reports.show": VIEWER,
+    "reports.show_csv": VIEWER,
     "fragments.rows": VIEWER,
     "fragments.detail": VIEWER,
     "fragments.check": ADMINISTRATOR,

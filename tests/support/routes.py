@@ -12,7 +12,7 @@ from tests.support.actors import Actor, json_of
 PLACEHOLDER = re.compile(r"<(?:[^<>]*:)?(\w+)>")
 # What stands in addresses: ids of a portal's things, each to be tried with another portal's; or what the public has.
 OF_A_PORTAL = {"callback_id", "form_key", "key_id", "number_id", "webhook_id", "delivery_id", "line_id", "filter_id"}
-OF_NOBODY = {("static", "version"), ("static", "filename")}
+OF_NOBODY = {("static", "version"), ("static", "filename"), ("reports", "report")}
 OF_THE_PUBLIC = {("website_form", "form_key"), ("widget", "form_key"), ("status_page", "signed")}
 LATER = {"scheduled_at": "2027-03-01T10:30:00Z"}
 BODIES: dict[tuple[str, str], object] = {
@@ -81,4 +81,5 @@ def things_of(actor: Actor, number: str = "+4930901820") -> dict[str, Any]:
         "delivery_id": told["id"],
         # Portals may have lines of the same id: this one they have not.
         "line_id": f"{line_id}-{actor.portal.member_id}",
+        "report": "summary",
     }

@@ -59,6 +59,7 @@ class PortalDefaults:
     websites_off: bool | None = None
     roles: dict[str, Any] | None = None
     shares_callbacks: bool | None = None
+    shares_reports: bool | None = None
 
     @property
     def grants_rights(self) -> bool:
@@ -96,7 +97,8 @@ def change_settings(portal_id: int, wanted: PortalDefaults, user_id: int | None)
         "hours": wanted.hours,
     }
     plain = {"stands_in": wanted.stands_in, "retries": wanted.retries, "retry_minutes": wanted.retry_minutes}
-    plain |= {"websites_off": wanted.websites_off, "shares_callbacks": wanted.shares_callbacks}
+    shared = {"shares_callbacks": wanted.shares_callbacks, "shares_reports": wanted.shares_reports}
+    plain |= {"websites_off": wanted.websites_off, **shared}
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
         for name, value in changes.items():

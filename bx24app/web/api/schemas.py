@@ -172,6 +172,8 @@ class SettingsSchema(BaseModel):
     websites_off: bool
     shares_callbacks: bool
     roles: Roles
+    # Operators see the figures of everybody in the reports, else only their own.
+    shares_reports: bool
     # Who last changed ``roles`` or ``stands_in``.
     rights_changed_by: int | None
     rights_changed_by_name: str | None
@@ -238,6 +240,7 @@ def settings_schema(portal: Portal, usual_text: str, names: dict[int, str]) -> S
     changed_by = portal.settings.rights_changed_by
     rights = {
         "roles": Roles.of(portal),
+        "shares_reports": portal.settings.shares_reports,
         "rights_changed_by": changed_by,
         "rights_changed_by_name": names.get(changed_by or 0),
     }

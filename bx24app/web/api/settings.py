@@ -47,6 +47,7 @@ class DefaultsBody(TolerantModel):
     websites_off: Flag | None = None
     roles: Roles | None = None
     shares_callbacks: Flag | None = None
+    shares_reports: Flag | None = None
 
     @property
     def only_stops_forms(self) -> bool:

@@ -1,0 +1,84 @@
+"""Whose figures somebody may see, and what they have chosen to see of them."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from bx24app.errors import NotPermitted, ReportRefused
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.roles import Role
+from bx24app.services.reports.figures import Scope
+from bx24app.services.reports.periods import Period, PeriodName, chosen_period, company_zone, is_zone, named_period
+from bx24app.services.reports.tally import Kind
+from bx24app.services.websites import forms
+
+DayOrMoment = date | datetime
+
+
+@dataclass(frozen=True)
+class PeriodChoice:
+    """A period by its name or by its days; a moment instead of a day means its day, ``last`` the day before it ends."""
+
+    name: PeriodName | None = None
+    first: DayOrMoment | None = None
+    last: DayOrMoment | None = None
+    zone: str | None = None
+
+    def period(self, principal: Principal, now: datetime) -> Period:
+        """The days of the zone, by default the company's; raises ``ReportRefused``."""
+        if self.zone is not None and not is_zone(self.zone):
+            raise ReportRefused("zone", "report_zone")
+        zone = self.zone or company_zone(principal.portal)
+        if self.name is None:
+            last = self.last - timedelta(microseconds=1) if isinstance(self.last, datetime) else self.last
+            return chosen_period(_day(self.first, zone), _day(last, zone), zone, now)
+        if self.first is not None or self.last is not None:
+            raise ReportRefused("period", "report_period")
+        return named_period(self.name, zone, now)
+
+
+def _day(day: DayOrMoment | None, zone: str) -> date | None:
+    return day.astimezone(ZoneInfo(zone)).date() if isinstance(day, datetime) else day
+
+
+@dataclass(frozen=True)
+class ScopeChoice:
+    """At most one of these; nothing means everything that one may see."""
+
+    form_key: str | None = None
+    line_id: str | None = None
+    source: str | None = None
+    person: int | None = None
+
+    def scope(self, principal: Principal) -> Scope:
+        """Whose figures are read; raises ``NotPermitted``, ``NotFound`` for a form of nobody, ``ReportRefused``."""
+        chosen = [name for name, value in vars(self).items() if value is not None]
+        if len(chosen) > 1:
+            raise ReportRefused(chosen[1], "report_together")
+        portal_id = principal.portal.id
+        if sees_everybody(principal):
+            return Scope(portal_id, *self._chosen(portal_id))
+        if chosen and self.person != principal.user_id:
+            raise NotPermitted
+        return Scope(portal_id, Kind.PERSON, str(principal.user_id))
+
+    def _chosen(self, portal_id: int) -> tuple[Kind, str]:
+        if self.form_key is not None:
+            return Kind.FORM, str(forms.get_form(portal_id, self.form_key).id)
+        for kind, value in ((Kind.LINE, self.line_id), (Kind.SOURCE, self.source), (Kind.PERSON, self.person)):
+            if value is not None:
+                return kind, str(value)
+        return Kind.ALL, ""
+
+
+def sees_everybody(principal: Principal) -> bool:
+    """Tell whether somebody sees the figures of all; operators may be shown only their own."""
+    return principal.role != Role.OPERATOR or principal.portal.settings.shares_reports
+
+
+def require_part(principal: Principal, scope: Scope, kind: Kind) -> None:
+    """Refuse a division that a scope does not have; raises ``NotPermitted``, ``ReportRefused``."""
+    if scope.kind not in (Kind.ALL, kind):
+        if not sees_everybody(principal):
+            raise NotPermitted
+        raise ReportRefused(scope.kind, "report_together")

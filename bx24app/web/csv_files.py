@@ -1,0 +1,36 @@
+"""CSV files that the spreadsheets of the reader's language open, and that contain no formula."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from babel.numbers import get_decimal_symbol
+from flask_babel import get_locale
+
+from bx24app.services.calling.list_file import safe_cell
+
+CSV_TYPE = "text/csv; charset=utf-8"
+# Excel reads a file as UTF-8 only when it begins with this mark.
+BYTE_ORDER_MARK = "\ufeff"
+Line = dict[str, object]
+
+
+def csv_text(names: Sequence[str], lines: Iterable[Line]) -> str:
+    """Write a heading and lines, with semicolons for a language that writes decimals with a comma."""
+    comma = has_decimal_comma()
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=";" if comma else ",")
+    writer.writerow(names)
+    writer.writerows([_cell(line.get(name), comma=comma) for name in names] for line in lines)
+    return BYTE_ORDER_MARK + out.getvalue()
+
+
+def _cell(value: object, *, comma: bool) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".").replace(".", "," if comma else ".")
+    return safe_cell("" if value is None else str(value))
+
+
+def has_decimal_comma() -> bool:
+    """Tell whether the reader's language writes decimals with a comma."""
+    return get_decimal_symbol(get_locale() or "en") == ","
