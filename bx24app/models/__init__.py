@@ -5,7 +5,13 @@ from bx24app.models.callbacks.callback import Callback
 from bx24app.models.callbacks.callback_word import CallbackWord
 from bx24app.models.callbacks.decision import Decision
 from bx24app.models.callbacks.received_event import ReceivedEvent
-from bx24app.models.callbacks.report_figure import QUARTER_SECONDS, QUARTERS_A_DAY, ReportFigure
+from bx24app.models.callbacks.report_figure import (
+    QUARTER_SECONDS,
+    QUARTERS_A_DAY,
+    QUARTERS_AN_HOUR,
+    SPAN_LENGTHS,
+    ReportFigure,
+)
 from bx24app.models.callbacks.state import (
     FINAL,
     IN_HAND,
@@ -43,9 +49,11 @@ __all__ = [
     "IS_UNCOUNTED",
     "IS_WAITING",
     "OPEN",
+    "QUARTERS_AN_HOUR",
     "QUARTERS_A_DAY",
     "QUARTER_SECONDS",
     "RETRIABLE",
+    "SPAN_LENGTHS",
     "TRANSITIONS",
     "WAITING",
     "ApiKey",

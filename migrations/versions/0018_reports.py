@@ -48,7 +48,11 @@ def upgrade() -> None:
     op.add_column("callback", sa.Column("counted_version", sa.Integer(), server_default=sa.text("0"), nullable=False))
     differs = sa.text("counted_version <> version")
     op.create_index(
-        "ix_callback_uncounted", "callback", ["portal_id", "id"], sqlite_where=differs, postgresql_where=differs
+        "ix_callback_uncounted",
+        "callback",
+        ["counted_version", "id", "portal_id"],
+        sqlite_where=differs,
+        postgresql_where=differs,
     )
     op.add_column(
         "portal_settings", sa.Column("shares_reports", sa.Boolean(), server_default=sa.true(), nullable=False)

@@ -235,6 +235,8 @@ def test_figures_equal_a_recount_after_any_history(app: Flask, first: date) -> N
             for zone in ZONES:
                 for days in (1, 5):
                     check_recount(portal, zone, first, days)
+                # Long enough for the longest spans.
+                check_recount(portal, zone, first - timedelta(days=40), 80)
         # Nothing is left of a portal that is gone, nor of callbacks that are.
         assert counting.delete_counted(Callback.portal_id == portals[0].id, 10_000) > 0
         with writing() as session:

@@ -1,4 +1,4 @@
-"""What the reports add up: the callbacks requested in a quarter of an hour, or on a day of UTC, and their ends."""
+"""What the reports add up: the callbacks requested in a span of time, and how they ended."""
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
@@ -6,15 +6,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 from bx24app.database import Base
 from bx24app.models.columns import Code, Name
 
-QUARTERS_A_DAY = 96
+QUARTERS_AN_HOUR, QUARTERS_A_DAY = 4, 96
+# The lengths of spans in quarters of an hour, the last one 30 days: each is added up from spans of the length before.
+SPAN_LENGTHS = (1, QUARTERS_AN_HOUR, QUARTERS_A_DAY, 30 * QUARTERS_A_DAY)
 QUARTER_SECONDS = 900
 
 
 class ReportFigure(Base):
     """The callbacks of one portal that were requested in one span of time and have one thing in common.
 
-    ``slot`` is the first quarter of an hour of the span, counted from 1970 in UTC; ``quarters`` is its length, 1 or
-    those of a day. ``kind`` and ``key`` say what they have in common: everything, a source, a form, a line, a person.
+    ``slot`` is the first quarter of an hour of the span, counted from 1970 in UTC; ``quarters`` is its length, one of
+    ``SPAN_LENGTHS``. ``kind`` and ``key`` say what they have in common: everything, a source, a form, a line, a person.
     A row is written only as a recount of its callbacks (services/reports/counting.py) and is never added to.
     """
 

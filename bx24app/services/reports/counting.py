@@ -8,7 +8,7 @@ notes the versions that it has read. What changes meanwhile differs again. Whoev
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from bx24app.database import reading, writing
 from bx24app.models import (
     IS_UNCOUNTED,
     QUARTER_SECONDS,
-    QUARTERS_A_DAY,
+    SPAN_LENGTHS,
     Attempt,
     Callback,
     PortalSettings,
@@ -47,7 +47,7 @@ def first_id_of(slot: int) -> UUID:
 
 def count_changed() -> int:
     """Count the quarters of an hour of callbacks that have changed; returns how many. Commits."""
-    query = select(Callback.portal_id, Callback.id).where(IS_UNCOUNTED)
+    query = select(Callback.portal_id, Callback.id).where(IS_UNCOUNTED).order_by(Callback.counted_version, Callback.id)
     with reading() as session:
         changed = session.execute(query.limit(COUNTED_AT_ONCE)).all()
     slots = sorted({(portal_id, slot_of(callback_id)) for portal_id, callback_id in changed})
@@ -85,7 +85,7 @@ def delete_counted(condition: ColumnElement[bool], limit: int) -> int:
 
 
 def _recount(session: Session, portal_id: int, slots: Collection[int]) -> None:
-    """Replace what is kept of some quarters of an hour, and of their days, by a recount; for the caller's transaction.
+    """Replace what is kept of some quarters of an hour, and of longer spans, inside the caller's transaction.
 
     Two workers take turns by a lock on the portal's settings, which no other row refers to.
     """
@@ -98,10 +98,12 @@ def _recount(session: Session, portal_id: int, slots: Collection[int]) -> None:
         read = _read(session, portal_id, slot)
         versions |= {id: version for id, version, _ in read}
         rows += _rows(portal_id, 1, slot, tallies_of(callback for *_, callback in read))
-    _replace(session, portal_id, 1, slots, rows)
-    days = {slot - slot % QUARTERS_A_DAY for slot in slots}
-    rows = [row for day in days for row in _rows(portal_id, QUARTERS_A_DAY, day, _added_up(session, portal_id, day))]
-    _replace(session, portal_id, QUARTERS_A_DAY, days, rows)
+    _replace(session, portal_id, SPAN_LENGTHS[0], slots, rows)
+    for shorter, length in pairwise(SPAN_LENGTHS):
+        begins = {slot - slot % length for slot in slots}
+        sums = [(begin, _added_up(session, portal_id, shorter, range(begin, begin + length))) for begin in begins]
+        rows = [row for begin, tallies in sums for row in _rows(portal_id, length, begin, tallies)]
+        _replace(session, portal_id, length, begins, rows)
     _note_counted(session, versions)
 
 
@@ -157,16 +159,18 @@ def _replace(
         session.connection().execute(insert(ReportFigure), rows)
 
 
-def _added_up(session: Session, portal_id: int, day: int) -> dict[tuple[Any, str], Tally]:
-    of_day = select(ReportFigure).where(
+def _added_up(session: Session, portal_id: int, quarters: int, within: range) -> dict[tuple[Any, str], Tally]:
+    """Add up the spans of one length that lie within a longer one."""
+    shorter = select(ReportFigure).where(
         ReportFigure.portal_id == portal_id,
-        ReportFigure.quarters == 1,
+        ReportFigure.quarters == quarters,
         ReportFigure.kind.in_(KINDS),
-        ReportFigure.slot >= day,
-        ReportFigure.slot < day + QUARTERS_A_DAY,
+        ReportFigure.slot >= within.start,
+        ReportFigure.slot < within.stop,
     )
     found: dict[tuple[Any, str], Tally] = {}
-    for row in session.scalars(of_day):
+    # Read anew: a row with the same key may have been written since this session read it.
+    for row in session.scalars(shorter.execution_options(populate_existing=True)):
         found.setdefault((row.kind, row.key), Tally()).add(tally_of_row(row))
     return found
 

@@ -1,7 +1,7 @@
 """The figures of a period, added up from what the worker has counted.
 
-Sums read whole days of UTC and, at both ends, quarters of an hour, so that any zone is exact. Days and hours of a zone
-are quarters of an hour that the database adds up between changes of the clock.
+Sums read the longest spans that fit and, at both ends, shorter ones down to quarters of an hour, so that any zone is
+exact. Days and hours of a zone are hours, or quarters of one, that the database adds up between changes of the clock.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,14 +12,14 @@ from typing import Any, TypeVarTuple
 from sqlalchemy import ColumnElement, Integer, Select, SQLColumnExpression, func, literal, select
 from sqlalchemy.orm import Session
 
-from bx24app.models import QUARTERS_A_DAY, Form, Portal, Rejection, ReportFigure
+from bx24app.models import QUARTERS_A_DAY, QUARTERS_AN_HOUR, SPAN_LENGTHS, Form, Portal, Rejection, ReportFigure
 from bx24app.services.callbacks.people import read_names
 from bx24app.services.reports.periods import Period, Span, moment_of, pieces
 from bx24app.services.reports.tally import COUNTS, SPREADS, Kind, Tally
 
 Ts = TypeVarTuple("Ts")
 EPOCH = date(1970, 1, 1)
-QUARTERS_AN_HOUR, HOURS_A_DAY, HOURS_A_WEEK = 4, 24, 168
+HOURS_A_DAY, HOURS_A_WEEK = 24, 168
 # 1 January 1970 was a Thursday.
 FIRST_WEEKDAY = 3
 
@@ -192,16 +192,12 @@ def _of_scope(query: Select[*Ts], scope: Scope, quarters: int, span: Span) -> Se
 
 def _sums(session: Session, scope: Scope, period: Period, spreads: tuple[str, ...]) -> dict[str, Tally]:
     """Add up the rows of a scope by key; ``spreads``: which of the columns that are no numbers are wanted too."""
-    days, edges = pieces(period.whole())
     found: dict[str, Tally] = {}
-    for quarters, spans in ((QUARTERS_A_DAY, days), (1, edges)):
-        for span in spans:
-            _add_sums(session, _of_scope(_summed(ReportFigure.key), scope, quarters, span), found)
-            if spreads:
-                columns = (getattr(ReportFigure, name) for name in spreads)
-                rows = session.execute(_of_scope(select(ReportFigure.key, *columns), scope, quarters, span))
-                for key, *values in rows:
-                    found.setdefault(key, Tally()).add(Tally(**dict(zip(spreads, values, strict=True))))
+    for quarters, span in pieces(period.whole()):
+        _add_sums(session, _of_scope(_summed(ReportFigure.key), scope, quarters, span), found)
+        columns = (getattr(ReportFigure, name) for name in spreads)
+        for key, *values in session.execute(_of_scope(select(ReportFigure.key, *columns), scope, quarters, span)):
+            found.setdefault(key, Tally()).add(Tally(**dict(zip(spreads, values, strict=True))))
     return found
 
 
@@ -219,8 +215,11 @@ def _grouped(
     session: Session, scope: Scope, period: Period, group: Callable[[ColumnElement[int]], ColumnElement[int]]
 ) -> Iterator[tuple[int, Tally]]:
     """Add up quarters of an hour by what ``group`` makes of the local one, between changes of the clock."""
-    for span in period.spans():
-        found: dict[int, Tally] = {}
-        local = ReportFigure.slot + literal(span.offset, Integer)
-        _add_sums(session, _of_scope(_summed(group(local)), scope, 1, span), found)
-        yield from found.items()
+    for change in period.spans():
+        # Hours of a zone that is whole hours from UTC are hours of UTC.
+        lengths = SPAN_LENGTHS[: 1 if change.offset % QUARTERS_AN_HOUR else 2]
+        for quarters, span in pieces(change, lengths):
+            found: dict[int, Tally] = {}
+            local = ReportFigure.slot + literal(span.offset, Integer)
+            _add_sums(session, _of_scope(_summed(group(local)), scope, quarters, span), found)
+            yield from found.items()

@@ -1,6 +1,6 @@
 """Periods of a report: whole days of a time zone, whatever the clock does in them, and the period to compare with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from bx24app.database import reading
 from bx24app.errors import ReportRefused
-from bx24app.models import QUARTER_SECONDS, QUARTERS_A_DAY, Portal, User
+from bx24app.models import QUARTER_SECONDS, QUARTERS_A_DAY, SPAN_LENGTHS, Portal, User
 from bx24app.services.calling.business_hours import hours_in_force
 
 MAX_DAYS = 366
@@ -145,13 +145,17 @@ def _next_change(begin: int, end: int, zone: ZoneInfo) -> int:
     return end
 
 
-def pieces(span: Span) -> tuple[list[Span], list[Span]]:
-    """Divide a span into whole days of UTC and the quarters of an hour before and after them."""
-    first, last = -(-span.begin // QUARTERS_A_DAY) * QUARTERS_A_DAY, span.end // QUARTERS_A_DAY * QUARTERS_A_DAY
+def pieces(span: Span, lengths: Sequence[int] = SPAN_LENGTHS) -> Iterator[tuple[int, Span]]:
+    """Divide a span into whole spans of the longest kept length, and what is left at both ends into shorter ones."""
+    *shorter, length = lengths
+    first, last = -(-span.begin // length) * length, span.end // length * length
     if first >= last:
-        return [], [span]
-    edges = [Span(span.begin, first), Span(last, span.end)]
-    return [Span(first, last)], [edge for edge in edges if edge.begin < edge.end]
+        first = last = span.end
+    else:
+        yield length, Span(first, last, span.offset)
+    for edge in (Span(span.begin, first, span.offset), Span(last, span.end, span.offset)):
+        if shorter and edge.begin < edge.end:
+            yield from pieces(edge, shorter)
 
 
 def named_period(name: PeriodName, zone: str, now: datetime) -> Period:
