@@ -8,6 +8,8 @@ from bx24app.bitrix24.frame_post import FramePost
 MAX_ID_DIGITS = 9
 # A name of a view, an id or a key: more is no link of ours.
 MAX_LINK = 64
+# The menu of the telephony's own reports leads to ours.
+REPORTS_MENU = "TELEPHONY_ANALYTICS_MENU"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def place_of(post: FramePost) -> LaunchPlace:
     entity_id = _positive(options.get("ID", ""))
     if kind in ENTITY_TYPES and entity_id:
         return LaunchPlace(post.PLACEMENT, kind, entity_id)
+    if post.PLACEMENT == REPORTS_MENU:
+        return LaunchPlace(post.PLACEMENT, link=DeepLink("reports"))
     link = DeepLink(options.get("view", "")[:MAX_LINK], options.get("id", "")[:MAX_LINK])
     return LaunchPlace(post.PLACEMENT, link=link)
 

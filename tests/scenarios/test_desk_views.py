@@ -49,17 +49,16 @@ def form(manager: Actor, administrator: Actor) -> dict[str, Any]:
 def test_each_role_has_its_tabs_and_gets_nothing_else(
     client: FlaskClient, manager: Actor, administrator: Actor
 ) -> None:
-    everything = ["callbacks", "websites", "settings"]
+    everything = ["callbacks", "reports", "websites", "settings"]
     assert tabs(administrator.opens()) == everything
     for path in ("callbacks", *FOR_ADMINISTRATORS):
         assert fetches(administrator, path).status_code == 200, path
         assert client.get(f"/desk/view/{path}").status_code == 401, path
-    # A strip with one tab is not drawn.
-    assert tabs(manager.opens()) == []
+    assert tabs(manager.opens()) == ["callbacks", "reports"]
     assert 'id="call-form"' in fetches(manager, "callbacks").text
     administrator.lets_call(others="view")
     page = manager.opens()
-    assert tabs(page) == []
+    assert tabs(page) == ["callbacks", "reports"]
     for shown in (page.text, fetches(manager, "callbacks").text):
         assert 'id="call-form"' not in shown
     for path in FOR_ADMINISTRATORS:
@@ -80,7 +79,7 @@ def test_what_is_another_portals_is_not_found(administrator: Actor, form: dict[s
     for path in (f"websites/{form['key']}", f"callbacks/{callback['id']}"):
         assert fetches(administrator, path).status_code == 200
         assert fetches(stranger, path).status_code == 404
-    for path, status in (("websites/0", 404), ("callbacks/0", 404), ("reports", 404), (f"callbacks/{uuid4()}", 404)):
+    for path, status in (("websites/0", 404), ("callbacks/0", 404), ("nothing", 404), (f"callbacks/{uuid4()}", 404)):
         assert fetches(administrator, path).status_code == status, path
     headers = {"Authorization": f"Bearer {stranger.ticket}"}
     assert stranger.client.get(f"/desk/webhooks/{hook['id']}", headers=headers).status_code == 404
@@ -94,6 +93,7 @@ def test_a_link_leads_to_its_view_or_to_callbacks_with_a_note(
     callback = json_of(administrator.requests_callback())
     leads = {
         ("callbacks", ""): "callbacks",
+        ("reports", ""): "reports",
         ("callback", callback["id"]): f"callbacks/{callback['id']}",
         ("form", form["key"]): f"websites/{form['key']}",
         ("settings", ""): "settings",
@@ -104,6 +104,8 @@ def test_a_link_leads_to_its_view_or_to_callbacks_with_a_note(
         for (view, id), path in leads.items():
             page = administrator.opens(placement, view=view, id=id)
             assert (shown_first(page), LOST in page.text.partition("<main")[2].partition(">")[2]) == (path, False)
+    # The menu of the telephony's own reports.
+    assert shown_first(administrator.opens("TELEPHONY_ANALYTICS_MENU")) == "reports"
     nowhere = [("callback", str(uuid4())), ("callback", "../settings"), ("form", "x" * 99)]
     nowhere += [("settings", "nothing"), ("unknown", ""), ("settings", "<script>"), ("callback", "%2e%2e")]
     for view, id in nowhere:

@@ -175,3 +175,28 @@ def test_named_periods_end_with_today_in_the_zone(app: Flask, reported: Actor) -
             reported.renews_ticket()
             found = report(reported, "by_day", f"period={name}")
         assert (found["from"], found["to"]) == (first, last), name
+
+
+def test_the_page_shows_the_same_figures(app: Flask, reported: Actor, manager: Actor) -> None:
+    def shown(actor: Actor, query: str, language: str = "en") -> str:
+        headers = {"Authorization": f"Bearer {actor.ticket}", "Accept-Language": language}
+        return actor.client.get(f"/desk/view/reports?{query}", headers=headers).text
+
+    page = shown(reported, f"{WEEK}&compare=1")
+    for figure in ("13", "31%", "0.21\xa0EUR", "1.50\xa0RUB", "9 more rejected", "40 s", "9 of 10 within 11 min 0 s"):
+        assert figure in page, figure
+    for name, count in [(step, count) for step, count, _, _ in EXPECTED_FUNNEL]:
+        assert f'<td class="count">{count}</td>' in page, name
+    # The table below the picture has each day, and the picture a total for each that has requests.
+    assert page.count('<tr><th scope="row">') > len(EXPECTED_DAYS)
+    wide = page.partition('class="chart wide"')[2].partition("</svg>")[0]
+    totals = [part.partition("</text>")[0].rpartition(">")[2] for part in wide.split('class="total"')[1:]]
+    assert totals == [str(count) for count in EXPECTED_DAYS if count]
+    assert "style=" not in page
+    assert "Заявок: 13, дозвонились: 4" in shown(reported, WEEK, "ru")
+    # What no report can be made of is named, and the first figures are shown instead.
+    assert "The first day comes after the last one" in shown(reported, "from=2026-10-26&to=2026-10-25")
+    reported.asks("PATCH", "/settings", {"shares_reports": False})
+    own = shown(manager, WEEK)
+    assert "Nobody asked for a callback in this period." in own
+    assert "Shop" not in own

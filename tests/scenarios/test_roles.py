@@ -48,6 +48,7 @@ LEAST = {
     "fragments.show_deliveries": ADMINISTRATOR,
     "sections.show_list": VIEWER,
     "sections.show_callback": VIEWER,
+    "sections.show_reports": VIEWER,
 }
 MANAGED = ("forms", "settings", "api_keys", "do_not_call", "rules", "webhooks", "sections")
 VALUES = {"callback_id": "01990000-0000-7000-8000-000000000000", "form_key": "0" * 24, "line_id": "reg150907"}

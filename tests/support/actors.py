@@ -49,7 +49,7 @@ class Actor:
         return response
 
     def opens(self, placement: str = "DEFAULT", **options: str) -> TestResponse:
-        path = "/" if placement in ("DEFAULT", "REST_APP_URI") else "/placement"
+        path = "/" if placement in ("DEFAULT", "REST_APP_URI", "TELEPHONY_ANALYTICS_MENU") else "/placement"
         response = post_frame(self.client, path, self.launches(placement, **options))
         self._keep_ticket(response)
         return response

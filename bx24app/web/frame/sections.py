@@ -11,11 +11,11 @@ from bx24app.bitrix24.place import DeepLink
 from bx24app.errors import NotFound, NotPermitted
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
-from bx24app.web.frame import callbacks, settings, websites
+from bx24app.web.frame import callbacks, reports, settings, websites
 from bx24app.web.frame.views import Section
 from bx24app.web.guards import principal_required
 
-SECTIONS: tuple[Section, ...] = (callbacks.SECTION, websites.SECTION, settings.SECTION)
+SECTIONS: tuple[Section, ...] = (callbacks.SECTION, reports.SECTION, websites.SECTION, settings.SECTION)
 PREFIX = "/desk/view"
 # With which the desk opens.
 FIRST = "callbacks"
@@ -23,6 +23,7 @@ FIRST = "callbacks"
 LINKS = {
     "callbacks": "callbacks",
     "callback": "callbacks/{id}",
+    "reports": "reports",
     "form": "websites/{id}",
     "settings": "settings/{id}",
     "check": "settings/check",
