@@ -10,7 +10,7 @@ from babel.numbers import get_decimal_symbol
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
-from bx24app.messages.states import state_label
+from bx24app.messages.states import StateFacts, state_label
 from bx24app.models import Callback
 from bx24app.services.callbacks.listing.export import ExportedCallback
 from bx24app.services.calling.list_file import safe_cell
@@ -72,7 +72,7 @@ def _cells(exported: ExportedCallback, zone: ZoneInfo, decimal: str) -> list[str
         _utc(callback.created_at),
         callback.customer_name or "",
         callback.to_number,
-        state_label(callback.state, line_name=callback.line_name, answered_by=None, duration_seconds=None),
+        state_label(StateFacts(callback.state, callback.reason, callback.line_name)),
         row.detail or "",
         callback.source,
         exported.form_name or "",
