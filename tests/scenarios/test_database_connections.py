@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import closing
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -45,6 +46,18 @@ def test_a_connection_that_has_died_is_replaced_at_once(app: Flask, database_url
                 assert run(COUNT, {}).fetchone() == (0,)
             if database_url.startswith("postgresql"):
                 end_connections(database_url)
+
+
+def test_the_connection_used_last_is_used_next(app: Flask) -> None:
+    """It has the statements prepared; the others would have to be brought there one by one."""
+    with app.app_context():
+        pooled = [db.engine.raw_connection() for _ in range(4)]
+        last = pooled[-1].driver_connection
+        for one in pooled:
+            one.close()
+        for _ in range(3):
+            with closing(db.engine.raw_connection()) as again:
+                assert again.driver_connection is last
 
 
 @pytest.mark.parametrize("inner", [reading, writing, compiled_reading, compiled_writing])
