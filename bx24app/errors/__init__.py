@@ -4,7 +4,7 @@ KnownError                 says by its attributes what may be done about it
 Refusal                    the use case did nothing
  +-- InvalidRequest        a field has the wrong shape
  |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused,
- |         CountryUnknown, LimitReached, ReportRefused
+ |         CountryUnknown, LimitReached, ListRefused
  +-- NumberInHand, IdempotencyKeyReused, TooLate     the state does not allow it
  +-- NotFound, NotPermitted (OwnAccessNeeded)                 the caller may not do it
  +-- TicketExpired (ProofTooOld, KeyRefused)                  the caller has to prove who they are
@@ -41,7 +41,6 @@ from bx24app.errors.refusals import (
     PortalUnpaid,
     ProofTooOld,
     Refusal,
-    ReportRefused,
     TextInvalid,
     TicketExpired,
     TooLate,
@@ -111,7 +110,6 @@ __all__ = [
     "PublicNumberRefused",
     "RateLimited",
     "Refusal",
-    "ReportRefused",
     "Retry",
     "RuleRefused",
     "TextInvalid",

@@ -31,7 +31,7 @@ class InvalidRequest(Refusal):
 
 
 class ListRefused(InvalidRequest):
-    """A list cannot be made as it was asked for; ``sentence`` names what says why."""
+    """A list or a report cannot be made as it was asked for; ``sentence`` names what says why."""
 
     def __init__(self, field: str, sentence: str) -> None:
         super().__init__(field)
@@ -110,19 +110,6 @@ class AddressRefused(InvalidRequest):
     """The address of a site is not public, or not https."""
 
     reason = "address_refused"
-
-
-class ReportRefused(InvalidRequest):
-    """A report cannot be made of what was chosen; ``sentence`` names what says why."""
-
-    def __init__(self, field: str, sentence: str) -> None:
-        super().__init__(field)
-        self.sentence = sentence
-
-    @property
-    def explanation(self) -> str:
-        """The code of the sentence that explains the problem to people."""
-        return self.sentence
 
 
 class NumberInHand(Refusal):

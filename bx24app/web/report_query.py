@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from bx24app.errors import InvalidRequest, ReportRefused
+from bx24app.errors import InvalidRequest, ListRefused
 from bx24app.inputs import Flag, Identifier
 from bx24app.models import Source
 from bx24app.services.reports.choice import PeriodChoice, ScopeChoice
@@ -59,10 +59,10 @@ class ReportQuery(BaseModel):
 
 
 def read_report_query() -> ReportQuery:
-    """Read the query string; raises ``InvalidRequest``, and ``ReportRefused`` for what is no day."""
+    """Read the query string; raises ``InvalidRequest``, and ``ListRefused`` for what is no day."""
     try:
         return read_query(ReportQuery)
     except InvalidRequest as error:
         if error.field in DAY_FIELDS:
-            raise ReportRefused(error.field, "report_day") from None
+            raise ListRefused(error.field, "report_day") from None
         raise

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from bx24app.database import reading, writing
 from bx24app.models import Callback, Outcome, Portal, ReportFigure, Source, State, User
+from bx24app.services.callbacks.listing.company_day import company_zone
 from bx24app.services.dialling import reconcile
 from bx24app.services.dialling.call_report import CallReport, ReportKind, row_of_report
 from bx24app.services.portals import uninstall
@@ -311,15 +312,15 @@ def test_days_of_a_company(app: Flask) -> None:
             session.add(portal)
             session.flush()
             portal_id = portal.id
-        assert periods.company_zone(portal) == "UTC"
+        assert company_zone(portal) == "UTC"
         with writing() as session:
             for number, zone in enumerate(("nowhere/at all", "Europe/Riga")):
                 session.add(
                     User(portal_id=portal_id, user_id=number, name="A", is_administrator=number, time_zone=zone)
                 )
-        assert periods.company_zone(portal) == "Europe/Riga"
+        assert company_zone(portal) == "Europe/Riga"
         portal.settings.hours = {"zone": "Asia/Omsk", "week": {}}
-        assert periods.company_zone(portal) == "Asia/Omsk"
+        assert company_zone(portal) == "Asia/Omsk"
 
 
 def test_a_period_that_runs_is_compared_with_as_much_of_the_one_before() -> None:

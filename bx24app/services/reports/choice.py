@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from bx24app.errors import NotPermitted, ReportRefused
+from bx24app.errors import ListRefused, NotPermitted
+from bx24app.services.callbacks.listing.company_day import company_zone, is_zone
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.reports.figures import Scope
-from bx24app.services.reports.periods import Period, PeriodName, chosen_period, company_zone, is_zone, named_period
+from bx24app.services.reports.periods import Period, PeriodName, chosen_period, named_period
 from bx24app.services.reports.tally import Kind
 from bx24app.services.websites import forms
 
@@ -25,15 +26,15 @@ class PeriodChoice:
     zone: str | None = None
 
     def period(self, principal: Principal, now: datetime) -> Period:
-        """The days of the zone, by default the company's; raises ``ReportRefused``."""
+        """The days of the zone, by default the company's; raises ``ListRefused``."""
         if self.zone is not None and not is_zone(self.zone):
-            raise ReportRefused("zone", "report_zone")
+            raise ListRefused("zone", "report_zone")
         zone = self.zone or company_zone(principal.portal)
         if self.name is None:
             last = self.last - timedelta(microseconds=1) if isinstance(self.last, datetime) else self.last
             return chosen_period(_day(self.first, zone), _day(last, zone), zone, now)
         if self.first is not None or self.last is not None:
-            raise ReportRefused("period", "report_period")
+            raise ListRefused("period", "report_period")
         return named_period(self.name, zone, now)
 
 
@@ -51,10 +52,10 @@ class ScopeChoice:
     person: int | None = None
 
     def scope(self, principal: Principal) -> Scope:
-        """Whose figures are read; raises ``NotPermitted``, ``NotFound`` for a form of nobody, ``ReportRefused``."""
+        """Whose figures are read; raises ``NotPermitted``, ``NotFound`` for a form of nobody, ``ListRefused``."""
         chosen = [name for name, value in vars(self).items() if value is not None]
         if len(chosen) > 1:
-            raise ReportRefused(chosen[1], "report_together")
+            raise ListRefused(chosen[1], "report_together")
         portal_id = principal.portal.id
         if sees_everybody(principal):
             return Scope(portal_id, *self._chosen(portal_id))
@@ -77,8 +78,8 @@ def sees_everybody(principal: Principal) -> bool:
 
 
 def require_part(principal: Principal, scope: Scope, kind: Kind) -> None:
-    """Refuse a division that a scope does not have; raises ``NotPermitted``, ``ReportRefused``."""
+    """Refuse a division that a scope does not have; raises ``NotPermitted``, ``ListRefused``."""
     if scope.kind not in (Kind.ALL, kind):
         if not sees_everybody(principal):
             raise NotPermitted
-        raise ReportRefused(scope.kind, "report_together")
+        raise ListRefused(scope.kind, "report_together")

@@ -6,12 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
-
-from bx24app.database import reading
-from bx24app.errors import ReportRefused
-from bx24app.models import QUARTER_SECONDS, QUARTERS_A_DAY, SPAN_LENGTHS, Portal, User
-from bx24app.services.calling.business_hours import hours_in_force
+from bx24app.errors import ListRefused
+from bx24app.models import QUARTER_SECONDS, QUARTERS_A_DAY, SPAN_LENGTHS
 
 MAX_DAYS = 366
 ONE_DAY = timedelta(days=1)
@@ -27,28 +23,6 @@ class PeriodName(StrEnum):
     MONTH = "30_days"
     THIS_MONTH = "this_month"
     LAST_MONTH = "last_month"
-
-
-def company_zone(portal: Portal) -> str:
-    """The zone in which a portal's days are counted: that of its hours, else of its first administrator, else UTC."""
-    hours = hours_in_force(portal)
-    if hours is not None:
-        return hours.zone
-    zones = select(User.time_zone).where(
-        User.portal_id == portal.id, User.is_administrator, User.time_zone.is_not(None)
-    )
-    with reading() as session:
-        found = session.scalars(zones.order_by(User.id)).first()
-    return found if found and is_zone(found) else "UTC"
-
-
-def is_zone(name: str) -> bool:
-    """Tell whether there is a time zone of this name."""
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return False
-    return True
 
 
 def midnight(day: date, zone: str) -> datetime:
@@ -176,15 +150,15 @@ def named_period(name: PeriodName, zone: str, now: datetime) -> Period:
 def chosen_period(first: date | None, last: date | None, zone: str, now: datetime) -> Period:
     """The days that somebody chose: without a last one until today, without a first one a week.
 
-    Raises ``ReportRefused`` for days in the wrong order, too many, or of no year that has callbacks.
+    Raises ``ListRefused`` for days in the wrong order, too many, or of no year that has callbacks.
     """
     last = last or now.astimezone(ZoneInfo(zone)).date()
     for field, day in (("to", last), ("from", first)):
         if day is not None and not FIRST_YEAR <= day.year <= LAST_YEAR:
-            raise ReportRefused(field, "report_day")
+            raise ListRefused(field, "report_day")
     first = first or last - 6 * ONE_DAY
     if first > last:
-        raise ReportRefused("from", "report_order")
+        raise ListRefused("from", "report_order")
     if (last - first).days >= MAX_DAYS:
-        raise ReportRefused("from", "report_length")
+        raise ListRefused("from", "report_length")
     return Period(first, last, zone)

@@ -20,10 +20,11 @@ def company_zone(portal: Portal) -> str:
     )
     with reading() as session:
         found = session.scalars(zones.order_by(User.id)).first()
-    return found if found and _is_zone(found) else "UTC"
+    return found if found and is_zone(found) else "UTC"
 
 
-def _is_zone(name: str) -> bool:
+def is_zone(name: str) -> bool:
+    """Tell whether there is a time zone of this name."""
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
