@@ -20,7 +20,7 @@ from bx24app.services.crm import crm_requests
 from bx24app.services.dialling import call_history, deadlines, queue
 from bx24app.services.portals import tokens
 from bx24app.services.reports import counting, figures
-from bx24app.services.reports.figures import Scope
+from bx24app.services.reports.figures import ReportScope
 from bx24app.services.reports.periods import Period
 from bx24app.services.reports.tally import Kind, Tally
 from bx24app.services.websites import forms, quotas, wait_estimate
@@ -162,7 +162,7 @@ def test_a_report_reads_nothing_outside_of_its_period(app: Flask, crowded: Form)
                 connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
         period = Period(now.date() - timedelta(days=1), now.date(), "Europe/Berlin")
         with reading() as session:
-            whole, portal = Scope(crowded.portal_id), session.get_one(Portal, crowded.portal_id)
+            whole, portal = ReportScope(crowded.portal_id), session.get_one(Portal, crowded.portal_id)
             with plans(found):
                 figures.summarize(session, whole, period)
                 figures.by_day(session, whole, period)

@@ -20,7 +20,7 @@ from bx24app.services.dialling import reconcile
 from bx24app.services.dialling.call_report import CallReport, ReportKind, row_of_report
 from bx24app.services.portals import uninstall
 from bx24app.services.reports import counting, figures, periods
-from bx24app.services.reports.figures import Scope
+from bx24app.services.reports.figures import ReportScope
 from bx24app.services.reports.periods import Period
 from bx24app.services.reports.tally import CountedAttempt, CountedCallback, Kind, Tally, kinds_of, tally_of
 
@@ -201,7 +201,7 @@ def check_recount(portal: Portal, zone: str, first: date, days: int) -> None:
         if tally.called:
             hour = by_hour.setdefault((at.weekday(), at.hour), [0, 0])
             hour[0], hour[1] = hour[0] + tally.called, hour[1] + tally.picked_up
-    whole = Scope(portal.id)
+    whole = ReportScope(portal.id)
     without: dict[str, dict[str, int]] = {"waits": {}, "costs": {}}
     with reading() as session:
         assert figures.summarize(session, whole, period).tally == by_part.get((Kind.ALL, ""), Tally())
@@ -215,7 +215,7 @@ def check_recount(portal: Portal, zone: str, first: date, days: int) -> None:
             expected = {key: tally for (of, key), tally in by_part.items() if of == kind}
             assert found == {key: Tally(**{**vars(tally), "waits": {}}) for key, tally in expected.items()}
             for key, tally in expected.items():
-                assert figures.summarize(session, Scope(portal.id, kind, key), period).tally == tally
+                assert figures.summarize(session, ReportScope(portal.id, kind, key), period).tally == tally
 
 
 @pytest.mark.parametrize("first", [SPRING, AUTUMN])
@@ -297,7 +297,7 @@ def test_a_cost_that_is_told_late_of_an_earlier_attempt_is_counted(app: Flask) -
         assert counting.count_changed() == 1
         day = slot_day(callback.id)
         with reading() as session:
-            tally = figures.summarize(session, Scope(portal.id), Period(day, day, "UTC")).tally
+            tally = figures.summarize(session, ReportScope(portal.id), Period(day, day, "UTC")).tally
         assert (tally.costs, tally.calls_without_cost) == ({"EUR": 2500}, 1)
 
 

@@ -294,7 +294,7 @@ def test_a_silent_portal_takes_nothing_from_another_page_of_an_administrator(
 ) -> None:
     former = administrator.ticket
     portal.faults.add("html_502", "batch")
-    assert "data-section" not in administrator.opens().text
+    assert 'data-section="settings"' not in administrator.opens().text
     assert administrator.asks("GET", "/settings").status_code == 403
     administrator.ticket = former
     assert administrator.asks("GET", "/settings").status_code == 200

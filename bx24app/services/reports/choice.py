@@ -8,7 +8,7 @@ from bx24app.errors import ListRefused, NotPermitted
 from bx24app.services.callbacks.listing.company_day import company_zone, is_zone
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
-from bx24app.services.reports.figures import Scope
+from bx24app.services.reports.figures import ReportScope
 from bx24app.services.reports.periods import Period, PeriodName, chosen_period, named_period
 from bx24app.services.reports.tally import Kind
 from bx24app.services.websites import forms
@@ -51,17 +51,17 @@ class ScopeChoice:
     source: str | None = None
     person: int | None = None
 
-    def scope(self, principal: Principal) -> Scope:
+    def scope(self, principal: Principal) -> ReportScope:
         """Whose figures are read; raises ``NotPermitted``, ``NotFound`` for a form of nobody, ``ListRefused``."""
         chosen = [name for name, value in vars(self).items() if value is not None]
         if len(chosen) > 1:
             raise ListRefused(chosen[1], "report_together")
         portal_id = principal.portal.id
         if sees_everybody(principal):
-            return Scope(portal_id, *self._chosen(portal_id))
+            return ReportScope(portal_id, *self._chosen(portal_id))
         if chosen and self.person != principal.user_id:
             raise NotPermitted
-        return Scope(portal_id, Kind.PERSON, str(principal.user_id))
+        return ReportScope(portal_id, Kind.PERSON, str(principal.user_id))
 
     def _chosen(self, portal_id: int) -> tuple[Kind, str]:
         if self.form_key is not None:
@@ -77,7 +77,7 @@ def sees_everybody(principal: Principal) -> bool:
     return principal.role != Role.OPERATOR or principal.portal.settings.shares_reports
 
 
-def require_part(principal: Principal, scope: Scope, kind: Kind) -> None:
+def require_part(principal: Principal, scope: ReportScope, kind: Kind) -> None:
     """Refuse a division that a scope does not have; raises ``NotPermitted``, ``ListRefused``."""
     if scope.kind not in (Kind.ALL, kind):
         if not sees_everybody(principal):

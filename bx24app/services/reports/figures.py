@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.models import QUARTERS_A_DAY, QUARTERS_AN_HOUR, SPAN_LENGTHS, Form, Portal, Rejection, ReportFigure
 from bx24app.services.callbacks.people import read_names
-from bx24app.services.reports.periods import Period, Span, moment_of, pieces
+from bx24app.services.reports.periods import Period, QuarterSpan, moment_of, pieces
 from bx24app.services.reports.tally import COUNTS, SPREADS, Kind, Tally
 
 Ts = TypeVarTuple("Ts")
@@ -25,7 +25,7 @@ FIRST_WEEKDAY = 3
 
 
 @dataclass(frozen=True)
-class Scope:
+class ReportScope:
     """Whose figures: of a whole portal, or of the callbacks of one source, form, line or person."""
 
     portal_id: int
@@ -102,7 +102,7 @@ class RefusalCounts:
     count: int
 
 
-def summarize(session: Session, scope: Scope, period: Period) -> Summary:
+def summarize(session: Session, scope: ReportScope, period: Period) -> Summary:
     """Add up a period."""
     tally = Tally()
     for found in _sums(session, scope, period, SPREADS).values():
@@ -111,7 +111,7 @@ def summarize(session: Session, scope: Scope, period: Period) -> Summary:
     return Summary(tally, None if counted is None else sum(one.count for one in counted))
 
 
-def by_day(session: Session, scope: Scope, period: Period) -> list[DayCounts]:
+def by_day(session: Session, scope: ReportScope, period: Period) -> list[DayCounts]:
     """Count each day of the zone, those without requests too."""
     days = {day: Tally() for day in period.each_day()}
     for number, tally in _grouped(session, scope, period, lambda local: local // QUARTERS_A_DAY):
@@ -119,7 +119,7 @@ def by_day(session: Session, scope: Scope, period: Period) -> list[DayCounts]:
     return [DayCounts(day, tally) for day, tally in days.items()]
 
 
-def by_hour(session: Session, scope: Scope, period: Period) -> list[HourCounts]:
+def by_hour(session: Session, scope: ReportScope, period: Period) -> list[HourCounts]:
     """Count each hour of the week that was called in; both passes of an hour that the clock repeats count as one."""
     hours: dict[int, Tally] = {}
     for number, tally in _grouped(session, scope, period, _hour_of_week):
@@ -136,12 +136,12 @@ def _hour_counts(number: int, tally: Tally) -> HourCounts:
     return HourCounts(weekday, hour, tally.called, tally.picked_up)
 
 
-def by_part(session: Session, portal: Portal, scope: Scope, kind: Kind, period: Period) -> list[PartCounts]:
+def by_part(session: Session, portal: Portal, scope: ReportScope, kind: Kind, period: Period) -> list[PartCounts]:
     """Count each form, line, source or person, the one with most requests first.
 
     ``scope`` is the whole portal, or the part that alone is counted.
     """
-    of_kind = Scope(portal.id, kind, scope.key if scope.kind == kind else "")
+    of_kind = ReportScope(portal.id, kind, scope.key if scope.kind == kind else "")
     found = _sums(session, of_kind, period, ("costs",))
     names = _names(session, portal, kind, found)
     parts = [PartCounts(key, names.get(key, ""), tally) for key, tally in found.items()]
@@ -159,12 +159,12 @@ def _names(session: Session, portal: Portal, kind: Kind, keys: dict[str, Tally])
     return {}
 
 
-def refusals(session: Session, scope: Scope, period: Period) -> list[RefusalCounts]:
+def refusals(session: Session, scope: ReportScope, period: Period) -> list[RefusalCounts]:
     """Count rejected requests by the rule that decided, the most first; none where the scope has no forms' requests."""
     return _rejections(session, scope, period) or []
 
 
-def _rejections(session: Session, scope: Scope, period: Period) -> list[RefusalCounts] | None:
+def _rejections(session: Session, scope: ReportScope, period: Period) -> list[RefusalCounts] | None:
     if scope.kind not in {Kind.ALL, Kind.FORM}:
         return None
     whole = period.whole()
@@ -179,7 +179,7 @@ def _rejections(session: Session, scope: Scope, period: Period) -> list[RefusalC
     return sorted(counted, key=lambda one: (-one.count, one.rule))
 
 
-def _of_scope(query: Select[*Ts], scope: Scope, quarters: int, span: Span) -> Select[*Ts]:
+def _of_scope(query: Select[*Ts], scope: ReportScope, quarters: int, span: QuarterSpan) -> Select[*Ts]:
     query = query.where(
         ReportFigure.portal_id == scope.portal_id,
         ReportFigure.quarters == quarters,
@@ -190,7 +190,7 @@ def _of_scope(query: Select[*Ts], scope: Scope, quarters: int, span: Span) -> Se
     return query.where(ReportFigure.key == scope.key) if scope.key else query
 
 
-def _sums(session: Session, scope: Scope, period: Period, spreads: tuple[str, ...]) -> dict[str, Tally]:
+def _sums(session: Session, scope: ReportScope, period: Period, spreads: tuple[str, ...]) -> dict[str, Tally]:
     """Add up the rows of a scope by key; ``spreads``: which of the columns that are no numbers are wanted too."""
     found: dict[str, Tally] = {}
     for quarters, span in pieces(period.whole()):
@@ -212,7 +212,7 @@ def _add_sums(session: Session, query: Select[*tuple[Any, ...]], found: dict[Any
 
 
 def _grouped(
-    session: Session, scope: Scope, period: Period, group: Callable[[ColumnElement[int]], ColumnElement[int]]
+    session: Session, scope: ReportScope, period: Period, group: Callable[[ColumnElement[int]], ColumnElement[int]]
 ) -> Iterator[tuple[int, Tally]]:
     """Add up quarters of an hour by what ``group`` makes of the local one, between changes of the clock."""
     for change in period.spans():

@@ -7,7 +7,7 @@ from bx24app.models import utcnow
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.reports import figures
 from bx24app.services.reports.choice import PeriodChoice, ScopeChoice, sees_everybody
-from bx24app.services.reports.figures import DayCounts, HourCounts, PartCounts, RefusalCounts, Scope, Summary
+from bx24app.services.reports.figures import DayCounts, HourCounts, PartCounts, RefusalCounts, ReportScope, Summary
 from bx24app.services.reports.periods import Period
 from bx24app.services.reports.tally import Kind
 
@@ -23,7 +23,7 @@ class Overview:
     """
 
     period: Period
-    scope: Scope
+    scope: ReportScope
     summary: Summary
     before: Summary | None
     days: list[DayCounts]
@@ -37,7 +37,7 @@ def load_overview(principal: Principal, periods: PeriodChoice, scopes: ScopeChoi
     """Read all figures of a period in one transaction; raises as the choices do."""
     now = utcnow()
     scope, period = scopes.scope(principal), periods.period(principal, now)
-    whole = Scope(scope.portal_id)
+    whole = ReportScope(scope.portal_id)
     with reading() as session:
         parts = {
             kind: figures.by_part(session, principal.portal, scope, kind, period)

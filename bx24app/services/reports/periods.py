@@ -41,7 +41,7 @@ def moment_of(slot: int) -> datetime:
 
 
 @dataclass(frozen=True)
-class Span:
+class QuarterSpan:
     """Quarters of an hour, from ``begin`` to before ``end``, all with the same ``offset`` from UTC in quarters."""
 
     begin: int
@@ -78,9 +78,9 @@ class Period:
         """Its days, in order."""
         return (self.first + timedelta(days=number) for number in range(self.days))
 
-    def whole(self) -> Span:
+    def whole(self) -> QuarterSpan:
         """All of it; where it is cut, the quarter of an hour that has begun belongs to it."""
-        return Span(slot_at(self.begins_at), -(-int(self.ends_at.timestamp()) // QUARTER_SECONDS))
+        return QuarterSpan(slot_at(self.begins_at), -(-int(self.ends_at.timestamp()) // QUARTER_SECONDS))
 
     def before(self, now: datetime) -> "Period":
         """The equal period before, on the same weekdays for 7 and 28 days.
@@ -94,13 +94,13 @@ class Period:
             until = wall.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
         return replace(self, first=self.first - length, last=self.last - length, until=until)
 
-    def spans(self) -> Iterator[Span]:
+    def spans(self) -> Iterator[QuarterSpan]:
         """Its parts between changes of the clock."""
         zone, whole = ZoneInfo(self.zone), self.whole()
         begin, offset = whole.begin, _offset(whole.begin, zone)
         while begin < whole.end:
             end = _next_change(begin, whole.end, zone)
-            yield Span(begin, end, offset)
+            yield QuarterSpan(begin, end, offset)
             begin, offset = end, _offset(end, zone)
 
 
@@ -119,15 +119,15 @@ def _next_change(begin: int, end: int, zone: ZoneInfo) -> int:
     return end
 
 
-def pieces(span: Span, lengths: Sequence[int] = SPAN_LENGTHS) -> Iterator[tuple[int, Span]]:
+def pieces(span: QuarterSpan, lengths: Sequence[int] = SPAN_LENGTHS) -> Iterator[tuple[int, QuarterSpan]]:
     """Divide a span into whole spans of the longest kept length, and what is left at both ends into shorter ones."""
     *shorter, length = lengths
     first, last = -(-span.begin // length) * length, span.end // length * length
     if first >= last:
         first = last = span.end
     else:
-        yield length, Span(first, last, span.offset)
-    for edge in (Span(span.begin, first, span.offset), Span(last, span.end, span.offset)):
+        yield length, QuarterSpan(first, last, span.offset)
+    for edge in (QuarterSpan(span.begin, first, span.offset), QuarterSpan(last, span.end, span.offset)):
         if shorter and edge.begin < edge.end:
             yield from pieces(edge, shorter)
 

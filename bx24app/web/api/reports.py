@@ -16,7 +16,7 @@ from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.reports import figures
 from bx24app.services.reports.choice import require_part
-from bx24app.services.reports.figures import FunnelStep, Scope, Summary
+from bx24app.services.reports.figures import FunnelStep, ReportScope, Summary
 from bx24app.services.reports.periods import Period
 from bx24app.services.reports.tally import TEN_THOUSANDTHS, Kind, Tally
 from bx24app.web.api.openapi import operation
@@ -202,7 +202,7 @@ def _step(step: FunnelStep) -> FunnelStepSchema:
     return FunnelStepSchema.model_validate(step, from_attributes=True)
 
 
-def _rows(session: Session, principal: Principal, name: ReportName, scope: Scope, period: Period) -> Rows:
+def _rows(session: Session, principal: Principal, name: ReportName, scope: ReportScope, period: Period) -> Rows:
     if name == ReportName.BY_DAY:
         return [DayRow(day=one.day, **_outcomes(one.tally)) for one in figures.by_day(session, scope, period)]
     if name == ReportName.BY_HOUR:
