@@ -8,6 +8,7 @@ from babel.numbers import get_decimal_symbol
 from flask_babel import get_locale
 
 from bx24app.services.calling.list_file import safe_cell
+from bx24app.services.calling.spoken_text import one_line
 
 CSV_TYPE = "text/csv; charset=utf-8"
 # Excel reads a file as UTF-8 only when it begins with this mark.
@@ -18,17 +19,22 @@ Line = dict[str, object]
 def csv_text(names: Sequence[str], lines: Iterable[Line]) -> str:
     """Write a heading and lines, with semicolons for a language that writes decimals with a comma."""
     comma = has_decimal_comma()
+    written = [csv_line([_cell(line.get(name), comma=comma) for name in names]) for line in lines]
+    return BYTE_ORDER_MARK + csv_line(names) + "".join(written)
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """Write one line, of which no cell is a formula or has lines of its own."""
     out = io.StringIO()
-    writer = csv.writer(out, delimiter=";" if comma else ",")
-    writer.writerow(names)
-    writer.writerows([_cell(line.get(name), comma=comma) for name in names] for line in lines)
-    return BYTE_ORDER_MARK + out.getvalue()
+    safe = [safe_cell(one_line(cell)) for cell in cells]
+    csv.writer(out, delimiter=";" if has_decimal_comma() else ",").writerow(safe)
+    return out.getvalue()
 
 
 def _cell(value: object, *, comma: bool) -> str:
     if isinstance(value, float):
         return f"{value:.4f}".rstrip("0").rstrip(".").replace(".", "," if comma else ".")
-    return safe_cell("" if value is None else str(value))
+    return "" if value is None else str(value)
 
 
 def has_decimal_comma() -> bool:

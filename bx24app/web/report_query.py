@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from bx24app.errors import InvalidRequest, ListRefused
-from bx24app.inputs import Flag, Identifier
+from bx24app.inputs import SPELLED, Flag, Identifier
 from bx24app.models import Source
 from bx24app.services.reports.choice import PeriodChoice, ScopeChoice
 from bx24app.services.reports.periods import PeriodName
@@ -32,15 +32,15 @@ class ReportQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    period: PeriodName | None = None
+    period: Annotated[PeriodName, SPELLED] | None = None
     since: Annotated[Day | None, Field(alias="from")] = None
     until: Annotated[Day | None, Field(alias="to")] = None
-    zone: Annotated[str, Field(max_length=64)] | None = None
+    zone: Annotated[Identifier, Field(max_length=64)] | None = None
     # Also of the equal period before.
     compare: Flag = False
     form_key: FormKey | None = None
     line_id: Identifier | None = None
-    source: Source | None = None
+    source: Annotated[Source, SPELLED] | None = None
     person: Annotated[int, Field(ge=1, le=MAX_ID)] | None = None
 
     def period_chosen(self) -> PeriodChoice:

@@ -142,7 +142,8 @@ def test_a_rejected_request_tells_the_portal_as_much(visitor_of: MakeVisitor, de
         ("ru", "field: consent, version: 1, network: 203.0.113.7. Сокращено, потому что слишком длинно: страница. "),
     ):
         panel = desk.client.get(
-            "/desk/panels/refusals", headers={"Authorization": f"Bearer {desk.ticket}", "Accept-Language": language}
+            "/desk/view/websites/rejected",
+            headers={"Authorization": f"Bearer {desk.ticket}", "Accept-Language": language},
         )
         assert words in panel.text, panel.text
 

@@ -9,11 +9,12 @@ from pydantic import BaseModel
 from pydantic_core import ValidationError
 
 import bx24app.web
+from bx24app.web import report_query
 from bx24app.web.api import do_not_call, lines, rules, settings, webhooks
 from bx24app.web.api.listing import callback_list
 from bx24app.web.frame import fragments
 
-MODULES = (callback_list, do_not_call, lines, rules, settings, webhooks, fragments)
+MODULES = (callback_list, do_not_call, lines, report_query, rules, settings, webhooks, fragments)
 QUERIES = [
     kind
     for module in MODULES

@@ -1,7 +1,5 @@
 """The list of callbacks as a CSV file, line by line: no cell is a formula, and its reader's spreadsheet divides it."""
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -13,13 +11,9 @@ from flask_babel import gettext as _
 from bx24app.messages.states import StateFacts, state_label
 from bx24app.models import Callback
 from bx24app.services.callbacks.listing.export import ExportedCallback
-from bx24app.services.calling.list_file import safe_cell
-from bx24app.services.calling.spoken_text import one_line
+from bx24app.web.csv_files import BYTE_ORDER_MARK, csv_line
 from bx24app.web.moments import iso
 from bx24app.web.presenters.callbacks import callback_row, planned_for
-
-# Excel reads a file as UTF-8 only when it begins with this mark.
-BYTE_ORDER_MARK = "\ufeff"
 
 
 def callback_lines(rows: Iterable[ExportedCallback], zone: str) -> Iterator[str]:
@@ -28,16 +22,9 @@ def callback_lines(rows: Iterable[ExportedCallback], zone: str) -> Iterator[str]
     Where its numbers have a decimal comma, semicolons are between the cells.
     """
     decimal = get_decimal_symbol(get_locale() or "en")
-    separator = ";" if decimal == "," else ","
-    yield BYTE_ORDER_MARK + _line(_heading(zone), separator)
+    yield BYTE_ORDER_MARK + csv_line(_heading(zone))
     for row in rows:
-        yield _line(_cells(row, ZoneInfo(zone), decimal), separator)
-
-
-def _line(cells: Iterable[str], separator: str) -> str:
-    out = io.StringIO()
-    csv.writer(out, delimiter=separator).writerow([safe_cell(one_line(cell)) for cell in cells])
-    return out.getvalue()
+        yield csv_line(_cells(row, ZoneInfo(zone), decimal))
 
 
 def _heading(zone: str) -> list[str]:
