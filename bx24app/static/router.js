@@ -62,7 +62,10 @@ class Router {
     window.addEventListener("hashchange", () => this.follow());
     const wanted = parse(location.hash);
     if (wanted && wanted.path !== this.first) this.open(wanted.path, wanted.query);
-    else this.begin(this.first, wanted?.query ?? new URLSearchParams());
+    else {
+      const query = wanted?.query ?? new URLSearchParams();
+      this.begin(this.first, query).catch((error) => this.fail(error, this.first, query));
+    }
   }
 
   follow() {
@@ -119,6 +122,7 @@ class Router {
     again.addEventListener("click", () => this.open(path, query));
     const note = this.note(wordsFor(error));
     note.append(again);
+    this.main.inert = false;
     return this.main.replaceChildren(note);
   }
 
@@ -136,6 +140,7 @@ class Router {
     if (mine !== this.turn) return;
     this.leave = (await show(view)) ?? null;
     this.main.dataset.path = path;
+    this.main.inert = false;
   }
 
   end() {

@@ -57,6 +57,7 @@ def test_a_number_of_another_country_or_with_an_extension_is_shown_before_it_is_
     change_portal(app, default_country="DE")
     tab = opens_card(page, portal, "lead", portal.crm.add_lead("No number", "Jean"))
     number = tab.get_by_label("Phone number")
+    expect(tab.get_by_role("button", name="Call", exact=True)).to_be_enabled()
     number.fill("+53 5 2345678")
     number.press("Enter")
     expect(tab.get_by_text("+53 5 2345678: This is a number of Cuba.")).to_be_visible()

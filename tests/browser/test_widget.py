@@ -232,6 +232,7 @@ def test_an_old_browser_has_a_button_too(
         button.click()
         form_page = page.frame_locator("iframe")
     form_page.get_by_label("Your phone number").fill("030 901820")
+    page.wait_for_timeout(2200)  # A person needs longer than the fastest that is believed.
     form_page.get_by_role("button", name="Call me back").click()
     expect(form_page.get_by_role("heading", name="Your callback")).to_be_visible()
 
