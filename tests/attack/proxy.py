@@ -32,8 +32,9 @@ class Proxy(Flask):
             path, query = environ["REQUEST_URI"].partition("?")[0], environ["QUERY_STRING"]
             target = f"{path}?{query}" if query else path
             connection.request(environ["REQUEST_METHOD"], target, body, _headers(environ))
-            answer = connection.getresponse()
-            content = answer.read()
+            # An answer that ends in the middle would keep its socket open until garbage is collected.
+            with connection.getresponse() as answer:
+                content = answer.read()
         finally:
             connection.close()
         kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP]

@@ -36,8 +36,8 @@ def ask(world: World, method: str, path: str, body: object = None, **headers: st
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         text = None if body is None else json.dumps(body)
         connection.request(method, path, text, {"Content-Type": "application/json", **sent})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        with connection.getresponse() as answer:
+            return answer.status, answer.read()
     finally:
         connection.close()
 

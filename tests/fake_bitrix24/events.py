@@ -119,7 +119,8 @@ class EventQueue:
                     "User-Agent": "Bitrix24 Webhook Engine",
                 },
             )
-            return connection.getresponse().status
+            with connection.getresponse() as answer:
+                return answer.status
         except (OSError, http.client.HTTPException):
             return 0
         finally:
