@@ -49,6 +49,7 @@ def read_answer(response: requests.Response) -> dict[str, Json]:
     Raises ``Moved``, a ``Bitrix24Error`` by its code (also with status 200), or a ``NoUsableAnswer``.
     """
     if response.status_code in REDIRECTS:
+        response.close()  # Its body is not read, which alone would give the connection back.
         raise Moved(urlsplit(response.headers.get("Location", "")).netloc)
     try:
         answer = _storable(json.loads(_read_body(response)))
