@@ -1,6 +1,7 @@
 """The client secret goes into an address only where the server does not read bodies, and no log ever holds it."""
 
 import contextlib
+import gc
 import json
 import logging
 import secrets
@@ -67,8 +68,10 @@ NOT_READ = error(401, "NO_AUTH_FOUND")
 
 
 @pytest.fixture(autouse=True)
-def insecure(monkeypatch: pytest.MonkeyPatch) -> None:
+def insecure(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+    yield
+    gc.collect()
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,8 @@ ODD_HEADS = {
 }
 
 
+# A library that gives up over a head leaves its socket to the garbage, which is collected here and not in another test.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("level", ["DEBUG", "INFO"])
 @pytest.mark.parametrize("head", ODD_HEADS.values(), ids=ODD_HEADS)
 def test_whatever_comes_back_the_address_of_the_documented_way_is_not_logged(
