@@ -303,6 +303,13 @@ def test_operators_see_only_their_own_where_administrators_have_chosen_that(
         ("PATCH", "", {"scheduled_at": "2027-03-01T10:30:00Z"}),
     ):
         assert manager.asks(method, f"/callbacks/{foreign['id']}{path}", body).status_code == 404
+    # So it is on the page: the rows, what unfolds under one, and the view of one.
+    sent = {"Authorization": f"Bearer {manager.ticket}"}
+    for path in ("/desk/callbacks", "/desk/view/callbacks"):
+        assert foreign["id"] not in manager.client.get(path, headers=sent).text
+        assert manager.client.get(f"{path}/{foreign['id']}", headers=sent).status_code == 404
+        mine = min(own)
+        assert mine in manager.client.get(f"{path}/{mine}", headers=sent).text or path == "/desk/callbacks"
     assert len(walk(administrator, {})) == COUNT
 
 

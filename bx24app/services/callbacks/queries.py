@@ -14,6 +14,7 @@ from bx24app.errors import NotFound
 from bx24app.models import Callback, State, first_id
 from bx24app.services.callbacks.listing.matching import is_of
 from bx24app.services.callbacks.people import read_names
+from bx24app.services.callbacks.principal import Principal
 
 # The inputs of decisions that name users.
 PEOPLE = frozenset({"user", "former"})
@@ -36,22 +37,30 @@ class CardFilter:
     limit: int = 50
 
 
-def get_callback(portal_id: int, callback_id: UUID, form_id: int | None = None, own_of: int | None = None) -> Callback:
-    """Read a callback with its attempts and decisions; raises ``NotFound``.
-
-    With ``form_id`` only one of that form, with ``own_of`` only one that this user asked for or answered.
-    """
+def get_callback(portal_id: int, callback_id: UUID) -> Callback:
+    """Read a callback of a portal with its attempts and decisions, for the app itself; raises ``NotFound``."""
     with reading() as session:
-        return _read_callback(session, portal_id, callback_id, form_id, own_of)
+        return _read_callback(session, portal_id, callback_id)
 
 
-def _read_callback(
-    session: Session, portal_id: int, callback_id: UUID, form_id: int | None, own_of: int | None
-) -> Callback:
+def get_shown_callback(principal: Principal, callback_id: UUID) -> Callback:
+    """Read a callback for whoever asks; raises ``NotFound`` for one that they may not see, as for one that is not."""
+    with reading() as session:
+        return _read_shown(session, principal, callback_id)
+
+
+def _read_callback(session: Session, portal_id: int, callback_id: UUID) -> Callback:
     callback = session.scalar(with_history().where(Callback.portal_id == portal_id, Callback.id == callback_id))
-    if callback is None or form_id not in (None, callback.form_id):
+    if callback is None:
         raise NotFound
-    if own_of is not None and not callback.is_of(own_of):
+    return callback
+
+
+def _read_shown(session: Session, principal: Principal, callback_id: UUID) -> Callback:
+    callback = _read_callback(session, principal.portal.id, callback_id)
+    if principal.form_id not in (None, callback.form_id):
+        raise NotFound
+    if principal.own_of is not None and not callback.is_of(principal.own_of):
         raise NotFound
     return callback
 
@@ -97,13 +106,11 @@ class NamedCallback:
     names: dict[int, str]
 
 
-def get_named_callback(
-    portal_id: int, callback_id: UUID, form_id: int | None = None, own_of: int | None = None
-) -> NamedCallback:
-    """Read a callback with names, as ``get_callback`` does; raises ``NotFound``."""
+def get_named_callback(principal: Principal, callback_id: UUID) -> NamedCallback:
+    """Read a callback with names, as ``get_shown_callback`` does; raises ``NotFound``."""
     with reading() as session:
-        callback = _read_callback(session, portal_id, callback_id, form_id, own_of)
-        return name_callbacks(session, portal_id, [callback])[0]
+        callback = _read_shown(session, principal, callback_id)
+        return name_callbacks(session, principal.portal.id, [callback])[0]
 
 
 def read_named_callbacks(session: Session, portal_id: int, wanted: CardFilter) -> list[NamedCallback]:

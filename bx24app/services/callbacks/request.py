@@ -112,7 +112,9 @@ def accept_callback(principal: Principal, callback: Callback) -> AcceptedCallbac
     if isinstance(outcome, Obstacle):
         if isinstance(outcome.earlier, Callback):
             return AcceptedCallback(outcome.earlier, replayed=True)
-        raise NumberInHand(outcome.holder.id if outcome.holder else None)
+        holder = outcome.holder
+        is_known = holder is not None and principal.own_of in (None, holder.requested_by)
+        raise NumberInHand(holder.id if holder is not None and is_known else None)
     _remember_choice(principal, callback)
     return AcceptedCallback(callback)
 

@@ -20,7 +20,6 @@ from bx24app.errors import (
     TooLate,
 )
 from bx24app.inputs import SPELLED, WRITTEN_WHOLE, Consent, Decor, Identifier, Text, TolerantModel, TypedNumber
-from bx24app.models import Callback
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks import queries as callback_queries
@@ -186,10 +185,6 @@ def _accept(principal: Principal, key: str | None) -> AcceptedCallback:
     return callback_request.request_callback(principal, read_body(CallbackBody).requested(), key)
 
 
-def _get(principal: Principal, callback_id: UUID) -> Callback:
-    return callback_queries.get_callback(principal.portal.id, callback_id, principal.form_id, principal.own_of)
-
-
 def _by(principal: Principal) -> str | None:
     return "api" if principal.form_id else None
 
@@ -199,7 +194,7 @@ def _by(principal: Principal) -> str | None:
 @principal_required(Role.VIEWER, lets_keys_in=True)
 def show(principal: Principal, callback_id: UUID) -> Response:
     """One callback with its attempts and its why."""
-    named = callback_queries.get_named_callback(principal.portal.id, callback_id, principal.form_id, principal.own_of)
+    named = callback_queries.get_named_callback(principal, callback_id)
     return json_response(explained_callback_schema(named))
 
 
@@ -208,7 +203,7 @@ def show(principal: Principal, callback_id: UUID) -> Response:
 @principal_required(Role.OPERATOR, lets_keys_in=True)
 def reschedule(principal: Principal, callback_id: UUID) -> Response:
     """Move a waiting callback to another time."""
-    at, id = read_body(ScheduleBody).scheduled_at, _get(principal, callback_id).id
+    at, id = read_body(ScheduleBody).scheduled_at, callback_queries.get_shown_callback(principal, callback_id).id
     changed = change.reschedule(principal.portal.id, id, principal.user_id, at, _by(principal))
     return json_response(callback_schema(changed))
 
@@ -218,7 +213,7 @@ def reschedule(principal: Principal, callback_id: UUID) -> Response:
 @principal_required(Role.OPERATOR, lets_keys_in=True)
 def cancel(principal: Principal, callback_id: UUID) -> Response:
     """Withdraw a waiting callback; 409 once it is being dialled."""
-    id = _get(principal, callback_id).id
+    id = callback_queries.get_shown_callback(principal, callback_id).id
     return json_response(callback_schema(change.cancel(principal.portal.id, id, principal.user_id, _by(principal))))
 
 
@@ -227,7 +222,7 @@ def cancel(principal: Principal, callback_id: UUID) -> Response:
 @principal_required(Role.OPERATOR)
 def resolve(principal: Principal, callback_id: UUID) -> Response:
     """Say what became of an unknown callback."""
-    outcome, id = read_body(OutcomeBody).outcome, _get(principal, callback_id).id
+    outcome, id = read_body(OutcomeBody).outcome, callback_queries.get_shown_callback(principal, callback_id).id
     return json_response(callback_schema(change.resolve(principal.portal.id, id, principal.user_id, outcome)))
 
 
@@ -236,5 +231,5 @@ def resolve(principal: Principal, callback_id: UUID) -> Response:
 @principal_required(Role.OPERATOR)
 def retry(principal: Principal, callback_id: UUID) -> Response:
     """Ask for the same once more: a new callback."""
-    callback = change.retry(principal, _get(principal, callback_id))
+    callback = change.retry(principal, callback_queries.get_shown_callback(principal, callback_id))
     return json_response(callback_schema(callback), 201, Location=f"/api/v1/callbacks/{callback.id}")

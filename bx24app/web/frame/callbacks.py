@@ -31,7 +31,7 @@ def render_desk(desk: Desk) -> str:
 
 def show_callback(principal: Principal, callback_id: UUID) -> str:
     """One callback with its attempts and why; raises ``NotFound``."""
-    named = queries.get_named_callback(principal.portal.id, callback_id)
+    named = queries.get_named_callback(principal, callback_id)
     return render_template(
         "desk/callback.html",
         operates=principal.role >= Role.OPERATOR,

@@ -48,7 +48,7 @@ def rows(principal: Principal) -> Response:
 @principal_required(Role.VIEWER)
 def detail(principal: Principal, callback_id: UUID) -> str:
     """One callback's attempts and why."""
-    named = callback_queries.get_named_callback(principal.portal.id, callback_id, own_of=principal.own_of)
+    named = callback_queries.get_named_callback(principal, callback_id)
     return render_template(
         "callbacks/detail.html",
         callback=callback_presenter.callback_row(named, operates=principal.role >= Role.OPERATOR),
