@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from flask.testing import FlaskClient
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from benchmarks import report, world
+from benchmarks.plans import explained
 from bx24app.database import db, is_postgresql, reading, writing
 from bx24app.models import Form, utcnow
 from tests.conftest import plain_environ
@@ -120,28 +121,6 @@ def portal_with(url: str, count: int) -> Iterator[Portal]:
         db.engine.dispose()
 
 
-@contextmanager
-def explained(portal: Portal, found: list[str]) -> Iterator[None]:
-    """Collect the plans of the statements that a portal's app runs meanwhile."""
-    with portal.client.application.app_context():
-        engine = db.engine
-    is_sqlite = engine.dialect.name == "sqlite"
-    explain = "EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN (ANALYZE, COSTS OFF, SUMMARY OFF) "
-
-    def note(connection: Any, _: Any, statement: str, parameters: Any, *_more: Any) -> None:
-        if statement.startswith(("SELECT", "(SELECT")) and "callback" in statement:
-            raw = connection.connection.cursor()
-            raw.execute(explain + statement, parameters)
-            found.append("\n".join(str(row[-1]) for row in raw.fetchall()))
-            raw.close()
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
 def measure(kind: str, many: int, rounds: int) -> Iterator[tuple[dict[str, Any], str]]:
     """Measure all lists on one kind of database; yields a row and the plans of each."""
     with ExitStack() as stack:
@@ -150,8 +129,10 @@ def measure(kind: str, many: int, rounds: int) -> Iterator[tuple[dict[str, Any],
         server = stack.enter_context(database.postgres_server(directory / "pg")) if kind == "postgresql" else None
         portals = []
         for name, count in (("few", FEW), ("many", many)):
-            url = f"sqlite:///{directory / name}.db" if server is None else None
-            url = url or stack.enter_context(database.fresh_database(server))  # type: ignore[arg-type]
+            if server is None:
+                url = f"sqlite:///{directory / name}.db"
+            else:
+                url = stack.enter_context(database.fresh_database(server))
             portals.append(stack.enter_context(portal_with(url, count)))
         few, large = portals
         for name, query in queries().items():
@@ -160,7 +141,7 @@ def measure(kind: str, many: int, rounds: int) -> Iterator[tuple[dict[str, Any],
             limit = max(1, few.asks(query)[1])
             pairs = [(few.asks(query, limit)[0], large.asks(query, limit)[0]) for _ in range(rounds)]
             plans: list[str] = []
-            with explained(large, plans):
+            with explained(large.client.application, "callback", plans):
                 large.asks(query)
             yield _row(kind, name, pairs), f"## {kind}: {name}: {query}\n\n" + "\n\n".join(plans)
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from flask import Flask
-from sqlalchemy import event, insert, select, text
+from sqlalchemy import insert, select, text
 
 from benchmarks import report, world
+from benchmarks.plans import explained
 from bx24app.database import db, is_postgresql, reading, writing
 from bx24app.models import Attempt, Callback, Form, Outcome, Source, State
 from bx24app.services.reports import counting
@@ -116,27 +116,6 @@ def ask(built: world.World, name: str, days: int) -> float:
     return took
 
 
-@contextmanager
-def plans(app: Flask, found: list[str]) -> Iterator[None]:
-    """Collect the plans of the statements about figures."""
-    with app.app_context():
-        engine = db.engine
-        explain = "EXPLAIN " if is_postgresql() else "EXPLAIN QUERY PLAN "
-
-    def note(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "report_figure" in statement:
-            raw = connection.connection.cursor()
-            raw.execute(explain + statement, parameters)
-            found.append("\n".join(str(row[-1]) for row in raw.fetchall()))
-            raw.close()
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
 def measure(kind: str, many: int, rounds: int) -> Iterator[dict[str, Any]]:
     """Compare both numbers of callbacks on one kind of database."""
     with ExitStack() as stack:
@@ -148,7 +127,7 @@ def measure(kind: str, many: int, rounds: int) -> Iterator[dict[str, Any]]:
                 times = [[ask(one, name, days) for one in built] for _ in range(rounds)]
                 few, lot = (statistics.median(pair[number] for pair in times) for number in (0, 1))
                 found: list[str] = []
-                with plans(built[1].app, found):
+                with explained(built[1].app, "report_figure", found):
                     ask(built[1], name, days)
                 row: dict[str, Any] = {"database": kind, "report": name, "period": period, "plans": sorted(set(found))}
                 row |= {"few_ms": round(few * 1000, 2), "many_ms": round(lot * 1000, 2), "ratio": round(lot / few, 2)}

@@ -8,7 +8,6 @@ MODULES = frozenset(
         "test_api_keys",
         "test_app_events",
         "test_benchmarks",
-        "test_crm",
         "test_decoys",
         "test_dripping_portals",
         "test_error_table",
@@ -31,7 +30,6 @@ MODULES = frozenset(
         "test_slow_clients",
         "test_status_page",
         "test_unproven",
-        "test_webhooks",
         "test_website_submissions",
     }
 )
