@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session, selectinload
 
-from bx24app.database import reading, writing
-from bx24app.models import Callback, Outcome, Portal, ReportFigure, Source, State, User
+from bx24app.database import db, reading, writing
+from bx24app.models import Callback, Outcome, Portal, PortalSettings, ReportFigure, Source, State, User
 from bx24app.services.callbacks.listing.company_day import company_zone
 from bx24app.services.dialling import reconcile
 from bx24app.services.dialling.call_report import CallReport, ReportKind, row_of_report
@@ -271,6 +271,29 @@ def test_what_changes_while_it_is_counted_is_counted_again(app: Flask, monkeypat
             session.execute(delete(Portal))
         with reading() as session:
             assert session.scalar(select(func.count()).select_from(ReportFigure)) == 0
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("locked", [Portal, PortalSettings, Callback])
+def test_counting_waits_for_nobody(app: Flask, locked: type[Portal | PortalSettings | Callback]) -> None:
+    """Whoever waits while it holds something is one half of a deadlock; on SQLite one writes at a time anyway."""
+    with app.app_context():
+        with writing() as session:
+            portal = a_portal()
+            session.add(portal)
+            session.flush()
+            history = History(portal.id, random.Random(1), date(2026, 11, 20))
+            history.request(session)
+        with db.engine.connect() as other, other.begin():
+            other.execute(text(f"SELECT 1 FROM {locked.__tablename__} FOR UPDATE"))
+            counted = counting.count_changed()
+            # A callback that is locked has been counted, and is counted once more.
+            assert counted == (1 if locked is Callback else 0)
+            gone = counting.delete_counted(Callback.id.in_(history.alive), 10)
+            assert gone == 0
+        assert counting.count_changed() == 1
+        assert counting.count_changed() == 0
+        assert counting.delete_counted(Callback.id.in_(history.alive), 10) == 1
 
 
 def test_a_cost_that_is_told_late_of_an_earlier_attempt_is_counted(app: Flask) -> None:

@@ -6,7 +6,7 @@ notes the versions that it has read. What changes meanwhile differs again. Whoev
 ``delete_counted``, which counts in the same transaction.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby, pairwise
 from typing import Any
@@ -22,6 +22,7 @@ from bx24app.models import (
     SPAN_LENGTHS,
     Attempt,
     Callback,
+    Portal,
     PortalSettings,
     ReportFigure,
 )
@@ -46,16 +47,22 @@ def first_id_of(slot: int) -> UUID:
 
 
 def count_changed() -> int:
-    """Count the quarters of an hour of callbacks that have changed; returns how many. Commits."""
+    """Count the quarters of an hour of callbacks that have changed; returns how many. Commits.
+
+    Those of a portal that is locked at this moment are left for the next time.
+    """
     query = select(Callback.portal_id, Callback.id).where(IS_UNCOUNTED).order_by(Callback.counted_version, Callback.id)
     with reading() as session:
         changed = session.execute(query.limit(COUNTED_AT_ONCE)).all()
     slots = sorted({(portal_id, slot_of(callback_id)) for portal_id, callback_id in changed})
+    counted = 0
     for portal_id, group in groupby(slots, key=lambda one: one[0]):
         for few in _few([slot for _, slot in group]):
             with writing() as session:
-                _recount(session, portal_id, few)
-    return len(slots)
+                if _has_turn(session, portal_id):
+                    _recount(session, portal_id, few)
+                    counted += len(few)
+    return counted
 
 
 def _few(slots: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -66,7 +73,7 @@ def _few(slots: Sequence[int]) -> Iterator[Sequence[int]]:
 def delete_counted(condition: ColumnElement[bool], limit: int) -> int:
     """Delete at most ``limit`` callbacks that fulfil a condition, and count again without them; returns how many.
 
-    Both happen in one transaction, for a few quarters of an hour at a time.
+    Both happen in one transaction, for a few quarters of an hour at a time. What is locked at this moment stays.
     """
     with reading() as session:
         found = session.execute(select(Callback.portal_id, Callback.id).where(condition).limit(limit)).all()
@@ -78,25 +85,40 @@ def delete_counted(condition: ColumnElement[bool], limit: int) -> int:
         for few in _few([slot for _, slot in group]):
             ids = [callback_id for slot in few for callback_id in by_slot[portal_id, slot]]
             with writing() as session:
-                rows = session.execute(delete(Callback).where(Callback.id.in_(ids), condition).returning(Callback.id))
-                gone += len(rows.all())
+                if not _has_turn(session, portal_id):
+                    continue
+                free = session.scalars(_unlocked(Callback.id.in_(ids), condition)).all()
+                session.execute(delete(Callback).where(Callback.id.in_(free)))
+                gone += len(free)
                 _recount(session, portal_id, few)
     return gone
 
 
-def _recount(session: Session, portal_id: int, slots: Collection[int]) -> None:
-    """Replace what is kept of some quarters of an hour, and of longer spans, inside the caller's transaction.
+def _has_turn(session: Session, portal_id: int) -> bool:
+    """Take the portal's turn to count until the transaction ends; False: another has it, or the portal is gone.
 
-    Two workers take turns by a lock on the portal's settings, which no other row refers to.
+    Counting waits for nobody, or it would be one half of a deadlock: others lock the portal and then its settings,
+    and each figure that is written refers to the portal.
     """
+    portal = select(Portal.id).where(Portal.id == portal_id)
     settings = select(PortalSettings.portal_id).where(PortalSettings.portal_id == portal_id)
-    if session.scalar(settings.with_for_update(key_share=True)) is None:
-        return  # The portal is gone, and its figures with it.
-    versions: dict[UUID, int] = {}
+    refers = portal.with_for_update(read=True, key_share=True, skip_locked=True)
+    if session.scalar(refers) is None:
+        return False
+    return session.scalar(settings.with_for_update(key_share=True, skip_locked=True)) is not None
+
+
+def _unlocked(*conditions: ColumnElement[bool]) -> Select[UUID]:
+    """Select callbacks, and lock those that nobody else has locked."""
+    return select(Callback.id).where(*conditions).with_for_update(skip_locked=True)
+
+
+def _recount(session: Session, portal_id: int, slots: Collection[int]) -> None:
+    """Replace what is kept of some quarters of an hour, and of longer spans, inside the caller's transaction."""
     rows: list[dict[str, Any]] = []
     for slot in slots:
         read = _read(session, portal_id, slot)
-        versions |= {id: version for id, version, _ in read}
+        _note_counted(session, _of_slot(portal_id, slot), {id: version for id, version, _ in read})
         rows += _rows(portal_id, 1, slot, tallies_of(callback for *_, callback in read))
     _replace(session, portal_id, SPAN_LENGTHS[0], slots, rows)
     for shorter, length in pairwise(SPAN_LENGTHS):
@@ -104,16 +126,15 @@ def _recount(session: Session, portal_id: int, slots: Collection[int]) -> None:
         sums = [(begin, _added_up(session, portal_id, shorter, range(begin, begin + length))) for begin in begins]
         rows = [row for begin, tallies in sums for row in _rows(portal_id, length, begin, tallies)]
         _replace(session, portal_id, length, begins, rows)
-    _note_counted(session, versions)
+
+
+def _of_slot(portal_id: int, slot: int) -> tuple[ColumnElement[bool], ...]:
+    return Callback.portal_id == portal_id, Callback.id >= first_id_of(slot), Callback.id < first_id_of(slot + 1)
 
 
 def _read(session: Session, portal_id: int, slot: int) -> list[tuple[UUID, int, CountedCallback]]:
     """Read the callbacks of a quarter of an hour, first their versions: what changes in between counts again."""
-    of_slot = (
-        Callback.portal_id == portal_id,
-        Callback.id >= first_id_of(slot),
-        Callback.id < first_id_of(slot + 1),
-    )
+    of_slot = _of_slot(portal_id, slot)
     callbacks = session.execute(_callback_columns().where(*of_slot)).all()
     attempts: dict[UUID, list[CountedAttempt]] = {}
     columns = _attempt_columns().join(Callback, Callback.id == Attempt.callback_id).where(*of_slot)
@@ -180,15 +201,15 @@ def tally_of_row(row: ReportFigure) -> Tally:
     return Tally(**{name: getattr(row, name) for name in Tally.__dataclass_fields__})
 
 
-def _note_counted(session: Session, versions: dict[UUID, int]) -> None:
-    """Note the versions that were read; one that was changed meanwhile keeps waiting."""
+def _note_counted(session: Session, of_slot: tuple[ColumnElement[bool], ...], versions: dict[UUID, int]) -> None:
+    """Note the versions that were read; one that was changed meanwhile, or is locked, keeps waiting."""
     table = Callback.__table__
     noted = (
         update(Callback)
         .where(table.c.id == bindparam("read_id"), table.c.version == bindparam("read_version"))
-        .where(table.c.counted_version != table.c.version)
         .values(counted_version=bindparam("read_version"))
     )
-    read: Iterable[dict[str, Any]] = ({"read_id": id, "read_version": version} for id, version in versions.items())
-    if rows := list(read):
+    free = session.scalars(_unlocked(*of_slot, table.c.counted_version != table.c.version))
+    rows: list[dict[str, Any]] = [{"read_id": id, "read_version": versions[id]} for id in free if id in versions]
+    if rows:
         session.connection().execute(noted, rows)
