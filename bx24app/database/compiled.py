@@ -25,8 +25,17 @@ from bx24app.database.writer_lock import writer_lock
 from bx24app.errors import DatabaseBusy
 
 Parameters = Mapping[str, Any]
-# SQLAlchemy names a selected parameter, for a reader that these statements do not have.
-_NAMED_PARAMETER = re.compile(r"(%\(p\d+\)s(?:::\w+)?) AS anon_\w+")
+# SQLAlchemy labels what is computed, for a reader that these statements do not have; nothing refers to such a label.
+_MADE_LABEL = re.compile(r" AS (?:anon|count|left|gen_random_uuid)_\d+\b")
+# PostgreSQL calls a column by its own name without being told so.
+_OWN_NAME = re.compile(r"(\w+\.(\w+)) AS \2\b")
+_SHORT_TYPES = {
+    "TIMESTAMP WITH TIME ZONE": "timestamptz",
+    "DOUBLE PRECISION": "float8",
+    "VARCHAR": "text",
+    "INTEGER": "int",
+}
+_TYPE = re.compile(rf"::({'|'.join(_SHORT_TYPES)})\b(?!\()")
 
 
 @dataclass(frozen=True)
@@ -80,14 +89,16 @@ def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
     names = tuple(name for name in compiled.binds if name not in constants)
     named = tuple(compiled.binds)
     order = compiled.positiontup if dialect.positional else None
-    return _Compiled(_with_short_names(str(compiled), named), names, order, constants, converters, named)
+    sql = str(compiled) if order is not None else _with_short_names(str(compiled), named)
+    return _Compiled(sql, names, order, constants, converters, named)
 
 
 def _with_short_names(sql: str, names: tuple[str, ...]) -> str:
-    """Name the parameters p0, p1, … and not their columns: psycopg parses over 4,096 characters each time anew."""
+    """Write it short, with parameters p0, p1, …: psycopg parses over 4,096 characters each time anew."""
     for number, name in enumerate(names):
         sql = sql.replace(f"%({name})s", f"%(p{number})s")
-    return _NAMED_PARAMETER.sub(r"\1", sql.replace("::TIMESTAMP WITH TIME ZONE", "::timestamptz"))
+    sql = _TYPE.sub(lambda found: f"::{_SHORT_TYPES[found[1]]}", sql)
+    return _OWN_NAME.sub(r"\1", _MADE_LABEL.sub("", sql))
 
 
 # Runs a statement with the values of its parameters; the cursor is valid until the next statement runs.

@@ -130,24 +130,29 @@ def _inserting_first(model: type[Base], names: tuple[str, ...], after: CTE | Non
     return insert.on_conflict_do_nothing().returning(*cast("Table", model.__table__).primary_key)
 
 
-def _clauses(shape: Shape, *, hidden: bool) -> Iterator[ColumnElement[bool]]:
+def _clauses(shape: Shape, *, hidden: bool, but: str = "") -> Iterator[ColumnElement[bool]]:
     for condition in CONDITIONS:
-        if condition.name in shape.conditions and condition.clause is not None and condition.hidden == hidden:
+        is_wanted = condition.name in shape.conditions and condition.name != but and condition.hidden == hidden
+        if is_wanted and condition.clause is not None:
             yield condition.clause()
 
 
+def _all(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    return and_(*conditions) if conditions else literal_column("1 = 1")
+
+
 def _open_conditions(shape: Shape, *more: ColumnElement[bool]) -> ColumnElement[bool]:
-    return and_(literal_column("1 = 1"), *_clauses(shape, hidden=False), *more)
+    return _all(*_clauses(shape, hidden=False), *more)
 
 
 def _hidden_conditions(shape: Shape) -> ColumnElement[bool]:
-    return and_(literal_column("1 = 1"), *_clauses(shape, hidden=True))
+    return _all(*_clauses(shape, hidden=True))
 
 
-def _is_listed() -> ColumnElement[bool]:
-    [listed] = (condition.clause for condition in CONDITIONS if condition.name == NOT_LISTED)
-    assert listed is not None
-    return not_(listed())
+def _is_unlisted() -> ColumnElement[bool]:
+    [unlisted] = (condition.clause for condition in CONDITIONS if condition.name == NOT_LISTED)
+    assert unlisted is not None
+    return unlisted()
 
 
 def _counting_call() -> Any:
@@ -183,9 +188,10 @@ def _whole(shape: Shape) -> Select[Any]:
     if shape.counts_call:
         taken.append(_counting_call().cte("counted"))
         more.append(select(literal_column("1")).select_from(taken[-1]).exists())
-    # A callback and its decoy are decided about by one row, and so in the same time.
+    # A callback and its decoy are decided about by one row, and so in the same time; the list is looked into once.
+    others = _all(*_clauses(shape, hidden=True, but=NOT_LISTED))
     decided = (
-        select(_hidden_conditions(shape).label("is_free"), _is_listed().label("is_listed"))
+        select(others.label("is_free"), _is_unlisted().label("is_unlisted"))
         .where(_open_conditions(shape, *more))
         .cte("decided")
         if shape.decoy
@@ -196,9 +202,10 @@ def _whole(shape: Shape) -> Select[Any]:
         inserted = _inserting_first(Callback, shape.callback, None, holds).cte("inserted")
         stored, decoys = _count(inserted), []
     else:
-        inserted = _inserting_first(Callback, shape.callback, decided, decided.c.is_free).cte("inserted")
-        decoy = _inserting_first(DecoyRequest, shape.decoy, decided, not_(decided.c.is_free)).cte("decoy")
-        rejection = _inserting(Rejection, shape.rejection, decided, decided.c.is_listed).cte("rejection")
+        holds = and_(decided.c.is_free, decided.c.is_unlisted)
+        inserted = _inserting_first(Callback, shape.callback, decided, holds).cte("inserted")
+        decoy = _inserting_first(DecoyRequest, shape.decoy, decided, not_(holds)).cte("decoy")
+        rejection = _inserting(Rejection, shape.rejection, decided, not_(decided.c.is_unlisted)).cte("rejection")
         stored, decoys = _count(inserted) + _count(decoy), [decoy, rejection]
     answer = literal_column("1", Integer) // stored if shape.takes_something else stored
     return select(_count(inserted), answer).add_cte(*taken, *decoys, *_related(shape, inserted))
@@ -211,14 +218,14 @@ def _count(of: CTE) -> Any:
 def _related(shape: Shape, inserted: CTE) -> Iterator[CTE]:
     """Make what is inserted together with the callback."""
     if shape.website_request:
-        yield _inserting(WebsiteRequest, shape.website_request, inserted).cte("inserted_website_request")
+        yield _inserting(WebsiteRequest, shape.website_request, inserted).cte("request")
     if shape.decision:
-        yield _inserting(Decision, shape.decision, inserted).cte("inserted_decision")
+        yield _inserting(Decision, shape.decision, inserted).cte("decision")
     if shape.has_deliveries:
-        yield outbox.inserting_deliveries(inserted).cte("inserted_deliveries")
+        yield outbox.inserting_deliveries(inserted).cte("deliveries")
     if shape.has_words:
-        yield list_marks.inserting_words(inserted).cte("inserted_words")
-    yield list_marks.ending_follow_ups(inserted).cte("ended_follow_ups")
+        yield list_marks.inserting_words(inserted).cte("words")
+    yield list_marks.ending_follow_ups(inserted).cte("followed")
 
 
 def _taking_all() -> Any:
@@ -258,5 +265,5 @@ _MAKERS: dict[str, Callable[[Shape], Any]] = {
     "word": lambda _: list_marks.inserting_word(),
     "follow_ups": lambda _: list_marks.ending_follow_ups(),
     "decoy": _decoy_if_a_hidden_one_does_not,
-    "rejection": lambda shape: _inserting(Rejection, shape.rejection, holds=_is_listed()),
+    "rejection": lambda shape: _inserting(Rejection, shape.rejection, holds=not_(_is_unlisted())),
 }

@@ -46,7 +46,7 @@ def _own() -> list[ColumnElement[Any]]:
 def inserting_words(after: CTE) -> Insert:
     """Insert all words of a name where that statement has inserted the callback."""
     words = func.unnest(bindparam("words", type_=ARRAY(String()))).table_valued("word").render_derived(name="given")
-    rows = select(*_own(), func.left(words.c.word, STEM), words.c.word).select_from(words)
+    rows = select(*_own(), func.left(words.c.word, literal_column(str(STEM))), words.c.word).select_from(words)
     return insert(CallbackWord).from_select(_COLUMNS, rows.where(_has_rows(after)))
 
 
