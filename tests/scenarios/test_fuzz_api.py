@@ -20,16 +20,17 @@ from schemathesis import Case, CheckContext, CheckFunction, GenerationMode, Resp
 from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
-from sqlalchemy import update
+from sqlalchemy import delete, select, update
 
 from bx24app.database import writing
 from bx24app.inputs import text_of
-from bx24app.models import Callback, PortalSettings, utcnow
+from bx24app.models import Callback, PortalSettings, SavedFilter, User, utcnow
 from bx24app.services.callbacks import principal
 from bx24app.services.calling import do_not_call
 from bx24app.services.security import tickets
 from bx24app.services.webhooks import subscriptions
 from bx24app.services.websites import api_keys, api_submit, forms
+from bx24app.web.api.reports import ReportName
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
 from tests.support.fuzzing import MANY, SEED, counts, few_and_many, fuzz_settings, garbage
@@ -96,6 +97,11 @@ class Truth:
             hook = subscriptions.add_webhook(1, form.key, "https://site.example.com/hook", 1)
             number, _ = do_not_call.add_number(1, f"+493091{made:05}", None, 1)
             told = subscriptions.send_test(1, hook.listed.webhook.id)
+            with writing() as session:
+                session.execute(delete(SavedFilter))
+                owner = session.scalars(select(User.id).where(User.user_id == 1)).one()
+                kept = SavedFilter(portal_id=1, owner_id=owner, name=f"Filter {made}", wanted={})
+                session.add(kept)
             callbacks = [
                 api_submit.submit_with_key(form.id, api_submit.ApiPost(f"+49309{digit}{made:05}")).callback.id
                 for digit in range(2, 2 + len(STATES))
@@ -110,6 +116,7 @@ class Truth:
             ("webhook_id", hook.listed.webhook.id),
             ("number_id", number.id),
             ("delivery_id", told.id),
+            ("filter_id", kept.id),
         ):
             self.ids[name].append(id)
 
@@ -170,8 +177,8 @@ def truth(
     administrator.opens()
     administrator.asks("GET", "/lines?refresh=1")
     truth = Truth(app, administrator.ticket, manager.ticket, list(portal.lines), list(portal.voices))
-    names = ("callback_id", "form_key", "key_id", "webhook_id", "number_id", "delivery_id")
-    truth.ids = {"line_id": list(portal.lines), **{name: [] for name in names}}
+    names = ("callback_id", "form_key", "key_id", "webhook_id", "number_id", "delivery_id", "filter_id")
+    truth.ids = {"line_id": list(portal.lines), "report": list(ReportName), **{name: [] for name in names}}
     return truth
 
 
