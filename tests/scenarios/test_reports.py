@@ -1,9 +1,12 @@
 """Reports: figures of a hand-made week, for whom they are, and what they refuse."""
 
 import csv
+import html
 import io
+import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import time_machine
@@ -200,3 +203,15 @@ def test_the_page_shows_the_same_figures(app: Flask, reported: Actor, manager: A
     own = shown(manager, WEEK)
     assert "Nobody asked for a callback in this period." in own
     assert "Shop" not in own
+
+
+def test_every_filter_that_the_page_offers_shows_its_figures(reported: Actor) -> None:
+    headers = {"Authorization": f"Bearer {reported.ticket}"}
+    page = reported.client.get(f"/desk/view/reports?{WEEK}", headers=headers).text
+    offered = [html.unescape(value) for value in re.findall(r'<option value="([^"]*=[^"]*)"', page)]
+    assert {value.partition("=")[0] for value in offered} == {"form_key", "line_id", "source", "person"}
+    for value in offered:
+        name, _, key = value.partition("=")
+        shown = reported.client.get(f"/desk/view/reports?{WEEK}&{urlencode({name: key})}", headers=headers).text
+        assert "data-note hidden" in shown, value
+        assert f'<option value="{html.escape(value)}" selected' in shown, value

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from bx24app.errors import ListRefused, NotPermitted
+from bx24app.errors import ListRefused, NotFound, NotPermitted
+from bx24app.services.callbacks.listing.asked import form_id_of
 from bx24app.services.callbacks.listing.company_day import company_zone, is_zone
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.reports.figures import ReportScope
 from bx24app.services.reports.periods import Period, PeriodName, chosen_period, named_period
 from bx24app.services.reports.tally import Kind
-from bx24app.services.websites import forms
 
 DayOrMoment = date | datetime
 
@@ -65,7 +65,10 @@ class ScopeChoice:
 
     def _chosen(self, portal_id: int) -> tuple[Kind, str]:
         if self.form_key is not None:
-            return Kind.FORM, str(forms.get_form(portal_id, self.form_key).id)
+            # Also a removed one: its requests are still counted.
+            if not (form_id := form_id_of(portal_id, self.form_key)):
+                raise NotFound
+            return Kind.FORM, str(form_id)
         for kind, value in ((Kind.LINE, self.line_id), (Kind.SOURCE, self.source), (Kind.PERSON, self.person)):
             if value is not None:
                 return kind, str(value)

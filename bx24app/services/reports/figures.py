@@ -87,7 +87,10 @@ class HourCounts:
 
 @dataclass(frozen=True)
 class PartCounts:
-    """What became of the requests of one form, line, source or person; ``name`` is empty where it is not known."""
+    """What became of the requests of one form, line, source or person; ``name`` is empty where it is not known.
+
+    ``key`` is what a filter takes: of a form its public key.
+    """
 
     key: str
     name: str
@@ -144,8 +147,13 @@ def by_part(session: Session, portal: Portal, scope: ReportScope, kind: Kind, pe
     of_kind = ReportScope(portal.id, kind, scope.key if scope.kind == kind else "")
     found = _sums(session, of_kind, period, ("costs",))
     names = _names(session, portal, kind, found)
-    parts = [PartCounts(key, names.get(key, ""), tally) for key, tally in found.items()]
+    keys = _form_keys(session, portal) if kind == Kind.FORM else {}
+    parts = [PartCounts(keys.get(key, key), names.get(key, ""), tally) for key, tally in found.items()]
     return sorted(parts, key=lambda part: (-part.tally.requests, part.key))
+
+
+def _form_keys(session: Session, portal: Portal) -> dict[str, str]:
+    return {str(id): key for id, key in session.execute(select(Form.id, Form.key).where(Form.portal_id == portal.id))}
 
 
 def _names(session: Session, portal: Portal, kind: Kind, keys: dict[str, Tally]) -> dict[str, str]:

@@ -127,7 +127,7 @@ class HourRow(BaseModel):
 
 
 class PartRow(Outcomes):
-    """One form, line, source or person; ``name`` is empty where it is not known."""
+    """One form, line, source or person, by the ``key`` that a filter takes; ``name`` is empty where it is not known."""
 
     key: str
     name: str

@@ -107,7 +107,7 @@ def report_page(found: Overview, *, period: PeriodName | None, chosen: str, prob
 
 
 def _choices(found: Overview, period: PeriodName | None, chosen: str) -> ReportChoices:
-    names = {Kind.FORM: "form", Kind.LINE: "line_id", Kind.SOURCE: "source", Kind.PERSON: "person"}
+    names = {Kind.FORM: "form_key", Kind.LINE: "line_id", Kind.SOURCE: "source", Kind.PERSON: "person"}
     filters = [
         (words.part_title(kind), [(f"{names[kind]}={row.key}", part_name(kind, row)) for row in rows])
         for kind, rows in found.choices.items()

@@ -45,7 +45,7 @@ def filter_of(principal: Principal, asked: AskedFilter) -> ListFilter:
     return ListFilter(
         states=tuple(dict.fromkeys(asked.state)),
         source=asked.source,
-        form_id=_form_id(principal.portal.id, asked.form_key) if asked.form_key else None,
+        form_id=form_id_of(principal.portal.id, asked.form_key) if asked.form_key else None,
         line_id=asked.line_id,
         requested_by=asked.requested_by,
         since=asked.since,
@@ -57,7 +57,7 @@ def filter_of(principal: Principal, asked: AskedFilter) -> ListFilter:
     )
 
 
-def _form_id(portal_id: int, key: str) -> int:
+def form_id_of(portal_id: int, key: str) -> int:
     """The id of a form, also of a removed one, whose callbacks are still there; 0, which no form has: not of theirs."""
     with reading() as session:
         return session.scalar(select(Form.id).where(Form.portal_id == portal_id, Form.key == key)) or 0
