@@ -32,6 +32,11 @@ def a_number(_: Visitor, number: int) -> dict[str, Any]:
     return {"number": f"+49309018{number:02}"}
 
 
+def is_described(desk: Actor, path: str, status: str) -> bool:
+    """Tell whether the API's description names an answer to a POST."""
+    return status in json_of(desk.asks("GET", "/openapi.json"))["paths"][f"/api/v1{path}"]["post"]["responses"]
+
+
 @pytest.mark.parametrize(
     ("path", "limit", "body", "present"),
     [
@@ -55,6 +60,7 @@ def test_there_are_so_many_and_whoever_removes_one_may_add_one(
     made = [desk.asks("POST", path, body(visitor, number)) for number in range(6)]
     assert [answer.status_code for answer in made] == [201] * (4 - present) + [422] * (2 + present)
     assert "as many of these as there may be" in json_of(made[-1])["detail"]
+    assert is_described(desk, path, "422")
     first = json_of(made[0])
     first = first.get("webhook", first)
     assert desk.asks("DELETE", f"{path}/{first.get('key') if path == '/forms' else first['id']}").status_code == 204
@@ -91,6 +97,7 @@ def test_a_list_that_would_be_too_long_is_not_taken_in(desk: Actor, monkeypatch:
 
     assert take_in(range(3)) == 200
     assert take_in(range(3, 6)) == 422
+    assert is_described(desk, "/do-not-call/import", "422")
     assert len(json_of(desk.asks("GET", "/do-not-call"))["numbers"]) == 3
     assert take_in(range(3, 5)) == 200
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from flask import Blueprint, Response
 from pydantic import BaseModel, Field
 
-from bx24app.errors import NotFound
+from bx24app.errors import LimitReached, NotFound
 from bx24app.inputs import TolerantModel
 from bx24app.models import ApiKey, Form
 from bx24app.services.callbacks import people
@@ -78,7 +78,7 @@ def show_all(principal: Principal) -> Response:
 
 
 @blueprint.post("")
-@operation({201: NewKey}, body=KeyBody, refuses=(NotFound,))
+@operation({201: NewKey}, body=KeyBody, refuses=(LimitReached, NotFound))
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def create(principal: Principal) -> Response:
     """Make a key; ``secret`` is told this once."""

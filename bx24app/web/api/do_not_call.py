@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from flask import Blueprint, Response, make_response, request
 from pydantic import BaseModel, ConfigDict, Field
 
-from bx24app.errors import InvalidNumber, InvalidRequest, RateLimited
+from bx24app.errors import InvalidNumber, InvalidRequest, LimitReached, RateLimited
 from bx24app.inputs import Text, TolerantModel, TypedNumber
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import DoNotCall
@@ -129,7 +129,7 @@ def remove(principal: Principal, number_id: int) -> tuple[str, int]:
 
 
 @blueprint.post("/import")
-@operation({200: ImportReport}, body="text/plain", refuses=(RateLimited,))
+@operation({200: ImportReport}, body="text/plain", refuses=(LimitReached, RateLimited))
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def import_numbers(principal: Principal) -> Response:
     """Add a list (CSV or plain text, 5,000 lines at most; a longer one in parts) and report on every line."""
