@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
+from functools import lru_cache
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -142,7 +143,7 @@ def days(slots: Iterable[datetime], zone: str) -> list[SlotDay]:
 def written(at: datetime, zone: str) -> str:
     """A moment in the company's zone, in words."""
     local = at.astimezone(ZoneInfo(zone))
-    return f"{_day(local)}, {_clock(local)}"
+    return f"{_day(local)}, {_clock(local.time().replace(second=0, microsecond=0), str(get_locale()))}"
 
 
 def _by_day(found: list[datetime]) -> list[list[datetime]]:
@@ -150,8 +151,15 @@ def _by_day(found: list[datetime]) -> list[list[datetime]]:
 
 
 def _day(at: datetime) -> str:
-    return str(format_skeleton("MMMEd", at, locale=get_locale()))
+    return _day_words(at.date(), str(get_locale()))
 
 
-def _clock(at: datetime) -> str:
-    return str(format_time(at, "short", tzinfo=at.tzinfo, locale=get_locale()))
+# A form offers dozens of times, of a few days and mostly the same hours: writing them was a third of showing it.
+@lru_cache(maxsize=1000)
+def _day_words(day: date, language: str) -> str:
+    return str(format_skeleton("MMMEd", datetime.combine(day, time()), locale=language))
+
+
+@lru_cache(maxsize=1000)
+def _clock(at: time, language: str) -> str:
+    return str(format_time(at, "short", locale=language))
