@@ -17,7 +17,7 @@ WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv demo bench test test-nobrowser test-long test-alone soak check style types contracts lock browser translations
+.PHONY: venv demo bench test test-nobrowser test-long test-combined test-alone soak check style types contracts lock browser translations
 
 venv: .venv/installed $(COMPILED)
 
@@ -41,8 +41,8 @@ demo: venv
 browser: venv
 	@.ci/browser
 
-# In parallel, for most tests wait for something; JOBS=0 runs them one after the other.
-JOBS ?= 2
+# In parallel, and one more than there are processors, for most tests wait for something; JOBS=0 runs them one by one.
+JOBS ?= $(shell expr $$(nproc) + 1)
 
 # Containers often forbid Python to keep what it has compiled: then each of the many processes compiles the app anew.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal
@@ -54,9 +54,13 @@ test: venv browser
 test-nobrowser: venv
 	$(PYTEST) -m "not long and not browser"
 
-# Most schedules of faults, most random requests and attacks, and the pages on PostgreSQL.
+# Most schedules of faults, most random requests and attacks, narrow pages, and on PostgreSQL what has no page.
 test-long: venv browser
-	$(PYTEST) -m "long and not alone"
+	$(PYTEST) -m "long and not combined and not alone"
+
+# What differs from its short case in two ways at once, such as a page on PostgreSQL; not in `make check`.
+test-combined: venv browser
+	$(PYTEST) -m combined
 
 # What is measured, with nothing beside it; not in `make check`, for a busy machine decides it.
 test-alone: venv

@@ -19,3 +19,6 @@ reuse_port = True
 worker_connections = 1000
 keepalive = 5
 limit_request_line = 8190
+# Of a proxy on this machine gunicorn would believe ``SCRIPT_NAME`` and ``PATH_INFO`` as headers, which not every proxy
+# takes from visitors. What a proxy says is read by the app alone (``TRUSTED_PROXIES``).
+forwarder_headers = ""

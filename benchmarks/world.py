@@ -84,7 +84,7 @@ def _form(portal_id: int, number: int) -> Form:
         fields={"name": "optional", "topic": "optional"},
         limits=LIMITS,
         blocked_prefixes=["+49900"],
-        consent_text="We call you back and forget you afterwards.",
+        consent_texts={"en": "We call you back and forget you afterwards."},
         consent_version=1,
     )
 

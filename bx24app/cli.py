@@ -1,6 +1,9 @@
 """The operator's commands under ``flask --app app``."""
 
 import json
+import sys
+from dataclasses import asdict
+from datetime import date
 
 import click
 from alembic import command
@@ -9,8 +12,12 @@ from flask.cli import AppGroup, with_appcontext
 from flask_babel import force_locale
 
 from bx24app.database.migrations import alembic_config, upgrade_database
+from bx24app.errors import DatabaseBusy, InvalidNumber, NotFound, NumberInHand
 from bx24app.messages.diagnostics import as_document, describe
-from bx24app.services import diagnostics
+from bx24app.messages.reasons import reason_sentence
+from bx24app.models import Portal
+from bx24app.services import diagnostics, privacy
+from bx24app.services.privacy import KnownNumber
 from bx24app.services.security import key_rotation
 
 database = AppGroup("db", help="Migrations of the database.")
@@ -63,7 +70,7 @@ def examine(member_id: str | None, *, as_json: bool) -> None:
     else:
         portal_id = diagnostics.find_portal(member_id)
         if portal_id is None:
-            raise click.ClickException(f"No portal with the member_id {member_id} has ever installed the app.")
+            raise click.ClickException(_no_portal(member_id))
         found = diagnostics.examine_portal(portal_id)
     with force_locale("en"):
         document = as_document(told := describe(found))
@@ -85,7 +92,83 @@ def rotate_keys() -> None:
     click.echo(f"{sealed} values sealed anew. The older keys are no longer needed once every process has the new ones.")
 
 
+def _find_everywhere(number: str, member_id: str | None) -> list[tuple[Portal, KnownNumber]]:
+    typed = sys.stdin.readline() if number == "-" else number
+    try:
+        return privacy.find_everywhere(typed, member_id)
+    except InvalidNumber as error:
+        with force_locale("en"):
+            raise click.ClickException(reason_sentence(error.explanation)) from None
+    except NotFound:
+        raise click.ClickException(_no_portal(member_id)) from None
+
+
+def _no_portal(member_id: str | None) -> str:
+    return f"No portal with the member_id {member_id} has ever installed the app."
+
+
+_number = click.argument("number")
+_member_id = click.option("--portal", "member_id", help="Look in the portal with this member_id alone.")
+
+
+@click.command("export")
+@_number
+@_member_id
+@with_appcontext
+def export_number(number: str, member_id: str | None) -> None:
+    """Write all that is kept about NUMBER as JSON, portal by portal.
+
+    With - as NUMBER it is read from the standard input, so that neither the shell nor a list of processes has it.
+    """
+    known = _find_everywhere(number, member_id)
+    portals = [{"member_id": portal.member_id, "domain": portal.domain, **asdict(one)} for portal, one in known]
+    click.echo(json.dumps({"portals": portals}, indent=2, default=_written, ensure_ascii=False))
+
+
+def _written(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+@click.command("erase")
+@_number
+@_member_id
+@click.option("--yes", "is_sure", is_flag=True, help="Do not ask first.")
+@with_appcontext
+def erase_number(number: str, member_id: str | None, *, is_sure: bool) -> None:
+    """Erase all that is kept about NUMBER, in every portal; on a do-not-call list a keyed digest stays.
+
+    With - as NUMBER it is read from the standard input, so that neither the shell nor a list of processes has it. Ends
+    with status 1 when something was left, because a phone may be ringing or the database was busy.
+    """
+    known = _find_everywhere(number, member_id)
+    if not known:
+        click.echo("Nothing is kept about this number.")
+        return
+    for portal, one in known:
+        told = ", ".join(f"{name} {count}" for name, count in one.counts.items() if count)
+        click.echo(f"{portal.domain} ({portal.member_id}): {told}")
+    if not is_sure:
+        click.confirm("Erase all of this?", abort=True)
+    left = [reason for portal, one in known if (reason := _erase(portal, one))]
+    for reason in left:
+        click.echo(reason, err=True)
+    if left:
+        raise SystemExit(1)
+    click.echo("Erased. Backups made before still hold it, and to-dos and notifications in Bitrix24 may name it.")
+
+
+def _erase(portal: Portal, known: KnownNumber) -> str | None:
+    """Erase what a portal keeps; returns why something was left."""
+    try:
+        privacy.erase_number(portal, known.number, known.number, None)
+    except NumberInHand:
+        return f"{portal.domain}: a phone may be ringing because of it. Try again when the call has ended."
+    except DatabaseBusy:
+        return f"{portal.domain}: not everything was erased, for the database was busy. Try again."
+    return None
+
+
 def init_app(app: Flask) -> None:
     """Add the commands."""
-    for command_of_ours in (database, examine, rotate_keys):
+    for command_of_ours in (database, examine, rotate_keys, export_number, erase_number):
         app.cli.add_command(command_of_ours)

@@ -66,7 +66,7 @@ class Keyring:
 
 def keyed_digest(key: bytes, purpose: str, value: str) -> str:
     """Return the HMAC-SHA256 of a value, other for each ``purpose``, as 64 hex digits."""
-    return hmac.new(key, f"{purpose}\0{value}".encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, f"{purpose}\0{value}".encode(), "sha256").hex()
 
 
 def same_secret(left: str, right: str) -> bool:

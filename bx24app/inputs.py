@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -30,6 +31,8 @@ _WHOLE = re.compile(r"[+-]?\d{1,15}(\.0{1,9})?", re.ASCII)
 _TAG = re.compile(r"([A-Za-z]{2})(?![A-Za-z])")
 # A longer number is no telephone number, and floats of other programs do not hold it exactly.
 _MOST_DIGITS = 10**15
+# On one letter.
+_MOST_MARKS = 30
 YES = ("true", "yes", "on", "1", "y")
 NO = ("false", "no", "off", "0", "n")
 
@@ -165,6 +168,32 @@ def text_of(value: object) -> object:
     return _CONTROL.sub("", value) if isinstance(value, str) else value
 
 
+def in_normal_form(form: Literal["NFC", "NFKC", "NFKD"], text: str) -> str:
+    """Write a text in a normal form of Unicode; of more than 30 marks on one letter the others are left out.
+
+    Marks are put in order, which takes the square of their number, while no other thread of the process runs. No
+    language has that many (Unicode Standard Annex 15, "Stream-Safe Text Format").
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize(form, text if len(text) <= _MOST_MARKS else _with_few_marks(text))
+
+
+def _with_few_marks(text: str) -> str:
+    kept, marks = [], 0
+    for char in text:
+        marks = marks + 1 if _is_mark(char) else 0
+        if marks <= _MOST_MARKS:
+            kept.append(char)
+    return "".join(kept)
+
+
+@lru_cache(maxsize=4096)
+def _is_mark(char: str) -> bool:
+    """Tell whether a character is one that is put in order, or becomes one when it is taken apart."""
+    return unicodedata.combining(unicodedata.normalize("NFKD", char)[0]) > 0
+
+
 def bare(text: str) -> str:
     """Take from a text the marks that nobody sees, and the spaces around it."""
     return _INVISIBLE.sub("", text).strip()
@@ -228,6 +257,13 @@ CountryCode = Annotated[
 ]
 CurrencyCode = Annotated[
     str, Field(pattern=r"^[A-Z]{3}$"), AlsoWritten(upper, ({"type": "string", "pattern": r"^\s*[A-Za-z]{3}\s*$"},))
+]
+_CARD_WORDS = ("LEAD", "DEAL", "CONTACT", "COMPANY")
+# The kind of a card in the CRM; that of a smart process has the number of its type.
+CardKind = Annotated[
+    str,
+    Field(pattern=rf"^({'|'.join(_CARD_WORDS)}|DYNAMIC_[1-9][0-9]{{0,8}})$"),
+    AlsoWritten(upper, ({"enum": [*_CARD_WORDS]}, {"type": "string", "pattern": _any_case(_CARD_WORDS)})),
 ]
 Text = Annotated[str, AlsoWritten(text_of, ({"type": "number"},))]
 # What is only decoration, see ``calling/decoration.py``.

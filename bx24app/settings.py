@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -151,12 +152,12 @@ class Settings(BaseModel):
                 raise ValueError(f"{VARIABLE_PREFIX}{name.upper()} must be an https address without a path")
         return self
 
-    @property
+    @cached_property
     def public_origin(self) -> str:
         """Return scheme and host of our address as browsers write them, such as ``https://callback.example.com``."""
         return normal_origin(self.public_url)
 
-    @property
+    @cached_property
     def auth_origin(self) -> str:
         """Return the authorization server's address, likewise."""
         return normal_origin(self.auth_server)
@@ -214,8 +215,6 @@ def init_app(app: Flask, environ: Mapping[str, str]) -> Settings:
     """Read the settings and keep them where ``settings`` finds them; raises ``SettingsError``."""
     value = read_settings(environ)
     app.extensions["bx24app.settings"] = value
-    app.config["SECRET_KEY"] = value.secret_key.get_secret_value()
-    app.config["SECRET_KEY_FALLBACKS"] = [key.get_secret_value() for key in value.secret_key_fallbacks]
     return value
 
 

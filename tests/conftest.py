@@ -6,6 +6,7 @@ import secrets
 import socket
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support import browser, database, leaks
 from tests.support.actors import Actor
 from tests.support.compiled import compile_once, compiled_once
+from tests.support.decided_by_database import is_decided_by_database
 from tests.support.fuzzing import SEED
 
 # Hooks: a test that leaks a secret fails.
@@ -35,17 +37,16 @@ from tests.support.leaks import (
     pytest_sessionfinish,
     pytest_testnodedown,
 )
+from tests.support.registration import register
 from tests.support.remembered import MADE, remember
-from tests.support.same_on_both import is_same_on_both
 from tests.support.serving import Serving
 
 __all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish", "pytest_testnodedown"]
 
 # Fixtures of processes and of website forms stand with those who use them.
-pytest_plugins = ["tests.support.operator", "tests.support.websites"]
-SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
-LIFE_CYCLE = ("ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL", "ONAPPPAYMENT")
+pytest_plugins = ["tests.support.operator", "tests.support.rule_steps", "tests.support.websites"]
 PATIENCE_SECONDS = 40
+UNIT = Path(__file__).parent / "unit"
 LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -55,11 +56,30 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Leave to ``make check`` on PostgreSQL what is the same on both databases: pages, inputs, who may what."""
+    """Leave to ``make check`` what has a short case, and out of both what differs from it in two ways at once.
+
+    The ways are: on PostgreSQL what no database decides (for a page that is two), a narrow page, a case between the
+    first and the last one of a story with more than two, and what is marked ``long`` itself.
+    """
+    ways, cases = Counter[pytest.Function](), defaultdict[tuple[str, bool, object], list[pytest.Function]](list)
     for item in items:
-        on_postgresql = "callspec" in vars(item) and item.callspec.params.get("database_url") == "postgresql"
-        if on_postgresql and (item.get_closest_marker("browser") or is_same_on_both(item.path)):
+        params = item.callspec.params if "callspec" in vars(item) else {}
+        on_postgresql = "postgresql" in (params.get("database_url"), params.get("database"))
+        is_long = item.get_closest_marker("long") is not None
+        if on_postgresql and not is_decided_by_database(item.path):
+            # What pages are made of is asked of PostgreSQL without a browser too.
+            ways[item] += 2 if "chromium" in item.fixturenames else 1
+        ways[item] += params.get("page") == "phone"
+        ways[item] += is_long
+        if UNIT not in item.path.parents and not is_long:
+            cases[item.nodeid.partition("[")[0], on_postgresql, params.get("page")].append(item)
+    for first_to_last in cases.values():
+        ways.update(first_to_last[1:-1])
+    for item, number in ways.items():
+        if number:
             item.add_marker("long")
+        if number > 1:
+            item.add_marker("combined")
 
 
 def pytest_collection_finish() -> None:
@@ -115,7 +135,7 @@ def plain_environ() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    database.migrate({**plain_environ(), "BX24APP_DATABASE_URL": f"sqlite:///{path}"})
+    database.migrate_here({**plain_environ(), "BX24APP_DATABASE_URL": f"sqlite:///{path}"})
     return path
 
 
@@ -128,7 +148,7 @@ def postgres() -> Iterator[URL]:
 @pytest.fixture(scope="session")
 def postgres_database(postgres: URL) -> Iterator[str]:
     with database.fresh_database(postgres) as url:
-        database.migrate({**plain_environ(), "BX24APP_DATABASE_URL": url})
+        database.migrate_here({**plain_environ(), "BX24APP_DATABASE_URL": url})
         yield url
 
 
@@ -221,16 +241,7 @@ def client(app: Flask) -> FlaskClient:
 @pytest.fixture
 def application(fake: FakeBitrix24, environ: dict[str, str]) -> FakeApp:
     """The app's entry in the developer's area."""
-    url = environ["BX24APP_PUBLIC_URL"]
-    return fake.register_app(
-        client_id=environ["BX24APP_CLIENT_ID"],
-        client_secret=environ["BX24APP_CLIENT_SECRET"],
-        code="callback_desk.app",
-        install_url=f"{url}/install",
-        app_url=f"{url}/",
-        scopes=SCOPES,
-        event_urls=dict.fromkeys(LIFE_CYCLE, f"{url}/events"),
-    )
+    return register(fake, environ)
 
 
 @pytest.fixture
@@ -245,7 +256,8 @@ def manager(administrator: Actor, portal: FakePortal) -> Actor:
     assert response.status_code == 200, response.text
     portal.events.wait_until_idle()
     actor = Actor(administrator.client, portal, administrator.application, portal.manager)
-    assert actor.opens().status_code == 200
+    # The callbacks of a card: the whole list takes twice as long to open.
+    assert actor.opens("CRM_LEAD_DETAIL_TAB", ID="1").status_code == 200
     return actor
 
 

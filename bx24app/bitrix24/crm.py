@@ -25,7 +25,7 @@ MAX_PHONES, MAX_PHONE, MAX_KIND = 50, 256, 64
 MAX_CONTACTS = 5
 MAX_CARD_IDS, MAX_CARD_ID_DIGITS = 500, 10
 # Portals read comments as BB code, older portals as HTML.
-_NO_MARKUP = str.maketrans("[]<>", "()()")
+NO_MARKUP = str.maketrans("[]<>", "()()")
 UTM_FIELDS = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
 BatchCommands = dict[str, tuple[str, Mapping[str, str | int]]]
 
@@ -50,10 +50,12 @@ class CrmEntity:
     id: int
     title: str
     phones: tuple[CrmPhone, ...]
+    # Of the person, or of the company; "" where the card names nobody.
+    name: str = ""
 
 
 def commands_for(entity_type: str, entity_id: int) -> BatchCommands:
-    """Make the parts of a batch that read an entity with the contacts and the company it points to.
+    """Make the parts of a batch that read an entity with its contacts, its company, and that of its first contact.
 
     A deal has no numbers of its own, a lead of a known customer often has none (docs: IS_RETURN_CUSTOMER). References
     that lead nowhere fail as parts of their own. Docs: crm.<type>.get, crm.<type>.contact.items.get.
@@ -64,6 +66,7 @@ def commands_for(entity_type: str, entity_id: int) -> BatchCommands:
         # Older portals lack the list of contacts; the first one stands in the card.
         if entity_type != "COMPANY":
             commands["contact"] = ("crm.contact.get", {"ID": "$result[entity][CONTACT_ID]"})
+            commands["contact_company"] = ("crm.company.get", {"ID": "$result[contact][COMPANY_ID]"})
         commands["contacts"] = (f"crm.{kind}.contact.items.get", {"id": entity_id})
         for number in range(MAX_CONTACTS):
             reference = f"$result[contacts][{number}][CONTACT_ID]"
@@ -74,7 +77,7 @@ def commands_for(entity_type: str, entity_id: int) -> BatchCommands:
 
 
 # The cards from which numbers are read, those that name a person before the company.
-_OWNERS = ("contact", *(f"contact_{number}" for number in range(MAX_CONTACTS)), "company")
+_OWNERS = ("contact", *(f"contact_{number}" for number in range(MAX_CONTACTS)), "company", "contact_company")
 
 
 def _phones(fields: Json, owner: str = "") -> list[CrmPhone]:
@@ -86,24 +89,102 @@ def _phones(fields: Json, owner: str = "") -> list[CrmPhone]:
     ]
 
 
+def _person(fields: Mapping[str, Json]) -> str:
+    return " ".join(str(fields[key]) for key in ("NAME", "LAST_NAME") if fields.get(key))
+
+
 def _title(fields: Mapping[str, Json]) -> str:
-    person = " ".join(str(fields[key]) for key in ("NAME", "LAST_NAME") if fields.get(key))
-    return ", ".join(part for part in (person, str(fields.get("TITLE") or "")) if part)[:MAX_TITLE]
+    return ", ".join(part for part in (_person(fields), str(fields.get("TITLE") or "")) if part)[:MAX_TITLE]
 
 
 def read_entity(entity_type: str, entity_id: int, answer: BatchAnswer) -> CrmEntity:
     """Read the entity from the answer to its commands; raises the error of the entity's own part."""
     fields = answer.result("entity")
     fields = fields if isinstance(fields, dict) else {}
-    phones = _phones(fields)
-    for name in _OWNERS:
-        card = answer.results.get(name)
-        if name not in answer.errors and isinstance(card, dict):
-            phones += _phones(card, _title(card))
+    phones = _each_once(_phones(fields) + _phones_of_owners(answer))
+    name = _title(fields) if entity_type == "COMPANY" else _person(fields)[:MAX_TITLE]
+    return CrmEntity(entity_type, entity_id, _title(fields), phones, name)
+
+
+def _phones_of_owners(answer: BatchAnswer) -> list[CrmPhone]:
+    cards = (answer.results.get(name) for name in _OWNERS if name not in answer.errors)
+    return [phone for card in cards if isinstance(card, dict) for phone in _phones(card, _title(card))]
+
+
+def _each_once(phones: Sequence[CrmPhone]) -> tuple[CrmPhone, ...]:
     unique: dict[str, CrmPhone] = {}
     for phone in phones:
         unique.setdefault(phone.value, phone)
-    return CrmEntity(entity_type, entity_id, _title(fields), tuple(unique.values())[:MAX_PHONES])
+    return tuple(unique.values())[:MAX_PHONES]
+
+
+def item_commands(type_id: int | str, id: int | str) -> BatchCommands:
+    """Make the parts of a batch that read an item with its contacts and companies. Docs: crm.item.get."""
+    item = "$result[entity][item]"
+    commands: BatchCommands = {
+        "entity": ("crm.item.get", {"entityTypeId": type_id, "id": id}),
+        "contact": ("crm.contact.get", {"ID": f"{item}[contactId]"}),
+        "contact_company": ("crm.company.get", {"ID": "$result[contact][COMPANY_ID]"}),
+        "company": ("crm.company.get", {"ID": f"{item}[companyId]"}),
+    }
+    for number in range(MAX_CONTACTS):
+        commands[f"contact_{number}"] = ("crm.contact.get", {"ID": f"{item}[contactIds][{number}]"})
+    return commands
+
+
+def read_item(kind: str, id: int, answer: BatchAnswer) -> CrmEntity:
+    """Read an item from the answer to its commands; one of a smart process has no numbers. Raises its own error."""
+    item = as_object(as_object(answer.result("entity")).get("item"))
+    name = " ".join(str(item[key]) for key in ("name", "lastName") if item.get(key))[:MAX_TITLE]
+    own = phones_among(item.get("fm"), ("typeId", "value", "valueType"))
+    title = str(item.get("title") or "")[:MAX_TITLE] or name
+    return CrmEntity(kind, id, title, _each_once([*own, *_phones_of_owners(answer)]), name)
+
+
+def phones_among(rows: Json, names: tuple[str, str, str]) -> list[CrmPhone]:
+    """The numbers among the ways to reach somebody, by the names of the fields of type, value and kind."""
+    of_type, value, kind = names
+    return [
+        CrmPhone(str(row[value])[:MAX_PHONE], str(row.get(kind) or "")[:MAX_KIND])
+        for row in (rows if isinstance(rows, list) else [])[:MAX_PHONES]
+        if isinstance(row, dict) and row.get(of_type) == "PHONE" and row.get(value)
+    ]
+
+
+@dataclass(frozen=True)
+class NamedCard:
+    """What a card is called, and who is responsible for it; "" where the portal does not tell."""
+
+    title: str = field(repr=False)
+    person: str = field(default="", repr=False)
+
+
+def naming_commands(entity_type: str, entity_id: int) -> BatchCommands:
+    """Make the parts of a batch that read the name of a card and who is responsible for it.
+
+    Docs: crm.<type>.get, user.get.
+    """
+    return {
+        "card": (f"crm.{entity_type.lower()}.get", {"ID": entity_id}),
+        "responsible": ("user.get", {"ID": "$result[card][ASSIGNED_BY_ID]"}),
+    }
+
+
+def read_named_card(answer: BatchAnswer) -> NamedCard | None:
+    """Read the answer to ``naming_commands``; None for a card that is not there, or that its reader may not see."""
+    fields = answer.results.get("card")
+    if "card" in answer.errors or not isinstance(fields, dict):
+        return None
+    title = (str(fields.get("TITLE") or "") or _person(fields))[:MAX_TITLE]
+    return NamedCard(title, _responsible(answer, str(fields.get("ASSIGNED_BY_ID")))) if title else None
+
+
+def _responsible(answer: BatchAnswer, user_id: str) -> str:
+    """The name of that user alone: a question without an id is answered with everybody."""
+    listed = answer.results.get("responsible")
+    people = listed[:1] if "responsible" not in answer.errors and isinstance(listed, list) else []
+    named = (_person(one) for one in people if isinstance(one, dict) and str(one.get("ID")) == user_id)
+    return next(named, "")[:MAX_TITLE]
 
 
 @dataclass(frozen=True)
@@ -165,10 +246,10 @@ def _ours(answer: BatchAnswer, kind: str) -> list[int]:
 
 def _ids(values: Json) -> list[int]:
     listed = (values if isinstance(values, list) else [])[:MAX_CARD_IDS]
-    return [id for id in map(_id, listed) if id is not None]
+    return [id for id in map(read_id, listed) if id is not None]
 
 
-def _id(value: Json) -> int | None:
+def read_id(value: Json) -> int | None:
     """An id that a row of ours can hold; a portal may say anything."""
     text = str(value)
     is_id = text.isascii() and text.isdigit() and len(text) <= MAX_CARD_ID_DIGITS
@@ -196,7 +277,7 @@ def add_card(client: PortalClient, kind: str, card: NewCard, contact_id: int | N
     fields: dict[str, Json] = {
         "SOURCE_ID": "WEB",
         "SOURCE_DESCRIPTION": card.page,
-        "COMMENTS": card.topic.translate(_NO_MARKUP),
+        "COMMENTS": card.topic.translate(NO_MARKUP),
         "ORIGINATOR_ID": ORIGINATOR,
         "ORIGIN_ID": card.origin,
         **{name: card.utm[name.lower()] for name in UTM_FIELDS if card.utm.get(name.lower())},
@@ -210,7 +291,7 @@ def add_card(client: PortalClient, kind: str, card: NewCard, contact_id: int | N
     elif contact_id is not None:
         fields["CONTACT_IDS"] = [contact_id]
     made = client.invoke(f"crm.{kind.lower()}.add", {"fields": fields})
-    id = _id(made)
+    id = read_id(made)
     if id is None:
         raise UnreadableAnswer
     return id

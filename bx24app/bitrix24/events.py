@@ -1,7 +1,7 @@
 """Events that a portal sends, as typed values. Nothing in them is proven yet."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 EVENT_HEADS = ("event", "data", "auth", "ts")
-EVENT_KEY = re.compile(rf"(?P<head>{'|'.join(EVENT_HEADS)})(?P<path>(?:\[\w{{1,64}}\]){{0,8}})")
+FIELD_KEY = re.compile(r"(?P<head>[a-z_]{1,32})(?P<path>(?:\[\w{1,64}\]){0,8})")
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,22 @@ def read_call_event(fields: Mapping[str, str]) -> CallEvent:
     return CallEvent.model_validate({key: value for key, value in present.items() if key not in wrong})
 
 
-def _unnest(items: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
+def read_fields(items: Iterable[tuple[str, str]], heads: Collection[str]) -> dict[str, dict[str, str]]:
     """Undo PHP's nesting: ``data[CALL_ID]=x`` becomes ``{"data": {"CALL_ID": "x"}}``; dots join deeper keys.
 
-    No event is sent twice, so what has another shape, or cannot be read, is left out, and the rest is kept.
+    Nothing is sent twice, so what has another shape or head, or cannot be read, is left out, and the rest is kept.
     """
-    tree: dict[str, dict[str, str]] = {head: {} for head in EVENT_HEADS}
+    tree: dict[str, dict[str, str]] = {head: {} for head in heads}
     for key, value in items:
-        match = EVENT_KEY.fullmatch(key)
-        if match is not None and not UNREADABLE.search(value):
+        match = FIELD_KEY.fullmatch(key)
+        if match is not None and match["head"] in tree and not UNREADABLE.search(value):
             tree[match["head"]][match["path"].replace("][", ".").strip("[]")] = value
     return tree
 
 
 def read_event(items: Iterable[tuple[str, str]]) -> Event:
     """Read an event from its form fields, which may come in any order. Raises ``Malformed``."""
-    tree = _unnest(items)
+    tree = read_fields(items, EVENT_HEADS)
     auth, name = tree["auth"], tree["event"].get("", "")
     member_id = auth.get("member_id", "")
     ts = tree["ts"].get("", "0")

@@ -16,7 +16,8 @@ MAX_NAME = 255
 MAX_DEPARTMENTS = 50
 # Who somebody is and what they may, under their own token.
 PERSON_QUESTIONS: BatchCommands = {"profile": ("profile", {}), "person": ("user.current", {})}
-IDENTITY_QUESTIONS: BatchCommands = {"app": ("app.info", {}), **PERSON_QUESTIONS}
+IDENTITY_QUESTIONS: BatchCommands = {"app": ("app.info", {}), "scopes": ("scope", {}), **PERSON_QUESTIONS}
+MAX_SCOPES = 200
 
 
 class PortalApp(BaseModel):
@@ -68,6 +69,15 @@ def _read(model: type[M], value: Json) -> M:
         return model.model_validate(value)
     except ValidationError:
         raise UnreadableAnswer from None
+
+
+def read_scopes(batch: BatchAnswer) -> list[str] | None:
+    """The scopes that the portal has granted, in order, from a batch that asks for them; None where it did not say.
+
+    Docs: api-reference/common/system/scope.md.
+    """
+    told = batch.results.get("scopes") if "scopes" not in batch.errors else None
+    return sorted({str(scope)[:64] for scope in told[:MAX_SCOPES]}) if isinstance(told, list) and told else None
 
 
 def read_identity(batch: BatchAnswer) -> tuple[PortalApp, Profile]:

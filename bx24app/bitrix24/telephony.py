@@ -1,16 +1,18 @@
 """Lines, voices, the call history, and the one method that dials (docs: api-reference/telephony/voximplant)."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Annotated
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bx24app.bitrix24.answers import Json, as_object
-from bx24app.bitrix24.client import PortalClient
+from bx24app.bitrix24.client import BatchAnswer, PortalClient
+from bx24app.bitrix24.crm import BatchCommands, read_id
 from bx24app.errors import Retry
 from bx24app.outgoing.errors import UnreadableAnswer
 
@@ -21,6 +23,9 @@ MAX_ENTRIES = 500
 MAX_ENTRY_NAME = 255
 # Far more than any currency has; a longer one would be kept digit by digit.
 MAX_COST_DIGITS = 24
+MAX_RECORD_URL = 2000
+# Parameters that carry an access token: such an address is worth as much as the token.
+_TOKENS = frozenset({"auth", "access_token", "auth_id", "sessid"})
 # Calls that are looked for in one request.
 MAX_CALLS = 10
 # A speech engine may take these for markup (SSML) or the begin of an entity. "Smith & Sons" is spoken with a plus.
@@ -126,6 +131,8 @@ class HistoryRow(BaseModel):
     CALL_FAILED_CODE: Annotated[str, BeforeValidator(_as_text), Field(max_length=32)] = ""
     CALL_FAILED_REASON: WireText = ""
     REDIAL_ATTEMPT: Annotated[int | None, BeforeValidator(_blank_is_none)] = None
+    # Only words in the CRM depend on it: one that cannot be read spoils no row.
+    CRM_ACTIVITY_ID: Annotated[int | None, BeforeValidator(read_id)] = None
 
 
 @dataclass(frozen=True)
@@ -162,13 +169,71 @@ def find_calls(client: PortalClient, call_ids: Iterable[str]) -> tuple[HistoryRo
     about which the portal says nothing for now is left out too. Raises ``ExchangeError``.
     """
     wanted = list(islice(call_ids, MAX_CALLS))
-    answer = client.batch(
-        {f"call{n}": ("voximplant.statistic.get", {"FILTER[CALL_ID]": id}) for n, id in enumerate(wanted)}
-    )
+    answer = client.batch(history_commands(wanted))
     limited = {name for name, error in answer.errors.items() if error.retry is Retry.LATER}
-    listed = (answer.result(name) for name in (f"call{n}" for n in range(len(wanted))) if name not in limited)
+    listed = (answer.result(name) for name in history_commands(wanted) if name not in limited)
     rows = (row for part in listed if isinstance(part, list) for row in _history_rows(part))
     return tuple(row for row in rows if row.CALL_ID in wanted)
+
+
+class _RecordedRow(BaseModel):
+    """What a row of the call history says about the recording of its call; it may come later than the row."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    CALL_ID: Annotated[WireText, Field(min_length=1)]
+    CALL_RECORD_URL: Annotated[str, BeforeValidator(_as_text), Field(max_length=MAX_RECORD_URL, repr=False)] = ""
+    RECORD_FILE_ID: Annotated[int | None, BeforeValidator(_blank_is_none)] = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The recording of a call; ``url`` is empty where it is only kept in the portal's files."""
+
+    is_there: bool
+    url: str = field(default="", repr=False)
+
+
+def history_commands(call_ids: Sequence[str]) -> BatchCommands:
+    """Make the parts of a batch that look for calls, at most ``MAX_CALLS``, in the call history."""
+    return {
+        f"call{n}": ("voximplant.statistic.get", {"FILTER[CALL_ID]": id}) for n, id in enumerate(call_ids[:MAX_CALLS])
+    }
+
+
+def read_recordings(answer: BatchAnswer, call_ids: Sequence[str]) -> dict[str, Recording]:
+    """Read from the answer to ``history_commands`` the recordings, by call id; calls not listed are left out.
+
+    The user needs the right to see call statistics, and a portal lists only the calls that they may see. An address
+    that would carry an access token is left out. Raises the error of a part.
+    """
+    wanted = call_ids[:MAX_CALLS]
+    found: dict[str, Recording] = {}
+    for name in history_commands(wanted):
+        listed = answer.result(name)
+        for fields in listed[:HISTORY_PAGE] if isinstance(listed, list) else []:
+            row = _recorded_row(fields)
+            if row is not None and row.CALL_ID in wanted:
+                url = row.CALL_RECORD_URL if _is_link(row.CALL_RECORD_URL) else ""
+                found[row.CALL_ID] = Recording(bool(row.CALL_RECORD_URL or row.RECORD_FILE_ID), url)
+    return found
+
+
+def _recorded_row(fields: Json) -> _RecordedRow | None:
+    try:
+        return _RecordedRow.model_validate(fields)
+    except ValidationError:
+        return None
+
+
+def _is_link(url: str) -> bool:
+    """Tell whether an address can be opened by whoever may, and gives away no token to who may not."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    named = {name.lower() for name, _ in parse_qsl(parts.query)}
+    return parts.scheme in ("https", "http") and bool(parts.hostname) and not named & _TOKENS
 
 
 def _history_rows(listed: list[Json]) -> Iterator[HistoryRow]:

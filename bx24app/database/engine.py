@@ -32,8 +32,8 @@ SQLITE_PRAGMAS = (
 
 
 # A process usually has up to 20 threads. Connections beyond these are opened for one transaction and closed again.
-# The one used last is used next: a statement is prepared by its fifth run on a connection, and the large ones take
-# PostgreSQL three times as long until then.
+# The one used last is used next: PostgreSQL plans a statement for the first five times on each connection, which takes
+# longer than to run it.
 POOL = {"pool_size": 20, "max_overflow": 20, "pool_use_lifo": True}
 # A connection that was idle for longer is pinged before its use.
 IDLE_SECONDS = 1.0

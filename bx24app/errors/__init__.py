@@ -5,13 +5,14 @@ Refusal                    the use case did nothing
  +-- InvalidRequest        a field has the wrong shape
  |    +-- InvalidNumber, NumberNotAllowed, UnknownLine, UnknownVoice, TextInvalid (UnknownVariable), AddressRefused,
  |         CountryUnknown, LimitReached, ListRefused
- +-- NumberInHand, IdempotencyKeyReused, TooLate     the state does not allow it
+ +-- NumberInHand, IdempotencyKeyReused, TooLate, ChangedMeanwhile    the state does not allow it
  +-- NotFound, NotPermitted (OwnAccessNeeded)                 the caller may not do it
  +-- TicketExpired (ProofTooOld, KeyRefused)                  the caller has to prove who they are
+ +-- CrmUnreadable          something of the CRM is gone, or closed to whoever asks
  +-- PortalDisconnected (PortalUnpaid), Bitrix24Unavailable   the portal cannot be used now
  +-- RuleRefused            a rule of a website form rejects the submission
  |    +-- FormClosed, OriginRefused, NotHuman, FieldRefused, PublicNumberInvalid, PublicNumberRefused
- |    +-- OnDoNotCallList, OutsideHours, RateLimited, BudgetExhausted
+ |    +-- OnDoNotCallList (NumberListed), OutsideHours, RateLimited, BudgetExhausted
 DatabaseBusy               other writers kept the database for too long; nothing was written
 Unverified                 a post does not prove who sends it
  +-- Malformed             it does not look like a post of Bitrix24
@@ -25,7 +26,9 @@ from bx24app.errors.known import Executed, KnownError, Retry
 from bx24app.errors.refusals import (
     AddressRefused,
     Bitrix24Unavailable,
+    ChangedMeanwhile,
     CountryUnknown,
+    CrmUnreadable,
     IdempotencyKeyReused,
     InvalidNumber,
     InvalidRequest,
@@ -53,6 +56,7 @@ from bx24app.errors.rules import (
     FieldRefused,
     FormClosed,
     NotHuman,
+    NumberListed,
     OnDoNotCallList,
     OriginRefused,
     OutsideHours,
@@ -60,6 +64,7 @@ from bx24app.errors.rules import (
     PublicNumberRefused,
     RateLimited,
     RuleRefused,
+    TooManyFiles,
     TrapFilled,
 )
 from bx24app.errors.unverified import (
@@ -78,7 +83,9 @@ __all__ = [
     "AdministratorNeeded",
     "Bitrix24Unavailable",
     "BudgetExhausted",
+    "ChangedMeanwhile",
     "CountryUnknown",
+    "CrmUnreadable",
     "DatabaseBusy",
     "Executed",
     "FieldRefused",
@@ -96,6 +103,7 @@ __all__ = [
     "NotInstalled",
     "NotPermitted",
     "NumberInHand",
+    "NumberListed",
     "NumberNotAllowed",
     "OnDoNotCallList",
     "OpenedElsewhere",
@@ -115,6 +123,7 @@ __all__ = [
     "TextInvalid",
     "TicketExpired",
     "TooLate",
+    "TooManyFiles",
     "TooManyLaunches",
     "TrapFilled",
     "UnknownLine",

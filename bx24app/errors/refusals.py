@@ -50,6 +50,19 @@ class LimitReached(InvalidRequest):
     status = 422
 
 
+class CrmUnreadable(Refusal):
+    """Something of the CRM, such as a card, is gone or closed to its reader; ``sentence`` names what says so."""
+
+    def __init__(self, sentence: str, words: str | None = None) -> None:
+        super().__init__(words=words)
+        self.sentence = sentence
+
+    @property
+    def explanation(self) -> str:
+        """The code of the sentence that explains the problem to people."""
+        return self.sentence
+
+
 class InvalidNumber(InvalidRequest):
     """The text is not a telephone number that can be dialled; ``sentence`` names what says why."""
 
@@ -133,6 +146,12 @@ class TooLate(Refusal):
     """The callback is no longer in a state in which this is possible."""
 
     code = "too_late"
+
+
+class ChangedMeanwhile(Refusal):
+    """Somebody else has changed it since the caller read it (``If-Match``); nothing was stored."""
+
+    code = "changed_meanwhile"
 
 
 class NotFound(Refusal):

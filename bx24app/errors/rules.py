@@ -79,6 +79,15 @@ class OnDoNotCallList(RuleRefused):
     status = 422
 
 
+class NumberListed(OnDoNotCallList):
+    """The number of a request of staff is on the do-not-call list, since ``listed_at``; ``by`` is who added it."""
+
+    def __init__(self, by: str | None, listed_at: datetime) -> None:
+        super().__init__("do_not_call", "to_number")
+        self.by = by
+        self.listed_at = listed_at
+
+
 class OutsideHours(RuleRefused):
     """The time is outside the business hours; ``slots`` are offered instead."""
 
@@ -95,6 +104,12 @@ class RateLimited(RuleRefused):
     reason = "public_limit"
     status = 429
     retry = Retry.LATER
+
+
+class TooManyFiles(RateLimited):
+    """As many files are being written as there may be at once; there is room again after ``retry_after`` seconds."""
+
+    reason = "too_many_files"
 
 
 class BudgetExhausted(RuleRefused):

@@ -11,7 +11,7 @@ DecisionSentence = Callable[[Mapping[str, str]], str]
 
 
 _OTHERS = {"customer": N_("the customer"), "api": N_("the website")}
-_NOT_REPEATED = {
+NOT_REPEATED = {
     "off": N_("repeating is switched off"),
     "used_up": N_("all attempts are used up"),
     "line_redials": N_("the line redials by itself, so the app does not"),
@@ -25,7 +25,7 @@ _EVENTS = {
     "ONVOXIMPLANTCALLEND": N_("Bitrix24 reported: the call has ended"),
     "HISTORY": N_("The call history of Bitrix24 says how the call ended"),
 }
-_RESOLVED = {
+RESOLVED = {
     "reached": N_("Decided: we talked to the customer"),
     "not_reached": N_("Decided: the customer was not reached"),
     "dial_again": N_("Decided: call again"),
@@ -86,7 +86,7 @@ _DECISIONS: dict[str, DecisionSentence] = {
         user=i.get("user", "?"),
     ),
     "retried": lambda i: _("Called again") + _by(i),
-    "resolved": lambda i: _named(_RESOLVED, i.get("outcome", "")) + _by(i),
+    "resolved": lambda i: _named(RESOLVED, i.get("outcome", "")) + _by(i),
     "crm_found": lambda i: _("Found in the CRM: %(card)s", card=_card(i)),
     "crm_created": lambda i: _("Added to the CRM: %(card)s", card=_card(i)),
     "crm_failed": lambda i: _("Not found in the CRM and not added: %(why)s", why=reason_sentence(i.get("reason", ""))),
@@ -107,7 +107,7 @@ _DECISIONS: dict[str, DecisionSentence] = {
     "not_repeated": lambda i: _(
         "The call ended with code %(code)s; the app does not call again: %(why)s",
         code=i.get("code", "?"),
-        why=_named(_NOT_REPEATED, i.get("why", "")),
+        why=_named(NOT_REPEATED, i.get("why", "")),
     ),
     "ambiguous": lambda i: _(
         "More than one call fits the attempt (%(calls)s); only a person can tell", calls=i.get("calls", "?")

@@ -1,6 +1,6 @@
 """Words for the doctor's findings: what was found, and how to mend it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import date
 
@@ -8,11 +8,12 @@ from flask_babel import format_date, ngettext
 from flask_babel import gettext as _
 
 from bx24app.i18n import N_
+from bx24app.messages.installation import INSTALLATION_SENTENCES, FindingFacts, Sentences
+from bx24app.messages.parts import PART_SENTENCES, refused, reinstall
 from bx24app.messages.reasons import reason_sentence
 from bx24app.services.diagnostics import Finding, Level
 
-FindingFacts = Mapping[str, str]
-Sentences = tuple[str, str]
+__all__ = ["PORTAL_SENTENCES", "SENTENCES", "FindingFacts", "FindingWords", "as_document", "describe"]
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,15 @@ _TITLES = {
     "voices": N_("Voices"),
     "history": N_("Call history"),
     "bound": N_("Tabs and menus"),
+    "rules": N_("Automation rules"),
+    "timeline": N_("Timeline of the CRM"),
+    "notifications": N_("Notifications"),
+    "to_dos": N_("To-dos"),
+    "smart_processes": N_("Smart processes"),
     "events": N_("Call events"),
     "holidays": N_("Public holidays"),
     "country": N_("Country"),
 }
-
-
-def _refused(facts: FindingFacts, mend: str) -> Sentences:
-    sentence = _("Bitrix24 does not let the app read this.")
-    if facts.get("words"):
-        sentence += " " + _("Bitrix24 says: “%(words)s”", words=facts["words"])
-    return sentence, mend
 
 
 def _next_holiday(facts: FindingFacts) -> str:
@@ -68,85 +67,9 @@ def _next_holiday(facts: FindingFacts) -> str:
     )
 
 
-def _reinstall() -> str:
-    return str(_("An administrator installs the app again from the marketplace; nothing is lost by that."))
-
-
-# What the operator of the app is told on the command line, in English.
-_INSTALLATION: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
-    ("database", "ok"): lambda f: (f"Answers; its migrations are up to date ({f['head']}).", ""),
-    ("database", "database"): lambda f: (
-        f"Does not answer ({f['detail']}).",
-        "Check BX24APP_DATABASE_URL and whether the database server runs.",
-    ),
-    ("database", "migrations"): lambda f: (
-        f"Is at migration {f['present']}, the app needs {f['head']}.",
-        "Run: flask --app app db upgrade",
-    ),
-    ("files", "ok"): lambda f: (f"{f['folder']} and what is in it are for the app's user alone.", ""),
-    ("files", "closed"): lambda f: (
-        f"Other users of this machine could read {f['files']} in {f['folder']} until now; that is mended.",
-        "If others have accounts on this machine, think of what they may have read: rotate the keys.",
-    ),
-    ("files", "listed"): lambda f: (
-        f"Other users of this machine may look into {f['folder']}; the files in it are closed to them.",
-        f"If the folder is for the app alone: chmod 700 {f['folder']}",
-    ),
-    ("files", "shared"): lambda f: (
-        f"Other users of this machine may put files into {f['folder']} and so hinder the app, or deceive it.",
-        "Move the database into a folder of its own with mode 700 (BX24APP_DATABASE_URL).",
-    ),
-    ("files", "open"): lambda f: (
-        f"Other users of this machine may read {f['files']} in {f['folder']}.",
-        "The files belong to another user than the app's: give them to it (chown), mode 600.",
-    ),
-    ("files", "lock"): lambda f: (
-        f"{f['files']} in {f['folder']} is a link, no file, or somebody else's. Writers do without it, more slowly.",
-        "Stop web and worker, remove it, and find out who has put it there.",
-    ),
-    ("files", "read_only"): lambda f: (
-        f"The app's user may not write in {f['folder']}: SQLite needs files beside the database.",
-        "Give the folder to the app's user (chown), mode 700.",
-    ),
-    ("networks", "every"): lambda f: (
-        f"Every portal that installs the app may name an address in {f['networks']}, and have the app talk to it.",
-        "Name the portal in BX24APP_PRIVATE_PORTALS: member_id=network. The log names the member_id of each portal.",
-    ),
-    ("keys", "ok"): lambda f: (f"Everything sealed opens under the first key ({f['count']}).", ""),
-    ("keys", "old"): lambda f: (
-        f"{f['count']} values are still sealed under an older key.",
-        "Run: flask --app app rotate-keys. Then the older keys can be taken out of BX24APP_ENCRYPTION_KEYS.",
-    ),
-    ("keys", "lost"): lambda f: (
-        f"{f['count']} values cannot be opened: key {f['ids']} is not configured.",
-        "Put the missing key back at the end of BX24APP_ENCRYPTION_KEYS; else those portals must be reinstalled.",
-    ),
-    ("spelling", "respelled"): lambda f: (f"{f['variable']} is {f['written']}, read as {f['read']}.", ""),
-    ("address", "ok"): lambda f: (f"{f['url']} answers.", ""),
-    ("address", "certificate"): lambda f: (
-        f"The certificate of {f['url']} is not accepted.",
-        "Install a valid certificate with its whole chain: Bitrix24 sends no events to any other.",
-    ),
-    ("address", "unreachable"): lambda f: (
-        f"{f['url']} cannot be reached from here ({f['detail']}).",
-        "Check BX24APP_PUBLIC_URL, the reverse proxy and the firewall.",
-    ),
-    ("address", "other"): lambda f: (
-        f"{f['url']} is answered by something else (status {f['status']}).",
-        "Check BX24APP_PUBLIC_URL and where the reverse proxy sends /healthz.",
-    ),
-    ("authorization", "ok"): lambda f: (f"{f['address']} answers and knows the app.", ""),
-    ("authorization", "keys"): lambda f: (
-        f"It does not accept the app's keys (client {f['client_id']}).",
-        "Compare BX24APP_CLIENT_ID and BX24APP_CLIENT_SECRET with the developer's area.",
-    ),
-    ("authorization", "unreachable"): lambda f: (
-        f"{f['address']} does not answer ({f['detail']}): tokens cannot be renewed.",
-        "Check BX24APP_AUTH_SERVER and whether this machine may open https connections.",
-    ),
-}
 # What concerns one portal; administrators read it in the desk.
 PORTAL_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
+    **PART_SENTENCES,
     ("clock", "ok"): lambda _f: (_("Agrees with Bitrix24's."), ""),
     ("clock", "ahead"): lambda f: (
         _("The app's clock is %(seconds)s seconds ahead of Bitrix24's.", seconds=f["seconds"]),
@@ -157,7 +80,7 @@ PORTAL_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
         _("The operator of the app sets the clock (NTP)."),
     ),
     ("clock", "unknown"): lambda _f: (_("Bitrix24 did not say its time."), ""),
-    ("portal", "uninstalled"): lambda _f: (_("The app is not installed there any more."), _reinstall()),
+    ("portal", "uninstalled"): lambda _f: (_("The app is not installed there any more."), reinstall()),
     ("portal", "unpaid"): lambda _f: (reason_sentence("payment_required"), ""),
     ("portal", "silent"): lambda f: (reason_sentence(f["reason"]), _("Open this check again in a minute.")),
     ("access", "ok"): lambda f: (
@@ -172,9 +95,6 @@ PORTAL_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
         reason_sentence("portal_disconnected"),
         _("An administrator of that Bitrix24 opens the app once."),
     ),
-    ("scopes", "ok"): lambda _f: (_("All are granted."), ""),
-    ("scopes", "missing"): lambda f: (_("Not granted: %(scopes)s.", scopes=f["scopes"]), _reinstall()),
-    ("scopes", "refused"): lambda f: _refused(f, _reinstall()),
     ("lines", "ok"): lambda f: (ngettext("%(num)s line found.", "%(num)s lines found.", int(f["count"])), ""),
     ("lines", "none"): lambda _f: (
         _("This Bitrix24 has no telephone line."),
@@ -188,7 +108,7 @@ PORTAL_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
         _("All lines belong to another telephony app. It receives the requests, and results appear there."),
         _("Rent a number or connect a PBX under Telephony to follow callbacks here."),
     ),
-    ("lines", "refused"): lambda f: _refused(
+    ("lines", "refused"): lambda f: refused(
         f, _("Give the right “Manage numbers: modify” to the administrator under whom the app is connected.")
     ),
     ("voices", "ok"): lambda f: (ngettext("%(num)s voice found.", "%(num)s voices found.", int(f["count"])), ""),
@@ -196,17 +116,34 @@ PORTAL_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
         _("The default voice %(voice)s does not exist any more.", voice=f["voice"]),
         _("Choose another one under Settings, Calls."),
     ),
-    ("voices", "refused"): lambda f: _refused(f, _("Callbacks are spoken in the default voice.")),
+    ("voices", "refused"): lambda f: refused(f, _("Callbacks are spoken in the default voice.")),
     ("history", "ok"): lambda _f: (_("Can be read."), ""),
-    ("history", "refused"): lambda f: _refused(
+    ("history", "refused"): lambda f: refused(
         f, _("Give the right “Call statistics: view” to the administrator under whom the app is connected.")
     ),
-    ("bound", "ok"): lambda _f: (_("All tabs and event handlers are in place."), ""),
-    ("bound", "missing"): lambda f: (
-        _("Missing or out of date: %(what)s.", what=f["what"]),
-        _("The app sets them up by itself within the hour. If they stay missing, install the app again."),
+    ("timeline", "ok"): lambda _f: (_("Nothing keeps callbacks from being shown in the cards of the CRM."), ""),
+    ("timeline", "lacking"): lambda _f: (
+        _("The permission (scope) “crm” or a function of this Bitrix24 is missing, so that cards show no callbacks."),
+        reinstall(),
     ),
-    ("bound", "refused"): lambda f: _refused(f, _reinstall()),
+    ("timeline", "denied"): lambda _f: (
+        _("Bitrix24 does not let the app write into some cards of the CRM, so that they show no callbacks."),
+        _("An administrator who may change all cards should open the app once."),
+    ),
+    ("timeline", "refused"): lambda f: (
+        _("A callback could not be shown in its card.") + " " + reason_sentence(f["reason"]),
+        "",
+    ),
+    ("notifications", "ok"): lambda _f: (_("People are told in the messenger."), ""),
+    ("notifications", "refused"): lambda f: (
+        _("Bitrix24 did not take a notification.") + " " + reason_sentence(f["reason"]),
+        _("The next ones are tried all the same."),
+    ),
+    ("to_dos", "ok"): lambda _f: (_("They are made on customers' cards."), ""),
+    ("to_dos", "refused"): lambda f: (
+        _("Bitrix24 did not take a to-do.") + " " + reason_sentence(f["reason"]),
+        _("Give the administrator under whom the app is connected the right to change cards of the CRM."),
+    ),
     ("holidays", "ok"): lambda f: (_next_holiday(f), ""),
     ("holidays", "part"): lambda f: (
         _(
@@ -245,14 +182,18 @@ PORTAL_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences]] = {
         ),
     ),
 }
-SENTENCES = {**_INSTALLATION, **PORTAL_SENTENCES}
-_WORST_FIRST = (Level.PROBLEM, Level.WARNING, Level.OK)
+SENTENCES = {**INSTALLATION_SENTENCES, **PORTAL_SENTENCES}
 
 
 def describe(findings: Iterable[Finding]) -> list[FindingWords]:
-    """Put findings into words of the present language, the worst first."""
+    """Put findings into words of the present language, the worst first.
+
+    What another version of the app has found and kept, and this one has no words for, is left out.
+    """
     told = []
-    for finding in sorted(findings, key=lambda one: _WORST_FIRST.index(one.level)):
+    for finding in sorted(findings, key=lambda one: one.level.place):
+        if (finding.check, finding.about) not in SENTENCES:
+            continue
         sentence, mend = SENTENCES[finding.check, finding.about](finding.facts)
         at = finding.facts.get("at", "")
         title = str(_(_TITLES[finding.check]))

@@ -44,5 +44,6 @@ def number_notices(read: ReadNumber, home: str | None) -> list[str]:
 
 def extension_notices(extension: str) -> list[str]:
     """Tell that an extension is not dialled; empty when there is none."""
-    words = _("The extension %(extension)s is not called: only the main number is.", extension=extension)
-    return [str(words)] if extension else []
+    if not extension:
+        return []
+    return [str(_("The extension %(extension)s is not called: only the main number is.", extension=extension))]

@@ -1,7 +1,9 @@
 """The sentence for every reason: what happened, whether a phone may have rung, and what to do."""
 
+from flask_babel import format_date
 from flask_babel import gettext as _
 
+from bx24app.errors import NumberListed, Refusal
 from bx24app.i18n import N_
 from bx24app.messages.refusals import NUMBER_PROBLEMS, PUBLIC_REFUSALS, REFUSALS
 
@@ -101,7 +103,56 @@ _CRM_REASONS = {
 }
 
 
-_REASONS = {**REFUSALS, **NUMBER_PROBLEMS, **PUBLIC_REFUSALS, **_PORTAL_REASONS, **_CALL_REASONS, **_CRM_REASONS}
+# What somebody may not read of the CRM, or what is gone.
+_CARD_REASONS = {
+    "types_denied": N_("Bitrix24 tells administrators of the CRM alone which smart processes there are."),
+    "card_gone": N_("The card was deleted, or you may not see it."),
+    "activity_gone": N_("The activity was deleted, or you may not see it."),
+}
+
+
+# Why an automation rule has led to no call.
+_RULE_REASONS = {
+    "rule_number": N_(
+        "The document is none of the CRM, so it names no customer. Choose a number in the rule. No call was made."
+    ),
+    "rule_card_gone": N_("The card was deleted, or the app may not read it. No call was made."),
+    "rule_card_empty": N_("The card has no phone number. No call was made."),
+    "rule_card_number": N_("The card has no phone number that can be called. No call was made."),
+    "rule_delay": N_("The minutes in the rule are no whole number, or more than a year. No call was made."),
+    "rule_time": N_("The time in the rule cannot be read. Write it like 24.12.2026 15:00. No call was made."),
+    "rule_time_past": N_("The time in the rule has passed already. No call was made."),
+    "rule_time_far": N_("The time in the rule is more than a year away. No call was made."),
+    "rule_line": N_("No line is chosen in the rule, and the app has none by default. No call was made."),
+    "rule_hours": N_("The working hours do not open in the next weeks. No call was made."),
+    "rule_token": N_("The app cannot read any more what the rule came with. No call was made."),
+    "rule_not_permitted": N_("The rule runs for a person who may not start callbacks in the app. No call was made."),
+    "rule_not_proven": N_("Bitrix24 did not confirm in time for whom the rule runs. No call was made."),
+    "erased": N_("What was kept of the callback was erased."),
+}
+
+
+_REASONS = {
+    **REFUSALS,
+    **NUMBER_PROBLEMS,
+    **PUBLIC_REFUSALS,
+    **_PORTAL_REASONS,
+    **_CALL_REASONS,
+    **_CRM_REASONS,
+    **_CARD_REASONS,
+    **_RULE_REASONS,
+}
+
+
+def refusal_sentence(error: Refusal) -> str:
+    """Why a use case refused, as sentences for the user."""
+    if not isinstance(error, NumberListed):
+        return reason_sentence(error.explanation, error.words)
+    day = format_date(error.listed_at, "medium")
+    if error.by is None:
+        return str(_("This number is on the do-not-call list since %(day)s. No call was made.", day=day))
+    words = _("%(name)s put this number on the do-not-call list on %(day)s. No call was made.", name=error.by, day=day)
+    return str(words)
 
 
 def reason_sentence(reason: str, words: str | None = None) -> str:

@@ -14,6 +14,10 @@ REFUSALS = {
     "search_too_short": N_("Write at least three digits of the number, or two letters of the name."),
     "search_too_long": N_("That is longer than any number. Write fewer digits."),
     "nobody_is_asked_for": N_("A key belongs to no person, so nothing is “mine”."),
+    "ids_and_filters": N_("Choose callbacks by their ids or by filters, not by both."),
+    "too_many_files": N_("Other files are being written at the moment. Try again in a few seconds."),
+    "hour_needs_period": N_("An hour of a weekday is looked for between two days, at most a year apart."),
+    "hour_needs_weekday": N_("Choose a weekday together with an hour."),
     "period_ends_before": N_("The period ends before it begins."),
     "two_quick_filters": N_("Two filters contradict each other: choose one of them."),
     "limit_reached": N_("There are as many of these as there may be. Remove one that is not needed any more."),
@@ -27,7 +31,7 @@ REFUSALS = {
     "report_order": N_("The first day comes after the last one. Choose the earlier day first."),
     "report_length": N_("A report covers a year at most. Choose a shorter period."),
     "report_zone": N_("There is no such time zone. Write it like Europe/Berlin."),
-    "report_together": N_("Choose one of form, line, source and person at a time."),
+    "report_together": N_("These cannot be chosen together: form, line and source can, a person stands alone."),
     "report_period": N_("Choose a period by its name or by its days, not by both."),
     "invalid_number": N_(
         "This is not a phone number that can be called. Write it with the country code, such as +49 30 901820."
@@ -48,6 +52,9 @@ REFUSALS = {
     "rate_limited": N_("Too many requests. Wait a minute and try again."),
     "budget_exhausted": N_("Today's budget for callbacks is used up. No call was made."),
     "already_served": N_("The customer has been called meanwhile. No further call was made."),
+    "changed_meanwhile": N_(
+        "A colleague has changed the same settings meanwhile. Nothing was saved, and what you typed is still here."
+    ),
     "not_found": N_("There is no such callback."),
     "key_refused": N_("The API key is not known, or was revoked. No call was made."),
     "ticket_expired": N_("This page has been open for too long. Reload it; no call was made."),

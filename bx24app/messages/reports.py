@@ -6,13 +6,13 @@ from flask_babel import ngettext
 from bx24app.i18n import N_
 from bx24app.messages.states import duration_words
 from bx24app.models import Source
+from bx24app.services.callbacks.listing.periods import PeriodName
 from bx24app.services.reports.figures import FunnelStep
-from bx24app.services.reports.periods import PeriodName
 from bx24app.services.reports.tally import Kind
 
 MINUTE, HOUR_SECONDS = 60, 3600
 
-_SERIES = {
+SERIES_WORDS = {
     "reached": N_("Reached"),
     "nobody_answered": N_("Nobody answered"),
     "customer_not_reached": N_("Customer not reached"),
@@ -57,7 +57,7 @@ _LOSSES = {
 
 def series_label(name: str) -> str:
     """What became of requests."""
-    return str(_(_SERIES[name]))
+    return str(_(SERIES_WORDS[name]))
 
 
 def card_title(name: str) -> str:

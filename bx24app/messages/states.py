@@ -64,11 +64,12 @@ def state_label(facts: StateFacts) -> str:
     if state == "completed" and facts.duration_seconds:
         return str(_("Talked %(duration)s", duration=duration_words(facts.duration_seconds)))
     if state == "missed":
-        return _missed(facts.reason or "")
+        return missed_label(facts.reason or "")
     return str(_(_STATES[state])) if state in _STATES else state
 
 
-def _missed(reason: str) -> str:
+def missed_label(reason: str) -> str:
+    """How a call ended that did not connect the two."""
     if reason in _NOBODY:
         return str(_("Nobody answered"))
     return str(_("Customer not reached")) if reason in _CUSTOMER_AWAY else str(_("Not connected"))

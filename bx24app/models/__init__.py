@@ -4,6 +4,7 @@ from bx24app.models.callbacks.attempt import Attempt, MovedBackwards, Outcome
 from bx24app.models.callbacks.callback import Callback
 from bx24app.models.callbacks.callback_word import CallbackWord
 from bx24app.models.callbacks.decision import Decision
+from bx24app.models.callbacks.follow_up import CallbackNews, ToDo
 from bx24app.models.callbacks.received_event import ReceivedEvent
 from bx24app.models.callbacks.report_figure import (
     QUARTER_SECONDS,
@@ -12,6 +13,7 @@ from bx24app.models.callbacks.report_figure import (
     SPAN_LENGTHS,
     ReportFigure,
 )
+from bx24app.models.callbacks.rule_run import PostedTokens, RuleRun, RuleStage
 from bx24app.models.callbacks.state import (
     FINAL,
     IN_HAND,
@@ -22,22 +24,27 @@ from bx24app.models.callbacks.state import (
     RETRIABLE,
     TRANSITIONS,
     WAITING,
+    CallbackOutcome,
     IllegalTransition,
     Source,
     State,
     first_id,
 )
+from bx24app.models.callbacks.timeline_entry import TimelineEntry
 from bx24app.models.columns import utcnow
 from bx24app.models.digest_key import DigestKey
 from bx24app.models.do_not_call import DoNotCall
 from bx24app.models.portals.credential import Credential, CredentialState
+from bx24app.models.portals.journal_entry import JournalEntry
+from bx24app.models.portals.notification import Notification, NotifiedPerson
 from bx24app.models.portals.portal import Portal, PortalLine, PortalSettings, PortalState
+from bx24app.models.portals.portal_setup import PortalSetup
 from bx24app.models.portals.rest_call import RestCall
 from bx24app.models.portals.saved_filter import SavedFilter
 from bx24app.models.portals.throttle import Throttle
 from bx24app.models.portals.user import User
 from bx24app.models.websites.api_key import ApiKey
-from bx24app.models.websites.form import Form, UnknownPolicy
+from bx24app.models.websites.form import Form, UnknownPolicy, WidgetSighting
 from bx24app.models.websites.rate_limit import BudgetDay, TokenBucket
 from bx24app.models.websites.webhook import Webhook, WebhookDelivery
 from bx24app.models.websites.website_request import CrmState, DecoyRequest, Rejection, WebsiteRequest
@@ -60,6 +67,8 @@ __all__ = [
     "Attempt",
     "BudgetDay",
     "Callback",
+    "CallbackNews",
+    "CallbackOutcome",
     "CallbackWord",
     "Credential",
     "CredentialState",
@@ -70,26 +79,36 @@ __all__ = [
     "DoNotCall",
     "Form",
     "IllegalTransition",
+    "JournalEntry",
     "MovedBackwards",
+    "Notification",
+    "NotifiedPerson",
     "Outcome",
     "Portal",
     "PortalLine",
     "PortalSettings",
+    "PortalSetup",
     "PortalState",
+    "PostedTokens",
     "ReceivedEvent",
     "Rejection",
     "ReportFigure",
     "RestCall",
+    "RuleRun",
+    "RuleStage",
     "SavedFilter",
     "Source",
     "State",
     "Throttle",
+    "TimelineEntry",
+    "ToDo",
     "TokenBucket",
     "UnknownPolicy",
     "User",
     "Webhook",
     "WebhookDelivery",
     "WebsiteRequest",
+    "WidgetSighting",
     "first_id",
     "utcnow",
 ]

@@ -11,7 +11,11 @@ class DoNotCall(Base):
     """A number on the do-not-call list; an erased one leaves only its keyed digest."""
 
     __tablename__ = "do_not_call"
-    __table_args__ = (UniqueConstraint("portal_id", "number_digest"), NEVER_REUSED)
+    __table_args__ = (
+        # It begins with the digest for the guarded write, like the unique ones of callbacks.
+        UniqueConstraint("number_digest", "portal_id", name="uq_do_not_call_portal_id_number_digest"),
+        NEVER_REUSED,
+    )
 
     id: Mapped[Key]
     portal_id: Mapped[PortalKey]

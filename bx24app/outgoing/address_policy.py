@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from bx24app.outgoing.errors import AddressForbidden
 from bx24app.outgoing.networks import IPAddress, carried_addresses, is_public
+from bx24app.urls import origin_of
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -32,11 +33,11 @@ class AddressPolicy:
         """Check a URL as it is written; names are resolved and checked when connecting. Raises ``AddressForbidden``."""
         schemes = {"https", "http"} if self.allow_insecure else {"https"}
         try:
-            parts = urlsplit(url)
-            plain = parts.scheme in schemes and parts.hostname and not parts.username and not parts.password
+            # What no browser takes for a host or a port would fail later, in headers and in pages.
+            parts = urlsplit(origin_of(url))
         except ValueError:
-            plain = False
-        if not plain or not self._permits_literal(parts.hostname or ""):
+            raise AddressForbidden("not an address of a portal") from None
+        if parts.scheme not in schemes or not self._permits_literal(parts.hostname or ""):
             raise AddressForbidden("not an address of a portal")
 
     def _permits_literal(self, host: str) -> bool:

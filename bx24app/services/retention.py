@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from bx24app.database import change_many
-from bx24app.models import FINAL, Callback, Form, WebsiteRequest, utcnow
+from bx24app.database import change_many, purge
+from bx24app.models import FINAL, Callback, Form, JournalEntry, WebsiteRequest, utcnow
 from bx24app.services.reports import counting
 from bx24app.services.runtime import rate_limit
 from bx24app.services.websites import budgets, rejections, status_page
@@ -19,6 +19,12 @@ def purge_callbacks() -> int:
     limit = utcnow() - timedelta(days=settings.retention_days)
     is_old = Callback.state.in_(FINAL) & (Callback.due_at < limit) & (Callback.updated_at < limit)
     return counting.delete_counted(is_old, PURGED_AT_ONCE)
+
+
+def purge_journal() -> int:
+    """Delete entries of the journal that are older than the operator keeps callbacks; returns how many."""
+    limit = utcnow() - timedelta(days=settings.retention_days)
+    return purge(JournalEntry, JournalEntry.made_at < limit, oldest_first=True)
 
 
 def purge_visitors() -> int:

@@ -86,8 +86,8 @@ export async function send(path, options) {
 }
 
 // A piece of the page as the server writes it, with local times.
-export async function fetchFragment(path) {
-  const parsed = parse(await (await request(path)).text());
+export async function fetchFragment(path, options) {
+  const parsed = parse(await (await request(path, options)).text());
   localTimes(parsed);
   const fragment = document.createDocumentFragment();
   fragment.append(...parsed.body.childNodes);

@@ -1,6 +1,8 @@
 // The form that starts callbacks.
 import { Problem, send, wordsFor } from "./api.js";
+import { callNow } from "./callback_actions.js";
 import * as frame from "./frame.js";
+import { startBar } from "./start/bar.js";
 import { busily, byId, clearErrors, fieldNamed, localTime, say, showErrors, toggle } from "./ui.js";
 
 // A number in national form is recognised by its end: 030 901820 is +49 30 901820.
@@ -12,7 +14,9 @@ class CallForm {
     Object.assign(this, { line: byId("line_id"), known: byId("known-number"), later: byId("later") });
     this.renewKey();
     // What stands in the field from the beginning is explained on the page already.
-    Object.assign(this, { explained: byId("to_number").value.trim(), meant: null });
+    const typed = byId("to_number");
+    Object.assign(this, { explained: typed.value.trim(), meant: null, zone: typed.dataset.zone, times: null });
+    Object.assign(this, { inTheWay: byId("in-the-way"), strip: null, text: null });
   }
 
   listen() {
@@ -20,17 +24,33 @@ class CallForm {
     byId("planned-now").addEventListener("click", ({ target }) => this.busily(() => this.bringForward(target.dataset.id)));
     byId("planned-both").addEventListener("click", () => this.busily(() => this.start()));
     this.later.addEventListener("click", () => this.toggleLater());
+    this.inTheWay.querySelector("button")?.addEventListener("click", () => this.showOther(this.inTheWay.dataset.id));
     this.line.addEventListener("change", () => this.showWhoRings());
     this.known?.addEventListener("change", () => {
       byId("number-field").hidden = Boolean(this.known.value);
       if (!this.known.value) byId("to_number").focus();
+      this.spoken().then((text) => text.changed());
+      this.showTimes();
     });
     byId("to_number").addEventListener("change", () => this.explain().catch((error) => this.warn(error)));
     byId("own-phone").addEventListener("click", () => this.callFromOwnPhone());
     byId("refresh-lines").addEventListener("click", ({ currentTarget }) => this.refresh(currentTarget, "lines", this.line));
     byId("refresh-voices").addEventListener("click", ({ currentTarget }) => this.refresh(currentTarget, "voices", byId("voice_id")));
+    byId("text").addEventListener("input", () => this.spoken().then((text) => text.changed()));
+    byId("text-variables").addEventListener("click", ({ target: { dataset } }) => dataset.insert && this.spoken().then((text) => text.insert(dataset.insert)));
     this.showWhoRings();
     this.showWhetherToCall();
+  }
+
+  // Both are loaded when they are needed first, so that the page opens sooner.
+  spoken() {
+    this.text ??= import("./start/text.js").then(({ SpokenText }) => new SpokenText(() => this.customerName));
+    return this.text;
+  }
+
+  followed() {
+    this.strip ??= import("./start/strip.js").then(({ Strip }) => new Strip());
+    return this.strip;
   }
 
   // One key per intended call: pressing again after a lost connection starts nothing twice.
@@ -51,6 +71,16 @@ class CallForm {
     return (this.number === this.explained && this.meant) || this.number;
   }
 
+  // Whom the chosen number belongs to, as the card says.
+  get customerName() {
+    return this.known?.selectedOptions[0].dataset.name || byId("to_number").dataset.name || this.form.dataset.customerName;
+  }
+
+  // The zone of the number's country, where that has one only.
+  get customerZone() {
+    return this.known?.value ? this.known.selectedOptions[0].dataset.zone : this.zone;
+  }
+
   say(text, kind) {
     say(this.result, text, kind);
   }
@@ -58,6 +88,7 @@ class CallForm {
   clear() {
     clearErrors(this.form);
     this.say("");
+    this.inTheWay.hidden = true;
   }
 
   showErrors(errors) {
@@ -72,7 +103,8 @@ class CallForm {
     const { entityType, entityId } = this.root.dataset;
     if (this.line.value) asked.line_id = this.line.value;
     if (entityId > 0) asked.crm_entity = { type: entityType, id: Number(entityId) };
-    if (this.isPlanned) asked.scheduled_at = new Date(byId("scheduled_at").value).toISOString();
+    if (this.customerName) asked.customer_name = this.customerName;
+    if (this.isPlanned) asked.scheduled_at = this.times.at;
     return asked;
   }
 
@@ -84,9 +116,25 @@ class CallForm {
     if (!(error instanceof Problem)) return this.warn(error);
     // Answered, so the next press is a new intention.
     this.renewKey();
-    const duplicate = error.code === "duplicate_open_callback";
-    if (duplicate || !this.showErrors(error.errors)) this.say(error.message, "failure");
-    return duplicate ? this.list.highlight(error.id) : null;
+    if (error.code === "duplicate_open_callback") return this.showInTheWay(error);
+    if (!this.showErrors(error.errors)) this.say(error.message, "failure");
+    return null;
+  }
+
+  // Another callback to the number is under way: the way leads to it, where one may see it.
+  showInTheWay({ message, id }) {
+    const [words, way] = this.inTheWay.children;
+    words.textContent = message;
+    way.hidden = !id;
+    this.inTheWay.dataset.id = id ?? "";
+    if (way.href) way.href = `#/callbacks/${id}`;
+    this.inTheWay.hidden = false;
+    if (id) this.list.highlight(id);
+  }
+
+  // On a card: its row, or itself in the desk where it is none of the latest.
+  showOther(id) {
+    return this.list.highlight(id) || this.list.openCallback(id);
   }
 
   busily(work) {
@@ -97,9 +145,10 @@ class CallForm {
   async explain() {
     const typed = this.known?.value ? "" : byId("to_number").value.trim();
     if (typed === this.explained) return false;
-    const nothing = { number: null, notices: [] };
-    const { number, display, notices } = typed ? await send("/numbers/read", { method: "POST", json: { number: typed } }) : nothing;
-    Object.assign(this, { explained: typed, meant: number });
+    const nothing = { number: null, notices: [], zone: null };
+    const { number, display, notices, zone } = typed ? await send("/numbers/read", { method: "POST", json: { number: typed } }) : nothing;
+    Object.assign(this, { explained: typed, meant: number, zone });
+    this.showTimes();
     say(byId("number-notice"), notices.length ? [`${display}:`, ...notices].join(" ") : "", "warning");
     return notices.length > 0;
   }
@@ -122,26 +171,33 @@ class CallForm {
 
   async start() {
     byId("planned-choice").hidden = true;
-    await send("/callbacks", { method: "POST", json: this.body(), headers: { "Idempotency-Key": this.key } });
+    const callback = await send("/callbacks", { method: "POST", json: this.body(), headers: { "Idempotency-Key": this.key } });
     this.renewKey();
-    this.say(this.isPlanned ? this.result.dataset.planned : this.result.dataset.accepted, "success");
-    if (this.isPlanned) this.toggleLater();
-    await this.list.lookNow();
+    const wasPlanned = this.isPlanned;
+    if (wasPlanned) await this.toggleLater();
+    await this.started(callback, wasPlanned);
   }
 
   async bringForward(id) {
     byId("planned-choice").hidden = true;
-    await this.list.callNow(id);
-    this.say(this.result.dataset.accepted, "success");
-    await this.list.lookNow();
+    await this.started(await callNow(id), false);
+  }
+
+  async started(callback, isPlanned) {
+    this.say(isPlanned ? this.result.dataset.planned : this.result.dataset.accepted, "success");
+    if (frame.opensFromMenu(this.root.dataset.placement)) {
+      await frame.reloadData();
+      return frame.closeApplication();
+    }
+    if (!isPlanned) (await this.followed()).follow(callback);
+    return this.list.lookNow();
   }
 
   submit(event) {
     event.preventDefault();
     if (this.call.disabled) return null;
     this.clear();
-    const time = byId("scheduled_at").value;
-    if (this.isPlanned && !(new Date(time) > new Date())) {
+    if (this.isPlanned && !(new Date(this.times.at) > new Date())) {
       return this.showErrors([{ field: "scheduled_at", message: this.result.dataset.needTime }]);
     }
     return this.busily(async () => {
@@ -151,10 +207,41 @@ class CallForm {
     });
   }
 
-  toggleLater() {
-    const isOpen = toggle(this.later, byId("later-field"));
-    this.call.textContent = isOpen ? this.call.dataset.later : this.call.dataset.now;
-    if (isOpen) byId("scheduled_at").focus();
+  // The times are those of now, so they are asked for with each opening.
+  async toggleLater() {
+    if (this.isPlanned) {
+      toggle(this.later, byId("later-field"));
+      this.call.textContent = this.call.dataset.now;
+      return;
+    }
+    await busily(this.later, async () => {
+      try {
+        await this.openTimes();
+      } catch (error) {
+        this.warn(error);
+        return;
+      }
+      toggle(this.later, byId("later-field"));
+      this.showTimes();
+    });
+  }
+
+  async openTimes() {
+    const { Later } = await import("./start/later.js");
+    this.times ??= new Later(byId("later-field"), {
+      changed: () => this.nameTime(),
+      customerZone: () => this.customerZone,
+      failed: (error) => this.warn(error),
+    });
+    await this.times.open();
+  }
+
+  showTimes() {
+    if (this.isPlanned) this.times.show();
+  }
+
+  nameTime() {
+    if (this.isPlanned) this.call.textContent = this.call.dataset.later.replace("{moment}", this.times.words);
   }
 
   showWhoRings() {
@@ -206,5 +293,8 @@ function fill(select, items) {
 }
 
 export function start(root, list) {
-  new CallForm(root, list).listen();
+  const form = new CallForm(root, list);
+  form.listen();
+  startBar();
+  return form;
 }

@@ -89,9 +89,31 @@ export async function selectUsers(use) {
   if (Array.isArray(chosen)) use(chosen);
 }
 
+// A page of the portal, such as a card, beside this one; the answer comes when it is closed. False: it cannot be opened
+// here, or there is no portal around.
+export async function openPath(path) {
+  const closed = await ask("openPath", { path }, FOREVER);
+  return closed?.result === "close";
+}
+
 // The whole desk in a slider; `link` chooses its view.
 export function openDesk(link) {
   if (portal().isInside) send("openApplication", { ...link, bx24_width: 1200 });
+}
+
+// Inside of a placement's own commands (docs: widgets/crm/list-menu.md): the portal reads its list anew.
+export function reloadData() {
+  return ask("reloadData", {}, 1000);
+}
+
+// Closes the slider in which this page stands.
+export function closeApplication() {
+  if (portal().isInside) send("closeApplication");
+}
+
+// A page in a slider that a menu has opened, and not in a card.
+export function opensFromMenu(placement = "") {
+  return /_(LIST|TIMELINE)_MENU$/.test(placement) && portal().isInside;
 }
 
 export function phone(number) {

@@ -3,7 +3,7 @@ import { Problem, send, wordsFor } from "./api.js";
 import { busily, confirmFirst, copy, say } from "./ui.js";
 
 // What a panel's script works with: its place on the page, fresh content, one note for what happened, and its buttons.
-class Panel {
+export class Panel {
   constructor(view, root) {
     Object.assign(this, { view, root, name: root.dataset.panel });
     this.body = root.querySelector("[data-body]");

@@ -2,18 +2,21 @@
 // element, and lets the script of its section begin. The page's own address never changes.
 import { Problem, fetchFragment, wordsFor } from "./api.js";
 import * as frame from "./frame.js";
+import { skeleton } from "./ui.js";
 
 const SKELETON_AFTER = 300;
 const LOST = [403, 404];
 
-// What a section's script works with: where the view stands, its address, and ways to others.
+// What a section's script works with: where the view stands, its address, the path it was come to from, and ways to others.
 class View {
   constructor(router, root, path, query) {
-    Object.assign(this, { router, root, path, query, section: path.split("/")[0] });
+    Object.assign(this, { router, root, path, query, from: router.from, section: path.split("/")[0], given: router.takeGiven(path) });
   }
 
-  // Shows another view; with `replaces` it takes this one's place in the history.
-  go(path, { replaces = false } = {}) {
+  // Shows another view; with `replaces` it takes this one's place in the history. `given` is handed to that view alone, and
+  // stands in no address: those are kept and logged.
+  go(path, { replaces = false, given = null } = {}) {
+    Object.assign(this.router, { given: { path, value: given } });
     return this.router.go(path, { replaces });
   }
 
@@ -22,6 +25,20 @@ class View {
     this.query = new URLSearchParams(query);
     history.replaceState(null, "", `#/${this.path}${this.query.size ? `?${this.query}` : ""}`);
     this.router.shown = location.hash;
+  }
+
+  // Another address for what is shown, as of a tab inside it; nothing is fetched.
+  rename(path) {
+    Object.assign(this, { path });
+    history.replaceState(null, "", `#/${path}`);
+    this.router.shown = location.hash;
+    this.root.dataset.path = path;
+    this.router.keep(path);
+  }
+
+  // `asks` is told of a wish to leave the view, and keeps it when it answers true: it then asks the person.
+  holdWhile(asks) {
+    this.router.holds = asks;
   }
 
   // The view as the server renders it now; the page's stays as it is.
@@ -33,8 +50,8 @@ class View {
   count(number) {
     const counter = document.querySelector(`[data-section="${this.section}"] [data-counter]`);
     if (!counter) return;
-    counter.textContent = number;
-    counter.hidden = !Number(number);
+    counter.textContent = number === "0" ? "" : number;
+    counter.hidden = !counter.textContent;
   }
 }
 
@@ -45,17 +62,15 @@ function parse(hash) {
   return { path, query: new URLSearchParams(query) };
 }
 
-function skeleton() {
-  const bars = document.createElement("div");
-  bars.className = "skeleton";
-  bars.setAttribute("aria-hidden", "true");
-  bars.append(...Array.from({ length: 8 }, () => document.createElement("span")));
-  return bars;
-}
-
 class Router {
   constructor(main) {
-    Object.assign(this, { main, first: main.dataset.path, shown: location.hash, turn: 0, leave: null });
+    Object.assign(this, { main, first: main.dataset.path, shown: location.hash, turn: 0, leave: null, holds: null, given: null, from: "" });
+  }
+
+  takeGiven(path) {
+    const { given } = this;
+    this.given = null;
+    return given?.path === path ? given.value : null;
   }
 
   start() {
@@ -71,6 +86,10 @@ class Router {
   follow() {
     const wanted = location.hash ? parse(location.hash) : { path: this.first, query: new URLSearchParams() };
     if (!wanted || location.hash === this.shown) return null;
+    if (this.holds?.(location.hash || "#")) {
+      history.pushState(null, "", this.shown || `#/${this.main.dataset.path}`);
+      return null;
+    }
     return this.open(wanted.path, wanted.query);
   }
 
@@ -83,6 +102,7 @@ class Router {
 
   async open(path, query) {
     const mine = ++this.turn;
+    this.from = parse(this.shown)?.path ?? this.first;
     this.shown = location.hash;
     this.end();
     const waits = setTimeout(() => this.main.replaceChildren(skeleton()), SKELETON_AFTER);
@@ -141,11 +161,18 @@ class Router {
     this.leave = (await show(view)) ?? null;
     this.main.dataset.path = path;
     this.main.inert = false;
+    if (mine) this.keep(path);
+  }
+
+  // The next opening begins with the view that somebody went to.
+  async keep(view) {
+    const { keepDesk } = await import("./left_desk.js");
+    return keepDesk({ view });
   }
 
   end() {
     this.leave?.();
-    this.leave = null;
+    this.leave = this.holds = null;
   }
 }
 

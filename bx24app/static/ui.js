@@ -48,6 +48,15 @@ export function showErrors(form, errors, find = (name) => fieldNamed(form, name)
   return shown.length > 0;
 }
 
+// Eight bars, for what is a while in coming.
+export function skeleton() {
+  const bars = document.createElement("div");
+  bars.className = "skeleton";
+  bars.setAttribute("aria-hidden", "true");
+  bars.append(...Array.from({ length: 8 }, () => document.createElement("span")));
+  return bars;
+}
+
 // Runs `work` once at a time: the control waits meanwhile.
 export async function busily(control, work) {
   if (control.disabled) return;
@@ -88,16 +97,20 @@ export function copy(field) {
   return document.execCommand("copy");
 }
 
-// Times by the reader's own habits where they read the page's language: 23/11/2026 or 11/23/26. What a browser reports as
-// its languages may be none (en-US@posix).
+// Times by the reader's own habits where they read the page's language: 23/11/2026 or 11/23/26, and in their own zone: that
+// of their profile in Bitrix24, which the page names, else the browser's. What a browser reports as its languages may be
+// none (en-US@posix), and it may not know the zone.
 export function timeFormat(options = SHORT) {
-  const { lang } = document.documentElement;
+  const { lang, dataset: { zone: timeZone } } = document.documentElement;
   const locale = (navigator.languages ?? []).find((one) => String(one).toLowerCase().startsWith(lang)) ?? lang;
-  try {
-    return new Intl.DateTimeFormat(locale, options);
-  } catch {
-    return new Intl.DateTimeFormat(lang, options);
+  for (const [language, wanted] of [[locale, { timeZone, ...options }], [lang, { timeZone, ...options }]]) {
+    try {
+      return new Intl.DateTimeFormat(language, wanted);
+    } catch {
+      continue;
+    }
   }
+  return new Intl.DateTimeFormat(lang, options);
 }
 
 export const localTime = (moment) => timeFormat().format(new Date(moment));

@@ -23,6 +23,7 @@
       min-block-size: 52px; max-inline-size: calc(100vw - 48px); padding: 8px 22px 8px 18px; border-radius: 26px; font-size: 19px; font-weight: 700;
       background: var(--accent); color: var(--on-accent); box-shadow: 0 2px 6px rgb(0 0 0 / .2), 0 8px 24px rgb(0 0 0 / .18); }
     .open:hover { filter: brightness(.94); }
+    .open.left { inset-inline: 24px auto; }
     svg { inline-size: 22px; block-size: 22px; flex: none; fill: currentColor; }
     :focus-visible { outline: 3px solid #fff; outline-offset: -4px; box-shadow: 0 0 0 3px #111; }
     dialog { box-sizing: border-box; inline-size: 420px; max-inline-size: calc(100vw - 32px);
@@ -42,6 +43,7 @@
       dialog { inline-size: 100vw; max-inline-size: none; block-size: 100vh; block-size: 100dvh; max-block-size: none; margin: 0; border-radius: 0; }
       iframe { block-size: 100vh; block-size: 100dvh; max-block-size: none; }
       .open { inset-block-end: 16px; inset-inline-end: 16px; }
+      .open.left { inset-inline: 16px auto; }
     }`;
   const icons = {
     phone: "M6.6 10.8a15.1 15.1 0 0 0 6.6 6.6l2.2-2.2a1 1 0 0 1 1-.25 11.4 11.4 0 0 0 3.6.57 1 1 0 0 1 1 1V20a1 1 0 0 1-1 1A17 17 0 0 1 3 4a1 1 0 0 1 1-1h3.5a1 1 0 0 1 1 1c0 1.25.2 2.45.57 3.57a1 1 0 0 1-.25 1z",
@@ -75,12 +77,12 @@
   } catch {
     // Where a website's policy forbids this too, the button keeps its place and the look of the browser.
     root.append(make("style", { textContent: css }));
-    Object.assign(host.style, { position: "fixed", right: "24px", bottom: "24px", zIndex: "2147483000" });
+    Object.assign(host.style, { position: "fixed", [config.corner]: "24px", bottom: "24px", zIndex: "2147483000" });
   }
   host.style.setProperty("--accent", config.colour);
   host.style.setProperty("--on-accent", config.onColour);
 
-  const button = make("button", { type: "button", className: "open" }, icon(icons.phone), texts.open);
+  const button = make("button", { type: "button", className: `open ${config.corner}` }, icon(icons.phone), texts.open);
   button.setAttribute("aria-haspopup", "dialog");
   const close = make("button", { type: "button", className: "close", title: texts.close }, icon(icons.cross));
   close.setAttribute("aria-label", texts.close);
@@ -155,7 +157,7 @@
 
   const begin = () => {
     if (document.querySelector(mark)) return;
-    button.hidden = script?.dataset.button === "none";
+    button.hidden = config.isHidden || script?.dataset.button === "none";
     root.append(...(dialog.showModal ? [button, dialog] : [button]));
     watcher.observe(document.documentElement, { childList: true });
     stay();

@@ -14,8 +14,19 @@ from bx24app.web.api import api_keys, callbacks, do_not_call, lines, me, numbers
 from bx24app.web.api import forms as api_forms
 from bx24app.web.api import settings as api_settings
 from bx24app.web.api.listing import callback_list
+from bx24app.web.api.records import journal, privacy
 from bx24app.web.client_address import PlainAddress
-from bx24app.web.frame import fragments, pages, sections
+from bx24app.web.frame import (
+    company,
+    first_run,
+    form_preview,
+    fragments,
+    one_callback,
+    pages,
+    sections,
+    setup_check,
+    start,
+)
 from bx24app.web.public import forms, legal, status_page, widget
 
 # The largest honest body is a frame post or a callback of a few kilobytes.
@@ -52,7 +63,21 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     headers.init_app(app)
     static.init_app(app)
-    shown = (pages, fragments, sections, legal, forms, status_page, widget)
+    shown = (
+        pages,
+        fragments,
+        form_preview,
+        one_callback,
+        first_run,
+        setup_check,
+        company,
+        start,
+        sections,
+        legal,
+        forms,
+        status_page,
+        widget,
+    )
     answering = (
         callbacks,
         callback_list,
@@ -65,6 +90,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         api_forms,
         api_settings,
         api_keys,
+        journal,
+        privacy,
         do_not_call,
         reports,
         rules,

@@ -25,10 +25,19 @@ def csv_text(names: Sequence[str], lines: Iterable[Line]) -> str:
 
 def csv_line(cells: Iterable[str]) -> str:
     """Write one line, of which no cell is a formula or has lines of its own."""
+    return csv_lines([[safe_text(cell) for cell in cells]])
+
+
+def csv_lines(lines: Iterable[Iterable[str]]) -> str:
+    """Write lines of cells, of which each text that somebody has written went through ``safe_text``."""
     out = io.StringIO()
-    safe = [safe_cell(one_line(cell)) for cell in cells]
-    csv.writer(out, delimiter=";" if has_decimal_comma() else ",").writerow(safe)
+    csv.writer(out, delimiter=";" if has_decimal_comma() else ",").writerows(lines)
     return out.getvalue()
+
+
+def safe_text(text: str) -> str:
+    """Make a cell of a text that is no formula, and has no lines of its own."""
+    return safe_cell(one_line(text))
 
 
 def _cell(value: object, *, comma: bool) -> str:

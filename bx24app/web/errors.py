@@ -1,6 +1,6 @@
 """Errors to answers, in one place: a problem document for programs, a short page for people."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
@@ -11,7 +11,7 @@ from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
 
 from bx24app.errors import DatabaseBusy, OpenedElsewhere, Refusal, Retry, Unverified, VisitorRefused
-from bx24app.messages.reasons import reason_sentence
+from bx24app.messages.reasons import reason_sentence, refusal_sentence
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.settings import settings
 from bx24app.web.api.schemas import FieldError, Problem
@@ -73,7 +73,7 @@ def page(status: int, heading: str, explanation: str, advice: str, *, may_retry:
 
 
 def _refused(error: Refusal) -> Response:
-    detail = reason_sentence(error.explanation, error.words)
+    detail = refusal_sentence(error)
     if _wants_page() and request.path.startswith(("/w/", "/c/")):
         return page(error.status, _("This is not possible"), detail, "")
     wrong = error.errors or ([(error.field, detail)] if error.field else [])
@@ -149,43 +149,45 @@ def _page_words(error: Unverified) -> tuple[str, str, str]:
         )
     if isinstance(error, OpenedElsewhere):
         return _words_elsewhere(error)
-    return {
-        "malformed": (
+    words: dict[str, Callable[[], tuple[str, str, str]]] = {
+        "malformed": lambda: (
             _("This page was opened in an unusual way"),
             _("The request is not what a Bitrix24 portal sends."),
             _("Open the app from your Bitrix24: the left menu, or a tab in a CRM card."),
         ),
-        "not_installed": (
+        "not_installed": lambda: (
             _("The app is not installed here yet"),
             _("Your Bitrix24 knows the app, but its installation was never finished, or it was removed."),
             _("Ask an administrator of your Bitrix24 to install Callback Desk again. It takes a few seconds."),
         ),
-        "administrator_needed": (
+        "administrator_needed": lambda: (
             _("An administrator has to install the app"),
             _("Installing adds the app to CRM cards for everybody, which only an administrator may do."),
             _("Ask an administrator of your Bitrix24 to open this page."),
         ),
-        "portal_unreachable": (
+        "portal_unreachable": lambda: (
             _("Bitrix24 does not answer"),
             _("The app could not ask your Bitrix24 who you are. No call was made."),
             _("Wait a minute and reload the page."),
         ),
-        "too_many_launches": (
+        "too_many_launches": lambda: (
             _("Bitrix24 answers slowly"),
             _("Other pages of your Bitrix24 are still waiting for its answer. No call was made."),
             _("Wait a few seconds and press Retry."),
         ),
-        "too_many_attempts": (
+        "too_many_attempts": lambda: (
             _("Too many attempts"),
             _("Too many attempts were refused. Try again in a minute."),
             _("Wait a minute and reload the page."),
         ),
-        "unverified": (
+        "unverified": lambda: (
             _("The app could not recognise you"),
             _("Bitrix24 did not confirm this visit. It may be too old, or your access to the app was closed."),
             _("Reload the page in Bitrix24. If that does not help, ask an administrator of your Bitrix24."),
         ),
-    }[error.explanation]
+    }
+    # Whoever is refused most often is a flood: only what is shown is translated.
+    return words[error.explanation]()
 
 
 def _busy(error: DatabaseBusy) -> Response:

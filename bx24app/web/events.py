@@ -1,10 +1,14 @@
-"""The portal's event queue: answered fast, for it never repeats what we fail to take."""
+"""The portal's queue of events and of runs of our rules: answered fast, for it never repeats what we fail to take."""
 
 from flask import Blueprint, request
 
+from bx24app.bitrix24.bizproc import read_rule_post
 from bx24app.bitrix24.events import read_event
+from bx24app.bitrix24.timeline import CLICKED
 from bx24app.log import name_portal
 from bx24app.services.dialling import call_events
+from bx24app.services.native.automation.rule_posts import receive_rule_post
+from bx24app.services.native.timeline import clicks
 from bx24app.services.portals import app_events, payment, uninstall
 from bx24app.services.websites.submission import network_of
 
@@ -26,6 +30,15 @@ def receive() -> tuple[str, int]:
     name_portal(portal.member_id)
     if event.name == "ONAPPUNINSTALL":
         uninstall.receive_uninstall(portal, event)
+    elif event.name == CLICKED:
+        clicks.receive_click(portal, event, address)
     elif event.name in call_events.TELEPHONY:
         call_events.receive_call_event(portal, event)
+    return "", 200
+
+
+@blueprint.post("/robot")
+def receive_rule() -> tuple[str, int]:
+    """Take one run of an automation rule: 200 once it is stored, also for repeats, 403 not proven, 400 malformed."""
+    receive_rule_post(read_rule_post(request.form.items()), network_of(request.remote_addr or ""))
     return "", 200

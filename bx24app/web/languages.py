@@ -1,6 +1,7 @@
 """Which language an answer speaks: the portal's for frame posts, else the browser's."""
 
 from flask import Flask, g, request
+from flask_babel import get_locale
 
 from bx24app.i18n import LANGUAGES, babel
 from bx24app.inputs import language_of
@@ -23,7 +24,14 @@ def _select() -> str:
     return g.get("language") or request.accept_languages.best_match(LANGUAGES, "en")
 
 
+def _direction() -> str:
+    """From which side the language of an answer is read: ``ltr`` or ``rtl``."""
+    locale = get_locale()
+    return locale.text_direction if locale else "ltr"
+
+
 def init_app(app: Flask) -> None:
     """Connect the translations."""
     babel.init_app(app, locale_selector=_select, default_translation_directories="translations")
     app.add_template_global(_select, "current_language")
+    app.add_template_global(_direction, "text_direction")

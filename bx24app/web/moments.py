@@ -1,7 +1,7 @@
 """Moments as others write them, and as the API writes them."""
 
 import re
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Annotated
 
 from pydantic import AwareDatetime
@@ -10,6 +10,8 @@ from bx24app.inputs import AlsoWritten, JsonSchema, bare
 
 # Seconds of Unix between 2001 and 2096; a thousand times as much are milliseconds.
 _EARLIEST, _LATEST = 10**9, 4 * 10**9
+# In the first and the last year of the calendar the days around a moment may lie outside of it, in one zone or another.
+_FIRST_YEAR, _LAST_YEAR = MINYEAR + 1, MAXYEAR - 1
 _UNIX = re.compile(r"\d{10}|\d{13}", re.ASCII)
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 # "Tue, 01 Dec 2026 09:00:00 GMT" of mail and HTTP, "Tue Dec 01 2026 10:00:00 GMT+0100 (...)" of JavaScript.
@@ -30,7 +32,10 @@ def read_moment(written: object) -> datetime | None:
     """Read a moment with its offset from UTC, as programs write it; None: it is none, or it lacks the offset."""
     try:
         moment = _moment(written)
-        return None if moment is None or moment.tzinfo is None else moment.astimezone(UTC)
+        if moment is None or moment.tzinfo is None:
+            return None
+        utc = moment.astimezone(UTC)
+        return utc if _FIRST_YEAR <= utc.year <= _LAST_YEAR else None
     except (ValueError, OverflowError):
         return None
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from bx24app.errors import InvalidRequest, ListRefused
 from bx24app.inputs import SPELLED, Flag, Identifier
 from bx24app.models import Source
+from bx24app.services.callbacks.listing.periods import PeriodName
 from bx24app.services.reports.choice import PeriodChoice, ScopeChoice
-from bx24app.services.reports.periods import PeriodName
 from bx24app.web.addresses import MAX_ID, FormKey
 from bx24app.web.guards import read_query
 from bx24app.web.moments import UtcMoment
@@ -28,7 +28,7 @@ Day = Annotated[date | UtcMoment, BeforeValidator(_day_or_moment)]
 
 
 class ReportQuery(BaseModel):
-    """What a report takes: a period by its name or by days (whole days of ``zone``, both included), and one filter."""
+    """What a report takes: a period by its name or by days (whole days of ``zone``, both included), and filters."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,10 +48,9 @@ class ReportQuery(BaseModel):
         return PeriodChoice(self.period, self.since, self.until, self.zone)
 
     @property
-    def filter_text(self) -> str:
-        """The filter as it stands in an address; empty where none is chosen."""
-        chosen = {name: value for name, value in vars(self.scope_chosen()).items() if value is not None}
-        return "&".join(f"{name}={value}" for name, value in chosen.items())
+    def filters(self) -> dict[str, str]:
+        """The chosen filters as they stand in an address."""
+        return {name: str(value) for name, value in vars(self.scope_chosen()).items() if value is not None}
 
     def scope_chosen(self) -> ScopeChoice:
         """The filter for the use case."""

@@ -4,10 +4,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from bx24app.messages.card_entries import entry_words
+from bx24app.messages.follow_up import notice_text, todo_words
+from bx24app.messages.rule_results import result_words
+from bx24app.models import RuleStage
 from bx24app.services import retention
 from bx24app.services.crm import crm_requests
 from bx24app.services.crm import lookup as crm_lookup
 from bx24app.services.dialling import call_events, call_history, deadlines, dial, queue, reconcile
+from bx24app.services.native.automation import registration, rule_posts, rule_results, rule_runs, rule_start
+from bx24app.services.native.follow_up import news, sending, stoppages, to_dos
+from bx24app.services.native.timeline import queue as entries
+from bx24app.services.native.timeline import work as timeline_work
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, payment, token_renewal, tokens, uninstall
 from bx24app.services.reports import counting
@@ -20,6 +28,8 @@ DIALS_AT_ONCE = 32
 DELIVERIES_AT_ONCE = 16
 CRM_REQUESTS_AT_ONCE = 8
 HISTORIES_AT_ONCE = 8
+TODOS_AT_ONCE = 4
+NOTIFICATIONS_AT_ONCE = 4
 
 T = TypeVar("T")
 
@@ -43,16 +53,24 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
             crm_lookup.process_crm_request,
             CRM_REQUESTS_AT_ONCE,
         ),
+        LeasedJob("show_in_timeline", 0.5, _lease_many(entries.lease_entry), _show_entry, entries.ENTRIES_AT_ONCE),
+        LeasedJob("work_on_rules", 0.5, _lease_many(rule_runs.lease_rule_run), _work_on_rule, rule_runs.RUNS_AT_ONCE),
+        LeasedJob("make_to_dos", 1.0, _lease_many(to_dos.lease_to_do), _work_on_to_do, TODOS_AT_ONCE),
+        LeasedJob("send_notifications", 1.0, _lease_many(sending.lease_person), _tell_person, NOTIFICATIONS_AT_ONCE),
         # They ask portals and the authorization server, each one thread a portal: a slow one fills no job.
         Job("read_call_history", 0.5, call_history.read_next_history, HISTORIES_AT_ONCE, is_repeated=True),
         Job("confirm_removals", 1.0, uninstall.confirm_removals, uninstall.REMOVALS_AT_ONCE),
         Job("bind_again", 5.0, bindings.rebind_due, bindings.REBOUND_AT_ONCE),
+        Job("register_rules", 5.0, registration.register_due, registration.REGISTERED_AT_ONCE),
         Job("check_payments", 5.0, payment.check_payments, payment.ASKED_AT_ONCE),
         Job("check_portals", 30.0, portal_api.check_portals, portal_api.PORTALS_CHECKED_AT_ONCE),
         Job("renew_idle_tokens", 600.0, token_renewal.renew_idle, token_renewal.PORTALS_AT_ONCE),
         # They ask the database alone.
         Job("expire_abandoned_dials", 1.0, queue.expire_abandoned),
         Job("reconcile_calls", 1.0, reconcile.reconcile_pending),
+        Job("end_rules", 1.0, rule_results.end_runs),
+        Job("follow_up_callbacks", 1.0, news.follow_up_ended, is_repeated=True),
+        Job("note_stoppages", 15.0, stoppages.note_stoppages),
         Job("apply_deadlines", 5.0, deadlines.apply_deadlines),
         Job("count_reports", 2.0, counting.count_changed, is_repeated=True),
         Job("purge_deliveries", 60.0, delivery.purge_deliveries),
@@ -61,8 +79,33 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
         Job("purge_request_log", 60.0, portal_api.purge_request_log),
         Job("purge_uninstalled_portals", 600.0, uninstall.purge_uninstalled),
         Job("purge_callbacks", 60.0, retention.purge_callbacks),
+        Job("purge_rule_runs", 600.0, rule_runs.purge_runs),
+        Job("purge_notifications", 600.0, sending.purge_notifications),
+        Job("purge_journal", 600.0, retention.purge_journal),
         Job("purge_visitors", 60.0, retention.purge_visitors),
     )
+
+
+def _show_entry(lease: entries.EntryLease) -> None:
+    timeline_work.work_on_entry(lease, entry_words)
+
+
+def _work_on_rule(lease: rule_runs.RuleLease) -> None:
+    """Prove a run, start its callback, or send its result."""
+    if lease.stage == RuleStage.UNPROVEN:
+        rule_posts.prove(lease)
+    elif lease.stage == RuleStage.RECEIVED:
+        rule_start.start(lease)
+    else:
+        rule_results.send(lease, result_words)
+
+
+def _work_on_to_do(lease: to_dos.ToDoLease) -> None:
+    to_dos.work_on_to_do(lease, todo_words)
+
+
+def _tell_person(lease: sending.NoticeLease) -> None:
+    sending.tell_person(lease, notice_text)
 
 
 def _lease_many(lease_one: Callable[[], T | None]) -> Callable[[int], list[T]]:

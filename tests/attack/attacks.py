@@ -217,6 +217,57 @@ def one_address(world: World) -> None:
     assert set(taken) == {202, 429}
 
 
+# As many accents on one letter as a body has room for, in two orders (Unicode puts them in one).
+MARKED = "a" + "\u0301" * 14_000 + "\u0323" * 14_000
+
+
+@attack(STRANGER, "sends a name with thousands of accents on one letter, without any proof", "everybody waits")
+def accents_of_strangers(world: World) -> None:
+    began = time.monotonic()
+    for field in ("name", "topic", "page", "utm_source", "altcha", "number"):
+        body = {"number": "+4930901820", field: MARKED if field != "page" else f"https://{MARKED}"}
+        visitor = world.visitor(world.victims_things, address())
+        assert 400 <= visitor.posts({"idempotency_key": secrets.token_hex(8), **body}).status_code < 500, field
+    assert time.monotonic() - began < QUICK_SECONDS
+    answers_others(world)
+
+
+@attack(EMPLOYEE, "sends such texts to every route that reads a body", "everybody waits")
+def accents_of_employees(world: World) -> None:
+    began = time.monotonic()
+    # One field fills a body: of a larger one only the beginning would be read.
+    sent = {
+        ("POST", "/desk/start/text"): {"text": "Call from {name}", "customer_name": MARKED},
+        ("POST", "/api/v1/callbacks"): {"to_number": "+4930901820", "text": MARKED},
+        ("POST", "/api/v1/numbers/read"): {"number": MARKED},
+        ("POST", "/api/v1/me/filters"): {"name": MARKED, "filters": {}},
+    }
+    headers = {"Authorization": f"Bearer {world.employee.ticket}"}
+    for (method, path), body in sent.items():
+        assert world.client().open(path, method=method, json=body, headers=headers).status_code < 500, path
+    assert world.client().get("/api/v1/callbacks", query_string={"q": MARKED[:500]}, headers=headers).status_code < 500
+    assert time.monotonic() - began < QUICK_SECONDS
+    answers_others(world)
+
+
+MOMENTS = ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
+
+
+@attack(EMPLOYEE, "asks for lists and reports at the ends of time", "a mistake of ours (5xx)", stores_nothing=True)
+def ends_of_time(world: World) -> None:
+    headers = {"Authorization": f"Bearer {world.employee.ticket}"}
+    paths = ("/api/v1/callbacks", "/api/v1/callbacks.csv", "/desk/callbacks", "/desk/view/callbacks")
+    reports = ("/api/v1/reports/summary", "/api/v1/reports/by_hour.csv", "/desk/view/reports")
+    for moment in MOMENTS:
+        for end in ({"from": moment}, {"to": moment}, {"from": moment, "to": moment}):
+            asked = [(path, more) for path in paths for more in ({}, {"weekday": "1", "hour": "0"})]
+            asked += [(path, {"zone": zone}) for path in reports for zone in ("America/New_York", "Asia/Tokyo")]
+            for path, more in asked:
+                query = {**end, **more}
+                answer = world.client().get(path, query_string=query, headers=headers)
+                assert answer.status_code < 500, (path, query)
+
+
 HEAD, CHUNKED = b"POST /events HTTP/1.1\r\nHost: x\r\n", b"Transfer-Encoding: chunked\r\n"
 RAW = {
     "two lengths": HEAD + b"Content-Length: 3\r\nContent-Length: 30\r\n\r\na=b",
@@ -231,6 +282,7 @@ RAW = {
     "NUL in a header": b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: \x00\r\n\r\n",
     "proxy": b"GET http://169.254.169.254/ HTTP/1.1\r\nHost: x\r\n\r\n",
     "connect": b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "mounted elsewhere": b"GET /healthz HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /elsewhere\r\n\r\n",
     "upgrade": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
 }
 
@@ -284,6 +336,22 @@ def planted_token(world: World) -> None:
     )
     wait_for(lambda: delivery.status is not None)
     assert delivery.status == 200
+
+
+@attack(
+    EMPLOYEE, "makes up runs of an automation rule with the token of their own page", "a call under the app's access"
+)
+def forged_rule(world: World) -> None:
+    portal, application = world.victim.portal, world.victim.application
+    wait_for(lambda: bool(portal.bindings_of(application.client_id).rules))
+    chosen, dialled = {"number": (number := world.number()), "line": next(iter(portal.lines))}, portal.telephony.dials
+    token = f"w1.1|A1_1|{secrets.token_hex(16)}.{secrets.token_hex(32)}"
+    fields = portal.automation.fields(application, "callback_start", "DEAL_1", token, world.employee.user, chosen)
+    sent = {"REMOTE_ADDR": address()}
+    told = world.client().post("/robot", data=dict(http_build_query(fields)), environ_base=sent)
+    assert told.status_code == 200
+    wait_for(lambda: world.rows()["rule_run"] == 0)
+    assert all(dial["number"] != number for dial in dialled)
 
 
 @attack(EMPLOYEE, "removes the app with the application token of their own page", "anything deleted")

@@ -13,7 +13,7 @@ from tests.fake_bitrix24 import FakeBitrix24
 from tests.support import database
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The app as deployed, with two portals that use it."""
     with ExitStack() as stack:
@@ -21,6 +21,6 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             url = stack.enter_context(database.copied_database(request.getfixturevalue("sqlite_template")))
         else:
             url = stack.enter_context(database.fresh_database(request.getfixturevalue("postgres")))
-            database.migrate({**plain_environ(), "BX24APP_DATABASE_URL": url})
+            database.migrate_here({**plain_environ(), "BX24APP_DATABASE_URL": url})
         fake = stack.enter_context(FakeBitrix24())
         yield worlds.build(stack.enter_context(deployed(fake, url, tmp_path_factory.mktemp("logs"))))

@@ -12,9 +12,10 @@ from flask import Flask
 from bx24app import create_app
 from bx24app.database import db
 from tests.attack.proxy import Proxy
-from tests.conftest import LIFE_CYCLE, SCOPES, plain_environ
+from tests.conftest import plain_environ
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24
 from tests.support.processes import FLASK, Process, free_port, kill, start, wait_until_up
+from tests.support.registration import register
 
 ENDS_WITHIN = 15
 
@@ -66,7 +67,7 @@ def deployed(fake: FakeBitrix24, database_url: str, folder: Path) -> Iterator[De
             with logs[-1].open("wb") as stream:
                 running.append(start(command, environ, stream))
         wait_until_up(f"http://127.0.0.1:{port}")
-        yield Deployment(fake, _registered(fake, environ), app, Proxy(port), port, tuple(logs), tuple(running))
+        yield Deployment(fake, register(fake, environ), app, Proxy(port), port, tuple(logs), tuple(running))
     finally:
         # What still hangs is let go first, so that they can end.
         fake.stop()
@@ -78,16 +79,3 @@ def deployed(fake: FakeBitrix24, database_url: str, folder: Path) -> Iterator[De
             kill(process)
         with app.app_context():
             db.engine.dispose()
-
-
-def _registered(fake: FakeBitrix24, environ: dict[str, str]) -> FakeApp:
-    url = environ["BX24APP_PUBLIC_URL"]
-    return fake.register_app(
-        client_id=environ["BX24APP_CLIENT_ID"],
-        client_secret=environ["BX24APP_CLIENT_SECRET"],
-        code="callback_desk.app",
-        install_url=f"{url}/install",
-        app_url=f"{url}/",
-        scopes=SCOPES,
-        event_urls=dict.fromkeys(LIFE_CYCLE, f"{url}/events"),
-    )

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from bx24app.worker.worker import Worker
-from tests.browser.test_journey import frame, goes_to, no_scroll_bar, opens_card
+from tests.browser.test_journey import frame, goes_to, no_scroll_bar, opens_card, unfolds_start_bar
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakeLine, FakePortal
 from tests.fake_bitrix24.page import STATIC
@@ -45,6 +45,8 @@ def test_the_desk_looks_like_the_portal(page: Page, portal: FakePortal, manager:
     assert style(tab, "body", "background-color") == "rgb(238, 242, 244)"
     assert style(tab, ".card", "background-color") == "rgb(255, 255, 255)"
     assert style(tab, ".card", "border-top-left-radius") == "10px"
+    expect(tab.locator(".start.ready")).to_have_count(1)
+    unfolds_start_bar(page)
     height = "44px" if width(page) < SMALL else "34px"
     for control, radius in {"#to_number": "8px", "#line_id": "8px", "#voice_id": "8px", "#later": "10px"}.items():
         assert style(tab, control, "height") == height, control
@@ -58,6 +60,7 @@ def test_the_desk_looks_like_the_portal(page: Page, portal: FakePortal, manager:
     shoot(page, "desk-settings")
 
 
+@pytest.mark.long
 @BOTH
 def test_administrators_see_what_to_mend_and_what_was_asked(page: Page, portal: FakePortal, manager: Actor) -> None:
     portal.administrator.rights.discard("statistics.view")
@@ -110,8 +113,7 @@ def test_the_tab_of_a_lead_is_white_and_fits(
     tab = opens_card(page, portal, "lead", lead)
     expect(tab.locator(".callback")).to_have_count(4)
     assert style(tab, "body", "background-color") == "rgb(255, 255, 255)"
-    tab.get_by_role("button", name="Details").last.click()
-    expect(tab.get_by_role("heading", name="Why")).to_be_visible()
+    expect(tab.get_by_role("button", name="What happened?")).to_be_visible()
     no_scroll_bar(page)
     shoot(page, "lead")
 
@@ -157,6 +159,8 @@ def test_a_portal_without_lines_says_what_to_do(page: Page, portal: FakePortal, 
     manager.asks("GET", "/lines?refresh=1")
     page.goto(f"{portal.url}/marketplace/app/{manager.application.client_id}/?user=2")
     tab = frame(page)
+    expect(tab.locator(".start.ready")).to_have_count(1)
+    unfolds_start_bar(page)
     note = tab.get_by_text("This Bitrix24 has no telephone line yet")
     expect(note).to_be_visible()
     expect(tab.get_by_role("button", name="Call", exact=True)).to_be_disabled()
@@ -170,12 +174,34 @@ def test_a_portal_without_lines_says_what_to_do(page: Page, portal: FakePortal, 
     expect(tab.get_by_role("button", name="Call", exact=True)).to_be_enabled()
 
 
-def test_the_page_is_light(page: Page, portal: FakePortal, manager: Actor) -> None:
-    """Everything needed before the page is usable, compressed: 25 KB at most (a proxy compresses in production)."""
-    bodies: list[bytes] = []
-    page.on("response", lambda r: bodies.append(r.body()) if "127.0.0.1" in r.url and r.ok else None)
+# Until then nobody can press anything.
+USABLE = """new MutationObserver(() => {
+  if (document.getElementById("main")?.inert === false) window.usableAt ??= performance.now();
+}).observe(document, { subtree: true, childList: true, attributes: true })"""
+ASKED_BEFORE = """performance.getEntriesByType("resource")
+  .filter((one) => one.startTime < window.usableAt).map((one) => one.name.split("#")[0])"""
+
+
+def test_the_page_is_light_and_asks_nothing_twice(page: Page, portal: FakePortal, manager: Actor) -> None:
+    """Everything needed before the page is usable, compressed: 25 KB at most (a proxy compresses in production).
+
+    Lines and voices are fresh: the portal is asked for what proves the launch alone, and the first poll brings nothing.
+    """
+    administrator = Actor(manager.client, portal, manager.application, portal.administrator)
+    administrator.opens()
+    polls: list[int] = []
+    page.on("response", lambda r: polls.append(r.status) if "/desk/callbacks?" in r.url else None)
+    asked = len(portal.requests)
+    page.add_init_script(USABLE)
+    bodies: dict[str, bytes] = {}
+    page.on("response", lambda r: bodies.update({r.url: r.body()}) if "127.0.0.1" in r.url and r.ok else None)
     page.goto(f"{portal.url}/marketplace/app/{manager.application.client_id}/?user=1")
-    expect(frame(page).get_by_role("heading", name="New callback")).to_be_visible()
+    # The card of the first run comes after that.
+    expect(frame(page).get_by_role("heading", name="Get ready: 0 of 4 done")).to_be_visible()
+    before = page.frames[-1].evaluate(ASKED_BEFORE)
+    needed = [body for url, body in bodies.items() if url in before or page.frames[-1].url == url]
+    assert 6 <= len(needed) < len(bodies)
+    assert sum(len(gzip.compress(body)) for body in needed) < 25 * 1024
     page.wait_for_timeout(500)
-    assert len(bodies) >= 6
-    assert sum(len(gzip.compress(body)) for body in bodies) < 25 * 1024
+    assert [recorded.path for recorded in portal.requests[asked:]] == ["batch"]
+    assert polls[0] == 304

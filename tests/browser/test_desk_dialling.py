@@ -1,5 +1,7 @@
 """In a real browser: what the desk shows of plans, lines without money, repetitions and outcomes that nobody knows."""
 
+import re
+
 import pytest
 from flask import Flask
 from playwright.sync_api import FrameLocator, Page, expect
@@ -24,9 +26,9 @@ def lead(portal: FakePortal, manager: Actor) -> int:
 def plans_and_presses_call(page: Page, portal: FakePortal, lead: int) -> FrameLocator:
     tab = opens_card(page, portal, "lead", lead)
     tab.get_by_role("button", name="Call later").click()
-    tab.get_by_label("When").fill(f"{utcnow().year + 1}-01-15T10:00")
-    tab.get_by_role("button", name="Schedule").click()
-    expect(state(tab)).to_have_text("Scheduled")
+    tab.get_by_role("button", name="Tomorrow 09:00").click()
+    tab.get_by_role("button", name="Schedule for").click()
+    expect(state(tab)).to_have_text(re.compile("^Scheduled, "))
     tab.get_by_role("button", name="Call", exact=True).click()
     expect(tab.get_by_text("is scheduled for")).to_be_visible()
     return tab
@@ -44,6 +46,7 @@ def test_pressing_call_while_one_is_planned_offers_to_call_now_instead(
     assert len(portal.telephony.dials) == 1
 
 
+@pytest.mark.long
 def test_or_to_call_now_and_keep_the_plan(page: Page, portal: FakePortal, lead: int, worker: Worker) -> None:
     tab = plans_and_presses_call(page, portal, lead)
     tab.get_by_role("button", name="Call now, keep both").click()
@@ -74,6 +77,7 @@ def test_a_number_of_another_country_or_with_an_extension_is_shown_before_it_is_
     assert [dial["number"] for dial in portal.telephony.dials] == ["+4930901820"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)
 def test_an_administrator_sees_lines_in_trouble_and_lets_one_go_on(
     app: Flask, administrator: Actor, manager: Actor, portal: FakePortal, page: Page
@@ -100,6 +104,7 @@ def test_an_administrator_sees_lines_in_trouble_and_lets_one_go_on(
     assert (settings.json["retries"], settings.json["line_cap"]) == (2, "")  # type: ignore[index]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)
 def test_repetitions_and_outcomes_that_only_a_person_knows_are_told(
     app: Flask, manager: Actor, portal: FakePortal, page: Page
@@ -123,12 +128,12 @@ def test_repetitions_and_outcomes_that_only_a_person_knows_are_told(
     expect(desk.get_by_text("The number was busy. The app will call again.")).to_be_visible()
     row = desk.locator(f"#callback-{lost}")
     expect(row.get_by_text("The app can't find out by itself. What happened?")).to_be_visible()
-    row.get_by_role("button", name="Details").click()
-    expect(row.get_by_text("only a person can tell")).to_be_visible()
-    desk.locator(f"#callback-{repeated}").get_by_role("button", name="Details").click()
-    expect(desk.get_by_text("the app calls again, attempts left: 1")).to_be_visible()
     screenshot(page, f"repetitions-{page.viewport_size['width']}")  # type: ignore[index]  # It has a size.
     no_scroll_bar(page)
+    for id, why in ((lost, "A person has to say what happened"), (repeated, "The app calls again at")):
+        desk.locator(f"#callback-{id}").get_by_role("link").click()
+        expect(desk.get_by_text(why)).to_be_visible()
+        desk.locator("main").get_by_role("link", name="Callbacks").click()
     row.get_by_role("button", name="What happened?").click()
-    row.get_by_role("button", name="I talked to the customer").click()
+    desk.get_by_role("button", name="I talked to the customer").click()
     expect(row.get_by_text("A colleague says that you talked to the customer.")).to_be_visible()

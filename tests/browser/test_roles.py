@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from bx24app.services.security import tickets
 from tests.browser.test_administration import opens
 from tests.browser.test_appearance import shoot
-from tests.browser.test_journey import frame, no_scroll_bar
+from tests.browser.test_journey import PATIENCE_MS, frame, no_scroll_bar
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor
 from tests.support.browser import DESKTOP, REFUSALS, watched_page
@@ -19,6 +19,28 @@ from tests.support.waiting import change_portal
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
 BOTH = pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)
 FRESH_MILLISECONDS = 2000
+EVERYBODYS = ("callbacks", "reports")
+ADMINISTRATORS = ("websites", "websites/rejected", "websites/developers", "settings", "settings/people", "settings/log")
+FOREIGN = "callbacks/01990000-0000-7000-8000-000000000000"
+VIEWER_PRESSES = ["Copy number"]
+OPERATOR_PRESSES = ["From my phone", *VIEWER_PRESSES]
+# Of each role: the tabs, whether it starts and cancels, and the buttons of a waiting callback.
+SEEN: dict[str, tuple[list[str], int, list[str]]] = {
+    "administrator": (
+        ["Callbacks", "Reports", "Websites", "Settings"],
+        1,
+        [*OPERATOR_PRESSES, "Never call again", "Move", "Cancel", "Erase this number"],
+    ),
+    "operator": (["Callbacks", "Reports"], 1, [*OPERATOR_PRESSES, "Move", "Cancel"]),
+    "viewer": (["Callbacks", "Reports"], 0, VIEWER_PRESSES),
+    "nobody": ([], 0, []),
+}
+# Asks for views with the ticket of the page, if it has any.
+VIEWS = """async (paths) => {
+  const ticket = document.querySelector('meta[name="bx24app-ticket"]')?.content ?? "";
+  const ask = (path) => fetch(`/desk/view/${path}`, { headers: { Authorization: `Bearer ${ticket}` } });
+  return Promise.all(paths.map(async (path) => (await ask(path)).status));
+}"""
 
 
 @BOTH
@@ -33,14 +55,52 @@ def test_a_viewer_sees_the_list_and_nothing_to_press(
     row = tab.locator(".callback")
     expect(row).to_have_count(1)
     expect(tab.get_by_role("heading", level=1)).to_have_text("Callbacks")
-    expect(tab.get_by_role("button")).to_have_text(["Details"])
-    row.get_by_role("button", name="Details").click()
-    expect(row.get_by_text(re.compile("Requested"))).to_be_visible()
-    # The list is alive without the form.
+    # What finds and shows callbacks, and nothing that changes one.
+    assert page.viewport_size is not None
+    is_narrow = page.viewport_size["width"] < 480
+    names = ["More quick filters", "Filter", "Export"] if is_narrow else ["Filter", "Export", "Columns"]
+    for name in (*names, "Previous", "Next"):
+        expect(tab.get_by_role("button", name=re.compile(f"^{name}"))).to_be_visible()
+    expect(tab.get_by_role("button")).to_have_count(len(names) + 2)
+    row.get_by_role("link").click()
+    expect(tab.get_by_text(re.compile("Requested"))).to_be_visible()
+    expect(tab.get_by_role("button")).to_have_text(["Copy number"])
+    tab.locator("main").get_by_role("link", name="Callbacks").click()
+    # The list is alive without the form; while its reader is at a row it says what is new, and does not move.
+    expect(row.get_by_role("link")).to_be_focused()
     administrator.requests_callback("+4930901821")
+    tab.get_by_role("link", name="show").click(timeout=PATIENCE_MS)
     expect(tab.locator(".callback")).to_have_count(2)
     no_scroll_bar(page)
     shoot(page, "viewer")
+
+
+@pytest.mark.parametrize("role", ["administrator", "operator", "viewer", "nobody"])
+def test_each_role_has_its_tabs_its_buttons_and_no_view_of_another(
+    chromium: Browser, portal: FakePortal, manager: Actor, administrator: Actor, role: str
+) -> None:
+    administrator.opens()
+    administrator.requests_callback()
+    if role in ("viewer", "nobody"):
+        administrator.lets_call(others={"viewer": "view", "nobody": "none"}[role])
+    user = administrator.user.id if role == "administrator" else manager.user.id
+    tabs, starts, presses = SEEN[role]
+    with watched_page(chromium, DESKTOP, (*REFUSALS, 401, 404)) as page:
+        page.goto(f"{portal.url}/marketplace/app/{manager.application.client_id}/?user={user}")
+        tab = frame(page)
+        expect(tab.get_by_role("heading", level=1)).to_have_count(1)
+        expect(tab.get_by_role("navigation", name="Sections").get_by_role("link")).to_have_text(tabs)
+        expect(tab.get_by_role("button", name="Call", exact=True)).to_have_count(starts)
+        expect(tab.get_by_role("button", name="Cancel", exact=True)).to_have_count(starts)
+        if role != "nobody":
+            tab.get_by_role("rowheader").get_by_role("link").click()
+            expect(tab.get_by_role("heading", name="What happened")).to_be_visible()
+            expect(tab.locator("main").get_by_role("button")).to_have_text(presses)
+        got = page.frames[-1].evaluate(VIEWS, [*EVERYBODYS, *ADMINISTRATORS, FOREIGN])
+        own = {"administrator": 200, "nobody": 401}.get(role, 403)
+        seen = 401 if role == "nobody" else 200
+        expected = [*[seen for _ in EVERYBODYS], *[own for _ in ADMINISTRATORS], 401 if role == "nobody" else 404]
+        assert got == expected
 
 
 @BOTH
@@ -56,6 +116,7 @@ def test_somebody_without_a_role_reads_whom_to_ask(
     shoot(page, "no-access")
 
 
+@pytest.mark.long
 def test_what_lasts_is_made_after_a_while_as_if_it_were_at_once(
     chromium: Browser,
     app: Flask,

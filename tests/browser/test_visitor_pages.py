@@ -81,6 +81,7 @@ def test_without_javascript_a_plain_form_leads_to_the_status_page(
     expect(page.locator("[data-live]")).to_contain_text("We're getting a colleague on the line")
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_a_person_whose_browser_fills_the_trap_gets_through(
     plain_page: Page, manager: Actor, administrator: Actor
@@ -101,6 +102,7 @@ def test_a_person_whose_browser_fills_the_trap_gets_through(
     expect(page.get_by_role("heading", name="Your callback")).to_be_visible()
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_without_javascript_a_planned_call_is_moved_and_cancelled(
     plain_page: Page, manager: Actor, administrator: Actor
@@ -183,6 +185,7 @@ def test_what_is_missing_is_said_at_its_field(page: Page, manager: Actor, admini
     expect(number).to_be_focused()
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_a_lost_connection_loses_and_doubles_nothing(
     page: Page, app: Flask, manager: Actor, administrator: Actor
@@ -201,7 +204,7 @@ def test_a_lost_connection_loses_and_doubles_nothing(
         else:
             route.continue_()
 
-    page.route("**/callbacks", lose)
+    page.route("**/callbacks*", lose)
     page.get_by_role("button", name="Call me back").click()
     expect(page.get_by_text("you are called once only")).to_be_visible()
     page.get_by_role("button", name="Call me back").click()

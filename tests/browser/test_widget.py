@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from playwright.sync_api import BrowserContext, FrameLocator, Locator, Page, expect
 
-from bx24app.web.public.widget import readable_on
+from bx24app.services.websites.editing.contrast import readable_on
 from bx24app.worker.worker import Worker
 from tests.browser.test_appearance import shoot
 from tests.browser.test_journey import no_scroll_bar
@@ -101,6 +101,7 @@ def test_the_dialog_fits_every_screen_and_keeps_nobody_out(
     no_scroll_bar(page)
 
 
+@pytest.mark.long
 @pytest.mark.browser
 @ONE_DATABASE
 def test_a_keyboard_is_enough(page: Page, form: dict[str, Any], site: Website, worker: Worker) -> None:
@@ -172,6 +173,7 @@ def test_the_website_decides_the_language_and_may_bring_its_own_link(
     expect(link).to_be_focused()
 
 
+@pytest.mark.long
 @pytest.mark.browser
 @ONE_DATABASE
 def test_a_website_that_is_not_named_opens_the_form_in_a_tab(
@@ -211,6 +213,7 @@ OLD = {
 FREE = "base-uri 'none'"
 
 
+@pytest.mark.long
 @pytest.mark.browser
 @ONE_DATABASE
 @pytest.mark.parametrize("lacking", OLD)
@@ -243,6 +246,7 @@ def in_the_corner(button: Locator) -> bool:
     return box["x"] > DESKTOP["width"] - 300 and box["y"] > DESKTOP["height"] - 120
 
 
+@pytest.mark.long
 @pytest.mark.browser
 @ONE_DATABASE
 def test_where_no_style_is_possible_the_button_keeps_its_place(page: Page, form: dict[str, Any], site: Website) -> None:
@@ -273,6 +277,7 @@ AGAIN = """
 """
 
 
+@pytest.mark.long
 @pytest.mark.browser
 @ONE_DATABASE
 def test_a_website_that_changes_its_page_keeps_one_button_and_links_that_work(
@@ -358,4 +363,4 @@ def test_an_unknown_form_has_no_widget(client: FlaskClient, manager: Actor) -> N
     [("#0075ff", "#ffffff"), ("#ffffff", "#1f2933"), ("#000000", "#ffffff"), ("#ffd500", "#1f2933")],
 )
 def test_words_on_every_colour_can_be_read(colour: str, readable: str) -> None:
-    assert readable_on(colour) == readable
+    assert readable_on(colour).colour == readable

@@ -1,34 +1,33 @@
 """``make demo``: starts everything on loopback and says where to look."""
 
-import base64
-import secrets
 import signal
 import sys
 import tempfile
 import threading
-from pathlib import Path
 
 from bx24app import create_app
 from bx24app.database.migrations import upgrade_database
 from bx24app.worker.worker import Worker
 from tests.demo import people
+from tests.demo.installation import environment
 from tests.fake_bitrix24 import FakeBitrix24
 from tests.support.processes import free_port
+from tests.support.registration import register
 from tests.support.serving import Serving
 from tests.website import Website
 
 # Portal and app on different sites, as in life: cookies and frames behave as they will.
 APP_HOST, PORTAL_HOST = "127.0.0.1", "localhost"
 APP_PORT, PORTAL_PORT, WEBSITE_PORT = 8080, 8090, 8070
-SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
 GUIDE = (
     "Press Install: the app binds its tabs and opens by itself.",
     "Choose a lead in the menu on the left and its tab “Callbacks”.",
     "Press Call. The manager's phone on the right rings: press Answer, then Answer on the customer's phone.",
     "Watch the state change in the app; hang up, or refuse one of the two next time.",
     "Sign in as the manager (top right): a manager has no right to read lines, and can call all the same.",
-    "As the administrator open Callback Desk, then “Websites”: create a form with the address {website} and copy "
-    "its line. Open {website} (a company's website), paste the line there, and ask for a callback with the button.",
+    "As the administrator open Callback Desk: “Get ready” leads through line, hours, a test call and a form. Give it "
+    "the address {website}, copy its line, open {website} (a company's website), paste the line there, and ask for a "
+    "callback with the button. More forms are made under “Websites”.",
     "The website's other pages post the plain form from windows-1251, replace their body, and run without script. The "
     "leads below the first three are written as people write: open their tab. At the top “This portal is” closes it "
     "for maintenance or ends its plan. docs/demo.md says what to see at each.",
@@ -38,22 +37,6 @@ GUIDE = (
 def website() -> Website:
     """Another company's website, where a form can be tried out."""
     return Website(PORTAL_HOST, free_port(PORTAL_HOST, WEBSITE_PORT))
-
-
-def environment(directory: str, fake: FakeBitrix24, url: str) -> dict[str, str]:
-    """Settings with fresh secrets, in a folder that is gone afterwards."""
-    return {
-        "BX24APP_CLIENT_ID": f"app.{secrets.token_hex(7)}.12345678",
-        "BX24APP_CLIENT_SECRET": secrets.token_urlsafe(30),
-        "BX24APP_SECRET_KEY": secrets.token_urlsafe(40),
-        "BX24APP_ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "BX24APP_PUBLIC_URL": url,
-        "BX24APP_AUTH_SERVER": fake.auth_server.url,
-        "BX24APP_DATABASE_URL": f"sqlite:///{Path(directory) / 'demo.db'}",
-        "BX24APP_ALLOW_INSECURE_PORTALS": "true",
-        "BX24APP_LOG_FORMAT": "console",
-        "BX24APP_LOG_LEVEL": "WARNING",
-    }
 
 
 def main() -> None:
@@ -70,15 +53,7 @@ def main() -> None:
         app = create_app(environ)
         with app.app_context():
             upgrade_database()
-        fake.register_app(
-            client_id=environ["BX24APP_CLIENT_ID"],
-            client_secret=environ["BX24APP_CLIENT_SECRET"],
-            code="callback_desk.app",
-            install_url=f"{server.url}/install",
-            app_url=f"{server.url}/",
-            scopes=SCOPES,
-            event_urls={"ONAPPINSTALL": f"{server.url}/events", "ONAPPUNINSTALL": f"{server.url}/events"},
-        )
+        register(fake, environ)
         server.serve(app)
         worker = Worker(app)
         working = threading.Thread(target=worker.run, name="worker")

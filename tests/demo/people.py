@@ -21,11 +21,13 @@ def settle(portal: FakePortal) -> None:
     """Fill the portal: leads and a deal to call, and cards as people really keep them."""
     # A portal in Germany, so that its national numbers are known.
     portal.language, crm = "de", portal.crm
-    crm.add_lead("Question about the price list", "Clara", ["+49 30 901820"])
+    clara = crm.add_lead("Question about the price list", "Clara", ["+49 30 901820"])
+    crm.add_activity(1, clara, "+49 30 901821", "Missed call")
     crm.add_lead("Wants to be called back", "Igor", [("+7 495 123-45-67", "MOBILE"), ("+44 20 7946 0018", "WORK")])
     crm.add_lead("No number yet", "Jean")
     marta = crm.add_contact("Marta", "Keller", ["+41 44 668 18 00"])
     crm.add_deal("Delivery in spring", contact_id=marta)
+    crm.add_item(crm.add_type(1042, "Repairs"), "A door that does not close", (marta,))
     for title, (name, phones) in LEADS.items():
         crm.add_lead(title, name, phones)
     # A returning customer: the lead points to people, and has no number of its own.

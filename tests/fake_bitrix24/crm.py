@@ -5,6 +5,8 @@ from typing import Any
 
 Entity = dict[str, Any]
 TYPES = ("LEAD", "DEAL", "CONTACT", "COMPANY")
+# docs: crm/data-types.md
+TYPE_IDS = {1: "LEAD", 2: "DEAL", 3: "CONTACT", 4: "COMPANY"}
 # Kept with a card, but told by a method of its own.
 CONTACTS = "_contacts"
 
@@ -30,6 +32,10 @@ class CRM:
         # Without leads: docs: crm.settings.mode.get.
         self.simple_mode = False
         self.entities: dict[str, dict[int, Entity]] = {kind: {} for kind in TYPES}
+        # Smart processes by their type, and the items of each.
+        self.types: dict[int, Entity] = {}
+        self.items: dict[int, dict[int, Entity]] = {}
+        self.activities: dict[int, Entity] = {}
 
     def _add(self, kind: str, fields: Entity, phones: Any = ()) -> int:
         number = len(self.entities[kind]) + 1
@@ -66,6 +72,74 @@ class CRM:
         fields = {"TITLE": title, "COMPANY_ID": str(company_id or 0), **_links(contacts)}
         fields["CONTACT_ID"] = fields["CONTACT_ID"] or "0"
         return self._add("DEAL", fields)
+
+    def add_type(self, type_id: int, title: str, *, client: bool = True) -> int:
+        """Make a smart process; its own id is another number than its type."""
+        self.types[type_id] = {
+            "id": 20 + len(self.types),
+            "title": title,
+            "entityTypeId": type_id,
+            "isClientEnabled": "Y" if client else "N",
+            "isAutomationEnabled": "Y",
+        }
+        self.items[type_id] = {}
+        return type_id
+
+    def delete_type(self, type_id: int) -> None:
+        """Delete a smart process with its cards."""
+        del self.types[type_id], self.items[type_id]
+
+    def add_item(self, type_id: int, title: str, contacts: tuple[int, ...] = (), company_id: int = 0) -> int:
+        """Add a card of a smart process."""
+        number = len(self.items[type_id]) + 1
+        self.items[type_id][number] = {
+            "id": number,
+            "title": title,
+            "entityTypeId": type_id,
+            "companyId": company_id,
+            "contactId": contacts[0] if contacts else 0,
+            "contactIds": list(contacts),
+        }
+        return number
+
+    def add_activity(self, owner_type: int, owner_id: int, number: str = "", subject: str = "Missed call") -> int:
+        """Add an activity of a card, a call where there is a ``number``."""
+        id = 8000 + len(self.activities)
+        spoken = [{"ID": "1", "ACTIVITY_ID": str(id), "ENTITY_ID": "1", "ENTITY_TYPE_ID": "3", "TYPE": "PHONE"}]
+        self.activities[id] = {
+            "ID": str(id),
+            "OWNER_ID": str(owner_id),
+            "OWNER_TYPE_ID": str(owner_type),
+            "TYPE_ID": "2",
+            "PROVIDER_ID": "VOXIMPLANT_CALL",
+            "SUBJECT": subject,
+            "COMMUNICATIONS": [row | {"VALUE": number} for row in spoken] if number else [],
+        }
+        return id
+
+    def item(self, type_id: int, number: object) -> Entity | None:
+        """A card of any type as an item (docs: crm/universal/crm-item-get.md); None where there is none."""
+        text = str(number)
+        if type_id not in TYPE_IDS:
+            return self.items.get(type_id, {}).get(int(text) if text.isdigit() else 0)
+        found = self.find(TYPE_IDS[type_id], number)
+        if found is None:
+            return None
+        phones = [
+            {"id": int(row["ID"]), "valueType": row["VALUE_TYPE"], "value": row["VALUE"], "typeId": "PHONE"}
+            for row in found.get("PHONE", [])
+        ]
+        return {
+            "id": int(found["ID"]),
+            "title": found.get("TITLE"),
+            "name": found.get("NAME"),
+            "lastName": found.get("LAST_NAME"),
+            "companyId": int(found.get("COMPANY_ID") or 0),
+            "contactId": int(found.get("CONTACT_ID") or 0),
+            "contactIds": list(found.get(CONTACTS, [])),
+            "entityTypeId": type_id,
+            "fm": phones,
+        }
 
     def add_by_rest(self, kind: str, fields: Entity) -> int:
         """Add what ``crm.<kind>.add`` was given; ids are numbers, multifields lists of values."""

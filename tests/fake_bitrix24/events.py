@@ -20,6 +20,8 @@ def http_build_query(fields: Fields, prefix: str = "") -> list[tuple[str, str]]:
         name = f"{prefix}[{key}]" if prefix else key
         if isinstance(value, dict):
             pairs += http_build_query(value, name)
+        elif isinstance(value, list):
+            pairs += http_build_query({str(place): one for place, one in enumerate(value)}, name)
         elif value is not None:
             pairs.append((name, str(value)))
     return pairs
@@ -76,8 +78,9 @@ class EventQueue:
                 self._pending -= 1
 
     def put(self, url: str, event: str, fields: Fields) -> Delivery:
-        """Queue one event."""
-        delivery = Delivery(url, event, http_build_query({"event": event, **fields, "ts": int(self._clock.now())}))
+        """Queue one event; what a rule posts has no name."""
+        named: Fields = {"event": event} if event else {}
+        delivery = Delivery(url, event, http_build_query({**named, **fields, "ts": int(self._clock.now())}))
         copies = 2 if self.duplicate else 1
         with self._idle:
             self._pending += copies

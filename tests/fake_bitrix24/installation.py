@@ -32,3 +32,5 @@ class Bindings:
     finished: bool = False
     placements: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    # Automation rules by code, with the fields they were registered with.
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)

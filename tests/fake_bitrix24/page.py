@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 KINDS = {"lead": "LEAD", "deal": "DEAL", "contact": "CONTACT", "company": "COMPANY"}
+TYPE_IDS = {"lead": 1, "deal": 2, "contact": 3, "company": 4}
 SIGNED_IN = "fake_portal_user"
 
 
@@ -40,6 +41,11 @@ class PortalPage:
         route("/marketplace/view/<code>/", "link", self._link)
         route("/frame/open-application/<client_id>", "slider", self._slider, methods=["POST"])
         route("/crm/<kind>/details/<int:id>/", "card", self._card)
+        route("/crm/<kind>/details/<int:id>/timeline", "timeline", self._timeline)
+        route("/crm/activity/<int:id>/press", "press", self._press, methods=["POST"])
+        route("/crm/type/<int:type_id>/details/<int:id>/", "item", self._item)
+        route("/crm/<kind>/list/", "list", self._list)
+        route("/crm/activity/", "activities", self._activities)
         route("/frame/install-finish/<client_id>", "finish", self._finish, methods=["POST"])
         route("/frame/refresh-auth/<client_id>", "refresh", self._refresh, methods=["POST"])
         route("/demo/condition", "condition", self._set_condition, methods=["POST"])
@@ -75,7 +81,7 @@ class PortalPage:
         return response
 
     def _home(self) -> Response:
-        return self._render("home.html")
+        return self._render("home.html", notifications=self._portal.reminders.of(self._user().id))
 
     def _launch(self, app: FakeApp, post: "LaunchPost", *, install: bool) -> str:
         """Everything that the page's script needs to open a frame and to answer it."""
@@ -126,21 +132,78 @@ class PortalPage:
     def _installing(self, app: FakeApp, user: FakeUser) -> str:
         return self._launch(app, self._portal.install(app, by=user), install=True)
 
+    def _bound(self, placement: str) -> list[tuple[FakeApp, str]]:
+        """The applications that have bound a placement, each with its title there."""
+        finished = [app for app in self._portal.cloud.registry.apps.values() if self._portal.is_finished(app.client_id)]
+        rows = [(app, row) for app in finished for row in self._portal.bindings_of(app.client_id).placements]
+        return [(app, row["title"]) for app, row in rows if row["placement"] == placement]
+
+    def _opened(self, placement: str, options: dict[str, str]) -> str:
+        """What the first application at a placement is opened with; empty where nobody has bound it."""
+        for app, _ in self._bound(placement)[:1]:
+            post = self._portal.launch(app, self._user(), placement, {**options, "URI": request.path})
+            return self._launch(app, post, install=False)
+        return ""
+
+    def _list(self, kind: str) -> Response:
+        """A list of the CRM; an item of a row's menu opens a slider (docs: api-reference/widgets/crm/list-menu.md)."""
+        placement, id = f"CRM_{KINDS.get(kind) or abort(404)}_LIST_MENU", request.args.get("menu", "")
+        return self._show_list(placement, id, self._portal.crm.entities[KINDS[kind]])
+
+    def _activities(self) -> Response:
+        """The list of activities, whose rows have a menu too."""
+        rows = {id: {"TITLE": row["SUBJECT"]} for id, row in self._portal.crm.activities.items()}
+        return self._show_list("CRM_ACTIVITY_LIST_MENU", request.args.get("menu", ""), rows)
+
+    def _show_list(self, placement: str, id: str, rows: dict[int, dict[str, Any]]) -> Response:
+        launch = self._opened(placement, {"ID": id}) if id else ""
+        items = [title for _, title in self._bound(placement)]
+        return self._render("list.html", rows=rows, items=items, launch=launch)
+
     def _card(self, kind: str, id: int) -> Response:
         entity = self._portal.crm.find(KINDS.get(kind) or abort(404), id) or abort(404)
-        placement = f"CRM_{KINDS[kind]}_DETAIL_TAB"
-        tabs = []
-        for app in self._portal.cloud.registry.apps.values():
-            if self._portal.is_finished(app.client_id):
-                bound = self._portal.bindings_of(app.client_id).placements
-                tabs += [(app, row) for row in bound if row["placement"] == placement]
-        wanted = request.args.get("tab", "")
+        return self._show_card(KINDS[kind], TYPE_IDS[kind], id, entity)
+
+    def _item(self, type_id: int, id: int) -> Response:
+        """A card of a smart process."""
+        item = self._portal.crm.item(type_id, id) or abort(404)
+        return self._show_card(f"DYNAMIC_{type_id}", type_id, id, {"TITLE": item["title"]})
+
+    def _show_card(self, kind: str, type_id: int, id: int, entity: dict[str, Any]) -> Response:
+        """A card: tabs, the menu "More" above the timeline, and activities with a menu of their own."""
+        tab, more, menu = f"CRM_{kind}_DETAIL_TAB", f"CRM_{kind}_DETAIL_ACTIVITY", f"CRM_{kind}_ACTIVITY_TIMELINE_MENU"
+        tabs, wanted = self._bound(tab), request.args.get("tab", "")
         launch = ""
-        for app, row in tabs:
-            if wanted == app.client_id + row["placement"]:
-                post = self._portal.launch(app, self._user(), placement, {"ID": str(id), "URI": request.path})
-                launch = self._launch(app, post, install=False)
-        return self._render("card.html", entity=entity, kind=kind, tabs=tabs, wanted=wanted, launch=launch)
+        if any(wanted == app.client_id for app, _ in tabs):
+            launch = self._opened(tab, {"ID": str(id)})
+        elif "more" in request.args:
+            launch = self._opened(more, {"ID": str(id)})
+        elif activity := request.args.get("activity", ""):
+            named = {"ENTITY_ID": str(id), "ASSOCIATED_ENTITY_ID": activity, "ASSOCIATED_ENTITY_TYPE_ID": "6"}
+            launch = self._opened(menu, named)
+        owner = (str(type_id), str(id))
+        activities = self._portal.crm.activities.values()
+        return self._render(
+            "card.html",
+            entity=entity,
+            tabs=tabs,
+            wanted=wanted,
+            launch=launch,
+            to_dos=self._portal.reminders.on_card(type_id, id),
+            timeline=f"/crm/{kind.lower()}/details/{id}/timeline" if kind in KINDS.values() else "",
+            buttons=[title for _, title in self._bound(more)],
+            menu=[title for _, title in self._bound(menu)],
+            activities=[row for row in activities if (row["OWNER_TYPE_ID"], row["OWNER_ID"]) == owner],
+        )
+
+    def _timeline(self, kind: str, id: int) -> Response:
+        """The activities of a card as its page draws them (docs: configurable/structure)."""
+        found = self._portal.timeline.of_card(KINDS.get(kind) or abort(404), id)
+        return jsonify([{**asdict(one), "completed": one.is_completed, "texts": one.texts()} for one in found])
+
+    def _press(self, id: int) -> Response:
+        self._portal.timeline.press(id, request.form["label"], self._user())
+        return Response(status=204)
 
     def _finish(self, client_id: str) -> Response:
         if self._user().admin:

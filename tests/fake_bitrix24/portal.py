@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
+from tests.fake_bitrix24.automation import Automation
 from tests.fake_bitrix24.crm import CRM
 from tests.fake_bitrix24.events import Delivery, EventQueue
 from tests.fake_bitrix24.faults import Faults
@@ -16,9 +17,11 @@ from tests.fake_bitrix24.methods import METHODS
 from tests.fake_bitrix24.page import PortalPage
 from tests.fake_bitrix24.people import ALL_RIGHTS, MANAGER_RIGHTS, FakeUser
 from tests.fake_bitrix24.registry import FakeApp, Token
+from tests.fake_bitrix24.reminders import Reminders
 from tests.fake_bitrix24.rest import Rest
 from tests.fake_bitrix24.server import RecordedRequest, Server
 from tests.fake_bitrix24.telephony import VOICES, FakeLine, Telephony
+from tests.fake_bitrix24.timeline import Timeline
 from tests.support.remembered import remember
 
 if TYPE_CHECKING:
@@ -43,10 +46,21 @@ class FakePortal:
         self.administrator = self.add_user("Anna", "Schmidt", admin=True)
         self.manager = self.add_user("Max", "Weber")
         self.crm = CRM()
+        self.automation = Automation(self)
+        self.reminders = Reminders()
+        self.calendar: dict[str, Any] = {
+            "work_time_start": "9",
+            "work_time_end": "19",
+            "year_holidays": "1.01,25.12",
+            "year_workdays": "31.12",
+            "week_holidays": ["SA", "SU"],
+            "week_start": "MO",
+        }
         self.lines = {"reg150907": FakeLine("Sales line"), "sip7": FakeLine("Office PBX 1", "sip")}
         self.voices = dict(VOICES)
         self.events = EventQueue(cloud.clock, cloud.client_tls)
-        self.telephony = Telephony(cloud.clock, self._announce)
+        self.timeline = Timeline(self)
+        self.telephony = Telephony(cloud.clock, self._announce, self.timeline.write_call)
         self.handed_over: list[dict[str, str]] = []
         self.missing_methods: set[str] = set()
         self.redirects = 0
@@ -154,9 +168,10 @@ class FakePortal:
             self.events.put(app.event_urls["ONAPPINSTALL"], "ONAPPINSTALL", self._event(app, data, token))
 
     def update(self, app: FakeApp, *, tokens: bool = True) -> Delivery:
-        """Bring a new version: the event handlers are gone, the application token is another one."""
+        """Bring a new version: event handlers and automation rules are gone, the application token is another one."""
         bindings = self._bindings[app.client_id]
         bindings.events.clear()
+        bindings.rules.clear()
         bindings.application_token = remember(secrets.token_hex(16))
         data: dict[str, object] = {"VERSION": "2", "PREVIOUS_VERSION": "1", "LANGUAGE_ID": self.language}
         token = self.cloud.registry.issue(app.client_id, self.member_id, self.administrator.id) if tokens else None
@@ -225,19 +240,23 @@ class FakePortal:
 
     def _event(self, app: FakeApp, data: dict[str, object], token: Token | None) -> dict[str, object]:
         tokens = {"access_token": token.access, "refresh_token": token.refresh, "expires_in": 3600} if token else {}
+        return {"data": data, "auth": self.event_auth(app) | tokens}
+
+    def event_auth(self, app: FakeApp) -> dict[str, object]:
+        """What stands under ``auth`` in everything that the portal's queue posts, without tokens."""
         return {
-            "data": data,
-            "auth": {
-                "domain": self.domain,
-                "scope": " ".join(app.scopes),
-                "server_endpoint": f"{self.cloud.auth_server.url}/rest/",
-                "status": self.status,
-                "client_endpoint": self.client_endpoint,
-                "member_id": self.member_id,
-                "application_token": self._bindings[app.client_id].application_token,
-                **tokens,
-            },
+            "domain": self.domain,
+            "scope": " ".join(app.scopes),
+            "server_endpoint": f"{self.cloud.auth_server.url}/rest/",
+            "status": self.status,
+            "client_endpoint": self.client_endpoint,
+            "member_id": self.member_id,
+            "application_token": self._bindings[app.client_id].application_token,
         }
+
+    def all_bindings(self) -> list[Bindings]:
+        """What every application has on this portal."""
+        return list(self._bindings.values())
 
     def _announce(self, event: str, data: dict[str, object]) -> None:
         """Tell every application that has bound the event; before ``installFinish`` none is told."""
@@ -247,6 +266,15 @@ class FakePortal:
                 for number, row in enumerate(self._handlers(app, event)):
                     fields = {"event_handler_id": 1000 + number, **self._event(app, data, None)}
                     self.events.put(row["handler"], event, fields)
+
+    def tell_app(self, client_id: str, event: str, data: dict[str, object], by: FakeUser) -> Delivery:
+        """Tell one application of something that a user did, with an access token of theirs."""
+        app = self.cloud.registry.apps[client_id]
+        token = self.cloud.registry.issue(client_id, self.member_id, by.id)
+        fields = self._event(app, data, None)
+        fields["auth"] |= {"access_token": token.access, "expires_in": 3600, "user_id": by.id}  # type: ignore[operator]
+        [row] = self._handlers(app, event)
+        return self.events.put(row["handler"], event, fields)
 
     def send_event(self, app: FakeApp, event: str, data: dict[str, object], **auth: str) -> Delivery:
         """Send any event to the application's handler, with ``auth`` fields of the test's choice."""

@@ -78,14 +78,20 @@ class FakeCall:
 
 
 class Telephony:
-    """All calls of a portal. ``announce`` queues an event, ``ended`` is told of every finished call."""
+    """All calls of a portal. ``announce`` queues an event, ``write_call`` writes a finished call into the CRM."""
 
-    def __init__(self, clock: Clock, announce: Callable[[str, dict[str, object]], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        announce: Callable[[str, dict[str, object]], None],
+        write_call: Callable[[str, str], dict[str, str]],
+    ) -> None:
         self.calls: list[FakeCall] = []
         self.dials: list[dict[str, str]] = []
         self.history: list[dict[str, object]] = []
         self._clock = clock
         self._announce = announce
+        self._write_call = write_call
         self._lock = threading.RLock()
 
     def dial(self, line: str, number: str, text: str, voice: str, asked_by: FakeUser) -> FakeCall:
@@ -145,9 +151,18 @@ class Telephony:
                 "CALL_FAILED_CODE": code,
                 "CALL_FAILED_REASON": reason,
                 "CRM_ACTIVITY_ID": str(7000 + len(self.history)),
+                **self._write_call(call.call_id, call.number),
             }
-            self.history.append({"ID": str(len(self.history) + 1), **common, "REDIAL_ATTEMPT": None})
+            recording = {"CALL_RECORD_URL": None, "RECORD_FILE_ID": None, "RECORD_DURATION": None}
+            self.history.append({"ID": str(len(self.history) + 1), **common, "REDIAL_ATTEMPT": None, **recording})
             self._announce("ONVOXIMPLANTCALLEND", common)
+
+    def record(self, call_id: str, url: str | None, file_id: int | None = None) -> None:
+        """The portal has fetched the recording of a call that is over: only now its row names it."""
+        with self._lock:
+            for row in self.history:
+                if row["CALL_ID"] == call_id:
+                    row["CALL_RECORD_URL"], row["RECORD_FILE_ID"] = url, file_id
 
     def tick(self) -> None:
         """Let phones that rang too long stop ringing."""

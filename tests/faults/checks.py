@@ -102,6 +102,8 @@ class Ledger:
     # Numbers for which somebody else's callback rang on the same line: nobody could tell it from ours.
     ambiguous: set[str] = field(default_factory=set)
     retries: dict[UUID, int] = field(default_factory=dict)
+    # Where no form says so: also of what automation rules have asked for.
+    portal_retries: int = 0
     _last: Snapshot | None = None
 
     def find(self, place: Place) -> Arrival | None:
@@ -170,7 +172,7 @@ class Ledger:
                 raise Broken("fate_unknown", f"{place} was dialled while attempt {attempt.number} is {attempt.outcome}")
         executed = [a for a in seen.attempts_of(place.callback_id) if a.outcome not in NEVER_EXECUTED]
         again = [d for d in seen.decided(place.callback_id, ["resolved"]) if d.inputs["outcome"] == "dial_again"]
-        if len(executed) > self.retries[place.callback_id] + 1 + len(again):
+        if len(executed) > self.retries.get(place.callback_id, self.portal_retries) + 1 + len(again):
             raise Broken("too_often", f"{place} is more than the policy and people have asked for")
 
     def _check_number(self, seen: Snapshot, callback: Row[Any]) -> None:
@@ -198,6 +200,9 @@ class Ledger:
         if self.broken:
             raise self.broken[0]
         seen = look(self.observer)
+        self.accepted += [
+            row.id for row in seen.callbacks.values() if row.source == "robot" and row.id not in self.accepted
+        ]
         if lost := [id for id in self.accepted if id not in seen.callbacks]:
             raise Broken("lost", f"accepted, and gone: {lost}")
         for callback in seen.callbacks.values():
@@ -270,7 +275,8 @@ class Ledger:
         """Another call has reached the customer."""
         rows = [row for row in self.phones.history if row["CALL_ID"] == by.get("call")]
         talked = any(
-            row["CALL_FAILED_CODE"] == "200" and str(row["PHONE_NUMBER"]).strip("+") == callback.to_number.strip("+")
+            row.get("CALL_FAILED_CODE") == "200"
+            and str(row["PHONE_NUMBER"]).strip("+") == callback.to_number.strip("+")
             for row in rows
         )
         others = [row.state for row in seen.callbacks.values() if str(row.id) == by.get("callback")]

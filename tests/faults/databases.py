@@ -114,7 +114,7 @@ def _control(server: PostgresServer, what: str) -> None:
 def opened(kind: str, environ: dict[str, str]) -> Iterator[Database]:
     """A fresh database of a kind."""
     with database.workplace() as directory, _opened(kind, directory) as made:
-        database.migrate({**environ, "BX24APP_DATABASE_URL": made.url})
+        database.migrate_here({**environ, "BX24APP_DATABASE_URL": made.url})
         yield made
         made.mend()
         made.observer.dispose()

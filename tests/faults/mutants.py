@@ -4,7 +4,8 @@ The one place where tests replace our own code: what is tested here is the test.
 """
 
 import contextlib
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -13,14 +14,17 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from bx24app import database
 from bx24app.bitrix24.events import CallEvent
 from bx24app.database import writing
-from bx24app.models import Callback, State
+from bx24app.models import Callback, RuleRun, RuleStage, State
 from bx24app.services.dialling import call_events, deadlines, queue
 from bx24app.services.dialling import dial as dialling
 from bx24app.services.dialling.call_report import CallReport, ReportKind, report_of_event
 from bx24app.services.dialling.dial import FencedAttempt
 from bx24app.services.dialling.queue import DialLease
+from bx24app.services.native.automation import rule_posts, rule_results, rule_runs
+from bx24app.services.native.automation.rule_results import RunResult
 
 ENDLESS = timedelta(days=3650)
 
@@ -133,7 +137,55 @@ def believed_events() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def rule_repeated() -> Iterator[None]:
+    """A post that comes again is another run."""
+    genuine = database.insert_new
+
+    def insert(session: Session, rows: Sequence[RuleRun], returning: Any) -> set[Any]:
+        inserted = genuine(session, rows, returning)
+        if not inserted:
+            rows[0].token_digest = secrets.token_hex(32)
+            inserted = genuine(session, rows, returning)
+        return inserted
+
+    with _replaced(rule_posts, "insert_new", insert):
+        yield
+
+
+@contextmanager
+def rule_lease_without_end() -> Iterator[None]:
+    """The run of a dead worker stays its own."""
+    with _replaced(rule_runs, "RULE_LEASE", ENDLESS), _replaced(rule_runs, "LONGEST_RULE_LEASE", ENDLESS):
+        yield
+
+
+@contextmanager
+def result_sent_once() -> Iterator[None]:
+    """A result that the portal has not taken is not sent again."""
+    with _replaced(rule_results, "_is_final", lambda *_: True):
+        yield
+
+
+@contextmanager
+def result_unawaited() -> Iterator[None]:
+    """The automation goes on as soon as the callback is made."""
+    genuine = rule_results._read_result
+
+    def read(session: Session, run: RuleRun) -> RunResult | None:
+        callback = session.get(Callback, run.callback_id) if run.callback_id else None
+        return genuine(session, run) or (RunResult(callback.state) if callback else None)
+
+    over = RuleRun.stage == RuleStage.CALLING
+    with _replaced(rule_results, "is_over", lambda: over), _replaced(rule_results, "_read_result", read):
+        yield
+
+
 MUTANTS = {
+    "rule_repeated": rule_repeated,
+    "rule_lease_without_end": rule_lease_without_end,
+    "result_sent_once": result_sent_once,
+    "result_unawaited": result_unawaited,
     "believed_events": believed_events,
     "no_fence": no_fence,
     "lease_unheeded": lease_unheeded,

@@ -43,7 +43,7 @@ class Phones(Telephony):
     """Events wait in ``words``, rows in ``rows``, until a step takes them; no phone stops ringing by itself."""
 
     def __init__(self, clock: Clock, rang: Callable[[Any], None]) -> None:
-        super().__init__(clock, self._keep)
+        super().__init__(clock, self._keep, lambda _call_id, _number: {})
         self._rang = rang
         self.words: list[Word] = []
         self.rows: list[Row] = []

@@ -1,8 +1,9 @@
 """Playing a schedule: its steps, then the way to rest."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row
@@ -13,10 +14,11 @@ from bx24app.services.security import tickets
 from tests.faults.calls import Calls
 from tests.faults.checks import Broken, is_at_rest
 from tests.faults.people import People
+from tests.faults.rule_checks import is_settled, look_at_runs
+from tests.faults.rules import MOST_RUNS, Rules
 from tests.faults.schedule import STEPS, choose, make
-from tests.faults.workers import Workers
 from tests.faults.world import World
-from tests.faults.zygote import do_chores
+from tests.faults.zygote import do_chores, do_rules
 
 DIALLING = ("work", "work_killed", "stall", "overtaken", "race", "race_cancel", "unplugged")
 ROUNDS = 40
@@ -25,7 +27,7 @@ LEASE = timedelta(seconds=91)
 EVIDENCE_UNTIL, CALL_LASTS = timedelta(minutes=62), timedelta(hours=4)
 
 
-class Play(People, Workers, Calls):
+class Play(People, Rules, Calls):
     """One schedule from its first step to the end of everything."""
 
     def run(self) -> None:
@@ -35,6 +37,7 @@ class Play(People, Workers, Calls):
             self._take(seed)
         self._come_to_rest()
         self.world.scene.ledger.check_end()
+        self.world.scene.rules.check_end()
         self._check_shown()
 
     def _take(self, seed: int) -> None:
@@ -65,7 +68,11 @@ class Play(People, Workers, Calls):
             "resolve": any(row.state == "unknown" for row in rows),
             "retry": any(row.state in ("missed", "failed", "expired") for row in rows),
             "repeat": bool(self._kept),
+            "rule": len(scene.rules.posted) < MOST_RUNS,
+            "rule_killed": len(scene.rules.posted) < MOST_RUNS,
         }
+        if name.startswith(("rule", "document")) and name not in needs:
+            return bool(scene.rules.posted)
         return needs.get(name, bool(rows))
 
     def _come_to_rest(self) -> None:
@@ -77,6 +84,7 @@ class Play(People, Workers, Calls):
             self._ring_late(True)
             self._tell_what_is_told(rng)
             self._guarded(do_chores)
+            self._guarded(partial(do_rules, 2 * MOST_RUNS))
             if any(row.state in ("scheduled", "queued") for row in self._seen.callbacks.values()):
                 self._do_work(rng)
             self._settle_world()
@@ -105,7 +113,19 @@ class Play(People, Workers, Calls):
             if is_at_rest(row):
                 continue
             moments.append(self._next_moment(row, now, patience))
+        moments += self._moments_of_runs(now)
         return max(1.0, (min(moments) - now).total_seconds() + 1) if moments else None
+
+    def _moments_of_runs(self, now: datetime) -> Iterator[datetime]:
+        """When something is promised to happen to runs, apart from what happens to their callbacks."""
+        for run in look_at_runs(self.world.database.observer):
+            callback = self._seen.callbacks.get(run.callback_id)
+            if is_settled(run) or (run.stage == "calling" and callback is not None and not is_at_rest(callback)):
+                continue
+            is_leased = run.leased_until is not None and now < run.leased_until < now + 2 * LEASE
+            # One that is due waits for the pace of the portal, or for the lease of another one.
+            soon = now + timedelta(seconds=20)
+            yield now + LEASE if is_leased else max(run.due_at or soon, soon)
 
     @staticmethod
     def _next_moment(row: Row[Any], now: datetime, patience: int) -> datetime:

@@ -6,6 +6,7 @@ from tests.fake_bitrix24 import FakePortal
 from tests.fake_bitrix24.faults import Fault
 from tests.faults.checks import Arrival, Ledger
 from tests.faults.phones import Phones, Story
+from tests.faults.rule_checks import RuleLedger
 from tests.faults.schedule import DialPlan, Schedule
 
 METHOD = "voximplant.callback.start"
@@ -26,11 +27,12 @@ class Scene:
     plan: Schedule
     ledger: Ledger
     phones: Phones
+    rules: RuleLedger
     stories: list[Story] = field(default_factory=list)
     late: list[Late] = field(default_factory=list)
     hanging: list[Fault] = field(default_factory=list)
     arrived: int = 0
-    # How the portal kills the worker that dials: "", "arrived" or "executed".
+    # How the portal kills the worker that dials, "arrived" or "executed", or that sends a "result"; "": not at all.
     kills: str = ""
     hurts: int = 0
 

@@ -69,6 +69,13 @@ STEPS = {
     "repeat": 1,
     "stranger": 4,
     "forge": 12,
+    "rule": 10,
+    "rule_killed": 4,
+    "rule_again": 4,
+    "rule_work": 14,
+    "rule_work_killed": 14,
+    "rule_race": 2,
+    "document_gone": 2,
     "hurt": 2,
     "clock_jumps": 2,
 }

@@ -43,6 +43,7 @@ class Stage:
 
     def _tell_states(self) -> None:
         seen = self._seen = self.world.scene.ledger.check()
+        self.world.scene.rules.check(seen)
         for row in seen.callbacks.values():
             attempts = [a.outcome for a in seen.attempts_of(row.id)]
             self.say(f"      {str(row.id)[-4:]} {row.to_number} {row.state} {row.reason or ''} {attempts}")

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import time_machine
@@ -25,10 +26,12 @@ from bx24app.models import (
     PortalSettings,
     ReceivedEvent,
     RestCall,
+    RuleRun,
     Throttle,
     utcnow,
 )
-from tests.conftest import LIFE_CYCLE, SCOPES, plain_environ
+from bx24app.services.native.automation import registration
+from tests.conftest import plain_environ
 from tests.fake_bitrix24 import FakeBitrix24
 from tests.fake_bitrix24.events import http_build_query
 from tests.fake_bitrix24.faults import Faults, drop_connection
@@ -38,17 +41,19 @@ from tests.faults import mutants
 from tests.faults.checks import Arrival, Broken, Ledger
 from tests.faults.databases import Database, opened
 from tests.faults.phones import Phones, Story, Word
+from tests.faults.rule_checks import RuleLedger
 from tests.faults.scene import Late, Scene, add_fault
 from tests.faults.schedule import DialPlan, Schedule
-from tests.faults.zygote import CONNECT_SECONDS, Order, Zygote
+from tests.faults.zygote import CONNECT_SECONDS, FORM, Order, Zygote
 from tests.support.actors import Actor
+from tests.support.registration import register
 
 START = "/rest/voximplant.callback.start"
 BEGIN = datetime(2027, 3, 1, 9, tzinfo=UTC)
 FAR = timedelta(days=3000)
 # Patient enough for a busy machine; where the portal shall hang, silence is noticed soon.
 PATIENCE, HASTE = 20.0, 0.06
-TABLES = (ReceivedEvent, Decision, Attempt, Callback, Form, RestCall, DoNotCall)
+TABLES = (RuleRun, ReceivedEvent, Decision, Attempt, Callback, Form, RestCall, DoNotCall)
 
 
 class World:
@@ -73,24 +78,19 @@ class World:
         self._hasty = PortalClients(self._policy, (CONNECT_SECONDS, HASTE))
         self.portal.server.app.before_request(self._before)
         self.portal.server.app.teardown_request(self._left)
+        self._automation, self._auth_server = self.portal.automation, fake.auth_server
+        self._take_result, self._automation.take_result = self._automation.take_result, self._hear  # type: ignore[method-assign]
         self._install(environ, fake)
 
     def _install(self, environ: dict[str, str], fake: FakeBitrix24) -> None:
-        url = environ["BX24APP_PUBLIC_URL"]
-        application = fake.register_app(
-            client_id=self._client_id,
-            client_secret=environ["BX24APP_CLIENT_SECRET"],
-            code="callback_desk.app",
-            install_url=f"{url}/install",
-            app_url=f"{url}/",
-            scopes=SCOPES,
-            event_urls=dict.fromkeys(LIFE_CYCLE, f"{url}/events"),
-        )
-        administrator = Actor(self.client, self.portal, application, self.portal.administrator)
+        self.application = register(fake, environ, self._client_id)
+        administrator = Actor(self.client, self.portal, self.application, self.portal.administrator)
         assert administrator.installs().status_code == 200
-        manager = Actor(self.client, self.portal, application, self.portal.manager)
+        manager = Actor(self.client, self.portal, self.application, self.portal.manager)
         assert manager.opens().status_code == 200
         assert manager.asks("GET", "/lines").status_code == 200
+        with self.app.app_context():
+            assert registration.register_due() == 1
         with self.database.observer.begin() as connection:
             self._portal_row = dict(connection.execute(select(Portal.__table__)).mappings().one())
             self._credentials = [dict(row) for row in connection.execute(select(Credential.__table__)).mappings()]
@@ -127,6 +127,10 @@ class World:
         self.portal.rest.bucket = Bucket(self.clock)
         self.portal.rest.bucket.enabled = plan.is_limited
         self.portal.faults = Faults()
+        self._auth_server.faults = Faults()
+        self._automation.steps.clear()
+        for kind in ("DEAL", "CONTACT"):
+            self.portal.crm.entities[kind].clear()
         self.portal.server.requests.clear()
         expires_at = now + (timedelta(hours=1) if plan.tokens_expire else FAR)
         self.registry.tokens[:] = self._tokens
@@ -134,7 +138,8 @@ class World:
             token.expires_at, token.refresh_spent = expires_at.timestamp(), False
             token.refresh_until = (now + FAR).timestamp()
         self._wind_database_back(plan, now, expires_at)
-        self.scene = Scene(plan, Ledger(self.database.observer, phones), phones)
+        ledger = Ledger(self.database.observer, phones, portal_retries=plan.portal_retries)
+        self.scene = Scene(plan, ledger, phones, RuleLedger(self.database.observer))
 
     def _wind_database_back(self, plan: Schedule, now: datetime, expires_at: datetime) -> None:
         portal = self._portal_row | {
@@ -167,9 +172,9 @@ class World:
         self.app.extensions["bx24app.portals"] = self._hasty if hangs else self._patient
         return HASTE if hangs else PATIENCE
 
-    def run_worker(self, job: str, kill_at: int | None, most: int = 1) -> bool:
-        """Let a worker process do its job and die at a step; returns whether it came to its end."""
-        order = Order(job, utcnow().isoformat(), kill_at, self.set_patience(), self.mutant, most)
+    def run_worker(self, job: str, kill_at: int | None, most: int = 1, body: str = "") -> bool:
+        """Let a process do its job and die at a step; returns whether it came to its end."""
+        order = Order(job, utcnow().isoformat(), kill_at, self.set_patience(), self.mutant, most, body)
         return self.zygote.run(order) == 0
 
     def let_go(self) -> None:
@@ -266,6 +271,26 @@ class World:
         else:
             self.database.hurt()
 
+    # Automation rules
+
+    def _hear(self, token: str, values: dict[str, Any], words: str) -> None:
+        """A result has arrived: check it, and let the automation go on."""
+        try:
+            self.scene.rules.hear(token, str(values.get("state")))
+        except Broken as broken:
+            self.scene.ledger.broken.append(broken)
+        self._take_result(token, values, words)
+        if self.scene.kills == "result":
+            self.zygote.kill_worker()
+
+    def doubt_next_proof(self) -> None:
+        """The authorization server is too busy to say whose token the next one is."""
+        self._auth_server.faults.add("error", "app.info", code="QUERY_LIMIT_EXCEEDED")
+
+    def post_rule(self, body: str) -> int:
+        """Deliver a run; returns the status of the app's answer."""
+        return self.client.post("/robot", data=body, content_type=FORM).status_code
+
     # Events
 
     def tell_all(self, arrival: Arrival) -> None:
@@ -281,7 +306,7 @@ class World:
         auth: dict[str, object] = {"member_id": self.portal.member_id, "application_token": token}
         fields: dict[str, object] = {"event": word.event, "event_handler_id": "1", "data": word.data, "ts": "1"}
         pairs = http_build_query(fields | {"auth": auth})
-        answer = self.client.post("/events", data=urlencode(pairs), content_type="application/x-www-form-urlencoded")
+        answer = self.client.post("/events", data=urlencode(pairs), content_type=FORM)
         return answer.status_code
 
 

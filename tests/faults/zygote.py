@@ -26,12 +26,16 @@ from bx24app.bitrix24.client import PortalClients
 from bx24app.database import db
 from bx24app.services.dialling import call_history, deadlines, queue, reconcile
 from bx24app.services.dialling import dial as dialling
+from bx24app.services.native.automation import rule_results
 from bx24app.services.security import digests
+from bx24app.worker.jobs import background_jobs
+from bx24app.worker.scheduler import LeasedJob
 from tests.faults import mutants
 from tests.support import ROOT
 
 ENGINE_STEPS = ("begin", "before_cursor_execute", "after_cursor_execute", "commit", "rollback")
 CONNECT_SECONDS = 2.0
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Order:
     read_timeout: float
     mutant: str
     most: int = 1
+    # Of a run that a portal posts.
+    body: str = ""
 
 
 class Steps:
@@ -79,7 +85,23 @@ def do_chores(_: int = 0) -> None:
     deadlines.apply_deadlines()
 
 
-JOBS: dict[str, Callable[[int], None]] = {"dial": dial, "chores": do_chores}
+def do_rules(most: int) -> None:
+    """Notice which callbacks of rules have ended, and work on so many runs."""
+    rule_results.end_runs()
+    job = next(job for job in background_jobs() if isinstance(job, LeasedJob) and job.name == "work_on_rules")
+    for _ in range(most):
+        for lease in job.lease(1):
+            job.work(lease)
+
+
+JOBS: dict[str, Callable[[int], None]] = {"dial": dial, "chores": do_chores, "rules": do_rules}
+
+
+def _post(app: Flask, body: str) -> None:
+    """What the web process does: take the post of a run."""
+    status = app.test_client().post("/robot", data=body, content_type=FORM).status_code
+    if status != 200:
+        raise RuntimeError(f"a run was answered {status}")
 
 
 def _work(app: Flask, order: Order) -> int:
@@ -91,7 +113,10 @@ def _work(app: Flask, order: Order) -> int:
         )
         steps.watch(db.engine)
         with time_machine.travel(datetime.fromisoformat(order.at), tick=False):
-            JOBS[order.job](order.most)
+            if order.body:
+                _post(app, order.body)
+            else:
+                JOBS[order.job](order.most)
     return steps.done
 
 

@@ -267,8 +267,9 @@ def test_the_description_still_lists_the_words(desk: Actor) -> None:
     described = json_of(desk.client.get("/api/v1/openapi.json"))
     models = described["components"]["schemas"]
     kind = models["CrmEntityBody"]["properties"]["type"]["anyOf"]
-    assert kind[0]["enum"] == ["LEAD", "DEAL", "CONTACT", "COMPANY"]
-    assert kind[1]["pattern"].startswith(r"^\s*([Ll][Ee][Aa][Dd]|")
+    assert "DYNAMIC_" in kind[0]["pattern"]
+    assert kind[1]["enum"] == ["LEAD", "DEAL", "CONTACT", "COMPANY"]
+    assert kind[2]["pattern"].startswith(r"^\s*([Ll][Ee][Aa][Dd]|")
     outcome = models["OutcomeBody"]["properties"]["outcome"]["anyOf"]
     assert outcome[0]["enum"] == ["reached", "not_reached", "dial_again"]
     assert "[Nn][Oo][Tt][-_ ][Rr]" in outcome[1]["pattern"]

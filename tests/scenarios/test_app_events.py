@@ -76,7 +76,7 @@ class TestUninstalling:
         administrator.asks("PATCH", "/settings", {"default_text": "Callback from the website"})
         told(app, portal, portal.uninstall(application, clean=False))
         [row] = portals(app)
-        assert filled_tables(app) == {"portal", "portal_settings"}
+        assert filled_tables(app) == {"portal", "portal_settings", "journal_entry"}
         assert (row.state, row.application_token_digest, row.lines) == (PortalState.UNINSTALLED, None, {})
         assert (row.lines_fetched_at, row.voices) == (None, None)
         assert row.settings.default_text == "Callback from the website"

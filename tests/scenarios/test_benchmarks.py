@@ -9,6 +9,7 @@ import pytest
 from tests.support.processes import run_python
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_the_intake_is_measured_against_both_baselines(tmp_path: Path, database: str) -> None:

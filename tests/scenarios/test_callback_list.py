@@ -5,6 +5,7 @@ import io
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -16,8 +17,9 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
+from bx24app.errors import TooManyFiles
 from bx24app.models import RETRIABLE, Callback, Form, PortalSettings, Source, State
-from bx24app.services.callbacks.listing import export, pages
+from bx24app.services.callbacks.listing import export, finding, pages
 from bx24app.services.calling.name_words import words_of
 from tests.support.actors import Actor, json_of
 from tests.support.many_callbacks import LINES, Crowd, insert_crowd
@@ -143,11 +145,12 @@ def combinations(rows: list[Row]) -> Iterator[dict[str, Any]]:
         yield {name: rng.choice(values[name]) for name in rng.sample(sorted(values), size)}
 
 
-@pytest.mark.parametrize("effort", [pages.EFFORT, 20])
+@pytest.mark.parametrize(("effort", "first"), [(finding.EFFORT, finding.FIRST_EFFORT), (20, 5)])
 def test_every_combination_of_filters_finds_what_a_recount_finds(
-    crowd: list[Row], manager: Actor, monkeypatch: pytest.MonkeyPatch, effort: int
+    crowd: list[Row], manager: Actor, monkeypatch: pytest.MonkeyPatch, effort: int, first: int
 ) -> None:
-    monkeypatch.setattr(pages, "EFFORT", effort)
+    monkeypatch.setattr(finding, "EFFORT", effort)
+    monkeypatch.setattr(finding, "FIRST_EFFORT", first)
     wrong = {}
     user_id = manager.user.id
     for query in combinations(crowd):
@@ -181,8 +184,8 @@ def test_planned_ones_come_by_the_time_of_their_call(
     crowd: list[Row], manager: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     due = {row["id"]: (row["due_at"], row["id"]) for row in crowd}
-    for effort in (pages.EFFORT, 3):
-        monkeypatch.setattr(pages, "EFFORT", effort)
+    for effort in (finding.EFFORT, 3):
+        monkeypatch.setattr(finding, "EFFORT", effort)
         found = walk(manager, {"quick": "scheduled"}, limit=2)
         assert found == sorted(found, key=due.__getitem__)
         assert len(found) == sum(row["state"] == State.SCHEDULED for row in crowd)
@@ -267,7 +270,7 @@ def test_the_file_has_the_rows_of_the_filter(crowd: list[Row], manager: Actor, m
         response.close()
 
 
-def test_the_file_ends_at_its_most_and_two_at_once_are_refused(
+def test_the_file_ends_at_its_most_and_leaves_room_for_others(
     crowd: list[Row], manager: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "MOST_EXPORTED", 70)
@@ -275,12 +278,40 @@ def test_the_file_ends_at_its_most_and_two_at_once_are_refused(
     first = manager.client.get(
         "/api/v1/callbacks.csv", headers={"Authorization": f"Bearer {manager.ticket}"}, buffered=False
     )
-    assert manager.asks("GET", "/callbacks.csv").status_code == 429
-    assert len(first.get_data(as_text=True).splitlines()) == 71
+    portal_id = crowd[0]["portal_id"]
+    with ExitStack() as others:
+        # A colleague's file, and two of another portal.
+        for holder in (portal_id, portal_id + 1, portal_id + 1):
+            others.enter_context(export.file_slot(holder))
+        refused = manager.asks("GET", "/callbacks.csv")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, str(export.RETRY_SECONDS))
+        assert "files" in json_of(refused)["detail"]
+        with pytest.raises(TooManyFiles), export.file_slot(portal_id + 1):
+            pass
+        with export.file_slot(portal_id + 2):
+            assert len(first.get_data(as_text=True).splitlines()) == 71
     first.close()
     second = manager.asks("GET", "/callbacks.csv")
     second.close()
     assert second.status_code == 200
+
+
+def test_chosen_callbacks_are_a_file_in_the_order_in_which_they_stand(
+    crowd: list[Row], manager: Actor, administrator: Actor
+) -> None:
+    ids = [crowd[place]["id"] for place in (7, 2, 40, 2)]
+    foreign = "01900000-0000-7000-8000-000000000000"
+    lines = manager.asks("GET", f"/callbacks.csv?ids={','.join([*ids, foreign])}").get_data(as_text=True).splitlines()
+    assert [line[-36:] for line in lines[1:]] == ids[:3]
+    # Only what whoever asks may see.
+    assert administrator.asks("PATCH", "/settings", {"shares_callbacks": False}).status_code == 200
+    hidden = next(row for row in crowd if manager.user.id not in {row["requested_by"], *row["answered"]})
+    text = manager.asks("GET", f"/callbacks.csv?ids={hidden['id']}").get_data(as_text=True)
+    assert len(text.splitlines()) == 1
+    for query in ("ids=1", f"ids={','.join([foreign] * 101)}", f"ids={foreign}&state=missed", f"ids={foreign},"):
+        refused = manager.asks("GET", f"/callbacks.csv?{query}")
+        assert (refused.status_code, json_of(refused)["errors"][0]["field"]) == (400, "ids"), query
+    assert manager.asks("GET", f"/callbacks?ids={foreign}").status_code == 400
 
 
 def test_operators_see_only_their_own_where_administrators_have_chosen_that(
@@ -303,13 +334,15 @@ def test_operators_see_only_their_own_where_administrators_have_chosen_that(
         ("PATCH", "", {"scheduled_at": "2027-03-01T10:30:00Z"}),
     ):
         assert manager.asks(method, f"/callbacks/{foreign['id']}{path}", body).status_code == 404
-    # So it is on the page: the rows, what unfolds under one, and the view of one.
+    # So it is on the page: the rows, and the view of one.
     sent = {"Authorization": f"Bearer {manager.ticket}"}
     for path in ("/desk/callbacks", "/desk/view/callbacks"):
-        assert foreign["id"] not in manager.client.get(path, headers=sent).text
-        assert manager.client.get(f"{path}/{foreign['id']}", headers=sent).status_code == 404
-        mine = min(own)
-        assert mine in manager.client.get(f"{path}/{mine}", headers=sent).text or path == "/desk/callbacks"
+        shown = manager.client.get(f"{path}?quick=all&limit=100", headers=sent).text
+        assert foreign["id"] not in shown
+        assert max(own) in shown
+    path = "/desk/view/callbacks"
+    assert manager.client.get(f"{path}/{foreign['id']}", headers=sent).status_code == 404
+    assert min(own) in manager.client.get(f"{path}/{min(own)}", headers=sent).text
     assert len(walk(administrator, {})) == COUNT
 
 

@@ -262,7 +262,7 @@ def test_another_portals_ids_are_not_found_on_any_route(manager: Actor, fake: Fa
         stranger.asks("POST", f"{path}/resolve", {"outcome": "dial_again"}),
     ]
     headers = {"Authorization": f"Bearer {stranger.ticket}"}
-    asked.append(manager.client.get(f"/desk/callbacks/{created['id']}", headers=headers))
+    asked.append(manager.client.get(f"/desk/view/callbacks/{created['id']}", headers=headers))
     assert [response.status_code for response in asked] == [404] * 6
     assert json_of(stranger.asks("GET", "/callbacks"))["callbacks"] == []
     assert created["id"] not in manager.client.get("/desk/callbacks", headers=headers).text

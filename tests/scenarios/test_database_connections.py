@@ -60,6 +60,18 @@ def test_the_connection_used_last_is_used_next(app: Flask) -> None:
                 assert again.driver_connection is last
 
 
+def test_a_compiled_statement_is_prepared_by_its_first_run(app: Flask) -> None:
+    with app.app_context():
+        if not is_postgresql():
+            pytest.skip("SQLite's driver keeps every statement")
+        for _ in range(2):
+            with compiled_reading() as run:
+                run(COUNT, {})
+        with closing(db.engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute("SELECT generic_plans + custom_plans FROM pg_prepared_statements")
+            assert cursor.fetchall() == [(2,)]
+
+
 @pytest.mark.parametrize("inner", [reading, writing, compiled_reading, compiled_writing])
 def test_transactions_do_not_nest_and_nobody_waits_for_ever(app: Flask, inner: type) -> None:
     with app.app_context():

@@ -67,8 +67,10 @@ def test_everything_is_read_in_one_transaction(app: Flask, busy: Actor) -> None:
     desk, begun, asked = load(app, busy)
     assert (begun, asked) == (1, 0)
     assert desk.principal.role == Role.ADMINISTRATOR
-    assert len(desk.callbacks) == 6
-    assert {busy.portal.administrator.full_name, busy.portal.manager.full_name} <= set(desk.callbacks[0].names.values())
+    assert len(desk.shown.callbacks) == 6
+    assert {busy.portal.administrator.full_name, busy.portal.manager.full_name} <= set(
+        desk.shown.callbacks[0].names.values()
+    )
     assert desk.choices.lines.names
     assert desk.choices.voices.names
 
@@ -79,7 +81,7 @@ def test_a_card_shows_its_customer_and_nothing_of_administration(app: Flask, bus
     assert (begun, asked) == (1, 0)
     assert desk.customer is not None
     assert [number.e164 for number in desk.customer.numbers] == ["+4930901820"]
-    assert [named.callback.to_number for named in desk.callbacks] == ["+4930901820"]
+    assert [named.callback.to_number for named in desk.shown.callbacks] == ["+4930901820"]
     assert not desk.app_retries
 
 

@@ -14,7 +14,10 @@ from tests.support.actors import Actor, json_of
 from tests.support.waiting import change_portal
 
 WEBSITES = ("websites", "websites/rejected", "websites/developers")
-SETTINGS = tuple(f"settings/{page}" for page in ("calls", "hours", "people", "do-not-call", "log", "check"))
+SETTINGS = tuple(
+    f"settings/{page}"
+    for page in ("calls", "hours", "people", "smart-processes", "do-not-call", "log", "check", "journal", "privacy")
+)
 FOR_ADMINISTRATORS = (*WEBSITES, "settings", *SETTINGS)
 HOSTILE = """<script>alert(1)</script>"'{{ 7 * 7 }}%(name)s"""
 LOST = "This link leads to nothing you can see."
@@ -177,3 +180,11 @@ def test_opening_the_desk_and_the_check_asks_bitrix24_nothing_for_ten_minutes(
     page = administrator.opens()
     assert len(administrator.portal.requests) == asked + 1
     assert re.search(r'data-section="settings".*?data-counter\s*>2<', page.text, re.DOTALL)
+
+
+def test_pages_name_the_zone_of_their_reader_where_there_is_such_a_zone(manager: Actor) -> None:
+    for said, named in (("Asia/Tokyo", "Asia/Tokyo"), ("", None), ("../etc", None), (HOSTILE, None)):
+        manager.user.time_zone = said
+        for page in (manager.opens(), manager.opens("CRM_LEAD_DETAIL_TAB", ID="1")):
+            found = re.search(r'<html [^>]*data-zone="([^"]*)"', page.text)
+            assert (found[1] if found else None) == named, said

@@ -37,7 +37,22 @@ def summary(app: Flask, *, portal: bool = False) -> dict[str, tuple[Level, str]]
 HEALTHY = dict.fromkeys(["database", "keys", "address", "authorization", "clock"], (Level.OK, "ok"))
 FILES = {"files": (Level.OK, "ok")}
 HEALTHY_PORTAL = dict.fromkeys(
-    ["access", "scopes", "lines", "voices", "history", "bound", "country", "events", "clock"], (Level.OK, "ok")
+    [
+        "access",
+        "scopes",
+        "lines",
+        "voices",
+        "history",
+        "bound",
+        "rules",
+        "timeline",
+        "notifications",
+        "to_dos",
+        "country",
+        "events",
+        "clock",
+    ],
+    (Level.OK, "ok"),
 )
 
 
@@ -54,7 +69,7 @@ class TestInstallation:
         assert summary(app) == HEALTHY | (FILES if environ["BX24APP_DATABASE_URL"].startswith("sqlite") else {})
 
     def test_a_database_without_its_migrations(self, app: Flask, environ: dict[str, str]) -> None:
-        migrate(environ, "downgrade", "0001")
+        migrate(environ, "downgrade", "head-1")
         try:
             assert summary(app)["database"] == (Level.PROBLEM, "migrations")
             assert set(summary(app)) <= {"database", "files"}
@@ -99,7 +114,7 @@ ILLS: dict[str, tuple[Makes, str, tuple[Level, str]]] = {
     "a scope that was not granted": (
         lambda p, a: setattr(a, "scopes", tuple(s for s in a.scopes if s != "call")),
         "scopes",
-        (Level.PROBLEM, "missing"),
+        (Level.PROBLEM, "call"),
     ),
     "no lines": (lambda p, a: p.lines.clear(), "lines", (Level.PROBLEM, "none")),
     "no right to read lines": (lambda p, a: p.administrator.rights.clear(), "lines", (Level.PROBLEM, "refused")),

@@ -9,11 +9,12 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import Callback, Credential
+from bx24app.models import Callback, Credential, utcnow
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
 from tests.support.processes import Spawn, kill, run_python
+from tests.support.waiting import change_portal
 
 START = "voximplant.callback.start"
 
@@ -60,6 +61,8 @@ def test_a_worker_killed_after_the_fence_leaves_unknown_and_no_second_dial(
 def test_an_accepted_request_survives_a_worker_killed_before_the_fence(
     app: Flask, manager: Actor, portal: FakePortal, spawn: Spawn, eventually: Eventually
 ) -> None:
+    # Nobody else in the worker renews it first: its rules were registered.
+    change_portal(app, rules_at=utcnow(), rules_digest="told")
     # The worker is stuck in renewing the person's token: claimed, but not fenced.
     portal.cloud.registry.expire_access(portal.member_id)
     with app.app_context(), writing() as session:

@@ -88,6 +88,20 @@ def test_a_ticket_of_before_a_refusal_opens_nothing(
     assert manager.requests_callback("+4930901821").status_code == 201
 
 
+def test_whom_the_portal_has_refused_comes_not_back_while_it_is_silent(
+    app: Flask, manager: Actor, portal: FakePortal
+) -> None:
+    with app.app_context(), writing() as session:
+        row = session.scalars(select(Credential).where(Credential.user_id == manager.user.id)).one()
+        row.die("credential_refused")
+    former = manager.ticket
+    portal.faults.add("html_502", "batch")
+    assert manager.opens().status_code == 200
+    for ticket in (manager.ticket, former):
+        manager.ticket = ticket
+        assert manager.asks("GET", "/me").status_code == 401
+
+
 def test_a_ticket_of_before_its_owner_became_a_system_user_opens_nothing(app: Flask, manager: Actor) -> None:
     with app.app_context(), writing() as session:
         row = session.scalars(select(Credential).where(Credential.user_id == manager.user.id)).one()

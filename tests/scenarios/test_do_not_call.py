@@ -45,6 +45,20 @@ def test_a_number_is_listed_once_and_taken_off_again(app: Flask, desk: Actor, vi
     assert desk.asks("DELETE", f"/do-not-call/{row['id']}").status_code == 404
 
 
+def test_an_operator_adds_numbers_and_neither_reads_nor_removes_them(desk: Actor, manager: Actor) -> None:
+    desk.asks("POST", "/do-not-call", {"number": CUSTOMER, "note": "said so angrily"})
+    known, new = (
+        manager.asks("POST", "/do-not-call", {"number": n, "note": "mine"}) for n in (CUSTOMER, "+4930901821")
+    )
+    assert (known.status_code, json_of(known)["note"]) == (200, None)
+    assert (new.status_code, json_of(new)["note"], json_of(new)["added_by"]) == (201, "mine", manager.user.id)
+    assert json_of(desk.asks("POST", "/do-not-call", {"number": CUSTOMER}))["note"] == "said so angrily"
+    number_id = json_of(new)["id"]
+    for method, path in (("GET", ""), ("DELETE", f"/{number_id}"), ("POST", "/import"), ("GET", "/export")):
+        assert manager.asks(method, f"/do-not-call{path}").status_code == 403, (method, path)
+    assert len(json_of(desk.asks("GET", "/do-not-call"))["numbers"]) == 2
+
+
 @rows_in_one_world("number", ["", "12", "abc", "+49 900", "9" * 30])
 def test_what_is_no_number_is_not_listed(desk: Actor, number: str) -> None:
     response = desk.asks("POST", "/do-not-call", {"number": number})

@@ -17,6 +17,10 @@ NAMED = re.compile(r"(?<![\w./-])[\w./-]*\w\.md\b")
 # `docs: a.md, b.md` names pages of the platform's documentation, which is another repository.
 PLATFORM = re.compile(r"\b[Dd]ocs:\s+`?[\w./-]+`?(?:,\s+`?[\w./-]+\.md\b`?)*")
 LINK = re.compile(r"\[[^\]]*\]\((?P<file>[^)#\s]*)(?:#(?P<heading>[^)\s]+))?\)")
+# A file, or the end of its path, as documents name it.
+NAMED_FILE = re.compile(r"`((?:\w+/)*\w+\.(?:py|js|html|json))`")
+# A test by its name alone; modules have their suffix.
+NAMED_TEST = re.compile(r"`(test_[a-z0-9_]+)`")
 BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 # What belongs to the app's own pages is not promised.
 UNPROMISED = ("/desk/", "/static/")
@@ -64,6 +68,37 @@ def test_every_document_that_a_file_names_exists() -> None:
 
 def test_every_relative_link_leads_somewhere() -> None:
     assert problems(broken_links, (path for path in texts() if path.suffix == ".md")) == {}
+
+
+def test_every_test_that_a_document_names_exists() -> None:
+    written = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    tests = set(re.findall(r"^ *def (test_\w+)\(", written, re.MULTILINE))
+    named = {path.name: NAMED_TEST.findall(path.read_text(encoding="utf-8")) for path in (ROOT / "docs").glob("*.md")}
+    assert len(named["testing.md"]) > 50
+    assert {page: missing for page, found in named.items() if (missing := set(found) - tests)} == {}
+
+
+def architecture() -> str:
+    return (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_the_architecture_has_every_package_and_no_other() -> None:
+    packages = {path.parent.relative_to(ROOT / "bx24app").as_posix() for path in ROOT.glob("bx24app/*/**/__init__.py")}
+    table = architecture().split("## The packages")[1].split("## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`([a-z0-9_/]+)`", row)} == packages
+
+
+@pytest.mark.parametrize("name", ["architecture", "development"])
+def test_every_file_that_the_guides_name_exists(name: str) -> None:
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for folder in (*FOLDERS, "manifest") for path in files_of(folder)]
+    named = NAMED_FILE.findall((ROOT / "docs" / f"{name}{SUFFIX}").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    assert [file for file in named if not any(known.endswith(f"/{file}") for known in files)] == []
+
+
+def files_of(folder: str) -> Iterator[Path]:
+    return (path for path in (ROOT / folder).rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize(

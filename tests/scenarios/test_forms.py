@@ -58,6 +58,12 @@ def test_every_setting_can_be_written_read_and_cleared(desk: Actor, portal: Fake
         "budget_money": "12.5",
         "budget_currency": "GBP",
         "colour": "#ff0000",
+        "texts": {
+            "en": {"heading": "Call us", "sentence": "Soon", "button": "Go", "thanks": "Thanks"},
+            "ru": {"heading": "", "sentence": "", "button": "Жду", "thanks": ""},
+        },
+        "corner": "left",
+        "shown": "in_hours",
         "creates_lead": True,
     }
     response = desk.asks("PATCH", f"/forms/{key}", wanted)

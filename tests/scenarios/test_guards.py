@@ -16,6 +16,7 @@ PUBLIC = {
     "openapi.show": "the description of the API",
     "operations": "for the operator's monitoring",
     "events.receive": "proven by the application token of the event",
+    "events.receive_rule": "proven by the access token of the run",
     "legal": "pages for the marketplace",
     "website_form": "forms of websites, whose rules decide",
     "widget": "the script that a website inserts",

@@ -1,10 +1,13 @@
 """Installing the app on a portal."""
 
+from typing import Any
+
+import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import Portal, PortalState
+from bx24app.models import Portal, PortalSettings, PortalState
 from bx24app.services.portals.manifest import manifest
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import Actor, json_of, post_frame
@@ -60,6 +63,32 @@ def test_what_was_missing_is_bound_when_an_administrator_opens_the_app_later(
     administrator.opens()
     bound = portal.bindings_of(administrator.application.client_id).placements
     assert len(bound) == len(manifest().placements)
+
+
+def hours_of(app: Flask) -> dict[str, Any] | None:
+    [row] = portals(app)
+    return row.settings.hours
+
+
+def test_a_new_portal_gets_working_hours_in_the_zone_of_whoever_installs(app: Flask, administrator: Actor) -> None:
+    administrator.user.time_zone = "Asia/Tokyo"
+    assert administrator.installs(keeps_hours=True).status_code == 200
+    week = {day: [["09:00", "18:00"]] for day in ("mon", "tue", "wed", "thu", "fri")}
+    assert hours_of(app) == {"zone": "Asia/Tokyo", "week": week, "holidays": "JP", "closed": []}
+    assert json_of(administrator.asks("GET", "/settings"))["hours"]["week"] == week
+    # One that is there already keeps what it has, also none.
+    for kept in (None, {"zone": "UTC", "week": {}}):
+        with app.app_context(), writing() as session:
+            session.scalars(select(PortalSettings)).one().hours = kept
+        assert administrator.installs(keeps_hours=True).status_code == 200
+        assert hours_of(app) == kept
+
+
+@pytest.mark.parametrize("zone", ["", "Nowhere/At all", "../etc/passwd", "Z" * 70_000])
+def test_without_a_zone_a_new_portal_gets_no_hours(app: Flask, administrator: Actor, zone: str) -> None:
+    administrator.user.time_zone = zone
+    assert administrator.installs(keeps_hours=True).status_code == 200
+    assert hours_of(app) is None
 
 
 def test_only_an_administrator_installs(app: Flask, administrator: Actor, portal: FakePortal) -> None:

@@ -41,7 +41,7 @@ def test_a_page_is_opened_with_one_request_to_the_portal(manager: Actor, portal:
     response = manager.opens("CRM_LEAD_DETAIL_TAB", ID=str(lead))
     assert response.status_code == 200
     assert [recorded.path for recorded in portal.requests[asked:]] == ["batch"]
-    assert "Clara, Price list" in response.text
+    assert "Call Clara" in response.text
     assert 'value="+49 30 901820"' in response.text
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["Referrer-Policy"] == "no-referrer"
@@ -76,6 +76,10 @@ def of_company(portal: FakePortal) -> int:
     return portal.crm.add_company("Keller & Co.", ["+49 30 901820"])
 
 
+def of_employer(portal: FakePortal) -> int:
+    return portal.crm.add_contact("Jean", company_id=of_company(portal))
+
+
 def staff_of_company(portal: FakePortal) -> int:
     company = portal.crm.add_company("Keller & Co.")
     portal.crm.add_contact("Marta", "Keller", ["+49 30 901820"], company_id=company)
@@ -93,8 +97,21 @@ def staff_of_company(portal: FakePortal) -> int:
         (lambda p: ("DEAL", p.crm.add_deal("Deal", company_id=of_company(p))), "Keller &amp; Co."),
         (lambda p: ("CONTACT", p.crm.add_contact("Jean", company_id=of_company(p))), "Keller &amp; Co."),
         (lambda p: ("COMPANY", staff_of_company(p)), "Marta Keller"),
+        (lambda p: ("LEAD", p.crm.add_lead("Returning", contacts=(of_employer(p),))), "Keller &amp; Co."),
+        (lambda p: ("DEAL", p.crm.add_deal("Deal", contact_id=of_employer(p))), "Keller &amp; Co."),
     ],
-    ids=["contact", "company", "second contact", "deal", "second of deal", "company of deal", "employer", "staff"],
+    ids=[
+        "contact",
+        "company",
+        "second contact",
+        "deal",
+        "second of deal",
+        "company of deal",
+        "employer",
+        "staff",
+        "employer of contact",
+        "employer of deal's contact",
+    ],
 )
 def test_a_card_without_a_number_offers_those_of_whom_it_points_to(
     manager: Actor, portal: FakePortal, add_card: Cards, owner: str

@@ -115,8 +115,10 @@ def fill(engine: Engine) -> None:
                 connection.execute(table.insert().values(values))
 
 
-def test_no_migration_loses_a_row(engine: Engine) -> None:
-    for revision in REVISIONS:
+@pytest.mark.parametrize("newest", [4, pytest.param(len(REVISIONS), id="all", marks=pytest.mark.long)])
+def test_no_migration_loses_a_row(engine: Engine, newest: int) -> None:
+    revisions = REVISIONS[-newest:]
+    for revision in revisions:
         before = counts(engine)
         upgrade(revision)
         after = counts(engine)
@@ -124,7 +126,7 @@ def test_no_migration_loses_a_row(engine: Engine) -> None:
         lost = {name for name, number in before.items() if after.get(name, 0) < number} - {"spent_proof"}
         assert lost == set(), f"upgrade to {revision}"
         fill(engine)
-    for revision in reversed(REVISIONS[:-1]):
+    for revision in reversed(revisions[:-1]):
         before = counts(engine)
         downgrade(revision)
         lost = {name for name, number in counts(engine).items() if number < before.get(name, 0)} - {"rate"}
@@ -139,6 +141,15 @@ def test_the_decision_that_a_callback_tells_itself_comes_back_with_a_downgrade(e
         migrate(revision)
         with engine.connect() as connection:
             assert [json.loads(inputs) for inputs in connection.scalars(asked)] == told
+
+
+def test_whoever_has_the_app_already_is_led_through_no_first_run(engine: Engine) -> None:
+    upgrade("0024")
+    fill(engine)
+    upgrade("0025")
+    row = row_of(engine, "portal_setup")
+    assert (row["portal_id"], row["steps"], row["checked_at"]) == (1, {}, None)
+    assert row["closed_at"] is not None
 
 
 def row_of(engine: Engine, table: str) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from bx24app.models import Credential, Portal, utcnow
 from bx24app.services import diagnostics
 from bx24app.services.diagnostics import Level
 from bx24app.services.dialling import dial, queue
-from tests.conftest import SCOPES, plain_environ
+from tests.conftest import plain_environ
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import Actor, json_of, post_frame
+from tests.support.registration import SCOPES
 from tests.support.sites import canary
 
 PUBLIC_URL = "https://127.0.0.99:9"

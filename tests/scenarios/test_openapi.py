@@ -1,12 +1,15 @@
 """``/api/v1/openapi.json`` describes the JSON API: every route of it, and no more."""
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from bx24app.web.api import openapi
 from tests.support.actors import Actor, json_of
 from tests.support.tables import rows_in_one_world
 
@@ -29,6 +32,25 @@ def test_every_route_is_described_and_no_more(app: Flask, described: dict[str, A
     }
     told = {(path, method) for path, methods in described["paths"].items() for method in methods}
     assert told == exist
+
+
+def test_it_is_made_once_however_many_ask_at_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[float] = []
+
+    def make(app: Flask) -> dict[str, Any]:
+        made.append(time.monotonic())
+        time.sleep(0.2)
+        return {}
+
+    monkeypatch.setattr(openapi, "document", make)
+    app.extensions.pop(openapi.CACHE, None)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(app.test_client().get, "/api/v1/openapi.json") for _ in range(8)]
+        assert {one.result().status_code for one in asked} == {200}
+    finally:
+        app.extensions.pop(openapi.CACHE, None)
+    assert len(made) == 1
 
 
 def test_every_operation_tells_its_answers_and_who_may_ask(described: dict[str, Any]) -> None:
@@ -136,7 +158,11 @@ def test_what_can_be_no_key_is_refused(desk: Actor, method: str, path: str, body
     assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid_request")
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01T01:18:22+11:31", "9999-12-31T23:59:59-01:00"])
+# The last two are moments in UTC, and none in half of all zones.
+@pytest.mark.parametrize(
+    "moment",
+    ["0001-01-01T01:18:22+11:31", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"],
+)
 def test_a_moment_outside_of_all_time_is_refused(desk: Actor, moment: str) -> None:
     id, key = (
         json_of(desk.requests_callback())["id"],
@@ -146,6 +172,10 @@ def test_a_moment_outside_of_all_time_is_refused(desk: Actor, moment: str) -> No
     for method, path, body in (
         ("GET", f"/callbacks?from={query}", None),
         ("GET", f"/callbacks?to={query}", None),
+        ("GET", f"/callbacks?from={query}&to={query}&weekday=1&hour=0", None),
+        ("GET", f"/callbacks.csv?from={query}", None),
+        ("GET", f"/reports/summary?from={query}", None),
+        ("GET", f"/reports/by_hour.csv?to={query}&zone=America/New_York", None),
         ("PATCH", f"/callbacks/{id}", {"scheduled_at": moment}),
         ("POST", "/rules/test", {"form_key": key, "number": "+4930901820", "at": moment}),
     ):

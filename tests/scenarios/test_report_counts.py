@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, selectinload
 from bx24app.database import db, reading, writing
 from bx24app.models import Callback, Outcome, Portal, PortalSettings, ReportFigure, Source, State, User
 from bx24app.services.callbacks.listing.company_day import company_zone
+from bx24app.services.callbacks.listing.periods import PeriodName
 from bx24app.services.dialling import reconcile
 from bx24app.services.dialling.call_report import CallReport, ReportKind, row_of_report
 from bx24app.services.portals import uninstall
@@ -27,6 +28,8 @@ from bx24app.services.reports.tally import CountedAttempt, CountedCallback, Kind
 # Clocks change on 29 March and 25 October in Berlin; Kathmandu is 45 minutes off, Lord Howe changes by half an hour.
 ZONES = ("Europe/Berlin", "UTC", "Asia/Kathmandu", "Australia/Lord_Howe", "America/New_York")
 SPRING, AUTUMN = date(2026, 3, 27), date(2026, 10, 23)
+# A colon stands between the parts of a stored combination too.
+LINES = ("reg1", "sip:2")
 CODES = ("304", "486", "603", "402", "OTHER", None)
 
 
@@ -68,7 +71,7 @@ class History:
             id=id_at(at, 10_000 * self.portal_id + self.number),
             portal_id=self.portal_id,
             to_number=f"+49{self.number:07}",
-            line_id=self.chance.choice(["reg1", "sip2"]),
+            line_id=self.chance.choice(LINES),
             line_name="Line",
             text="x",
             source=self.chance.choice([Source.STAFF, Source.API]),
@@ -215,10 +218,32 @@ def check_recount(portal: Portal, zone: str, first: date, days: int) -> None:
             expected = {key: tally for (of, key), tally in by_part.items() if of == kind}
             assert found == {key: Tally(**{**vars(tally), "waits": {}}) for key, tally in expected.items()}
             for key, tally in expected.items():
-                assert figures.summarize(session, ReportScope(portal.id, kind, key), period).tally == tally
+                assert figures.summarize(session, ReportScope(portal.id, {kind: key}), period).tally == tally
+        check_combinations(session, portal, period, [(one, at) for one, at in inside])
 
 
-@pytest.mark.parametrize("first", [SPRING, AUTUMN])
+def check_combinations(
+    session: Session, portal: Portal, period: Period, inside: list[tuple[CountedCallback, datetime]]
+) -> None:
+    """Compare what is asked for by a source and a line at once, as a whole, by day and divided."""
+    without: dict[str, dict[str, int]] = {"waits": {}, "costs": {}}
+    for source in (Source.STAFF, Source.API, Source.ROBOT):
+        for line in LINES:
+            scope = ReportScope(portal.id, {Kind.LINE: line, Kind.SOURCE: source})
+            whole, days = Tally(), {day: Tally() for day in period.each_day()}
+            for one, at in inside:
+                if (one.source, one.line_id) == (source, line):
+                    whole.add(tally_of(one))
+                    days[at.date()].add(tally_of(one))
+            assert figures.summarize(session, scope, period).tally == whole
+            found = {one.day: one.tally for one in figures.by_day(session, scope, period)}
+            assert found == {day: Tally(**{**vars(tally), **without}) for day, tally in days.items()}
+            of_line = ReportScope(portal.id, {Kind.LINE: line})
+            by_source = {one.key: one.tally for one in figures.by_part(session, portal, of_line, Kind.SOURCE, period)}
+            assert by_source.get(source, Tally()) == Tally(**{**vars(whole), "waits": {}})
+
+
+@pytest.mark.parametrize("first", [SPRING, pytest.param(AUTUMN, marks=pytest.mark.long)])
 def test_figures_equal_a_recount_after_any_history(app: Flask, first: date) -> None:
     with app.app_context():
         with writing() as session:
@@ -357,7 +382,7 @@ def test_a_period_that_runs_is_compared_with_as_much_of_the_one_before() -> None
         ("this_month", (11, 1), (11, 27), (10, 5), 26 * 96 + 4 + 45),
         ("last_month", (10, 1), (10, 31), (8, 31), 31 * 96),
     ):
-        period = periods.named_period(periods.PeriodName(name), "Europe/Berlin", now)
+        period = periods.named_period(PeriodName(name), "Europe/Berlin", now)
         assert (period.first, period.last) == (date(2026, *first), date(2026, *last)), name
         earlier = period.before(now)
         assert earlier.first == date(2026, *before), name

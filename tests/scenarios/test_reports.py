@@ -6,7 +6,7 @@ import io
 import re
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import pytest
 import time_machine
@@ -149,7 +149,7 @@ def test_what_no_report_can_be_made_of_is_named(app: Flask, reported: Actor) -> 
         ("zone=../../etc/passwd", "zone"),
         ("period=fortnight", "period"),
         ("period=today&from=2026-10-25", "period"),
-        ("source=staff&line_id=sip7", "source"),
+        ("source=staff&person=7", "person"),
         ("person=0", "person"),
         ("formkey=x", "formkey"),
         ("compare=maybe", "compare"),
@@ -159,7 +159,8 @@ def test_what_no_report_can_be_made_of_is_named(app: Flask, reported: Actor) -> 
         told = json_of(response)
         assert [one["field"] for one in told["errors"]] == [field], query
         assert told["detail"]
-    assert reported.asks("GET", "/reports/by_form?source=staff").status_code == 400
+    for path in ("by_form?person=7", "by_person?source=staff", "refusals?source=website", "refusals?line_id=sip7"):
+        assert reported.asks("GET", f"/reports/{path}").status_code == 400, path
     for path in ("/reports/nothing", "/reports/summary.pdf", "/reports/summary?form_key=nobody"):
         assert reported.asks("GET", path).status_code == 404, path
 
@@ -189,7 +190,7 @@ def test_the_page_shows_the_same_figures(app: Flask, reported: Actor, manager: A
     for figure in ("13", "31%", "0.21\xa0EUR", "1.50\xa0RUB", "9 more rejected", "40 s", "9 of 10 within 11 min 0 s"):
         assert figure in page, figure
     for name, count in [(step, count) for step, count, _, _ in EXPECTED_FUNNEL]:
-        assert f'<td class="count">{count}</td>' in page, name
+        assert re.search(rf'<td class="count">(<a href="[^"]*">)?{count}(</a>)?</td>', page), name
     # The table below the picture has each day, and the picture a total for each that has requests.
     assert page.count('<tr><th scope="row">') > len(EXPECTED_DAYS)
     wide = page.partition('class="chart wide"')[2].partition("</svg>")[0]
@@ -206,12 +207,101 @@ def test_the_page_shows_the_same_figures(app: Flask, reported: Actor, manager: A
 
 
 def test_every_filter_that_the_page_offers_shows_its_figures(reported: Actor) -> None:
-    headers = {"Authorization": f"Bearer {reported.ticket}"}
-    page = reported.client.get(f"/desk/view/reports?{WEEK}", headers=headers).text
-    offered = [html.unescape(value) for value in re.findall(r'<option value="([^"]*=[^"]*)"', page)]
-    assert {value.partition("=")[0] for value in offered} == {"form_key", "line_id", "source", "person"}
-    for value in offered:
-        name, _, key = value.partition("=")
-        shown = reported.client.get(f"/desk/view/reports?{WEEK}&{urlencode({name: key})}", headers=headers).text
-        assert "data-note hidden" in shown, value
-        assert f'<option value="{html.escape(value)}" selected' in shown, value
+    def shown(query: str) -> str:
+        headers = {"Authorization": f"Bearer {reported.ticket}"}
+        return reported.client.get(f"/desk/view/reports?{WEEK}&{query}", headers=headers).text
+
+    offered: dict[str, list[str]] = {}
+    for name, options in re.findall(
+        r'<select id="report-\w+" name="(\w+)" data-part>(.*?)</select>', shown(""), re.DOTALL
+    ):
+        offered[name] = [html.unescape(value) for value in re.findall(r'<option value="([^"]+)"', options)]
+    assert set(offered) == {"form_key", "line_id", "source", "person"}
+    for name, values in offered.items():
+        for value in values:
+            page = shown(urlencode({name: value}))
+            assert "data-note hidden" in page, value
+            assert f'<option value="{html.escape(value)}" selected' in page, value
+    # A form, a line and a source at once: what there is of all three, by hand.
+    chosen = urlencode({"form_key": offered["form_key"][0], "line_id": "sip7", "source": "website"})
+    found = report(reported, "summary", f"{WEEK}&{chosen}")["figures"]
+    assert (found["requests"], found["reached"], found["rejected"]) == (6, 2, None)
+    assert shown(chosen).count(" selected") == 4
+    for name, keys in (("by_form", offered["form_key"]), ("by_line", ["sip7"]), ("by_source", ["website"])):
+        assert [row["key"] for row in report(reported, name, f"{WEEK}&{chosen}")["rows"]] == keys
+    assert report(reported, "summary", f"{WEEK}&source=staff&line_id=sip7")["figures"]["requests"] == 1
+    assert report(reported, "summary", f"{WEEK}&source=api&line_id=sip7")["figures"]["requests"] == 0
+
+
+LINK = re.compile(r'<a href="#/callbacks\?([^"]*)">([^<]*)</a>')
+CELL = re.compile(r'title="(\d+) of (\d+) picked up"><a href="#/callbacks\?([^"]*)">')
+PART = re.compile(r'data-link="#/callbacks\?([^"]*)"')
+
+
+def test_every_figure_leads_to_a_list_with_as_many(app: Flask, reported: Actor, manager: Actor) -> None:
+    def count(actor: Actor, query: str) -> int:
+        answer = json_of(actor.asks("GET", f"/callbacks?{html.unescape(query)}&limit=1"))
+        assert answer["total_is_exact"], answer
+        return int(answer["total"])
+
+    def linked(page: str) -> list[tuple[str, int]]:
+        counts = [(query, int(text)) for query, text in LINK.findall(page) if text.isdigit()]
+        return counts + [(query, int(called)) for _picked, called, query in CELL.findall(page)]
+
+    def page_of(actor: Actor, query: str) -> str:
+        headers = {"Authorization": f"Bearer {actor.ticket}"}
+        return actor.client.get(f"/desk/view/reports?{query}", headers=headers).text
+
+    def shown_in_list(actor: Actor, query: str) -> int:
+        headers = {"Authorization": f"Bearer {actor.ticket}"}
+        page = actor.client.get(f"/desk/view/callbacks?{html.unescape(query)}", headers=headers).text
+        place = re.search(r"\d+–\d+ of (\d+)", page)
+        return int(place[1]) if place else page.count('class="callback ')
+
+    page = page_of(reported, WEEK)
+    found = linked(page)
+    names = {name for query, _ in found for name in parse_qs(html.unescape(query))}
+    assert names >= {"outcome", "called", "picked_up", "wait_from", "wait_below", "person", "weekday", "form_key"}
+    assert len(found) > 30
+    for query, figure in found:
+        assert count(reported, query) == figure, query
+    # On the page too: of each kind of figure one.
+    for query, figure in {tuple(parse_qs(html.unescape(query))): (query, figure) for query, figure in found}.values():
+        assert shown_in_list(reported, query) == figure, query
+    # Shares stand in the cards instead of their numbers, and bars lead where their figures do.
+    cards = LINK.findall(page.partition('<ul class="figures">')[2].partition("</ul>")[0])
+    by_hand = [EXPECTED[name] for name in ("requests", "reached", "nobody_answered", "customer_not_reached")]
+    assert [count(reported, query) for query, _ in cards] == [*by_hand, EXPECTED_TIMES["measured"]]
+    wide = page.partition('class="chart wide"')[2].partition("</svg>")[0]
+    assert set(PART.findall(wide)) <= {query for query, _ in found}
+    narrow = PART.findall(page.partition('class="chart narrow"')[2].partition("</svg>")[0])
+    assert sum(count(reported, query) for query in narrow) == EXPECTED["requests"]
+    # Filtered, and of one person alone.
+    for query in ("source=website&line_id=sip7", f"person={report_days.ANNA}"):
+        for link, figure in linked(page_of(reported, f"{WEEK}&{query}")):
+            assert count(reported, link) == figure, (query, link)
+    reported.asks("PATCH", "/settings", {"shares_reports": False})
+    for link, figure in linked(page_of(manager, WEEK)):
+        assert count(manager, link) == figure, link
+
+
+def test_an_hour_is_looked_for_in_a_period_and_with_its_weekday(reported: Actor) -> None:
+    week = "from=2026-10-18T22:00:00Z&to=2026-10-25T23:00:00Z"
+    for query, field in (
+        (f"{week}&weekday=7", "hour"),
+        (f"{week}&hour=2", "weekday"),
+        ("weekday=7&hour=2", "from"),
+        ("from=2025-10-18T22:00:00Z&to=2026-10-25T23:00:00Z&weekday=7&hour=2", "from"),
+        (f"{week}&weekday=8&hour=2", "weekday"),
+        (f"{week}&weekday=1&hour=24", "hour"),
+        ("outcome=answered", "outcome"),
+        ("called=maybe", "called"),
+        ("wait_from=-1", "wait_from"),
+    ):
+        response = reported.asks("GET", f"/callbacks?{query}")
+        assert response.status_code == 400, query
+        assert [one["field"] for one in json_of(response)["errors"]] == [field], query
+    # The hour that the clock repeats has both, and the file has the same rows.
+    both = f"{week}&weekday=7&hour=2"
+    assert json_of(reported.asks("GET", f"/callbacks?{both}"))["total"] == 2
+    assert len(reported.asks("GET", f"/callbacks.csv?{both}").text.strip().splitlines()) == 3

@@ -29,6 +29,14 @@ LEAST = {
     "me.keep_desk": VIEWER,
     "me.keep_filter": VIEWER,
     "me.remove_filter": VIEWER,
+    "me.show_notifications": VIEWER,
+    "me.keep_notifications": VIEWER,
+    "fragments.list_filter": VIEWER,
+    "fragments.list_tools": VIEWER,
+    "one_callback.now": VIEWER,
+    "one_callback.bitrix24": VIEWER,
+    "start.text": OPERATOR,
+    "start.later": OPERATOR,
     "callbacks.show": VIEWER,
     "callbacks.start": OPERATOR,
     "callbacks.reschedule": OPERATOR,
@@ -36,21 +44,35 @@ LEAST = {
     "callbacks.resolve": OPERATOR,
     "callbacks.retry": OPERATOR,
     "numbers.read": OPERATOR,
+    "do_not_call.add": OPERATOR,
     "lines.show_lines": VIEWER,
     "lines.show_voices": VIEWER,
     "lines.resume": ADMINISTRATOR,
     "reports.show": VIEWER,
     "reports.show_csv": VIEWER,
     "fragments.rows": VIEWER,
-    "fragments.detail": VIEWER,
-    "fragments.check": ADMINISTRATOR,
     "fragments.requests_made": ADMINISTRATOR,
     "fragments.show_deliveries": ADMINISTRATOR,
     "sections.show_list": VIEWER,
     "sections.show_callback": VIEWER,
+    "sections.show_my_notifications": VIEWER,
     "sections.show_reports": VIEWER,
 }
-MANAGED = ("forms", "settings", "api_keys", "do_not_call", "rules", "webhooks", "sections")
+MANAGED = (
+    "forms",
+    "form_preview",
+    "settings",
+    "api_keys",
+    "do_not_call",
+    "rules",
+    "webhooks",
+    "sections",
+    "first_run",
+    "setup_check",
+    "company",
+    "journal",
+    "privacy",
+)
 VALUES = {"callback_id": "01990000-0000-7000-8000-000000000000", "form_key": "0" * 24, "line_id": "reg150907"}
 
 
@@ -161,7 +183,8 @@ def test_a_viewer_waits_for_no_callback(administrator: Actor, manager: Actor) ->
 
 
 def test_rows_of_an_open_list_lose_their_buttons_at_once(administrator: Actor, manager: Actor) -> None:
-    manager.requests_callback()
+    manager.opens()
+    assert manager.requests_callback().status_code == 201
     headers = {"Authorization": f"Bearer {manager.ticket}"}
     first = manager.client.get("/desk/callbacks", headers=headers)
     assert 'data-action="cancel"' in first.text

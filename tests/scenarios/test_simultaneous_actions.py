@@ -2,20 +2,26 @@
 
 import random
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from flask import Flask
 from sqlalchemy import delete
+from sqlalchemy.orm import Session
 
 from bx24app.database import writing
-from bx24app.models import DigestKey, State
+from bx24app.models import Callback, DigestKey, State, utcnow
+from bx24app.services.callbacks import request as requests
 from bx24app.services.dialling import dial as dialling
 from bx24app.services.dialling import queue
 from bx24app.services.security import digests
+from bx24app.services.webhooks import subscriptions
+from bx24app.services.websites import api_keys, forms
 from tests.fake_bitrix24 import FakePortal
-from tests.support.actors import Actor
+from tests.support.actors import Actor, json_of
 from tests.support.waiting import accept, change_portal, seen
 
 
@@ -26,7 +32,7 @@ def claim(app: Flask) -> queue.DialLease:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("times", [100, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [100, pytest.param(500, marks=pytest.mark.long)])
 def test_cancelling_and_dialling_at_once(app: Flask, manager: Actor, portal: FakePortal, times: int) -> None:
     change_portal(app, license_family="selfhosted", line_cap=None)
     portal.rest.bucket.enabled = False
@@ -100,3 +106,62 @@ def test_the_first_digests_of_an_installation_are_made_with_one_key(app: Flask) 
         app.extensions.pop(digests.KEY_CACHE, None)
         with ThreadPoolExecutor(8) as pool:
             assert len({hand.result(30) for hand in [pool.submit(made) for _ in range(8)]}) == 1
+
+
+@pytest.mark.parametrize("limit", [(forms, "MAX_FORMS"), (api_keys, "MAX_KEYS"), (subscriptions, "MAX_PER_FORM")])
+def test_many_at_once_do_not_pass_a_limit(
+    administrator: Actor, monkeypatch: pytest.MonkeyPatch, limit: tuple[object, str]
+) -> None:
+    administrator.installs()
+    body: dict[str, object] = {"name": "Shop", "line_id": "reg150907", "default_country": "DE"}
+    made = administrator.asks("POST", "/forms", body)
+    assert made.status_code == 201, made.text
+    key = json_of(made)["key"]
+    path, body = {
+        "MAX_FORMS": ("/forms", body),
+        "MAX_KEYS": ("/api-keys", {"form_key": key, "name": "Server"}),
+        "MAX_PER_FORM": ("/webhooks", {"form_key": key, "url": "https://site.example.com/hook"}),
+    }[limit[1]]
+    # The form is there already.
+    monkeypatch.setattr(*limit, 3 if path == "/forms" else 2)
+    barrier = threading.Barrier(8)
+
+    def make(_: int) -> int:
+        barrier.wait()
+        return administrator.asks("POST", path, body).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert Counter(pool.map(make, range(8))) == {201: 2, 422: 6}
+
+
+def test_plans_made_at_once_do_not_pass_their_limit(manager: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them has found room before any was stored."""
+    monkeypatch.setattr(requests, "MAX_WAITING_FOR_NUMBER", 2)
+    barrier, require_room = threading.Barrier(4), requests.require_room
+
+    def require_together(session: Session, planned: Callback) -> None:
+        require_room(session, planned)
+        if planned.id is None:
+            barrier.wait(30)
+
+    monkeypatch.setattr(requests, "require_room", require_together)
+    at = (utcnow() + timedelta(hours=1)).isoformat()
+
+    def plan(key: str) -> int:
+        return manager.requests_callback(key=key, scheduled_at=at).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(plan, "abcd"))
+    waiting = json_of(manager.asks("GET", "/callbacks?state=scheduled"))["callbacks"]
+    assert len(waiting) == told.count(201) <= 2
+    assert set(told) <= {201, 422}
+
+
+def test_what_is_erased_between_lease_and_dial_is_not_dialled(app: Flask, manager: Actor, portal: FakePortal) -> None:
+    for number in range(2):
+        id, by = accept(app, to_number=f"+4930{number:07}", requested_by=manager.user.id), claim(app)
+        with app.app_context(), writing() as session:
+            session.execute(delete(Callback).where(Callback.id == id))
+        with app.app_context():
+            dialling.dial(by)
+    assert portal.telephony.dials == []

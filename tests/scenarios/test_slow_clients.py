@@ -100,6 +100,7 @@ def export_once_it_is_free(url: str, headers: dict[str, str]) -> requests.Respon
         time.sleep(int(answer.headers["Retry-After"]))
 
 
+@pytest.mark.long
 def test_readers_that_take_a_little_of_many_answers_stop_nobody(web: tuple[str, int]) -> None:
     with readers(web, LARGE * 60) as clients:
         for _ in range(3):
@@ -108,6 +109,7 @@ def test_readers_that_take_a_little_of_many_answers_stop_nobody(web: tuple[str, 
                 client.recv(1024)
 
 
+@pytest.mark.long
 def test_readers_that_read_nothing_and_come_again_stop_nobody(web: tuple[str, int]) -> None:
     last_one = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     for asked in (LARGE * 60, last_one):
@@ -116,6 +118,7 @@ def test_readers_that_read_nothing_and_come_again_stop_nobody(web: tuple[str, in
                 assert longest(f"http://{web[0]}:{web[1]}/healthz") < QUICK
 
 
+@pytest.mark.long
 def test_readers_of_one_large_answer_stop_nobody_and_others_get_all_of_it(web: tuple[str, int], desk: Actor) -> None:
     url, headers = f"http://{web[0]}:{web[1]}", {"Authorization": f"Bearer {desk.ticket}", "Content-Type": "text/csv"}
     fill_list(url, headers)
@@ -148,6 +151,7 @@ def test_the_longest_part_of_a_list_is_taken_in_and_a_larger_one_is_refused(web:
     assert requests.post(url, data=longest.ljust(MAX_BODY_BYTES + 1), headers=headers, timeout=60).status_code == 413
 
 
+@pytest.mark.long
 def test_what_is_too_large_or_too_slow_is_closed(web: tuple[str, int]) -> None:
     endless = b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 40_000
     refused = {

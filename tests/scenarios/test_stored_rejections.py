@@ -14,7 +14,7 @@ from bx24app.services.websites import forms, rejections
 from bx24app.services.websites.submission import Submission, read_number
 from tests.scenarios.test_odd_input import statements
 from tests.scenarios.test_query_plans import plans
-from tests.support.actors import json_of
+from tests.support.actors import Actor, json_of
 from tests.support.visitors import Visitor
 from tests.support.websites import MakeVisitor
 
@@ -177,3 +177,15 @@ def test_whatever_is_stored_a_rejection_and_a_page_read_by_an_index(app: Flask, 
     assert not [plan for plan in about if re.search("SCAN refusal|Seq Scan on refusal", plan)]
     with app.app_context(), reading() as session:
         assert session.scalar(select(func.count()).select_from(Rejection)) == 20_043
+
+
+def test_no_number_is_kept_in_what_is_no_time_or_no_origin(desk: Actor, visitor: Visitor) -> None:
+    sent = [f"{'at' * 26} +49 30 901820", "49309018201234567890 tomorrow", "2026-12-24 or +49-30-901820"]
+    for written in sent:
+        assert visitor.asks(scheduled_at=written).status_code == 400
+    visitor.origin = "+49 30 901820"
+    assert visitor.asks().status_code == 403
+    kept = json_of(desk.asks("GET", f"/forms/{visitor.form_key}/refusals"))
+    text = str(kept)
+    assert all(digits not in re.sub(r"[ -]", "", text) for digits in ("901820", "4930901", "0901820"[:5]))
+    assert (text.count("...820"), text.count("...890"), "2026-12-24 or ...820" in text) == (3, 1, True)

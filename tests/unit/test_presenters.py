@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import ROOT
 
-PURE = [*(ROOT / "bx24app/web/presenters").glob("*.py"), *(ROOT / "bx24app/messages").glob("*.py")]
+PURE = [*(ROOT / "bx24app/web/presenters").rglob("*.py"), *(ROOT / "bx24app/messages").glob("*.py")]
 
 
 def imported(path: Path, package: str) -> Iterator[tuple[str, object]]:

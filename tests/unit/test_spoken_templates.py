@@ -1,17 +1,23 @@
 """What a form says to the manager: checked when it is saved, filled with whatever a visitor typed."""
 
+import time
+import unicodedata
+
 import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from bx24app.errors import TextInvalid, UnknownVariable
+from bx24app.inputs import in_normal_form
 from bx24app.services.calling.spoken_text import (
     MAX_SPOKEN_LENGTH,
     VARIABLES,
     check_template,
     default_template,
     fill_template,
+    one_line,
 )
+from tests.support import ROOT
 
 
 @pytest.mark.parametrize(
@@ -116,3 +122,29 @@ def test_whatever_the_values_hold_the_text_is_short_plain_and_not_empty(
 def test_the_default_templates_hold_any_values(values: dict[str, str]) -> None:
     for template in (EN, RU):
         assert 0 < len(fill_template(check_template(template), **values)) <= MAX_SPOKEN_LENGTH
+
+
+# An accent above and one below; a mark inside of a letter of Tibetan; half a letter of Japanese that becomes a mark.
+MARKS = {
+    "accents": "\u0301" * 8000 + "\u0323" * 8000,
+    "Tibetan": "\u0f73" * 30_000,
+    "Japanese": "\u0301\uff9e" * 30_000,
+}
+
+
+@pytest.mark.parametrize("marks", MARKS.values(), ids=MARKS)
+def test_no_marks_on_a_letter_take_long(marks: str) -> None:
+    began = time.process_time()
+    assert one_line("Ann" + marks + "e").endswith("e")
+    assert len(in_normal_form("NFKD", marks)) < 100
+    assert time.process_time() - began < 0.3
+
+
+@given(st.text(alphabet="aé한ก\u0301\u0323\u0e33\u0344 ", max_size=300))
+def test_a_text_without_that_many_marks_is_what_unicode_says(text: str) -> None:
+    assert all(in_normal_form(form, text) == unicodedata.normalize(form, text) for form in ("NFC", "NFKD"))
+
+
+def test_nothing_else_normalizes_texts() -> None:
+    modules = (ROOT / "bx24app").rglob("*.py")
+    assert [path.name for path in modules if "unicodedata.normalize(" in path.read_text()] == ["inputs.py"]

@@ -87,6 +87,8 @@ class Attempt(Base):
     duration_seconds: Mapped[int | None]
     cost: Mapped[Decimal | None] = mapped_column(Numeric(12, 4))
     cost_currency: Mapped[Code | None]
+    # The portal's own activity of the call in the CRM, as the history names it.
+    activity_id: Mapped[int | None]
     started_at: Mapped[At]
     answered_at: Mapped[At | None]
     ended_at: Mapped[At | None]

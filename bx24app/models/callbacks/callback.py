@@ -16,6 +16,8 @@ from bx24app.models.columns import At, Code, Digest, Name, RequestKey, stored, u
 from bx24app.models.lease import Leased
 
 TAKEN_OVER = "taken_over"
+# How the reason of a callback begins that is called again after a call in vain (``retry_policy.after_miss``).
+_REPEATS = "retry_code_"
 # Decisions of a person that it is dialled, or when.
 _CHOICES = frozenset({"rescheduled", "resolved"})
 
@@ -58,6 +60,13 @@ class Callback(Leased, Base):
     version: Mapped[int] = mapped_column()
     # The version that the reports have counted. Every change raises ``version``: what differs is counted again.
     counted_version: Mapped[int] = mapped_column(server_default=stored(0))
+    # What it was counted as, so that a figure leads to its callbacks; all None until then.
+    counted_outcome: Mapped[Code | None]
+    counted_called: Mapped[bool | None]
+    counted_picked_up: Mapped[bool | None]
+    # Whole seconds until the first pick-up.
+    counted_wait: Mapped[int | None]
+    counted_person: Mapped[int | None]
     created_at: Mapped[At] = mapped_column(default=utcnow)
     updated_at: Mapped[At] = mapped_column(default=utcnow)
     ended_at: Mapped[At | None]
@@ -98,9 +107,14 @@ class Callback(Leased, Base):
         return [Decision.of("requested", self.created_at, {"user": asked_by, "source": self.source}), *self.decisions]
 
     @property
+    def repeats_call(self) -> bool:
+        """Tell whether it waits for another call after one that did not connect the two."""
+        return self.state == State.SCHEDULED and (self.reason or "").startswith(_REPEATS)
+
+    @property
     def is_persons(self) -> bool:
         """Tell whether it is dialled under a person's own access, so that the portal enforces their rights."""
-        return self.source == Source.STAFF and self.requested_by is not None
+        return self.source in (Source.STAFF, Source.ROBOT) and self.requested_by is not None
 
     @property
     def chosen_at(self) -> datetime:

@@ -1,10 +1,10 @@
 """What the reports add up: the callbacks requested in a span of time, and how they ended."""
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, SmallInteger
+from sqlalchemy import JSON, BigInteger, ForeignKey, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
-from bx24app.models.columns import Code, Name
+from bx24app.models.columns import Code
 
 QUARTERS_AN_HOUR, QUARTERS_A_DAY = 4, 96
 # The lengths of spans in quarters of an hour, the last one 30 days: each is added up from spans of the length before.
@@ -16,7 +16,8 @@ class ReportFigure(Base):
     """The callbacks of one portal that were requested in one span of time and have one thing in common.
 
     ``slot`` is the first quarter of an hour of the span, counted from 1970 in UTC; ``quarters`` is its length, one of
-    ``SPAN_LENGTHS``. ``kind`` and ``key`` say what they have in common: everything, a source, a form, a line, a person.
+    ``SPAN_LENGTHS``. ``kind`` and ``key`` say what they have in common: everything, a source, a form, a line, a person,
+    or source, form and line together.
     A row is written only as a recount of its callbacks (services/reports/counting.py) and is never added to.
     """
 
@@ -26,7 +27,7 @@ class ReportFigure(Base):
     quarters: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     kind: Mapped[Code] = mapped_column(primary_key=True)
     slot: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    key: Mapped[Name] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(400), primary_key=True)
     requests: Mapped[int]
     # How they ended; together with those under way these are all requests.
     reached: Mapped[int]

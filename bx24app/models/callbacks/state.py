@@ -26,6 +26,19 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
+class CallbackOutcome(StrEnum):
+    """What a request has come to, as the reports count it (services/reports/tally.py)."""
+
+    REACHED = "reached"
+    NOBODY_ANSWERED = "nobody_answered"
+    CUSTOMER_NOT_REACHED = "customer_not_reached"
+    NOT_TOLD = "not_told"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNDER_WAY = "under_way"
+
+
 class Source(StrEnum):
     """Who asked for the callback."""
 

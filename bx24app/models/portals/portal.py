@@ -53,6 +53,15 @@ class Portal(Base):
     history_problem: Mapped[Code | None]
     bound_manifest: Mapped[Digest | None]
     bound_at: Mapped[At | None]
+    # Tells what was registered of our automation rules; None: nothing. And when that was last tried; None: it is due.
+    rules_digest: Mapped[Digest | None]
+    rules_at: Mapped[At | None]
+    # Why callbacks could not be shown in the CRM's timeline the last time; None: they could.
+    timeline_problem: Mapped[Code | None]
+    # The scopes that the portal has granted, as it said when its parts were last reconciled; None: it did not say.
+    granted_scopes: Mapped[list[str] | None] = mapped_column(JSON)
+    # What it does not have of the app, by kind (services/portals/places/parts.py).
+    missing_parts: Mapped[dict[str, Any]] = mapped_column(JSON, server_default=stored({}))
     installed_at: Mapped[At]
     # What is kept of an uninstalled portal is deleted some days after this.
     uninstalled_at: Mapped[At | None]
@@ -161,6 +170,8 @@ class Portal(Base):
 
     def keep_lines(self, names: dict[str, str], at: datetime) -> None:
         """Remember the lines the portal listed (id -> name), and of others only what was found out about them."""
+        if names != {line.line_id: line.name for line in self.listed_lines}:
+            self.rules_at = None  # They offer the lines to choose from.
         self._list_lines(names)
         self.lines_fetched_at = at
 
@@ -211,6 +222,8 @@ class Portal(Base):
 
     def keep_voices(self, voices: dict[str, str], at: datetime) -> None:
         """Remember the voices the portal listed (id -> name)."""
+        if voices != self.voices:
+            self.rules_at = None
         self.voices, self.voices_fetched_at = dict(voices), at
 
 
@@ -236,12 +249,18 @@ class PortalSettings(Base):
     retry_minutes: Mapped[int] = mapped_column(server_default=stored(10))
     # Calls under way at once on one line; None: as many as are due.
     line_cap: Mapped[int | None] = mapped_column(server_default=stored(10))
+    # Callbacks of staff and of automation rules are shown in the timeline of their card; forms choose for themselves.
+    shows_in_crm: Mapped[bool] = mapped_column(server_default=stored(False))
     # Who may start callbacks, and what the others see (services/portals/settings.py ``Roles``); None: all may.
     roles: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    # The smart processes whose cards have a tab of ours, by type; None: none.
+    smart_processes: Mapped[list[int] | None] = mapped_column(JSON)
     # Operators see everybody's callbacks; False: only those that they asked for or answered.
     shares_callbacks: Mapped[bool] = mapped_column(server_default=stored(True))
     # Operators see the figures of everybody in the reports; False: only their own.
     shares_reports: Mapped[bool] = mapped_column(server_default=stored(True))
+    # Who is told what in the messenger (services/native/follow_up/choices.py); None: the usual people.
+    notifications: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     # Who last changed ``roles`` or ``stands_in``, which give rights to others.
     rights_changed_by: Mapped[int | None]
     revision: Mapped[Revision]

@@ -37,6 +37,8 @@ class Throttle(Base):
     level_at: Mapped[At]
     # Before this moment no dial begins: the bucket is full, or the platform has said so.
     dial_at: Mapped[At | None]
+    # Before this moment nothing is asked that can wait, such as what stands in the CRM's timeline.
+    extras_at: Mapped[At | None]
     # Why it waits when the platform has said so; None for our own counting.
     paused_for: Mapped[Code | None]
     # When the platform forgets the working time of the dialling method, as its last good answer said.

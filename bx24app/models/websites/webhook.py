@@ -97,14 +97,22 @@ class WebhookDelivery(Base):
     __tablename__ = "webhook_delivery"
     __table_args__ = (
         Index("ix_webhook_delivery_webhook_id_id", "webhook_id", "id"),
-        Index("ix_webhook_delivery_pending", "due_at", sqlite_where=_PENDING_SQL, postgresql_where=_PENDING_SQL),
+        # The next of a webhook, and whether the same callback has an earlier one.
+        Index(
+            "ix_webhook_delivery_pending",
+            "webhook_id",
+            "due_at",
+            sqlite_where=_PENDING_SQL,
+            postgresql_where=_PENDING_SQL,
+        ),
+        Index("ix_webhook_delivery_callback_id", "callback_id", "webhook_id", "id"),
         NEVER_REUSED,
     )
 
     id: Mapped[Key]
     webhook_id: Mapped[int] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"))
     # None: a test.
-    callback_id: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("callback.id", ondelete="CASCADE"), index=True)
+    callback_id: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("callback.id", ondelete="CASCADE"))
     event_id: Mapped[UUID] = mapped_column(Uuid, unique=True, default=uuid7)
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
     made_at: Mapped[At] = mapped_column(default=utcnow)

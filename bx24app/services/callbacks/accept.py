@@ -10,7 +10,7 @@ from bx24app.models import Callback, DecoyRequest
 from bx24app.services.callbacks.conditions import Candidate, Obstacle, find_earlier, obstacles
 from bx24app.services.callbacks.guarded_write import write
 from bx24app.services.runtime import wakeup
-from bx24app.services.runtime.local_memory import is_remembered, remember
+from bx24app.services.runtime.local_memory import is_any_remembered, remember
 
 # When two requests meet, the one that lost tries again and then sees what the other has stored.
 COLLISION_TRIES = 5
@@ -29,7 +29,7 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
     """
     for _ in range(COLLISION_TRIES):
         candidate = make()
-        if any(is_remembered(_LOOKED_FOR, name) for name in _names(candidate)):
+        if is_any_remembered(_LOOKED_FOR, _names(candidate)):
             # The same again, or more of what was too much: reading first keeps no other writer waiting.
             obstacle = _told_obstacle(candidate)
             if obstacle is not None:

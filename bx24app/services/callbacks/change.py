@@ -26,6 +26,7 @@ from bx24app.services.callbacks.request import (
 from bx24app.services.callbacks.retry_policy import retry_policy_of
 from bx24app.services.portals import tokens
 from bx24app.services.runtime import wakeup
+from bx24app.services.security.journal import JournalPage, Recorded, record
 
 # Each move stores a decision, which is read with the callback from then on.
 MAX_MOVES = 100
@@ -71,8 +72,7 @@ def _changing(portal_id: int, callback_id: UUID) -> Iterator[_Change]:
 def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | None = None) -> Callback:
     """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled. Commits.
 
-    The caller has checked who may: the guards of web/api/callbacks.py for staff, websites/status_page.py for the
-    customer. ``by`` names the caller where it is no user of the portal.
+    The caller has checked who may (``Role``). ``by`` names the caller where it is no user of the portal.
     """
     with _changing(portal_id, callback_id) as change:
         change.callback.cancel(change.now)
@@ -89,19 +89,36 @@ def reschedule(
     ``OwnAccessNeeded``, ``LimitReached``, and ``RateLimited`` for one that was moved too often.
     """
     with _changing(portal_id, callback_id) as change:
-        callback = change.callback
-        if callback.state not in WAITING:
+        if change.callback.state not in WAITING:
             raise TooLate
-        if sum(decision.rule == "rescheduled" for decision in callback.decisions) >= MAX_MOVES:
-            raise RateLimited("moves")
-        due_at = due_time(scheduled_at, change.now)
-        change.take_over(user_id)
-        if user_id is not None and due_at > change.now:
-            require_room(change.session, callback)
-        callback.reschedule(change.now, due_at, due_at + change.expiry)
-        callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
+        _move(change, user_id, due_time(scheduled_at, change.now), by)
     wakeup.wake()
-    return callback
+    return change.callback
+
+
+def call_now(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
+    """Dial a planned callback now, as ``reschedule`` does; one that is due already stays as it is. Commits.
+
+    So two who ask for it at once ask for one call. Raises ``TooLate`` once it is not waiting any more.
+    """
+    with _changing(portal_id, callback_id) as change:
+        if change.callback.state not in WAITING:
+            raise TooLate
+        if change.callback.due_at > change.now:
+            _move(change, user_id, change.now)
+    wakeup.wake()
+    return change.callback
+
+
+def _move(change: _Change, user_id: int | None, due_at: datetime, by: str | None = None) -> None:
+    callback = change.callback
+    if sum(decision.rule == "rescheduled" for decision in callback.decisions) >= MAX_MOVES:
+        raise RateLimited("moves")
+    change.take_over(user_id)
+    if user_id is not None and due_at > change.now:
+        require_room(change.session, callback)
+    callback.reschedule(change.now, due_at, due_at + change.expiry)
+    callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
 
 
 def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str) -> Callback:
@@ -119,6 +136,8 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str
             if outcome == "dial_again":
                 change.take_over(user_id)
             callback.decide("resolved", change.now, user=user_id, outcome=outcome)
+            by = Recorded(portal_id, user_id, JournalPage.CALLBACKS, str(callback.id))
+            record(change.session, by, {"outcome": "unknown"}, {"outcome": outcome})
             if outcome == "reached":
                 callback.complete(change.now, "resolved_reached")
             elif outcome == "not_reached":
@@ -153,6 +172,8 @@ def retry(principal: Principal, old: Callback) -> Callback:
         customer_name=old.customer_name or "",
     )
     callback = prepare_callback(principal, requested)
+    # It was made for this customer already: nothing in it is filled in once more.
+    callback.text = old.text
     callback.retry_of = old.id
     callback.decide("retried", callback.created_at, user=principal.user_id, retry_of=str(old.id))
     return accept_callback(principal, callback).callback

@@ -7,20 +7,35 @@ only when every condition holds.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, String, bindparam, exists, not_, select
+from sqlalchemy import BigInteger, ColumnElement, Integer, ScalarSelect, String, and_, bindparam, exists, not_, select
 from sqlalchemy.orm import Session
 
+from bx24app.database import is_postgresql
 from bx24app.errors import IdempotencyKeyReused
-from bx24app.models import BudgetDay, Callback, DecoyRequest, DoNotCall, Rejection, WebsiteRequest
-from bx24app.services.callbacks.number_holder import holder_of, number_is_held
+from bx24app.models import (
+    BudgetDay,
+    Callback,
+    DecoyRequest,
+    DoNotCall,
+    Form,
+    Portal,
+    PortalSettings,
+    Rejection,
+    WebsiteRequest,
+)
+from bx24app.services.callbacks.number_holder import holder_of, holds
 from bx24app.services.callbacks.queries import with_history
 from bx24app.services.calling import do_not_call
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import RateLimit
 
 Facts = dict[str, object]
+# The parameters of ``Candidate.form_revisions``.
+REVISION_PARAMETERS = ("form_revision", "portal_revision", "settings_revision")
 
+FORM_UNCHANGED = "form_unchanged"
 KEY_UNUSED = "key_unused"
 NOT_LISTED = "do_not_call"
 TOKENS_LEFT = "tokens_left"
@@ -54,6 +69,8 @@ class Candidate:
     # What a website sent with its request, and the public key of the form.
     website_request: WebsiteRequest | None = None
     form_key: str = ""
+    # The revisions of form, portal and settings, where these came from memory; None: they were read for this request.
+    form_revisions: tuple[int, int, int] | None = None
     # The digest of the number on the do-not-call list; "": the list is checked only before the dial.
     number_digest: str = field(default="", repr=False)
     rate_limits: tuple[RateLimit, ...] = ()
@@ -105,21 +122,54 @@ class Condition:
     hidden: bool = False
 
 
+def _portal_has(model: type[Callback | DoNotCall], *wanted: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Make the condition that the candidate's portal has a row like this.
+
+    PostgreSQL keeps the plan of the guarded write, perhaps one made while the table was empty. All indexes that begin
+    with the portal then looked alike, and it may have taken one that leads through every callback of the portal. So
+    the portal is compared afterwards: only the unique index, which begins with what is wanted, fits.
+    """
+    portal_id = bindparam("c_portal_id", type_=model.portal_id.type)
+    if is_postgresql():
+        return portal_id.in_(select(model.portal_id).where(*wanted))
+    return exists().where(model.portal_id == portal_id, *wanted)
+
+
+def _form_revisions(form_id: Any, portal_id: Any) -> tuple[ScalarSelect[int], ...]:
+    return (
+        select(Form.revision).where(Form.id == form_id).scalar_subquery(),
+        select(Portal.revision).where(Portal.id == portal_id).scalar_subquery(),
+        select(PortalSettings.revision).where(PortalSettings.portal_id == portal_id).scalar_subquery(),
+    )
+
+
+def _form_clause() -> ColumnElement[bool]:
+    """Make the condition that form, portal and settings are what the rules were checked with."""
+    ids = (bindparam("c_form_id", type_=Integer), bindparam("c_portal_id", type_=Integer))
+    known = (bindparam(name, type_=BigInteger) for name in REVISION_PARAMETERS)
+    return and_(*(read == revision for read, revision in zip(_form_revisions(*ids), known, strict=True)))
+
+
 def _key_clause() -> ColumnElement[bool]:
     key = bindparam("c_idempotency_key", type_=String)
-    of_callback = exists().where(Callback.portal_id == bindparam("c_portal_id"), Callback.idempotency_key == key)
-    return not_(of_callback) & not_(exists().where(DecoyRequest.idempotency_key == key))
+    of_decoy = exists().where(DecoyRequest.idempotency_key == key)
+    return not_(_portal_has(Callback, Callback.idempotency_key == key)) & not_(of_decoy)
 
 
 def _listed_clause() -> ColumnElement[bool]:
     """Make the condition that the candidate's number is on the do-not-call list."""
-    digest = bindparam("number_digest", type_=String)
-    return exists().where(DoNotCall.portal_id == bindparam("c_portal_id"), DoNotCall.number_digest == digest)
+    return _portal_has(DoNotCall, DoNotCall.number_digest == bindparam("number_digest", type_=String))
 
 
 def _in_hand_clause() -> ColumnElement[bool]:
     """Make the condition that another callback holds the candidate's number."""
-    return exists().where(number_is_held(bindparam("c_portal_id"), bindparam("c_to_number", type_=String)))
+    return _portal_has(Callback, holds(bindparam("c_to_number", type_=String)))
+
+
+def _find_change(session: Session, candidate: Candidate) -> Obstacle | None:
+    callback = candidate.callback
+    known = session.execute(select(*_form_revisions(callback.form_id, callback.portal_id))).one()
+    return None if tuple(known) == candidate.form_revisions else Obstacle(FORM_UNCHANGED)
 
 
 def _find_key(session: Session, candidate: Candidate) -> Obstacle | None:
@@ -164,6 +214,7 @@ def _find_holder(session: Session, candidate: Candidate) -> Obstacle | None:
 
 
 CONDITIONS: tuple[Condition, ...] = (
+    Condition(FORM_UNCHANGED, lambda c: c.form_revisions is not None, _find_change, _form_clause),
     Condition(KEY_UNUSED, lambda c: c.callback.idempotency_key is not None, _find_key, _key_clause),
     Condition(TOKENS_LEFT, lambda c: bool(c.rate_limits), _find_limit),
     Condition(BUDGET_CALLS, lambda c: c.budget is not None, _find_calls),

@@ -30,6 +30,7 @@ from bx24app.database import Base, is_postgresql
 from bx24app.database.compiled import CompiledStatement
 from bx24app.models import BudgetDay, Callback, Decision, DecoyRequest, Rejection, TokenBucket, WebsiteRequest
 from bx24app.services.callbacks.conditions import CONDITIONS, NOT_LISTED
+from bx24app.services.callbacks.entries import marks
 from bx24app.services.callbacks.listing import list_marks
 from bx24app.services.runtime import rate_limit
 from bx24app.services.webhooks import outbox
@@ -71,6 +72,7 @@ class Shape:
     counts_call: bool
     has_deliveries: bool
     has_words: bool
+    has_entry: bool
 
     @property
     def takes_something(self) -> bool:
@@ -225,6 +227,8 @@ def _related(shape: Shape, inserted: CTE) -> Iterator[CTE]:
         yield outbox.inserting_deliveries(inserted).cte("deliveries")
     if shape.has_words:
         yield list_marks.inserting_words(inserted).cte("words")
+    if shape.has_entry:
+        yield marks.inserting_entry(inserted).cte("entry")
     yield list_marks.ending_follow_ups(inserted).cte("followed")
 
 
@@ -263,6 +267,7 @@ _MAKERS: dict[str, Callable[[Shape], Any]] = {
     "decision": lambda shape: _inserting(Decision, shape.decision),
     "deliveries": lambda _: outbox.inserting_deliveries(),
     "word": lambda _: list_marks.inserting_word(),
+    "entry": lambda _: marks.inserting_entry(),
     "follow_ups": lambda _: list_marks.ending_follow_ups(),
     "decoy": _decoy_if_a_hidden_one_does_not,
     "rejection": lambda shape: _inserting(Rejection, shape.rejection, holds=not_(_is_unlisted())),

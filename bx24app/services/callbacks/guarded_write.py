@@ -11,7 +11,8 @@ from bx24app.database import Base, is_postgresql
 from bx24app.database.compiled import Run, compiled_writing
 from bx24app.database.errors import is_missing_reference
 from bx24app.models import Callback, DecoyRequest
-from bx24app.services.callbacks.conditions import CONDITIONS, Candidate
+from bx24app.services.callbacks.conditions import CONDITIONS, REVISION_PARAMETERS, Candidate
+from bx24app.services.callbacks.entries import marks
 from bx24app.services.callbacks.guarded_statements import (
     BUCKET_COLUMNS,
     Shape,
@@ -80,6 +81,7 @@ def _run_steps(run: Run, shape: Shape, values: Values, candidate: Candidate) -> 
             "website_request": shape.website_request,
             "decision": shape.decision,
             "deliveries": shape.has_deliveries,
+            "entry": shape.has_entry,
         }
         for name in (name for name, is_there in related.items() if is_there):
             run(step_statement(name, shape), values)
@@ -119,9 +121,12 @@ def _described(candidate: Candidate) -> tuple[Shape, Values]:
         counts_call=candidate.budget is not None,
         has_deliveries=has_deliveries,
         has_words=bool(candidate.callback.customer_name),
+        has_entry=marks.has_card(candidate.callback),
     )
     words = list_marks.word_values(candidate.callback)
-    named = callback | words | website | decision | decoy | rejection | delivery
+    entry = marks.entry_values(candidate.callback) if shape.has_entry else {}
+    revisions = zip(REVISION_PARAMETERS, candidate.form_revisions or (), strict=candidate.form_revisions is not None)
+    named = callback | words | entry | website | decision | decoy | rejection | delivery | dict(revisions)
     return shape, named | _budget_values(candidate) | _bucket_values(candidate) | {
         "number_digest": candidate.number_digest
     }

@@ -17,6 +17,11 @@ def back_end_key(form_id: int, key: str | None) -> str | None:
     return f"a.{form_id}.{key}" if key else None
 
 
+def rule_key(token_digest: str) -> str:
+    """Make the stored key of the callback of a rule's run, of which there is one for each token."""
+    return f"r.{token_digest}"
+
+
 def visitor_key(form_key: str, key: str | None, number: str | None) -> str | None:
     """Make the stored key of a visitor's request; the number is in it, so that a guessed key alone finds no request."""
     return f"w.{hashlib.sha256(f'{form_key} {key} {number}'.encode()).hexdigest()}" if key else None

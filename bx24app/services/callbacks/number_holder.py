@@ -14,7 +14,12 @@ def number_is_held(portal_id: Any, to_number: Any, callback: type[Callback] = Ca
 
     Pass an alias as ``callback`` where the statement is about other callbacks too.
     """
-    return and_(callback.portal_id == portal_id, callback.to_number == to_number, callback.holds_number)
+    return and_(callback.portal_id == portal_id, holds(to_number, callback))
+
+
+def holds(to_number: Any, callback: type[Callback] = Callback) -> ColumnElement[bool]:
+    """Make the condition that ``callback`` holds a number, of whichever portal."""
+    return and_(callback.to_number == to_number, callback.holds_number)
 
 
 def holder_of(session: Session, portal_id: int, to_number: str, other_than: UUID | None = None) -> Callback | None:

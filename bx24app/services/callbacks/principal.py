@@ -1,8 +1,4 @@
-"""Who asks, and with which role: an employee of a portal, or the API key of one of its forms.
-
-Which role an action needs stands at its view (``principal_required`` in ``web/api``): who may cancel, for example, in
-``web/api/callbacks.py``. A customer cancels by the link of their own request (``websites/status_page.py``).
-"""
+"""Who asks, and with which role (``roles.py``): an employee of a portal, or the API key of one of its forms."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -111,4 +107,10 @@ def load_portal(portal_id: int, revisions: row_cache.Revisions) -> Portal | None
             portal = session.get(Portal, portal_id)
         if portal is not None:
             row_cache.put_cached(("portal", portal_id), portal.revisions, portal)
+    return portal
+
+
+def unconfirmed_portal(portal_id: int) -> Portal | None:
+    """The portal as it is kept in memory, which may have changed since; None: it is not kept."""
+    portal: Portal | None = row_cache.get_unconfirmed(("portal", portal_id))
     return portal

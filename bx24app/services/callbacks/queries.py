@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import CompoundSelect, Select, select, union
@@ -11,7 +10,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from bx24app.database import reading
 from bx24app.errors import NotFound
-from bx24app.models import Callback, State, first_id
+from bx24app.models import Callback, State
 from bx24app.services.callbacks.listing.matching import is_of
 from bx24app.services.callbacks.people import read_names
 from bx24app.services.callbacks.principal import Principal
@@ -27,9 +26,8 @@ def with_history() -> Select[Callback]:
 
 @dataclass(frozen=True)
 class CardFilter:
-    """What a card or a page lists by itself: a customer's callbacks, or those since a moment; ``limit`` at most."""
+    """What a card lists: a customer's callbacks, ``limit`` at most."""
 
-    since: datetime | None = None
     crm_entity: tuple[str, int] | None = None
     to_numbers: tuple[str, ...] = ()
     # Only those that this user asked for or answered.
@@ -46,7 +44,7 @@ def get_callback(portal_id: int, callback_id: UUID) -> Callback:
 def get_shown_callback(principal: Principal, callback_id: UUID) -> Callback:
     """Read a callback for whoever asks; raises ``NotFound`` for one that they may not see, as for one that is not."""
     with reading() as session:
-        return _read_shown(session, principal, callback_id)
+        return read_shown(session, principal, callback_id)
 
 
 def _read_callback(session: Session, portal_id: int, callback_id: UUID) -> Callback:
@@ -56,7 +54,8 @@ def _read_callback(session: Session, portal_id: int, callback_id: UUID) -> Callb
     return callback
 
 
-def _read_shown(session: Session, principal: Principal, callback_id: UUID) -> Callback:
+def read_shown(session: Session, principal: Principal, callback_id: UUID) -> Callback:
+    """The same inside the caller's transaction."""
     callback = _read_callback(session, principal.portal.id, callback_id)
     if principal.form_id not in (None, callback.form_id):
         raise NotFound
@@ -78,8 +77,6 @@ def wait_until_dialled(portal_id: int, callback_id: UUID, seconds: float) -> Cal
 
 def _read_callbacks(session: Session, portal_id: int, wanted: CardFilter) -> list[Callback]:
     query = with_history().where(Callback.portal_id == portal_id)
-    if wanted.since:
-        query = query.where(Callback.id >= first_id(wanted.since), Callback.created_at >= wanted.since)
     if wanted.crm_entity or wanted.to_numbers:
         query = query.where(Callback.id.in_(_concerning(portal_id, wanted)))
     if wanted.own_of is not None:
@@ -109,7 +106,7 @@ class NamedCallback:
 def get_named_callback(principal: Principal, callback_id: UUID) -> NamedCallback:
     """Read a callback with names, as ``get_shown_callback`` does; raises ``NotFound``."""
     with reading() as session:
-        callback = _read_shown(session, principal, callback_id)
+        callback = read_shown(session, principal, callback_id)
         return name_callbacks(session, principal.portal.id, [callback])[0]
 
 

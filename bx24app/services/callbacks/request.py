@@ -13,12 +13,15 @@ from bx24app.errors import (
     InvalidRequest,
     LimitReached,
     NumberInHand,
+    NumberListed,
     PortalDisconnected,
     PortalUnpaid,
     Refusal,
 )
 from bx24app.models import (
+    WAITING,
     Callback,
+    DoNotCall,
     Portal,
     PortalState,
     Source,
@@ -28,11 +31,12 @@ from bx24app.models import (
 from bx24app.models.callbacks.state import WAITING_SQL
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.accept import accept, earlier_answer, prepare_for_insert
-from bx24app.services.callbacks.conditions import Candidate, Obstacle
+from bx24app.services.callbacks.conditions import NOT_LISTED, Candidate, Obstacle
 from bx24app.services.callbacks.idempotency import staff_key
+from bx24app.services.callbacks.people import read_names
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.retry_policy import expiry_of
-from bx24app.services.calling import phone_numbers, spoken_text
+from bx24app.services.calling import do_not_call, phone_numbers, spoken_text
 from bx24app.services.calling.phone_numbers import NOTHING_READ, ReadNumber
 from bx24app.services.portals import lines
 
@@ -60,8 +64,8 @@ class CallbackRequest:
         return hashlib.sha256(json.dumps(self._asked(), default=str, sort_keys=True).encode()).hexdigest()
 
     def _asked(self) -> dict[str, object]:
-        """Return what makes two requests the same; the name only helps to find the callback."""
-        return {name: value for name, value in asdict(self).items() if name != "customer_name"}
+        """Return what makes two requests the same; a name, which may be spoken, only where there is one."""
+        return {name: value for name, value in asdict(self).items() if value or name != "customer_name"}
 
 
 @dataclass(frozen=True)
@@ -106,17 +110,49 @@ def request_callback(
 def accept_callback(principal: Principal, callback: Callback) -> AcceptedCallback:
     """Accept a prepared callback of a member of staff, and store the line and the voice that they chose; commits.
 
-    Raises ``NumberInHand``, ``IdempotencyKeyReused``.
+    Raises ``NumberListed``, ``NumberInHand``, ``IdempotencyKeyReused``, ``LimitReached``.
     """
-    outcome = accept(lambda: Candidate(callback=prepare_for_insert(callback), at=callback.created_at))
+    digest = do_not_call.number_digest(callback.to_number)
+    outcome = accept(lambda: Candidate(prepare_for_insert(callback), callback.created_at, number_digest=digest))
     if isinstance(outcome, Obstacle):
         if isinstance(outcome.earlier, Callback):
             return AcceptedCallback(outcome.earlier, replayed=True)
+        if outcome.condition == NOT_LISTED:
+            raise _listed(callback.portal_id, digest)
         holder = outcome.holder
         is_known = holder is not None and principal.own_of in (None, holder.requested_by)
         raise NumberInHand(holder.id if holder is not None and is_known else None)
+    if callback.due_at > callback.created_at:
+        _withdraw_surplus(callback)
     _remember_choice(principal, callback)
     return AcceptedCallback(callback)
+
+
+def _withdraw_surplus(planned: Callback) -> None:
+    """Take a plan back that was stored beside others in one moment, which together are too many; commits.
+
+    Each that stays has counted all the others that stay. Raises ``LimitReached``.
+    """
+    try:
+        with reading() as session:
+            require_room(session, planned)
+    except LimitReached:
+        with writing() as session:
+            stored = session.get(Callback, planned.id, with_for_update=True)
+            if stored is not None and stored.state in WAITING:
+                stored.cancel(utcnow())
+                # The same request again is refused, not answered with what was taken back.
+                stored.idempotency_key = stored.request_digest = None
+        raise
+
+
+def _listed(portal_id: int, digest: str) -> NumberListed:
+    """Who has put a number on the list, and when; it may have been taken off in this moment."""
+    row = select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == digest)
+    with reading() as session:
+        listed = session.scalar(row)
+        names = read_names(session, portal_id, [listed.added_by]) if listed else {}
+    return NumberListed(names.get((listed and listed.added_by) or 0), listed.added_at if listed else utcnow())
 
 
 def _remember_choice(principal: Principal, callback: Callback) -> None:
@@ -149,7 +185,7 @@ def prepare_callback(principal: Principal, requested: CallbackRequest) -> Callba
         line_id=line_id,
         line_name=(lines.cached_line_name(portal, line_id) or lines.require_line(portal.id, line_id))[:255],
         voice_id=voice_id or None,
-        text=_spoken(requested.text, portal),
+        text=_spoken(requested, portal),
         source=Source.STAFF,
         requested_by=principal.user_id,
         crm_entity_type=requested.crm_entity_type,
@@ -179,10 +215,9 @@ def require_room(session: Session, planned: Callback) -> None:
         raise LimitReached("scheduled_at")
 
 
-def _spoken(text: str | None, portal: Portal) -> str:
-    return spoken_text.check_text(
-        portal.settings.default_text or spoken_text.default_text(portal.language) if text is None else text
-    )
+def _spoken(requested: CallbackRequest, portal: Portal) -> str:
+    usual = portal.settings.default_text or spoken_text.default_text(portal.language)
+    return spoken_text.staff_text(usual if requested.text is None else requested.text, requested.customer_name)
 
 
 def due_time(scheduled_at: datetime | None, now: datetime) -> datetime:

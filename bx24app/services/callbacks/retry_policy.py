@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from bx24app.models import Attempt, Callback, Form, Outcome, Portal, Source, UnknownPolicy
+from bx24app.models import Attempt, Callback, Form, Outcome, Portal, RuleRun, Source, State, UnknownPolicy
 from bx24app.services.calling.business_hours import Hours, hours_in_force
 
 # These hold where no form says how long a callback may wait (docs/calls.md): after that people expect no call.
@@ -78,8 +79,16 @@ def retry_policy_of(session: Session, portal: Portal, callback: Callback) -> Ret
         retry_after=timedelta(minutes=portal.settings.retry_minutes),
         unknown=UnknownPolicy.ASK,
         expiry=expiry_of(callback.source),
-        hours=hours_in_force(portal),
+        hours=hours_in_force(portal) if _keeps_hours(session, callback) else None,
     )
+
+
+def _keeps_hours(session: Session, callback: Callback) -> bool:
+    """Tell whether it waits for working hours; one of an automation rule does where its rule says so."""
+    if callback.source != Source.ROBOT:
+        return True
+    chosen = select(RuleRun.id).where(RuleRun.callback_id == callback.id, RuleRun.in_hours)
+    return session.scalar(chosen.limit(1)) is not None
 
 
 def retry_policy_of_form(portal: Portal, form: Form) -> RetryPolicy:
@@ -97,6 +106,24 @@ def dials_left(policy: RetryPolicy, callback: Callback) -> int:
     """Count the dials that the app may still make; attempts that were proven not to be executed do not count."""
     executed = [a for a in callback.attempts if a.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED)]
     return policy.retries + 1 - len(executed)
+
+
+@dataclass(frozen=True)
+class PlannedCall:
+    """The call that the app makes next by itself: ``number`` of ``of`` calls that the customer gets at the most."""
+
+    at: datetime
+    number: int
+    of: int
+
+
+def planned_call(session: Session, portal: Portal, callback: Callback) -> PlannedCall | None:
+    """Tell which call comes next, inside the caller's transaction; None: the app plans none."""
+    if callback.state not in (State.SCHEDULED, State.QUEUED):
+        return None
+    policy = retry_policy_of(session, portal, callback)
+    made = policy.retries + 1 - dials_left(policy, callback)
+    return PlannedCall(callback.due_at, made + 1, max(policy.retries, made) + 1)
 
 
 def code_reason(code: str | None) -> str:

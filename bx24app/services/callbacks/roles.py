@@ -12,21 +12,30 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.client import PortalClient
+from bx24app.bitrix24.connections import portal_clients
 from bx24app.bitrix24.identity import PERSON_QUESTIONS, Profile, read_person
 from bx24app.database import reading, writing
+from bx24app.errors import Unverified
 from bx24app.models import Callback, Portal, User, utcnow
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.launch import Launch
 from bx24app.services.portals.tokens import Access
+from bx24app.services.security import token_proof
 
 
 class Role(IntEnum):
-    """What an employee may do in the app; a greater role may do everything that a smaller one may."""
+    """What an employee may do in the app; a greater role may do everything that a smaller one may.
+
+    Each view names the least role that it needs (``principal_required``), and tests/scenarios/test_roles.py has them
+    all. An API key has no role: it sees, starts, moves and cancels the callbacks of its form. Customers move and cancel
+    their own request by its link (websites/status_page.py).
+    """
 
     NONE = 0
-    VIEWER = 1
-    OPERATOR = 2
-    ADMINISTRATOR = 3
+    VIEWER = 1  # sees callbacks and reports
+    OPERATOR = 2  # starts, moves, cancels, retries and resolves callbacks, and adds to the do-not-call list
+    ADMINISTRATOR = 3  # changes settings, websites, keys, webhooks and lists, and erases
 
 
 # As long as a ticket lives: what the portal said of somebody's rights longer ago is asked again before a dial.
@@ -116,6 +125,30 @@ def confirm_rights(portal: Portal, access: Access) -> None:
         user = session.scalar(user_of.with_for_update())
         if user is not None and user.user_id == profile.ID:
             user.keep_rights(asked_at, is_administrator=profile.ADMIN, departments=profile.departments)
+
+
+def role_of_token(portal: Portal, access_token: str, user_id: int) -> Role:
+    """The role of the owner of a token that is proven to be ours; the portal is asked only where it depends on that.
+
+    Raises ``Unverified``, ``PortalUnreachable``.
+    """
+    if portal.settings.roles is None and portal.settings.shares_callbacks:
+        return role_of(portal, user_id, NO_RIGHTS)
+    profile = person_of_token(portal, access_token, user_id)
+    return role_of(portal, user_id, Rights(profile.ADMIN, frozenset(profile.departments)))
+
+
+def person_of_token(portal: Portal, access_token: str, user_id: int) -> Profile:
+    """Let the portal say who the owner of a proven token is; raises ``Unverified``, ``PortalUnreachable``."""
+    try:
+        with portal_api.logged(portal.id, user_id, portal_api.RequestLabel("batch", {"cmd": "role"})) as requests:
+            clients = portal_clients(portal.member_id)
+            profile = _ask(clients.client(portal.client_endpoint, access_token, requests.watch))
+    except ExchangeError as error:
+        raise token_proof.unproven("portal", error) from None
+    if user_id != profile.ID:
+        raise Unverified("token of another person")
+    return profile
 
 
 def _ask(client: PortalClient) -> Profile:

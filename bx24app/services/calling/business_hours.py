@@ -3,19 +3,22 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
-from typing import Annotated, Literal
+from functools import cache, lru_cache
+from itertools import islice
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from bx24app.inputs import BLANK, SPELLED, AlsoWritten, JsonSchema, TolerantModel, bare, is_nothing
 from bx24app.models import Form, Portal
+from bx24app.services.calling.countries import country_of_zone
 from bx24app.services.calling.public_holidays import check_region, is_holiday
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = "24:00"
+OFFICE_DAY = ("09:00", "18:00")
 # Hours that do not open within this time count as closed.
 FURTHEST_OPENING = timedelta(days=60)
 
@@ -87,6 +90,17 @@ class Hours(TolerantModel, BaseModel):
         """Find the first time inside the hours, at ``at`` or later (UTC); None when they do not open for 60 days."""
         return next((max(start, at) for start, end in self._openings(at) if end > at), None)
 
+    def spans_on(self, day: date) -> list[tuple[str, str]]:
+        """List the opening times of a day as the clock shows them; none on a closed day and on a holiday."""
+        return [] if self._is_closed(day) else list(self.week.get(DAYS[day.weekday()], ()))
+
+    def _is_closed(self, day: date) -> bool:
+        return day in self.closed or is_holiday(self.holidays, day)
+
+    def next_spans(self, at: datetime, count: int) -> list[tuple[datetime, datetime]]:
+        """List the next ``count`` spans inside the hours that end after ``at``, from beginning to end (UTC)."""
+        return list(islice(((start, end) for start, end in self._openings(at) if end > at), count))
+
     def slots(self, after: datetime, count: int, minutes: int = 30) -> list[datetime]:
         """List the next ``count`` times to offer (UTC), every ``minutes`` from the beginning of each opening time."""
         step = timedelta(minutes=minutes)
@@ -110,22 +124,44 @@ class Hours(TolerantModel, BaseModel):
             yield from self._day(first + timedelta(days=number))
 
     def _day(self, day: date) -> Iterator[tuple[datetime, datetime]]:
-        if day in self.closed or is_holiday(self.holidays, day):
-            return
-        for start, end in self.week.get(DAYS[day.weekday()], ()):
-            yield self._moment(day, start, 0), self._moment(day, end, 1)
+        for start, end in self.spans_on(day):
+            yield _moment(self.zone, day, start, 0), _moment(self.zone, day, end, 1)
 
-    def _moment(self, day: date, clock: str, fold: Literal[0, 1]) -> datetime:
-        """Turn a local time into UTC.
 
-        A time that the change of the clock skips comes later by that change; of a repeated hour both passes are inside.
-        """
-        if clock == MIDNIGHT:
-            day, clock = day + timedelta(days=1), "00:00"
-        zone = ZoneInfo(self.zone)
-        moment = datetime.combine(day, time.fromisoformat(clock), zone)
-        skipped = moment.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment.replace(tzinfo=None)
-        return moment.replace(fold=0 if skipped else fold).astimezone(UTC)
+# Every request and every free time asks for the same few days.
+@lru_cache(maxsize=4096)
+def _moment(zone_name: str, day: date, clock: str, fold: Literal[0, 1]) -> datetime:
+    """Turn a local time into UTC.
+
+    A time that the change of the clock skips comes later by that change; of a repeated hour both passes are inside.
+    """
+    if clock == MIDNIGHT:
+        day, clock = day + timedelta(days=1), "00:00"
+    zone = ZoneInfo(zone_name)
+    moment = datetime.combine(day, time.fromisoformat(clock), zone)
+    skipped = moment.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment.replace(tzinfo=None)
+    return moment.replace(fold=0 if skipped else fold).astimezone(UTC)
+
+
+def working_week(zone: str, country: str | None) -> dict[str, Any]:
+    """The hours of most companies as they are stored: Monday to Friday, 9 to 18, with the country's holidays.
+
+    ``country`` None: that of the zone, which may be "" where nobody knows one yet.
+    """
+    try:
+        region = check_region(country or country_of_zone(zone))
+    except ValueError:
+        region = ""
+    return {"zone": zone, "week": {day: [list(OFFICE_DAY)] for day in DAYS[:5]}, "holidays": region, "closed": []}
+
+
+def is_zone(name: str) -> bool:
+    """Tell whether there is a time zone of this name."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
 
 
 def hours_in_force(portal: Portal, form: Form | None = None) -> Hours | None:

@@ -4,6 +4,13 @@ Countries are codes of ISO 3166-1, as Google's metadata names the regions of num
 """
 
 from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from babel.core import get_global
+
+from bx24app.models import utcnow
 
 # By the zone of a portal's domain; the zones "com" and "eu" are of many countries.
 _ZONES = {
@@ -50,6 +57,12 @@ def guess_country(domain: str, language: str) -> str | None:
     return _ZONES.get(zone) or _LANGUAGES.get(language.lower())
 
 
+def country_of_zone(zone: str | None) -> str:
+    """The country whose clocks a time zone is named for; empty: none, or not known."""
+    territory = str(get_global("zone_territories").get(zone or "", ""))
+    return territory if len(territory) == len("DE") else ""
+
+
 @dataclass(frozen=True)
 class Territories:
     """Places with a code of their own in ISO 3166 that belong to ``country``, with the source that says so."""
@@ -85,3 +98,15 @@ _TERRITORIES = {entry.country: entry.codes for entry in TERRITORIES}
 def with_territories(country: str) -> tuple[str, ...]:
     """Return a country and its territories, itself first."""
     return (country, *_TERRITORIES.get(country, ()))
+
+
+@lru_cache(maxsize=256)
+def _zones_that_agree(country: str, year: int) -> str | None:
+    zones: list[str] = get_global("territory_zones").get(country, [])
+    offsets = {tuple(datetime(year, month, 1, tzinfo=ZoneInfo(zone)).utcoffset() for month in (1, 7)) for zone in zones}
+    return zones[0] if len(offsets) == 1 else None
+
+
+def single_zone(country: str) -> str | None:
+    """The time zone of a country all whose clocks agree, in winter and in summer; None for any other."""
+    return _zones_that_agree(country, utcnow().year)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
-from bx24app.inputs import language_of
+from bx24app.inputs import in_normal_form, language_of
 from bx24app.log import mask_numbers
 from bx24app.services.calling.spoken_text import one_line, shortened
 
@@ -99,9 +99,9 @@ def listed_topic(topic: str, topics: Iterable[str]) -> str | None:
 
 def spelling(text: str) -> str:
     """Return what is compared of a text that people choose or type: what looks alike is alike, in either case."""
-    plain = unicodedata.normalize("NFKC", html.unescape(one_line(text))).translate(_SMART)
+    plain = in_normal_form("NFKC", html.unescape(one_line(text))).translate(_SMART)
     dashed = "".join("-" if unicodedata.category(char) == "Pd" else char for char in plain)
-    return one_line(unicodedata.normalize("NFKC", dashed.casefold()))
+    return one_line(in_normal_form("NFKC", dashed.casefold()))
 
 
 def clean_page(text: str) -> str:

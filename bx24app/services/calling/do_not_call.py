@@ -14,6 +14,7 @@ from bx24app.services.calling.list_file import ListLine, read_list, write_list
 from bx24app.services.calling.phone_numbers import NumberProblem, digits
 from bx24app.services.calling.spoken_text import one_line
 from bx24app.services.security import digests
+from bx24app.services.security.journal import JournalPage, Recorded, record
 
 MAX_IMPORT = 5000
 # What a portal may list in all.
@@ -61,13 +62,19 @@ def add_number(portal_id: int, number: str, note: str | None, user_id: int | Non
         return session.scalars(query).one(), digest in added
 
 
-def remove_number(portal_id: int, id: int) -> None:
-    """Remove a number from the list; commits. Raises ``NotFound``."""
+def remove_number(portal_id: int, id: int, user_id: int | None) -> None:
+    """Remove a number from the list for the user ``user_id``; commits. Raises ``NotFound``."""
     with writing() as session:
         row = session.scalar(select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.id == id))
         if row is None:
             raise NotFound
         session.delete(row)
+        record(
+            session,
+            Recorded(portal_id, user_id, JournalPage.DO_NOT_CALL),
+            {"numbers_removed": 0},
+            {"numbers_removed": 1},
+        )
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,9 @@ def _store(listed: list[DoNotCall], user_id: int | None) -> set[str]:
     with writing() as session:
         for begin in range(0, len(in_order), IMPORT_BATCH):
             added |= insert_new(session, in_order[begin : begin + IMPORT_BATCH], DoNotCall.number_digest)
+        if in_order:
+            by = Recorded(in_order[0].portal_id, user_id, JournalPage.DO_NOT_CALL)
+            record(session, by, {"numbers_added": 0}, {"numbers_added": len(added)})
     return added
 
 

@@ -5,6 +5,8 @@ import unicodedata
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from bx24app.inputs import in_normal_form
+
 # Word processors, input methods and PDF put these where people see a space, a dash, a stroke or nothing.
 _SIGNS = {
     **{char: char for char in "+-/.(),~#*:\n "},
@@ -67,7 +69,7 @@ def normalized(text: str) -> str:
 
 def _key(word: str) -> str:
     """Write a word without its marks and case, as the lists below have it."""
-    split = unicodedata.normalize("NFKD", word.casefold())
+    split = in_normal_form("NFKD", word.casefold())
     return "".join(char for char in split if unicodedata.category(char)[0] != "M")
 
 

@@ -1,12 +1,17 @@
 """The text spoken to the manager: a plain text, or a template with the customer's name, topic, form and page."""
 
+import math
 import re
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from bx24app.errors import TextInvalid, UnknownVariable
+from bx24app.inputs import in_normal_form
 
 # 300 characters are about 15 seconds of speech, during which the customer waits.
 MAX_SPOKEN_LENGTH = 300
+CHARACTERS_PER_SECOND = 20
 VARIABLES = ("name", "topic", "form", "page")
 # A template must leave at least so many characters for each of its variables.
 ROOM_PER_VARIABLE = 12
@@ -22,6 +27,8 @@ _DEFAULT_TEMPLATES = {
 
 # Only a single pair of braces is a variable: {{ }}, {% %} and ${ } belong to other engines and are spoken unchanged.
 _VARIABLE = re.compile(r"(?<![{$])\{([^{}%]*)\}(?!\})")
+# Staff know whom they call: theirs has the name only, and everything else in braces is spoken unchanged.
+_NAME = re.compile(r"(?<![{$])\{\s*(name)\s*\}(?!\})")
 # An empty variable is removed together with the short words before it and the quotes or brackets around it.
 _LEADING = "about|at|by|called|for|form|from|in|named|of|on|page|to|topic|with"
 _LEADING += "|в|для|из|имя|к|клиент|на|о|об|от|по|с|со|страница|страницы|тема|теме|форма|формы|форме"
@@ -67,21 +74,48 @@ def check_template(text: str) -> str:
     return template
 
 
+def staff_text(text: str, name: str | None) -> str:
+    """Return the text of a member of staff with the customer's name in place of ``{name}``; raises ``TextInvalid``."""
+    checked = check_text(text)
+    return check_text(_fill(checked, _NAME, {"name": name})) if _NAME.search(checked) else checked
+
+
+@dataclass(frozen=True)
+class SpokenText:
+    """What will be said, and about how long that takes."""
+
+    text: str
+    seconds: int
+
+
+def preview(text: str, name: str | None) -> SpokenText | None:
+    """Tell what a text of staff will sound like; None for one that cannot be said."""
+    try:
+        spoken = staff_text(text, name)
+    except TextInvalid:
+        return None
+    return SpokenText(spoken, max(1, math.ceil(len(spoken) / CHARACTERS_PER_SECOND)))
+
+
 def fill_template(template: str, **values: str | None) -> str:
     """Fill a template: the text has at most ``MAX_SPOKEN_LENGTH`` characters on one line, whatever the values contain.
 
     Values are inserted once, as plain text without control characters; long values are shortened. An empty value is
     left out together with the words that lead to it ("from", a label, a comma), so that the sentence stays correct.
     """
+    return _fill(template, _VARIABLE, values)
+
+
+def _fill(template: str, variable: re.Pattern[str], values: Mapping[str, str | None]) -> str:
     cleaned = {name: one_line(values.get(name) or "") for name in VARIABLES}
-    whole = _without_empty(one_line(template), cleaned)
-    used = [name.strip() for name in _VARIABLE.findall(whole)]
-    room = MAX_SPOKEN_LENGTH - len(_VARIABLE.sub("", whole))
+    whole = _without_empty(one_line(template), variable, cleaned)
+    used = [name.strip() for name in variable.findall(whole)]
+    room = MAX_SPOKEN_LENGTH - len(variable.sub("", whole))
     lengths = [len(cleaned.get(name, "")) for name in used]
     longest = next(
         cap for cap in range(MAX_SPOKEN_LENGTH, -1, -1) if cap == 0 or sum(min(n, cap) for n in lengths) <= room
     )
-    spoken = _VARIABLE.sub(lambda match: shortened(cleaned.get(match[1].strip(), ""), longest), whole)
+    spoken = variable.sub(lambda match: shortened(cleaned.get(match[1].strip(), ""), longest), whole)
     return spoken[:MAX_SPOKEN_LENGTH].strip()
 
 
@@ -90,15 +124,15 @@ def one_line(text: str) -> str:
 
     Control, formatting and unassigned characters, which can reorder text, are left out.
     """
-    line = unicodedata.normalize("NFC", " ".join(text.split()))
+    line = in_normal_form("NFC", " ".join(text.split()))
     if line.isprintable():  # Nearly every text is, and checking each character takes longer.
         return line
     return " ".join("".join(char for char in line if unicodedata.category(char)[0] != "C").split())
 
 
-def _without_empty(template: str, values: dict[str, str]) -> str:
+def _without_empty(template: str, variable: re.Pattern[str], values: dict[str, str]) -> str:
     """Leave out the variables that are empty, with the words that lead to them."""
-    marked = _VARIABLE.sub(lambda match: match[0] if values.get(match[1].strip()) else "\0", template)
+    marked = variable.sub(lambda match: match[0] if values.get(match[1].strip()) else "\0", template)
     if "\0" not in marked:
         return template
     kept: list[tuple[str, str]] = []

@@ -2,7 +2,7 @@
 
 from bx24app.services.diagnostics.findings import Finding, Level
 from bx24app.services.diagnostics.installation import examine_database, examine_installation
-from bx24app.services.diagnostics.kept import PortalCheck, check_portal, kept_check
+from bx24app.services.diagnostics.kept import PortalCheck, check_portal, kept_check, load_check
 from bx24app.services.diagnostics.portal import examine_portal, find_portal
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "examine_portal",
     "find_portal",
     "kept_check",
+    "load_check",
 ]

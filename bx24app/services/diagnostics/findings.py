@@ -18,6 +18,11 @@ class Level(StrEnum):
     WARNING = "warning"
     PROBLEM = "problem"
 
+    @property
+    def place(self) -> int:
+        """Where it stands among others: the worst first."""
+        return (Level.PROBLEM, Level.WARNING, Level.OK).index(self)
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -42,6 +42,8 @@ class CallReport:
     # In the portal's own words.
     failed_reason: str | None = None
     began_at: datetime | None = None
+    # The portal's own activity of the call in the CRM.
+    activity_id: int | None = None
     # The id of its row, if it came from the history.
     history_id: int | None = None
 
@@ -83,6 +85,7 @@ def report_of_row(row: HistoryRow) -> CallReport:
         failed_code=row.CALL_FAILED_CODE or None,
         failed_reason=row.CALL_FAILED_REASON or None,
         began_at=row.CALL_START_DATE,
+        activity_id=row.CRM_ACTIVITY_ID,
         history_id=row.ID,
     )
 
@@ -102,6 +105,7 @@ def row_of_report(portal_id: int, report: CallReport, digest: str) -> ReceivedEv
         "currency": report.currency,
         "code": report.failed_code,
         "words": report.failed_reason,
+        "activity": report.activity_id,
         "began_at": report.began_at.isoformat() if report.began_at else None,
     }
     return ReceivedEvent(
@@ -132,5 +136,6 @@ def stored_report(row: ReceivedEvent) -> CallReport:
         failed_code=said.get("code"),
         failed_reason=said.get("words"),
         began_at=datetime.fromisoformat(said["began_at"]) if "began_at" in said else None,
+        activity_id=said.get("activity"),
         history_id=said.get("row"),
     )

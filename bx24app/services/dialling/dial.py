@@ -26,7 +26,7 @@ from bx24app.bitrix24.errors import (
 )
 from bx24app.bitrix24.telephony import StartedCall
 from bx24app.database import reading, writing
-from bx24app.errors import Executed, NotPermitted, Refusal, Retry
+from bx24app.errors import Executed, NotFound, NotPermitted, Refusal, Retry
 from bx24app.log import mask_number
 from bx24app.models import Attempt, Callback, Portal, State, utcnow
 from bx24app.outgoing.deadline import ending_within
@@ -92,8 +92,9 @@ def _dial(lease: DialLease) -> None:
 def _access_for(lease: DialLease) -> Access:
     """Return the access under which the callback is dialled: the person's own, or the portal's."""
     with reading() as session:
-        callback = session.get_one(Callback, lease.callback_id)
-        portal = session.get_one(Portal, lease.portal_id)
+        callback, portal = session.get(Callback, lease.callback_id), session.get(Portal, lease.portal_id)
+        if callback is None or portal is None:
+            raise NotFound  # Erased, or the app was removed, since it was leased.
         stands_in = portal.settings.stands_in and roles.is_vouched_for(session, callback)
     if not callback.is_persons:
         return token_renewal.service_access(lease.portal_id)
@@ -127,7 +128,10 @@ def _not_dialled(lease: DialLease, error: ExchangeError | Refusal) -> None:
 
 def _fence(lease: DialLease) -> FencedAttempt | None:
     """Commit that this attempt is about to dial; None when the lease has ended or the preflight forbids the dial."""
-    number_digest = do_not_call.number_digest(_number_of(lease))
+    number = _number_of(lease)
+    if number is None:
+        return None
+    number_digest = do_not_call.number_digest(number)
     with writing() as session:
         callback = leased_callback(session, lease)
         if callback is None:
@@ -147,9 +151,9 @@ def _fence(lease: DialLease) -> FencedAttempt | None:
         return FencedAttempt(callback.id, attempt.id, parameters)
 
 
-def _number_of(lease: DialLease) -> str:
+def _number_of(lease: DialLease) -> str | None:
     with reading() as session:
-        return session.scalars(select(Callback.to_number).where(Callback.id == lease.callback_id)).one()
+        return session.scalar(select(Callback.to_number).where(Callback.id == lease.callback_id))
 
 
 def _send_once(access: Access, dial: FencedAttempt, requests: portal_api.LoggedRequests) -> StartedCall | ExchangeError:

@@ -253,6 +253,8 @@ def _fill(attempt: Attempt, report: CallReport) -> None:
         attempt.cost, attempt.cost_currency = report.cost, report.currency
     if report.user_id is not None:
         attempt.answered_by = report.user_id
+    if report.activity_id:
+        attempt.activity_id = report.activity_id
 
 
 _MOVES = {ReportKind.START: _answered, ReportKind.HISTORY: _ended}

@@ -1,20 +1,22 @@
-"""Bringing a portal's placements and event handlers into line with the manifest."""
+"""Bringing a portal's placements and event handlers into line with the manifest, as far as it has granted scopes."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 
 from bx24app.bitrix24.client import MAX_BATCH, BatchAnswer, PortalClient
 from bx24app.bitrix24.errors import InsufficientScope
+from bx24app.bitrix24.identity import read_scopes
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
 from bx24app.models import Portal, PortalState, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
-from bx24app.services.portals.manifest import Placement, manifest, manifest_digest
+from bx24app.services.portals.manifest import Placement, manifest, manifest_digest, needed_scope
+from bx24app.services.portals.places.parts import MissingPart, PartKind, keep_missing_parts
 from bx24app.services.portals.tokens import Access
 from bx24app.services.runtime.slots import Slots, work_through
 from bx24app.settings import settings
@@ -26,15 +28,16 @@ BIND_RETRY_AFTER = timedelta(hours=1)
 # Nobody has bound more; each surplus one costs a command.
 MAX_ROWS = 500
 BOUND_ALREADY = "already binded"
+# What is missing where the portal said nothing of single parts.
+WHOLE = ("scope", "portal")
 
 
 @dataclass(frozen=True)
-class BindingProblem:
-    """Something that the portal would not bind, with its own words; never blocks an installation."""
+class Reconciled:
+    """What a portal was told, and what it would not take; ``scopes`` None: it did not say what it has granted."""
 
-    what: str
-    code: str
-    words: str
+    scopes: list[str] | None
+    missing: list[MissingPart]
 
 
 def _handler(path: str) -> str:
@@ -55,94 +58,156 @@ def _bind_placement(placement: Placement) -> BatchCommand:
     return "placement.bind", fields | titles
 
 
-def _placement_commands(bound: list[dict[str, object]]) -> Iterator[tuple[str, BatchCommand]]:
-    present = {(str(row.get("placement")), str(row.get("handler"))) for row in bound}
-    wanted = {(placement.code, _handler(placement.path)) for placement in manifest().placements}
-    for placement in manifest().placements:
-        if (placement.code, _handler(placement.path)) not in present:
-            yield placement.code, _bind_placement(placement)
-    for code, handler in sorted(present - wanted):
-        yield f"unbind {code}", ("placement.unbind", {"PLACEMENT": code, "HANDLER": handler})
+def _lacking(scopes: Collection[str] | None, *needed: str) -> str:
+    """The first of the needed scopes that was not granted; "" where nothing is known to lack."""
+    return next((scope for scope in needed if scope and scopes is not None and scope not in scopes), "")
 
 
-def _event_commands(bound: list[dict[str, object]]) -> Iterator[tuple[str, BatchCommand]]:
+BINDING_COMMANDS: dict[str, BatchCommand] = {
+    "placements": ("placement.get", {}),
+    "events": ("event.get", {}),
+    "scopes": ("scope", {}),
+}
+PLACEMENT_SCOPE = "placement"
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done about a portal, by the names of its parts, and the parts for which it lacks a scope."""
+
+    commands: list[tuple[str, BatchCommand]]
+    lacking: list[MissingPart]
+
+
+def missing_bindings(listed: BatchAnswer, type_ids: Iterable[int]) -> list[str]:
+    """Name what an answer to ``BINDING_COMMANDS`` lacks or has in excess, besides what lacks a scope.
+
+    ``type_ids`` are the smart processes that the portal has chosen. Raises ``ExchangeError``.
+    """
+    return [name for name, _ in _plan(listed, type_ids).commands]
+
+
+def _plan(listed: BatchAnswer, type_ids: Iterable[int]) -> _Plan:
+    scopes, plan = read_scopes(listed), _Plan([], [])
+    if not _lacking(scopes, PLACEMENT_SCOPE):
+        present = {(str(row.get("placement")), str(row.get("handler"))) for row in _rows(listed.result("placements"))}
+    else:
+        present = set()
+    wanted = {(one.code, _handler(one.path)): one for one in manifest().placements_for(type_ids)}
+    for place, placement in wanted.items():
+        lacks = _lacking(scopes, PLACEMENT_SCOPE, needed_scope(placement.code))
+        if lacks:
+            plan.lacking.append(MissingPart(placement.code, lacks))
+        elif place not in present:
+            plan.commands.append((placement.code, _bind_placement(placement)))
+    for code, handler in sorted(present - wanted.keys()):
+        plan.commands.append((f"unbind {code}", ("placement.unbind", {"PLACEMENT": code, "HANDLER": handler})))
+    _plan_events(plan, listed, scopes)
+    return plan
+
+
+def _plan_events(plan: _Plan, listed: BatchAnswer, scopes: Collection[str] | None) -> None:
     handler = _handler(manifest().urls["events"])
-    present = {(str(row.get("event")).upper(), str(row.get("handler"))) for row in bound}
+    present = {(str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(listed.result("events"))}
     for event in manifest().events:
-        if (event, handler) not in present:
-            yield event, ("event.bind", {"event": event, "handler": handler})
+        lacks = _lacking(scopes, needed_scope(event))
+        if lacks:
+            plan.lacking.append(MissingPart(event, lacks))
+        elif (event, handler) not in present:
+            plan.commands.append((event, ("event.bind", {"event": event, "handler": handler})))
 
 
-BINDING_COMMANDS: dict[str, BatchCommand] = {"placements": ("placement.get", {}), "events": ("event.get", {})}
-
-
-def missing_bindings(listed: BatchAnswer) -> list[str]:
-    """Name what an answer to ``BINDING_COMMANDS`` lacks or has in excess of the manifest; raises ``ExchangeError``."""
-    return [name for name, _ in _commands(listed)]
-
-
-def _commands(listed: BatchAnswer) -> list[tuple[str, BatchCommand]]:
-    return [
-        *_placement_commands(_rows(listed.result("placements"))),
-        *_event_commands(_rows(listed.result("events"))),
-    ]
-
-
-def _bind_missing(client: PortalClient) -> list[BindingProblem]:
-    commands = _commands(client.batch(BINDING_COMMANDS))
-    problems: list[BindingProblem] = []
-    for start in range(0, len(commands), MAX_BATCH):
-        part = commands[start : start + MAX_BATCH]
+def _reconcile(client: PortalClient, type_ids: Iterable[int]) -> Reconciled:
+    listed = client.batch(BINDING_COMMANDS)
+    plan = _plan(listed, type_ids)
+    missing = list(plan.lacking)
+    for start in range(0, len(plan.commands), MAX_BATCH):
+        part = plan.commands[start : start + MAX_BATCH]
         answer = client.batch({f"c{number}": command for number, (_, command) in enumerate(part)})
         for number, (name, _) in enumerate(part):
             error = answer.errors.get(f"c{number}")
             if error is not None and not _is_bound_already(error):
-                problems.append(_problem(name, error))
-    return problems
+                missing.append(_refused(name, error))
+    return Reconciled(read_scopes(listed), missing)
 
 
 def _is_bound_already(error: ExchangeError) -> bool:
     return BOUND_ALREADY in (error.words or "").casefold()
 
 
-def _problem(what: str, error: ExchangeError) -> BindingProblem:
-    return BindingProblem(what, error.code, error.words or "")
+def _refused(name: str, error: ExchangeError) -> MissingPart:
+    return MissingPart(name, code=error.code, words=error.words or "")
 
 
-def is_rebinding_due(portal: Portal) -> bool:
-    """Tell whether the portal lacks something of the present manifest, and it has not been tried just now."""
+def is_rebinding_due(portal: Portal, answer: BatchAnswer | None) -> bool:
+    """Tell whether the portal lacks something of the present manifest, and it has not been tried just now.
+
+    With ``answer`` it says which scopes it has granted: others than when it was last reconciled make it due at once.
+    """
+    scopes = read_scopes(answer) if answer else None
+    if scopes and portal.granted_scopes and scopes != portal.granted_scopes:
+        return True
     tried_lately = portal.bound_at is not None and utcnow() - portal.bound_at < BIND_RETRY_AFTER
     return portal.bound_manifest != manifest_digest() and not tried_lately
+
+
+def look_at_rules_again(portal: Portal) -> None:
+    """Let automation rules be looked at soon, at most once an hour: the event of an update may have been lost. Commits.
+
+    They are registered in the background (services/native/automation/registration.py).
+    """
+    if portal.rules_at is not None and utcnow() - portal.rules_at > BIND_RETRY_AFTER:
+        with writing() as session:
+            session.execute(update(Portal).where(Portal.id == portal.id).values(rules_at=None))
 
 
 BIND_LABEL = portal_api.RequestLabel("placement.bind, event.bind", {})
 
 
-def bind_missing(access: Access) -> list[BindingProblem]:
+def bind_missing(access: Access) -> list[MissingPart]:
     """Bind what is missing and unbind what is no longer wanted, with an administrator's access; idempotent.
 
-    Returns what could not be bound. Remembers the manifest when all of it was.
+    Returns what the portal does not have after it. Remembers the manifest where nothing was refused.
     """
-    return _remember_bound(access.portal_id, lambda: portal_api.call(access, BIND_LABEL, _bind_missing))
+    types = _chosen_types(access.portal_id)
+    return _remember_bound(
+        access.portal_id, types, lambda: portal_api.call(access, BIND_LABEL, lambda client: _reconcile(client, types))
+    )
 
 
-def bind_missing_for_portal(portal_id: int) -> list[BindingProblem]:
+def bind_missing_for_portal(portal_id: int) -> list[MissingPart]:
     """The same under the portal's own access; raises ``PortalDisconnected``."""
-    return _remember_bound(portal_id, lambda: portal_api.call_for_portal(portal_id, BIND_LABEL, _bind_missing))
+    types = _chosen_types(portal_id)
+
+    def work() -> Reconciled:
+        return portal_api.call_for_portal(portal_id, BIND_LABEL, lambda client: _reconcile(client, types))
+
+    return _remember_bound(portal_id, types, work)
 
 
-def _remember_bound(portal_id: int, work: Callable[[], list[BindingProblem]]) -> list[BindingProblem]:
+def _chosen_types(portal_id: int) -> list[int]:
+    with reading() as session:
+        return session.get_one(Portal, portal_id).settings.smart_processes or []
+
+
+def _remember_bound(portal_id: int, types: list[int], work: Callable[[], Reconciled]) -> list[MissingPart]:
     try:
-        problems = work()
+        done = work()
     except InsufficientScope as error:
-        problems = [_problem("scope", error)]
+        done = Reconciled(None, [_refused(WHOLE[0], error)])
     except ExchangeError as error:
-        problems = [_problem("portal", error)]
+        done = Reconciled(None, [_refused(WHOLE[1], error)])
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
-        portal.bound_manifest = None if problems else manifest_digest()
-        portal.bound_at = utcnow()
-    return problems
+        is_refused = any(part.is_refused for part in done.missing)
+        portal.bound_manifest = None if is_refused else manifest_digest()
+        # Others may have been chosen meanwhile.
+        portal.bound_at = utcnow() if (portal.settings.smart_processes or []) == types else None
+        portal.granted_scopes = done.scopes
+        keep_missing_parts(portal, PartKind.PLACES, done.missing)
+        # What removes handlers removes automation rules too (services/native/automation/registration.py).
+        portal.rules_at = None
+    return done.missing
 
 
 BINDINGS_CHECKED_EVERY = timedelta(days=1)
@@ -176,5 +241,5 @@ def _rebind(portal_id: int) -> int:
         problems = bind_missing_for_portal(portal_id)
     except Refusal:
         return 0  # It was disconnected meanwhile.
-    log.info("bound_again", portal_id=portal_id, problems=[problem.what for problem in problems])
+    log.info("bound_again", portal_id=portal_id, problems=[part.name for part in problems])
     return 1

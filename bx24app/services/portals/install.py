@@ -16,12 +16,13 @@ from bx24app.database import writing
 from bx24app.errors import AdministratorNeeded, NotInstalled, Refusal, Unverified
 from bx24app.models import Portal, PortalSettings, Throttle, User, utcnow
 from bx24app.outgoing.errors import ExchangeError
+from bx24app.services.calling.business_hours import is_zone, working_week
 from bx24app.services.calling.countries import guess_country
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, launch, token_renewal
-from bx24app.services.portals.bindings import BindingProblem
 from bx24app.services.portals.launch import Launch
 from bx24app.services.portals.new_address import take_new_address
+from bx24app.services.portals.places.parts import MissingPart
 from bx24app.services.portals.tokens import store_tokens
 from bx24app.services.security import digests, token_proof
 
@@ -33,7 +34,7 @@ class Installation:
     """A portal that can be used, and what it would not bind."""
 
     launch: Launch
-    problems: list[BindingProblem]
+    problems: list[MissingPart]
 
 
 def install(post: FramePost) -> Installation:
@@ -56,7 +57,7 @@ def install(post: FramePost) -> Installation:
         # They are written only now, because a new portal has just got its row.
         requests.write_for(post.member_id)
     problems = bindings.bind_missing(token_renewal.open_access(credential_id))
-    log.info("installed", member_id=portal.member_id, problems=[problem.what for problem in problems])
+    log.info("installed", member_id=portal.member_id, problems=[part.name for part in problems])
     return Installation(Launch(portal, user, place, batch, asked_at), problems)
 
 
@@ -79,17 +80,28 @@ def _ask_administrator(
 def launch_or_install(post: FramePost) -> Launch:
     """Prove the launch of a page, and mend the installation where an administrator opens it.
 
-    A portal that Bitrix24 vouches for but we do not know is installed again, and what it lacks of the present manifest
-    is bound. Raises as ``verify_launch`` and ``install`` do.
+    A portal that Bitrix24 vouches for but we do not know is installed again, and what it lacks of the present manifest,
+    or could not have before it granted more scopes, is bound. Raises as ``verify_launch`` and ``install`` do.
     """
     try:
         proven = launch.verify_launch(post)
     except NotInstalled:
         return install(post).launch
-    if proven.asked_at and proven.user.is_administrator and bindings.is_rebinding_due(proven.portal):
-        with suppress(ExchangeError, Refusal):  # A failed binding must not keep anybody from the desk.
-            bindings.bind_missing(token_renewal.person_access(proven.portal.id, proven.user.user_id))
+    if proven.asked_at and proven.user.is_administrator:
+        bindings.look_at_rules_again(proven.portal)
+        if bindings.is_rebinding_due(proven.portal, proven.batch):
+            with suppress(ExchangeError, Refusal):  # A failed binding must not keep anybody from the desk.
+                bindings.bind_missing(token_renewal.person_access(proven.portal.id, proven.user.user_id))
     return proven
+
+
+def _first_settings(domain: str, app: PortalApp, profile: Profile) -> PortalSettings:
+    """What a new portal begins with: its country, and working hours in the zone of whoever installs, where it is known.
+
+    Without hours the app would promise calls in the middle of the night.
+    """
+    country, zone = guess_country(domain, app.LANGUAGE_ID), profile.TIME_ZONE or ""
+    return PortalSettings(default_country=country, hours=working_week(zone, country) if is_zone(zone) else None)
 
 
 def _store(
@@ -99,10 +111,7 @@ def _store(
     with writing() as session:
         portal = session.scalar(select(Portal).where(Portal.member_id == post.member_id).with_for_update())
         if portal is None:
-            portal = Portal(
-                member_id=post.member_id,
-                settings=PortalSettings(default_country=guess_country(domain, app.LANGUAGE_ID)),
-            )
+            portal = Portal(member_id=post.member_id, settings=_first_settings(domain, app, profile))
             session.add(portal)
         take_new_address(portal, client_endpoint)
         portal.app_code, portal.app_id = app.CODE, str(app.ID)

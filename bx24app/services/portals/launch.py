@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import AppInfo, Tokens
 from bx24app.bitrix24.client import BatchAnswer
+from bx24app.bitrix24.company.cards import opened_commands
 from bx24app.bitrix24.connections import portal_clients
-from bx24app.bitrix24.crm import BatchCommands, commands_for
+from bx24app.bitrix24.crm import BatchCommands
 from bx24app.bitrix24.errors import (
     AccessDenied,
     CredentialRefused,
@@ -70,7 +71,7 @@ def check_placement(post: FramePost, *, opens_desk: bool) -> None:
 
 
 def _questions(place: LaunchPlace) -> BatchCommands:
-    return IDENTITY_QUESTIONS | (commands_for(place.entity_type, place.entity_id) if place.entity_id else {})
+    return IDENTITY_QUESTIONS | opened_commands(place.entity_type, place.entity_id, place.activity_id)
 
 
 def request_label(place: LaunchPlace) -> portal_api.RequestLabel:
@@ -239,7 +240,7 @@ def _store_visitor(post: FramePost, portal: Portal, profile: Profile, word: _Por
             row.application_token_digest = token_digest
         if post.REFRESH_ID:
             tokens = tokens_of(post, row, profile.ID)
-            store_tokens(session, row, tokens, administrator=is_administrator)
+            store_tokens(session, row, tokens, administrator=is_administrator, is_vouched_for=word is not None)
             if is_administrator and row.state in (PortalState.DISCONNECTED, PortalState.UNPAID):
                 # An administrator whom the portal lets in reconnects it, or shows that it is paid again.
                 row.state = PortalState.INSTALLED

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.errors import Overloaded, PortalClosed, RefusedForNow
-from bx24app.models import Portal, Throttle
+from bx24app.models import Portal, Throttle, utcnow
 from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, STANDARD_LIMIT, RequestLimit
 
 QUERY_LIMIT = "query_limit_exceeded"
@@ -34,6 +34,14 @@ def count_requests(session: Session, portal_id: int, at: datetime, requests: int
     pace = session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update())
     if pace is not None:
         pace.count_requests(at, limit_of(session.get_one(Portal, portal_id)), requests)
+
+
+def has_spare(session: Session, portal_id: int) -> bool:
+    """Tell whether a portal may be asked for something that can wait: half of its pace is for dials and people."""
+    pace, limit = session.get(Throttle, portal_id), limit_of(session.get_one(Portal, portal_id))
+    if pace is None or limit is None:
+        return True
+    return pace.room(utcnow(), limit) > limit.size / 2
 
 
 def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: datetime) -> None:

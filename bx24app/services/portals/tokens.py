@@ -52,16 +52,21 @@ def access_of(portal: Portal, credential: Credential) -> Access:
     )
 
 
-def store_tokens(session: Session, portal: Portal, tokens: Tokens, *, administrator: bool | None) -> Credential:
+def store_tokens(
+    session: Session, portal: Portal, tokens: Tokens, *, administrator: bool | None, is_vouched_for: bool = True
+) -> Credential:
     """Store a person's tokens inside the caller's transaction, which has locked the portal.
 
     An administrator's also serve the portal, or stand by. ``administrator`` None: not known now, so as before.
+    ``is_vouched_for``: the portal itself has just named them; else an access that it has refused stays dead.
     """
     query = select(Credential).where(Credential.portal_id == portal.id, Credential.user_id == tokens.user_id)
     credential = session.scalar(query.with_for_update())
     if credential is None:
         credential = Credential(portal_id=portal.id, user_id=tokens.user_id)
         session.add(credential)
+    elif credential.state == CredentialState.DEAD and not is_vouched_for:
+        return credential
     credential.acting_as = tokens.user_id
     credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
     if administrator is not None:

@@ -21,13 +21,18 @@ from bx24app.models import (
     DecoyRequest,
     DoNotCall,
     Form,
+    Notification,
+    NotifiedPerson,
     Portal,
+    PortalSetup,
     PortalState,
     ReceivedEvent,
     Rejection,
     ReportFigure,
     RestCall,
+    RuleRun,
     Throttle,
+    TimelineEntry,
     User,
     utcnow,
 )
@@ -172,13 +177,31 @@ def _revive(credential: Credential, member_id: str) -> bool | None:
 
 def _forget(session: Session, portal: Portal) -> None:
     """Delete everything of a portal except its settings."""
-    for model in (Callback, ReportFigure, Credential, Throttle, ReceivedEvent, RestCall, User):
+    kept = (
+        Notification,
+        NotifiedPerson,
+        RuleRun,
+        TimelineEntry,
+        Callback,
+        ReportFigure,
+        Credential,
+        Throttle,
+        ReceivedEvent,
+        RestCall,
+    )
+    for model in (*kept, User):
         session.execute(delete(model).where(model.portal_id == portal.id))
     _purge_visitors(session, portal)
+    session.execute(
+        update(PortalSetup)
+        .where(PortalSetup.portal_id == portal.id)
+        .values(findings=[], checked_at=None, smart_processes=None)
+    )
     portal.application_token_digest = None
     portal.history_cursor = portal.history_read_at = portal.history_due_at = portal.history_problem = None
     portal.forget_lists()
-    portal.bound_manifest = portal.bound_at = None
+    portal.bound_manifest = portal.bound_at = portal.granted_scopes = None
+    portal.missing_parts = {}
 
 
 def purge_uninstalled() -> int:

@@ -7,7 +7,7 @@ notes the versions that it has read. What changes meanwhile differs again. Whoev
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from itertools import groupby, pairwise
 from typing import Any
 from uuid import UUID
@@ -26,7 +26,7 @@ from bx24app.models import (
     PortalSettings,
     ReportFigure,
 )
-from bx24app.services.reports.tally import CountedAttempt, CountedCallback, Kind, Tally, tallies_of
+from bx24app.services.reports.tally import CountedAttempt, CountedCallback, Kind, Tally, counted_as, tallies_of
 
 # How many callbacks one run looks at, and how many quarters of an hour one transaction counts.
 COUNTED_AT_ONCE = 500
@@ -118,7 +118,7 @@ def _recount(session: Session, portal_id: int, slots: Collection[int]) -> None:
     rows: list[dict[str, Any]] = []
     for slot in slots:
         read = _read(session, portal_id, slot)
-        _note_counted(session, _of_slot(portal_id, slot), {id: version for id, version, _ in read})
+        _note_counted(session, _of_slot(portal_id, slot), read)
         rows += _rows(portal_id, 1, slot, tallies_of(callback for *_, callback in read))
     _replace(session, portal_id, SPAN_LENGTHS[0], slots, rows)
     for shorter, length in pairwise(SPAN_LENGTHS):
@@ -201,15 +201,22 @@ def tally_of_row(row: ReportFigure) -> Tally:
     return Tally(**{name: getattr(row, name) for name in Tally.__dataclass_fields__})
 
 
-def _note_counted(session: Session, of_slot: tuple[ColumnElement[bool], ...], versions: dict[UUID, int]) -> None:
-    """Note the versions that were read; one that was changed meanwhile, or is locked, keeps waiting."""
+def _note_counted(
+    session: Session, of_slot: tuple[ColumnElement[bool], ...], read: Sequence[tuple[UUID, int, CountedCallback]]
+) -> None:
+    """Note the versions that were read, and as what; one that was changed meanwhile, or is locked, keeps waiting."""
     table = Callback.__table__
+    names = ("outcome", "called", "picked_up", "wait", "person")
     noted = (
         update(Callback)
         .where(table.c.id == bindparam("read_id"), table.c.version == bindparam("read_version"))
-        .values(counted_version=bindparam("read_version"))
+        .values(counted_version=bindparam("read_version"), **{f"counted_{name}": bindparam(name) for name in names})
     )
-    free = session.scalars(_unlocked(*of_slot, table.c.counted_version != table.c.version))
-    rows: list[dict[str, Any]] = [{"read_id": id, "read_version": versions[id]} for id in free if id in versions]
+    free = set(session.scalars(_unlocked(*of_slot, table.c.counted_version != table.c.version)))
+    rows: list[dict[str, Any]] = [
+        {"read_id": id, "read_version": version, **dict(zip(names, astuple(counted_as(callback)), strict=True))}
+        for id, version, callback in read
+        if id in free
+    ]
     if rows:
         session.connection().execute(noted, rows)

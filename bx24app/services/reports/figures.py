@@ -4,8 +4,8 @@ Sums read the longest spans that fit and, at both ends, shorter ones down to qua
 exact. Days and hours of a zone are hours, or quarters of one, that the database adds up between changes of the clock.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, TypeVarTuple
 
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from bx24app.models import QUARTERS_A_DAY, QUARTERS_AN_HOUR, SPAN_LENGTHS, Form, Portal, Rejection, ReportFigure
 from bx24app.services.callbacks.people import read_names
 from bx24app.services.reports.periods import Period, QuarterSpan, moment_of, pieces
-from bx24app.services.reports.tally import COUNTS, SPREADS, Kind, Tally
+from bx24app.services.reports.tally import COUNTS, SPREADS, Kind, Tally, parts_of_combination
 
 Ts = TypeVarTuple("Ts")
 EPOCH = date(1970, 1, 1)
@@ -26,11 +26,28 @@ FIRST_WEEKDAY = 3
 
 @dataclass(frozen=True)
 class ReportScope:
-    """Whose figures: of a whole portal, or of the callbacks of one source, form, line or person."""
+    """Whose figures: of a whole portal, or of the callbacks of one source, form and line, or of one person."""
 
     portal_id: int
-    kind: Kind = Kind.ALL
-    key: str = ""
+    parts: Mapping[Kind, str] = field(default_factory=dict)
+
+    def has(self, kinds: Collection[Kind]) -> bool:
+        """Tell whether it is of nothing but such parts."""
+        return set(self.parts) <= set(kinds)
+
+
+# What rejected requests are told by; parts that are counted together.
+REJECTED_BY = frozenset({Kind.FORM})
+COMBINED = frozenset({Kind.SOURCE, Kind.FORM, Kind.LINE})
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Which rows a scope reads: all of one kind, or only those with some keys."""
+
+    portal_id: int
+    kind: Kind
+    keys: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +125,7 @@ class RefusalCounts:
 def summarize(session: Session, scope: ReportScope, period: Period) -> Summary:
     """Add up a period."""
     tally = Tally()
-    for found in _sums(session, scope, period, SPREADS).values():
+    for found in _sums(session, _stored(session, scope, period), period, SPREADS).values():
         tally.add(found)
     counted = _rejections(session, scope, period)
     return Summary(tally, None if counted is None else sum(one.count for one in counted))
@@ -117,7 +134,9 @@ def summarize(session: Session, scope: ReportScope, period: Period) -> Summary:
 def by_day(session: Session, scope: ReportScope, period: Period) -> list[DayCounts]:
     """Count each day of the zone, those without requests too."""
     days = {day: Tally() for day in period.each_day()}
-    for number, tally in _grouped(session, scope, period, lambda local: local // QUARTERS_A_DAY):
+    for number, tally in _grouped(
+        session, _stored(session, scope, period), period, lambda local: local // QUARTERS_A_DAY
+    ):
         days[EPOCH + timedelta(days=number)].add(tally)
     return [DayCounts(day, tally) for day, tally in days.items()]
 
@@ -125,7 +144,7 @@ def by_day(session: Session, scope: ReportScope, period: Period) -> list[DayCoun
 def by_hour(session: Session, scope: ReportScope, period: Period) -> list[HourCounts]:
     """Count each hour of the week that was called in; both passes of an hour that the clock repeats count as one."""
     hours: dict[int, Tally] = {}
-    for number, tally in _grouped(session, scope, period, _hour_of_week):
+    for number, tally in _grouped(session, _stored(session, scope, period), period, _hour_of_week):
         hours.setdefault(number, Tally()).add(tally)
     return [_hour_counts(number, tally) for number, tally in sorted(hours.items()) if tally.called]
 
@@ -142,14 +161,42 @@ def _hour_counts(number: int, tally: Tally) -> HourCounts:
 def by_part(session: Session, portal: Portal, scope: ReportScope, kind: Kind, period: Period) -> list[PartCounts]:
     """Count each form, line, source or person, the one with most requests first.
 
-    ``scope`` is the whole portal, or the part that alone is counted.
+    ``scope`` must not have parts that are not counted together with this kind.
     """
-    of_kind = ReportScope(portal.id, kind, scope.key if scope.kind == kind else "")
-    found = _sums(session, of_kind, period, ("costs",))
+    stored = _stored(session, scope, period, by=kind)
+    found = _sums(session, stored, period, ("costs",))
+    if stored.kind == Kind.COMBINATION:
+        found = _by_part_of(kind, found)
     names = _names(session, portal, kind, found)
     keys = _form_keys(session, portal) if kind == Kind.FORM else {}
     parts = [PartCounts(keys.get(key, key), names.get(key, ""), tally) for key, tally in found.items()]
     return sorted(parts, key=lambda part: (-part.tally.requests, part.key))
+
+
+def _by_part_of(kind: Kind, found: dict[str, Tally]) -> dict[str, Tally]:
+    parts: dict[str, Tally] = {}
+    for key, tally in found.items():
+        if part := parts_of_combination(key)[kind]:
+            parts.setdefault(part, Tally()).add(tally)
+    return parts
+
+
+def _stored(session: Session, scope: ReportScope, period: Period, by: Kind | None = None) -> _Stored:
+    """Choose the rows of a scope, divided by ``by``: those of one part alone where that is enough."""
+    kinds = {*scope.parts, *([by] if by else [])}
+    if len(kinds) > 1:
+        return _Stored(scope.portal_id, Kind.COMBINATION, _combinations(session, scope, period))
+    kind = next(iter(kinds), Kind.ALL)
+    return _Stored(scope.portal_id, kind, (scope.parts[kind],) if kind in scope.parts else None)
+
+
+def _combinations(session: Session, scope: ReportScope, period: Period) -> tuple[str, ...]:
+    """The keys of a scope in the longest spans that a period touches: there is a row for each of the shorter ones."""
+    whole, length = period.whole(), SPAN_LENGTHS[-1]
+    span = QuarterSpan(whole.begin - whole.begin % length, whole.end)
+    rows = _of_stored(select(ReportFigure.key).distinct(), _Stored(scope.portal_id, Kind.COMBINATION), length, span)
+    wanted = scope.parts.items()
+    return tuple(key for key in session.scalars(rows) if wanted <= parts_of_combination(key).items())
 
 
 def _form_keys(session: Session, portal: Portal) -> dict[str, str]:
@@ -173,7 +220,7 @@ def refusals(session: Session, scope: ReportScope, period: Period) -> list[Refus
 
 
 def _rejections(session: Session, scope: ReportScope, period: Period) -> list[RefusalCounts] | None:
-    if scope.kind not in {Kind.ALL, Kind.FORM}:
+    if not scope.has(REJECTED_BY):
         return None
     whole = period.whole()
     query = select(Rejection.rule, func.sum(Rejection.count)).where(
@@ -181,30 +228,30 @@ def _rejections(session: Session, scope: ReportScope, period: Period) -> list[Re
         Rejection.made_at >= moment_of(whole.begin),
         Rejection.made_at < moment_of(whole.end),
     )
-    if scope.kind == Kind.FORM:
-        query = query.where(Rejection.form_id == int(scope.key))
+    if scope.parts:
+        query = query.where(Rejection.form_id == int(scope.parts[Kind.FORM]))
     counted = [RefusalCounts(rule, int(count)) for rule, count in session.execute(query.group_by(Rejection.rule))]
     return sorted(counted, key=lambda one: (-one.count, one.rule))
 
 
-def _of_scope(query: Select[*Ts], scope: ReportScope, quarters: int, span: QuarterSpan) -> Select[*Ts]:
+def _of_stored(query: Select[*Ts], stored: _Stored, quarters: int, span: QuarterSpan) -> Select[*Ts]:
     query = query.where(
-        ReportFigure.portal_id == scope.portal_id,
+        ReportFigure.portal_id == stored.portal_id,
         ReportFigure.quarters == quarters,
-        ReportFigure.kind == scope.kind,
+        ReportFigure.kind == stored.kind,
         ReportFigure.slot >= span.begin,
         ReportFigure.slot < span.end,
     )
-    return query.where(ReportFigure.key == scope.key) if scope.key else query
+    return query if stored.keys is None else query.where(ReportFigure.key.in_(stored.keys))
 
 
-def _sums(session: Session, scope: ReportScope, period: Period, spreads: tuple[str, ...]) -> dict[str, Tally]:
-    """Add up the rows of a scope by key; ``spreads``: which of the columns that are no numbers are wanted too."""
+def _sums(session: Session, stored: _Stored, period: Period, spreads: tuple[str, ...]) -> dict[str, Tally]:
+    """Add up rows by key; ``spreads``: which of the columns that are no numbers are wanted too."""
     found: dict[str, Tally] = {}
     for quarters, span in pieces(period.whole()):
-        _add_sums(session, _of_scope(_summed(ReportFigure.key), scope, quarters, span), found)
+        _add_sums(session, _of_stored(_summed(ReportFigure.key), stored, quarters, span), found)
         columns = (getattr(ReportFigure, name) for name in spreads)
-        for key, *values in session.execute(_of_scope(select(ReportFigure.key, *columns), scope, quarters, span)):
+        for key, *values in session.execute(_of_stored(select(ReportFigure.key, *columns), stored, quarters, span)):
             found.setdefault(key, Tally()).add(Tally(**dict(zip(spreads, values, strict=True))))
     return found
 
@@ -220,7 +267,7 @@ def _add_sums(session: Session, query: Select[*tuple[Any, ...]], found: dict[Any
 
 
 def _grouped(
-    session: Session, scope: ReportScope, period: Period, group: Callable[[ColumnElement[int]], ColumnElement[int]]
+    session: Session, stored: _Stored, period: Period, group: Callable[[ColumnElement[int]], ColumnElement[int]]
 ) -> Iterator[tuple[int, Tally]]:
     """Add up quarters of an hour by what ``group`` makes of the local one, between changes of the clock."""
     for change in period.spans():
@@ -229,5 +276,5 @@ def _grouped(
         for quarters, span in pieces(change, lengths):
             found: dict[int, Tally] = {}
             local = ReportFigure.slot + literal(span.offset, Integer)
-            _add_sums(session, _of_scope(_summed(group(local)), scope, quarters, span), found)
+            _add_sums(session, _of_stored(_summed(group(local)), stored, quarters, span), found)
             yield from found.items()

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from bx24app.database import reading
 from bx24app.models import utcnow
+from bx24app.services.callbacks.listing.company_day import company_zone
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.reports import figures
-from bx24app.services.reports.choice import PeriodChoice, ScopeChoice, sees_everybody
+from bx24app.services.reports.choice import PeriodChoice, ScopeChoice, divided_with, sees_everybody
 from bx24app.services.reports.figures import DayCounts, HourCounts, PartCounts, RefusalCounts, ReportScope, Summary
 from bx24app.services.reports.periods import Period
 from bx24app.services.reports.tally import Kind
+from bx24app.services.reports.turns import report_turn
 
 # In the order in which the page shows them.
 SHOWN_PARTS = (Kind.FORM, Kind.LINE, Kind.SOURCE, Kind.PERSON)
@@ -31,6 +33,7 @@ class Overview:
     parts: dict[Kind, list[PartCounts]]
     refusals: list[RefusalCounts]
     choices: dict[Kind, list[PartCounts]]
+    is_company_zone: bool
 
 
 def load_overview(principal: Principal, periods: PeriodChoice, scopes: ScopeChoice, *, compares: bool) -> Overview:
@@ -38,13 +41,14 @@ def load_overview(principal: Principal, periods: PeriodChoice, scopes: ScopeChoi
     now = utcnow()
     scope, period = scopes.scope(principal), periods.period(principal, now)
     whole = ReportScope(scope.portal_id)
-    with reading() as session:
+    is_company_zone = period.zone == company_zone(principal.portal)
+    with report_turn(scope.portal_id), reading() as session:
         parts = {
             kind: figures.by_part(session, principal.portal, scope, kind, period)
             for kind in SHOWN_PARTS
-            if scope.kind in (Kind.ALL, kind)
+            if scope.has(divided_with(kind))
         }
-        chosen_among = SHOWN_PARTS if sees_everybody(principal) and scope.kind != Kind.ALL else ()
+        chosen_among = SHOWN_PARTS if sees_everybody(principal) and scope.parts else ()
         others = {kind: figures.by_part(session, principal.portal, whole, kind, period) for kind in chosen_among}
         return Overview(
             period=period,
@@ -56,4 +60,5 @@ def load_overview(principal: Principal, periods: PeriodChoice, scopes: ScopeChoi
             parts=parts,
             refusals=figures.refusals(session, scope, period),
             choices=others or (parts if sees_everybody(principal) else {}),
+            is_company_zone=is_company_zone,
         )

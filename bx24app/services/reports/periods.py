@@ -2,32 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from bx24app.errors import ListRefused
 from bx24app.models import QUARTER_SECONDS, QUARTERS_A_DAY, SPAN_LENGTHS
+from bx24app.services.callbacks.listing.company_day import day_begins
+from bx24app.services.callbacks.listing.periods import FIRST_YEAR, LAST_YEAR, ONE_DAY, PeriodName, named_days
 
 MAX_DAYS = 366
-ONE_DAY = timedelta(days=1)
-FIRST_YEAR, LAST_YEAR = 2000, 2999
-
-
-class PeriodName(StrEnum):
-    """The periods that have a name; those of some days end with today."""
-
-    TODAY = "today"
-    YESTERDAY = "yesterday"
-    WEEK = "7_days"
-    MONTH = "30_days"
-    THIS_MONTH = "this_month"
-    LAST_MONTH = "last_month"
-
-
-def midnight(day: date, zone: str) -> datetime:
-    """The moment (UTC) at which a day begins; where the clock skips midnight, the moment of the change."""
-    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
 
 
 def slot_at(moment: datetime) -> int:
@@ -61,12 +44,12 @@ class Period:
     @property
     def begins_at(self) -> datetime:
         """Its first moment."""
-        return midnight(self.first, self.zone)
+        return day_begins(self.first, self.zone)
 
     @property
     def ends_at(self) -> datetime:
         """The moment after its last."""
-        end = midnight(self.last + ONE_DAY, self.zone)
+        end = day_begins(self.last + ONE_DAY, self.zone)
         return end if self.until is None else max(self.begins_at, min(end, self.until))
 
     @property
@@ -134,17 +117,7 @@ def pieces(span: QuarterSpan, lengths: Sequence[int] = SPAN_LENGTHS) -> Iterator
 
 def named_period(name: PeriodName, zone: str, now: datetime) -> Period:
     """A period by its name."""
-    today = now.astimezone(ZoneInfo(zone)).date()
-    first_of_month = today.replace(day=1)
-    first, last = {
-        PeriodName.TODAY: (today, today),
-        PeriodName.YESTERDAY: (today - ONE_DAY, today - ONE_DAY),
-        PeriodName.WEEK: (today - 6 * ONE_DAY, today),
-        PeriodName.MONTH: (today - 29 * ONE_DAY, today),
-        PeriodName.THIS_MONTH: (first_of_month, today),
-        PeriodName.LAST_MONTH: ((first_of_month - ONE_DAY).replace(day=1), first_of_month - ONE_DAY),
-    }[name]
-    return Period(first, last, zone)
+    return Period(*named_days(name, now.astimezone(ZoneInfo(zone)).date()), zone)
 
 
 def chosen_period(first: date | None, last: date | None, zone: str, now: datetime) -> Period:

@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from bx24app.models import FINAL, Outcome, State
+from bx24app.models import FINAL, CallbackOutcome, Outcome, State
 
 CUSTOMER_CODES = frozenset({"480", "484", "486", "404", "503", "603"})
 NOBODY_CODE = "304"
@@ -32,7 +32,12 @@ WAIT_STEPS = (
     24 * 3600,
 )
 WAIT_BUCKETS = (60, 300, 900, 3600)
-_ENDS_UNCALLED = frozenset({State.EXPIRED, State.FAILED, State.CANCELLED})
+_ENDS_UNCALLED = {
+    State.EXPIRED: CallbackOutcome.EXPIRED,
+    State.FAILED: CallbackOutcome.FAILED,
+    State.CANCELLED: CallbackOutcome.CANCELLED,
+}
+_IS_PICKED_UP = frozenset({CallbackOutcome.REACHED, CallbackOutcome.CUSTOMER_NOT_REACHED})
 # Nothing was executed by an attempt with these outcomes.
 _NOTHING_EXECUTED = frozenset({Outcome.DIALLING, Outcome.REFUSED, Outcome.NOT_EXECUTED})
 
@@ -45,6 +50,8 @@ class Kind(StrEnum):
     FORM = "form"
     LINE = "line"
     PERSON = "person"
+    # Source, form and line at once, for figures that are asked for by more than one of them.
+    COMBINATION = "combination"
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,20 @@ class CountedCallback:
     created_at: datetime
     scheduled_at: datetime | None
     attempts: Sequence[CountedAttempt] = ()
+
+
+@dataclass(frozen=True)
+class CountedAs:
+    """What one callback counts as; ``wait`` is in whole seconds, None where nobody's pick-up is told.
+
+    ``person`` is whoever answered its last answered call, else whoever asked for it.
+    """
+
+    outcome: CallbackOutcome
+    is_called: bool
+    is_picked_up: bool
+    wait: int | None
+    person: int | None
 
 
 @dataclass
@@ -143,16 +164,26 @@ SPREADS = ("waits", "costs")
 COUNTS = tuple(one.name for one in fields(Tally) if one.name not in SPREADS)
 
 
+def counted_as(callback: CountedCallback) -> CountedAs:
+    """Tell what one callback counts as."""
+    called = [attempt for attempt in callback.attempts if attempt.is_called]
+    outcome = _outcome(callback, called)
+    picked_up_at = min((one.answered_at for one in called if one.answered_at is not None), default=None)
+    wait = None
+    if picked_up_at is not None:
+        wait = max(0, int((picked_up_at - _promised(callback)).total_seconds()))
+    is_picked_up = picked_up_at is not None or outcome in _IS_PICKED_UP
+    return CountedAs(outcome, bool(called), is_picked_up, wait, _person(callback))
+
+
 def tally_of(callback: CountedCallback) -> Tally:
     """Count one callback."""
+    counted = counted_as(callback)
     called = [attempt for attempt in callback.attempts if attempt.is_called]
-    fate = _fate(callback, called)
-    tally = Tally(requests=1, called=int(bool(called)), calls=len(called))
-    setattr(tally, fate, 1)
-    picked_up_at = min((one.answered_at for one in called if one.answered_at is not None), default=None)
-    if picked_up_at is not None:
-        tally.waits = {wait_step((picked_up_at - _promised(callback)).total_seconds()): 1}
-    tally.picked_up = int(picked_up_at is not None or fate in {"reached", "customer_not_reached"})
+    tally = Tally(requests=1, called=int(counted.is_called), picked_up=int(counted.is_picked_up), calls=len(called))
+    setattr(tally, counted.outcome, 1)
+    if counted.wait is not None:
+        tally.waits = {wait_step(counted.wait): 1}
     tally.untimed = tally.picked_up - len(tally.waits)
     tally.talk_seconds = sum(one.duration_seconds or 0 for one in called if one.outcome == Outcome.COMPLETED)
     for one in called:
@@ -163,24 +194,27 @@ def tally_of(callback: CountedCallback) -> Tally:
     return tally
 
 
-def _fate(callback: CountedCallback, called: Sequence[CountedAttempt]) -> str:
-    """Name the count that says how it ended."""
-    if callback.state == State.COMPLETED:
-        return "not_told" if callback.reason == "handed_over" else "reached"
-    if callback.state not in FINAL:
-        return "not_told" if callback.state == State.UNKNOWN else "under_way"
-    if not called and callback.state in _ENDS_UNCALLED:
-        return callback.state
-    return _missed(called[-1]) if called and callback.reason != "resolved_not_reached" else "not_told"
+def _outcome(callback: CountedCallback, called: Sequence[CountedAttempt]) -> CallbackOutcome:
+    """Tell how it ended."""
+    state = State(callback.state)
+    if state == State.COMPLETED:
+        return CallbackOutcome.NOT_TOLD if callback.reason == "handed_over" else CallbackOutcome.REACHED
+    if state not in FINAL:
+        return CallbackOutcome.NOT_TOLD if state == State.UNKNOWN else CallbackOutcome.UNDER_WAY
+    if not called and state in _ENDS_UNCALLED:
+        return _ENDS_UNCALLED[state]
+    is_told = called and callback.reason != "resolved_not_reached"
+    return _missed(called[-1]) if is_told else CallbackOutcome.NOT_TOLD
 
 
-def _missed(last: CountedAttempt) -> str:
-    """Name the count of a callback whose last call reached nobody."""
+def _missed(last: CountedAttempt) -> CallbackOutcome:
+    """Tell how a callback ended whose last call reached nobody."""
     if last.failed_code in CUSTOMER_CODES:
-        return "customer_not_reached"
+        return CallbackOutcome.CUSTOMER_NOT_REACHED
     if last.failed_code == NOBODY_CODE:
-        return "nobody_answered" if last.answered_at is None else "customer_not_reached"
-    return "not_told"
+        is_answered = last.answered_at is not None
+        return CallbackOutcome.CUSTOMER_NOT_REACHED if is_answered else CallbackOutcome.NOBODY_ANSWERED
+    return CallbackOutcome.NOT_TOLD
 
 
 def _promised(callback: CountedCallback) -> datetime:
@@ -200,9 +234,20 @@ def kinds_of(callback: CountedCallback) -> Iterator[tuple[Kind, str]]:
     yield Kind.LINE, callback.line_id
     if callback.form_id is not None:
         yield Kind.FORM, str(callback.form_id)
+    yield Kind.COMBINATION, combination_key(callback)
     person = _person(callback)
     if person is not None:
         yield Kind.PERSON, str(person)
+
+
+def combination_key(callback: CountedCallback) -> str:
+    """The source, the form and the line of a callback in one key; the line stands last, for it may contain anything."""
+    return f"{callback.source}:{callback.form_id or ''}:{callback.line_id}"
+
+
+def parts_of_combination(key: str) -> dict[Kind, str]:
+    """The parts of such a key, by their kind; a form that there is not is empty."""
+    return dict(zip((Kind.SOURCE, Kind.FORM, Kind.LINE), key.split(":", 2), strict=True))
 
 
 def _person(callback: CountedCallback) -> int | None:

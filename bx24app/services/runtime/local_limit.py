@@ -34,7 +34,8 @@ class _Buckets:
 
 
 def _buckets() -> _Buckets:
-    return cast("_Buckets", current_app.extensions.setdefault(LIMITS_STATE, _Buckets()))
+    known = current_app.extensions.get(LIMITS_STATE)
+    return cast("_Buckets", known or current_app.extensions.setdefault(LIMITS_STATE, _Buckets()))
 
 
 def take_local(limit: LocalLimit, key: Hashable = None) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import cast
@@ -21,7 +22,8 @@ class _Memory:
 
 
 def _memory() -> _Memory:
-    return cast("_Memory", current_app.extensions.setdefault(MEMORY_STATE, _Memory()))
+    known = current_app.extensions.get(MEMORY_STATE)
+    return cast("_Memory", known or current_app.extensions.setdefault(MEMORY_STATE, _Memory()))
 
 
 def remember(kind: str, key: str, seconds: float) -> None:
@@ -37,5 +39,10 @@ def remember(kind: str, key: str, seconds: float) -> None:
 
 def is_remembered(kind: str, key: str) -> bool:
     """Tell whether a key of a kind is remembered."""
-    of_kind = _memory().kept.get(kind)
-    return of_kind is not None and of_kind.get(key, 0.0) > time.monotonic()
+    return is_any_remembered(kind, (key,))
+
+
+def is_any_remembered(kind: str, keys: Iterable[str]) -> bool:
+    """Tell whether one of these keys of a kind is remembered."""
+    of_kind, now = _memory().kept.get(kind), time.monotonic()
+    return of_kind is not None and any(of_kind.get(key, 0.0) > now for key in keys)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Integer, Table, func, literal_column, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -78,8 +78,9 @@ def upsert_tokens(statement: Any) -> Any:
     # When the clock was set back, no time has passed and the bucket is not filled.
     at = greatest(new.at, old.at)
     tokens = least(old.tokens + (at - old.at) * new.refill, new.size)
-    values = {"tokens": tokens - 1, "size": new.size, "refill": new.refill, "at": at, "full_at": new.full_at}
-    return statement.on_conflict_do_update(index_elements=[old.digest], set_=values, where=tokens >= 1).returning(
+    one = literal_column("1", Integer)
+    values = {"tokens": tokens - one, "size": new.size, "refill": new.refill, "at": at, "full_at": new.full_at}
+    return statement.on_conflict_do_update(index_elements=[old.digest], set_=values, where=tokens >= one).returning(
         old.digest
     )
 

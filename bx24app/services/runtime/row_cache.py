@@ -1,7 +1,7 @@
 """The row cache: each process keeps rows that rarely change for as long as their ``revision`` is the same.
 
 The ``revision`` of a row changes with every UPDATE of the app. Reading it is much cheaper than reading a row with
-dozens of columns, and it is read before every answer from the cache. An UPDATE by hand does not change it, so the app
+dozens of columns, and it is read with every use of the cache. An UPDATE by hand does not change it, so the app
 sees such a change up to ``CACHED_SECONDS`` later.
 """
 
@@ -37,6 +37,12 @@ def get_cached(key: Hashable, revisions: Revisions) -> Any | None:
     if kept is None or kept.revisions != revisions or time.monotonic() > kept.until:
         return None
     return kept.value
+
+
+def get_unconfirmed(key: Hashable) -> Any | None:
+    """Return the value kept under ``key``, or None; whoever uses it compares the revisions of its rows afterwards."""
+    kept = _kept().get(key)
+    return None if kept is None or time.monotonic() > kept.until else kept.value
 
 
 def put_cached(key: Hashable, revisions: Revisions, value: Any) -> None:

@@ -1,14 +1,18 @@
 """Rotate the encryption keys: values sealed under an older key are sealed again under the first."""
 
+from typing import TypeVar
+
 import structlog
 from sqlalchemy import not_, or_, select
 
 from bx24app.crypto import SealError, keyring
 from bx24app.database import reading, writing
-from bx24app.models import Credential, DigestKey, Portal, Webhook
+from bx24app.models import Credential, DigestKey, Portal, RuleRun, Webhook
 from bx24app.models.digest_key import DIGEST_KEY_PLACE
 
 log = structlog.get_logger(__name__)
+
+Sealed = TypeVar("Sealed", Webhook, RuleRun)
 
 
 def rotate_keys() -> int:
@@ -29,7 +33,10 @@ def rotate_keys() -> int:
         former = Webhook.former_secret_sealed
         old_secret = or_(not_(Webhook.secret_sealed.like(current)), former.is_not(None) & not_(former.like(current)))
         webhooks = session.scalars(select(Webhook.id).where(old_secret)).all()
-    return sum(map(_rotate_credential, ids)) + sum(map(_rotate_webhook, webhooks)) + _rotate_digest_key()
+        sealed = RuleRun.token_sealed
+        runs = session.scalars(select(RuleRun.id).where(sealed.is_not(None), not_(sealed.like(current)))).all()
+    of_their_own = sum(_rotate(Webhook, id) for id in webhooks) + sum(_rotate(RuleRun, id) for id in runs)
+    return sum(map(_rotate_credential, ids)) + of_their_own + _rotate_digest_key()
 
 
 def _rotate_credential(credential_id: int) -> int:
@@ -48,15 +55,16 @@ def _rotate_credential(credential_id: int) -> int:
     return 2
 
 
-def _rotate_webhook(webhook_id: int) -> int:
+def _rotate(model: type[Sealed], id: int) -> int:
+    """Seal the secret of a row anew that has one of its own."""
     with writing() as session:
-        webhook = session.get(Webhook, webhook_id, with_for_update=True)
-        if webhook is None:
+        row = session.get(model, id, with_for_update=True)
+        if row is None:
             return 0
         try:
-            webhook.reseal(keyring, session.get_one(Portal, webhook.portal_id).member_id)
+            row.reseal(keyring, session.get_one(Portal, row.portal_id).member_id)
         except SealError:
-            log.warning("not_resealed", webhook=webhook_id)
+            log.warning("not_resealed", table=model.__tablename__, row=id)
             return 0
     return 1
 

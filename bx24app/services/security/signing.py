@@ -6,6 +6,7 @@ own (``webhooks/signature.py``).
 """
 
 import hmac
+from functools import lru_cache
 from uuid import UUID
 
 from itsdangerous import BadSignature, Signer, URLSafeTimedSerializer
@@ -39,7 +40,12 @@ def _keys() -> list[str]:
 
 def derived_keys(purpose: str) -> list[bytes]:
     """Derive keys of 32 bytes for a use that itsdangerous does not sign: the current one, then the older ones."""
-    return [hmac.digest(secret.encode(), purpose.encode(), "sha256") for secret in _secrets()]
+    return [_derived(secret, purpose) for secret in _secrets()]
+
+
+@lru_cache(maxsize=64)
+def _derived(secret: str, purpose: str) -> bytes:
+    return hmac.digest(secret.encode(), purpose.encode(), "sha256")
 
 
 def sign_link(id: UUID) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import ScalarSelect, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from bx24app.crypto import SealError, keyring
@@ -43,14 +43,11 @@ class DeliveryLease:
 
 
 def _due(now: datetime, webhook_id: int | None) -> Select[Webhook, int]:
-    """Select the next delivery: the oldest due one of an idle webhook, whose callback has no earlier one pending."""
-    earlier, other = aliased(WebhookDelivery), aliased(Webhook)
-    out_of_order = (
-        select(earlier.id)
-        .where(earlier.webhook_id == WebhookDelivery.webhook_id, earlier.callback_id == WebhookDelivery.callback_id)
-        .where(earlier.done_at.is_(None), earlier.id < WebhookDelivery.id)
-        .exists()
-    )
+    """Select the next delivery: of the idle webhooks, the one whose next is due for the longest time.
+
+    Each webhook is asked for its next, so that what one that waits has kept costs the others nothing.
+    """
+    other = aliased(Webhook)
     under_way = (
         select(func.count())
         .select_from(other)
@@ -59,16 +56,34 @@ def _due(now: datetime, webhook_id: int | None) -> Select[Webhook, int]:
     )
     return (
         select(Webhook, WebhookDelivery.id)
-        .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
         .join(Portal, Portal.id == Webhook.portal_id)
+        .join(WebhookDelivery, WebhookDelivery.id == _next_of_webhook(now))
         .where(Portal.state != PortalState.UNINSTALLED)
-        .where(WebhookDelivery.done_at.is_(None), WebhookDelivery.due_at <= now)
         .where(Webhook.is_on, or_(Webhook.waits_until.is_(None), Webhook.waits_until <= now))
         .where(or_(Webhook.leased_until.is_(None), Webhook.leased_until < now))
-        .where(~out_of_order, under_way < PER_PORTAL)
+        .where(under_way < PER_PORTAL)
         .where(Webhook.id == webhook_id if webhook_id is not None else and_(True))
         .order_by(WebhookDelivery.due_at, WebhookDelivery.id)
         .limit(1)
+    )
+
+
+def _next_of_webhook(now: datetime) -> ScalarSelect[int]:
+    """The oldest due delivery of a webhook whose callback has no earlier one pending."""
+    one, earlier = aliased(WebhookDelivery), aliased(WebhookDelivery)
+    out_of_order = (
+        select(earlier.id)
+        .where(earlier.callback_id == one.callback_id, earlier.webhook_id == one.webhook_id)
+        .where(earlier.done_at.is_(None), earlier.id < one.id)
+        .exists()
+    )
+    return (
+        select(one.id)
+        .where(one.webhook_id == Webhook.id, one.done_at.is_(None), one.due_at <= now, ~out_of_order)
+        .order_by(one.due_at, one.id)
+        .limit(1)
+        .correlate(Webhook)
+        .scalar_subquery()
     )
 
 

@@ -44,7 +44,7 @@ def record_changes(session: Session, changed: Sequence[Callback]) -> None:
     if not form_ids:
         return
     rows = [
-        new_delivery(webhook_id, _state_changed(callback, form_key), callback.id)
+        new_delivery(webhook_id, _state_changed(callback, form_key, _former_state(callback)), callback.id)
         for webhook_id, form_id, form_key in session.execute(_WEBHOOKS, {"form_ids": list(form_ids)})
         for callback in changed
         if callback.form_id == form_id
@@ -72,7 +72,7 @@ def delivery_values(callback: Callback, form_key: str) -> dict[str, Any]:
     """Make the parameters of ``inserting_deliveries`` that are not columns of the callback."""
     now = callback.created_at
     return {
-        "delivery_payload": {"made_at": _time(now), **_state_changed(callback, form_key)},
+        "delivery_payload": {"made_at": _time(now), **_state_changed(callback, form_key, None)},
         "delivery_expires_at": now + DELIVERED_WITHIN,
     }
 
@@ -106,15 +106,19 @@ def _time(at: datetime | None) -> str | None:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
 
 
-def _state_changed(callback: Callback, form_key: str) -> dict[str, Any]:
+def _former_state(callback: Callback) -> str | None:
+    former = inspect(callback).attrs.state.history.deleted
+    return str(former[0]) if former and former[0] else None
+
+
+def _state_changed(callback: Callback, form_key: str, former: str | None) -> dict[str, Any]:
     """Make the content of a delivery, without names and without the number, which is read when it is sent."""
-    previous = inspect(callback).attrs.state.history.deleted
     return {
         "type": STATE_CHANGED,
         "callback": {
             "id": str(callback.id),
             "state": str(callback.state),
-            "previous_state": str(previous[0]) if previous and previous[0] else None,
+            "previous_state": former,
             "reason": callback.reason,
             "form_key": form_key,
             "source": str(callback.source),

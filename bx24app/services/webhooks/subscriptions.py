@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from bx24app.errors import AddressRefused, InvalidRequest, LimitReached, NotFoun
 from bx24app.models import Form, Portal, Webhook, WebhookDelivery, utcnow
 from bx24app.models.websites.webhook import MAX_URL
 from bx24app.outgoing.errors import AddressForbidden
+from bx24app.services.security.journal import JournalPage, Recorded, record
 from bx24app.services.webhooks import outbox, sender
 from bx24app.urls import normal_url
 
@@ -101,9 +103,9 @@ def add_webhook(portal_id: int, form_key: str, url: str, user_id: int | None) ->
     checked, secret = _checked(url), _new_secret()
     with writing() as session:
         portal = session.get_one(Portal, portal_id)
-        form = session.scalar(
-            select(Form).where(Form.portal_id == portal_id, Form.key == form_key, Form.removed_at.is_(None))
-        )
+        present = (Form.portal_id == portal_id, Form.key == form_key, Form.removed_at.is_(None))
+        # Locked, or many at once would pass the limit.
+        form = session.scalar(select(Form).where(*present).with_for_update())
         if form is None:
             raise NotFound
         if session.scalars(select(func.count()).where(Webhook.form_id == form.id)).one() >= MAX_PER_FORM:
@@ -111,8 +113,18 @@ def add_webhook(portal_id: int, form_key: str, url: str, user_id: int | None) ->
         webhook = Webhook(portal_id=portal_id, form_id=form.id, url=checked, created_by=user_id)
         webhook.keep_secret(keyring, portal.member_id, secret, utcnow())
         session.add(webhook)
+        record(session, _recorded(webhook, user_id), {"webhook": ""}, {"webhook": "created"})
         session.flush()
     return NewWebhook(get_webhook(portal_id, webhook.id), secret)
+
+
+def _host_of(webhook: Webhook) -> str:
+    """The host alone: paths of addresses often hold a secret."""
+    return urlsplit(webhook.url).hostname or ""
+
+
+def _recorded(webhook: Webhook, user_id: int | None) -> Recorded:
+    return Recorded(webhook.portal_id, user_id, JournalPage.WEBHOOKS, _host_of(webhook))
 
 
 @contextmanager
@@ -133,12 +145,14 @@ def change_webhook(
     Pending deliveries go to the new address. Raises ``NotFound``, ``AddressRefused``, ``InvalidRequest``.
     """
     checked = None if url is None else _checked(url)
-    with _changing(portal_id, webhook_id) as (_, webhook):
+    with _changing(portal_id, webhook_id) as (session, webhook):
+        old = {"host": _host_of(webhook), "is_on": webhook.is_on}
         if checked is not None and checked != webhook.url:
             webhook.url, webhook.changed_by = checked, user_id
             webhook.note_success()
         if is_on is not None and is_on != webhook.is_on:
             webhook.switch(is_on=is_on)
+        record(session, _recorded(webhook, user_id), old, {"host": _host_of(webhook), "is_on": webhook.is_on})
     return get_webhook(portal_id, webhook_id)
 
 
@@ -149,12 +163,14 @@ def rotate_secret(portal_id: int, webhook_id: int, user_id: int | None) -> NewWe
         member_id = session.get_one(Portal, portal_id).member_id
         webhook.keep_secret(keyring, member_id, secret, utcnow())
         webhook.changed_by = user_id
+        record(session, _recorded(webhook, user_id), {"secret": ""}, {"secret": "rotated"})
     return NewWebhook(get_webhook(portal_id, webhook_id), secret)
 
 
-def remove_webhook(portal_id: int, webhook_id: int) -> None:
-    """Remove a webhook with its pending deliveries; commits. Raises ``NotFound``."""
+def remove_webhook(portal_id: int, webhook_id: int, user_id: int | None) -> None:
+    """Remove a webhook for the user ``user_id`` with its pending deliveries; commits. Raises ``NotFound``."""
     with _changing(portal_id, webhook_id) as (session, webhook):
+        record(session, _recorded(webhook, user_id), {"webhook": ""}, {"webhook": "removed"})
         session.delete(webhook)
 
 

@@ -13,6 +13,7 @@ from bx24app.services.callbacks.principal import Principal, load_portal
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import RateLimit
 from bx24app.services.security import digests
+from bx24app.services.security.journal import JournalPage, Recorded, record
 from bx24app.services.websites import forms
 
 # Every key has this prefix, so that people and secret scanners recognise it.
@@ -38,11 +39,9 @@ class NewApiKey:
 
 def create_key(portal_id: int, form_key: str, name: str, user_id: int | None) -> NewApiKey:
     """Make a key for a form; commits. Raises ``NotFound``, ``LimitReached``."""
-    form = forms.get_form(portal_id, form_key)
     secret = KEY_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     key = ApiKey(
         portal_id=portal_id,
-        form_id=form.id,
         prefix=secret[:SHOWN_CHARACTERS],
         digest=digests.digest("api_key", secret),
         name=name,
@@ -50,12 +49,15 @@ def create_key(portal_id: int, form_key: str, name: str, user_id: int | None) ->
         created_at=utcnow(),
     )
     with writing() as session:
+        form = forms.lock_form(session, portal_id, form_key)
+        key.form_id = form.id
         # Rows of revoked keys stay: they say who made and who used them.
         usable = select(func.count()).where(ApiKey.form_id == form.id, ApiKey.revoked_at.is_(None))
         made = select(func.count()).where(ApiKey.form_id == form.id)
         if session.scalars(usable).one() >= MAX_KEYS or session.scalars(made).one() >= MAX_KEYS_EVER:
             raise LimitReached("form_key")
         session.add(key)
+        record(session, Recorded(portal_id, user_id, JournalPage.KEYS, name), {"key": ""}, {"key": "created"})
     return NewApiKey(key, secret)
 
 
@@ -66,13 +68,15 @@ def list_keys(portal_id: int) -> list[tuple[ApiKey, Form]]:
         return [(key, form) for key, form in session.execute(query.order_by(ApiKey.id.desc()))]
 
 
-def revoke_key(portal_id: int, key_id: int) -> None:
-    """Revoke a key at once; idempotent. Commits. Raises ``NotFound``."""
+def revoke_key(portal_id: int, key_id: int, user_id: int | None) -> None:
+    """Revoke a key at once for the user ``user_id``; idempotent. Commits. Raises ``NotFound``."""
     with writing() as session:
         query = select(ApiKey).where(ApiKey.portal_id == portal_id, ApiKey.id == key_id)
         key = session.scalar(query.with_for_update())
         if key is None:
             raise NotFound
+        if key.revoked_at is None:
+            record(session, Recorded(portal_id, user_id, JournalPage.KEYS, key.name), {"key": ""}, {"key": "revoked"})
         key.revoke(utcnow())
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.database import reading
 from bx24app.models import Form, Portal, utcnow
+from bx24app.services.callbacks.conditions import BUDGET_CALLS, BUDGET_MONEY
 from bx24app.services.websites import forms, quotas, rules
 from bx24app.services.websites.submission import Submission
 
@@ -44,33 +45,37 @@ class ListedForm:
 def stopped_forms(portal: Portal, now: datetime) -> list[StoppedForm]:
     """List the forms that are switched on and take nothing all the same, the oldest first; one transaction."""
     with reading() as session:
-        return [
-            StoppedForm(form.name, rule)
-            for form in forms.read_forms(session, portal.id)
-            if form.is_on
-            for rule in (*_without_country(form, portal), *_exhausted(session, form, portal, now))
-        ]
+        found = [form for form in forms.read_forms(session, portal.id) if form.is_on]
+        exhausted = _exhausted(session, found, portal, now)
+    return [
+        StoppedForm(form.name, rule)
+        for form in found
+        for rule in (*_without_country(form, portal), *exhausted[form.id])
+    ]
 
 
 def list_forms(portal: Portal, now: datetime) -> list[ListedForm]:
     """List the forms of a portal, the oldest first; one transaction."""
     with reading() as session:
-        return [_listed(session, form, portal, now) for form in forms.read_forms(session, portal.id)]
+        found = forms.read_forms(session, portal.id)
+        exhausted = _exhausted(session, found, portal, now)
+    return [_listed(form, portal, exhausted[form.id]) for form in found]
 
 
 def describe_form(form: Form, portal: Portal, now: datetime) -> ListedForm:
     """Describe one form of a portal; one transaction."""
     with reading() as session:
-        return _listed(session, form, portal, now)
+        exhausted = _exhausted(session, [form], portal, now)
+    return _listed(form, portal, exhausted[form.id])
 
 
-def _listed(session: Session, form: Form, portal: Portal, now: datetime) -> ListedForm:
+def _listed(form: Form, portal: Portal, exhausted: list[str]) -> ListedForm:
     line = forms.form_line(form, portal)
     return ListedForm(
         form=form,
         line_name=line[1] if line else "",
         problems=form_problems(form, portal),
-        exhausted=_exhausted(session, form, portal, now),
+        exhausted=exhausted,
         countries=forms.callable_countries(form, portal),
         url=forms.form_url(form),
         snippet=forms.form_snippet(form),
@@ -81,9 +86,17 @@ def _without_country(form: Form, portal: Portal) -> list[str]:
     return [] if forms.callable_countries(form, portal) else ["country_known"]
 
 
-def _exhausted(session: Session, form: Form, portal: Portal, now: datetime) -> list[str]:
-    """List the budget rules by which a form accepts nothing more today."""
-    if form.budget_calls is None and form.budget_money is None:
-        return []
-    submission = Submission(form=form, portal=portal, now=now)
-    return [obstacle.condition for obstacle in quotas.exhausted_budgets(session, submission)]
+def _exhausted(session: Session, found: list[Form], portal: Portal, now: datetime) -> dict[int, list[str]]:
+    """List for each form, by its id, the budget rules by which it accepts nothing more today.
+
+    All calls are read by one statement; money, which few forms have a budget of, is added up form by form.
+    """
+    submissions = [Submission(form=form, portal=portal, now=now) for form in found]
+    by_calls = quotas.exhausted_by_calls(session, submissions)
+    return {
+        one.form.id: [
+            *([BUDGET_CALLS] if one.form.id in by_calls else []),
+            *([BUDGET_MONEY] if quotas.is_money_spent(session, one) else []),
+        ]
+        for one in submissions
+    }

@@ -19,10 +19,14 @@ from bx24app.services.websites.submission import Submission
 
 @dataclass(frozen=True)
 class PreparedSubmission:
-    """A submission with what is stored beside it; where line, voice or text is None, that of the form is used."""
+    """A submission with what is stored beside it; where line, voice or text is None, that of the form is used.
+
+    ``form_revisions`` are compared when it is accepted; None: its form was read for it.
+    """
 
     submission: Submission
     digest: str = ""
+    form_revisions: tuple[int, int, int] | None = None
     line: tuple[str, str] | None = None
     voice_id: str | None = None
     text: str | None = None
@@ -51,6 +55,7 @@ def candidate_of(request: PreparedSubmission, limits: Sequence[RateLimit]) -> Ca
         at=submission.now,
         website_request=_website_request_of(request, callback),
         form_key=submission.form.key,
+        form_revisions=request.form_revisions,
         number_digest=submission.number.digest,
         rate_limits=tuple(limits),
         budget=quotas.budget_of(submission),
@@ -116,9 +121,9 @@ def _spoken(request: PreparedSubmission) -> str:
 
 
 def _website_request_of(request: PreparedSubmission, callback: Callback) -> WebsiteRequest:
-    """Make the row of what the website sent, with the text to which the visitor consented."""
+    """Make the row of what the website sent, with the text to which the visitor consented, in their language."""
     submission, form = request.submission, request.submission.form
-    consents = submission.consents and form.consent_text is not None
+    consented = form.consent_in(submission.decoration.language) if submission.consents else None
     return WebsiteRequest(
         callback_id=callback.id,
         form_id=form.id,
@@ -128,9 +133,9 @@ def _website_request_of(request: PreparedSubmission, callback: Callback) -> Webs
         utm=submission.decoration.utm,
         language=submission.decoration.language,
         address=submission.address,
-        consent_text=form.consent_text if consents else None,
-        consent_version=form.consent_version if consents else None,
-        consent_at=submission.now if consents else None,
+        consent_text=consented,
+        consent_version=form.consent_version if consented else None,
+        consent_at=submission.now if consented else None,
         number_digest=submission.number.digest,
         created_at=submission.now,
     )

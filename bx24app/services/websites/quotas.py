@@ -4,14 +4,15 @@ They are conditions for accepting a callback (``callbacks/conditions.py``). This
 form and turns them into rejections. A proof counts as a bucket of one token, so that one statement takes everything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading
 from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, RateLimited, RuleRefused
-from bx24app.models import Callback, Rejection, Source
+from bx24app.models import BudgetDay, Callback, Rejection, Source
 from bx24app.services.callbacks.conditions import (
     BUDGET_CALLS,
     BUDGET_MONEY,
@@ -164,6 +165,24 @@ def exhausted_budgets(session: Session, submission: Submission) -> list[Obstacle
     """Return the budgets for today that the form has used up; inside the caller's transaction."""
     bare = Callback(portal_id=submission.portal.id, to_number="")
     return list(obstacles(session, Candidate(callback=bare, at=submission.now, budget=_budget(session, submission))))
+
+
+def exhausted_by_calls(session: Session, submissions: Sequence[Submission]) -> set[int]:
+    """Return the ids of the forms that have taken as many calls today as they may; one statement for all of them."""
+    days = {one.form.id: budget_day_of(one).day for one in submissions if one.form.budget_calls is not None}
+    query = select(BudgetDay.form_id, BudgetDay.day, BudgetDay.calls)
+    query = query.where(BudgetDay.form_id.in_(days), BudgetDay.day.in_(set(days.values())))
+    taken = {(form_id, day): calls for form_id, day, calls in session.execute(query)} if days else {}
+    return {
+        one.form.id
+        for one in submissions
+        if one.form.budget_calls is not None and taken.get((one.form.id, days[one.form.id]), 0) >= one.form.budget_calls
+    }
+
+
+def is_money_spent(session: Session, submission: Submission) -> bool:
+    """Tell whether the form's money for today leaves no room for one more call; inside the caller's transaction."""
+    return submission.form.budget_money is not None and _budget(session, submission).overspent is not None
 
 
 def _first(session: Session, candidate: Candidate) -> Obstacle | None:

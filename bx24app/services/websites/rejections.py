@@ -170,10 +170,12 @@ class RejectionSummary:
     counts: dict[str, int]
 
 
-def summarize_rejections(form_id: int, since: datetime, limit: int) -> RejectionSummary:
+def summarize_rejections(form_id: int, since: datetime, limit: int, until: datetime | None = None) -> RejectionSummary:
     """Read the rejections of a form since a time: the ``limit`` newest, the newest first, and all counts by rule."""
     write_counts()
     query = select(Rejection).where(Rejection.form_id == form_id, Rejection.made_at >= since)
+    if until is not None:
+        query = query.where(Rejection.made_at < until)
     counted = query.with_only_columns(Rejection.rule, func.sum(Rejection.count)).group_by(Rejection.rule)
     with reading() as session:
         latest = list(session.scalars(query.order_by(Rejection.made_at.desc(), Rejection.id.desc()).limit(limit)))

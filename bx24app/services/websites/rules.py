@@ -19,13 +19,15 @@ from bx24app.errors import (
     RuleRefused,
     TrapFilled,
 )
+from bx24app.log import mask_all_but_days, mask_numbers
 from bx24app.models import PortalState, Source
 from bx24app.services.calling import phone_numbers
 from bx24app.services.calling.phone_numbers import NumberProblem
 from bx24app.services.websites import forms
 from bx24app.services.websites.challenge import MINIMAL_FILL_TIME
-from bx24app.services.websites.submission import Submission
+from bx24app.services.websites.submission import MASKED_LENGTH, Submission
 from bx24app.settings import settings
+from bx24app.urls import normal_origin
 
 # The hidden field; no browser and no password manager has anything to fill in under this name.
 HONEYPOT = "leave_empty"
@@ -73,7 +75,14 @@ def _country_known(submission: Submission) -> RuleFacts | None:
 
 def _origin(submission: Submission) -> RuleFacts | None:
     allowed = [settings.public_origin, *submission.form.allowed_origins]
-    return None if submission.origin in allowed else {"origin": (submission.origin or "")[:255]}
+    if submission.origin in allowed:
+        return None
+    sent = submission.origin or ""
+    try:
+        normal_origin(sent)
+    except ValueError:
+        sent = mask_numbers(sent)
+    return {"origin": sent[:255]}
 
 
 def _fields(submission: Submission) -> RuleFacts | None:
@@ -87,7 +96,7 @@ def _fields(submission: Submission) -> RuleFacts | None:
 
 
 def _consent(submission: Submission) -> RuleFacts | None:
-    missing = submission.form.consent_text is not None and not submission.consents
+    missing = submission.form.consent_texts is not None and not submission.consents
     return {"field": "consent", "version": submission.form.consent_version} if missing else None
 
 
@@ -151,7 +160,7 @@ def _begins(submission: Submission, prefix: str) -> bool:
 
 def _time(submission: Submission) -> RuleFacts | None:
     if submission.unreadable_time:
-        return {"scheduled_at": submission.unreadable_time[:64], "why": "unreadable"}
+        return {"scheduled_at": mask_all_but_days(submission.unreadable_time)[:MASKED_LENGTH], "why": "unreadable"}
     if (
         submission.scheduled_at is None
         or submission.now - PAST_TOLERANCE <= submission.scheduled_at <= submission.now + FURTHEST_SLOT

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from bx24app.errors import RuleRefused
+from bx24app.errors import ChangedMeanwhile, RuleRefused
 from bx24app.models import Callback, DecoyRequest, utcnow
 from bx24app.services.callbacks.accept import accept, earlier_answer
-from bx24app.services.callbacks.conditions import Obstacle
+from bx24app.services.callbacks.conditions import FORM_UNCHANGED, Obstacle
 from bx24app.services.callbacks.decoys import ShownStep, shown_step
 from bx24app.services.callbacks.idempotency import visitor_key
 from bx24app.services.callbacks.retry_policy import retry_policy_of_form
@@ -52,8 +52,9 @@ def submit(opened: OpenForm, post: FormPost) -> Receipt:
     """Accept a visitor's request, and wake a worker; commits.
 
     Idempotent under one idempotency key. When another callback holds the number, or it is on the do-not-call list, the
-    answer is that of a decoy: it looks the same, but nobody is called. Raises ``IdempotencyKeyReused``, or a
-    ``RuleRefused``, which is also stored as a rejection.
+    answer is that of a decoy: it looks the same, but nobody is called. Raises ``IdempotencyKeyReused``, a
+    ``RuleRefused``, which is also stored as a rejection, or ``ChangedMeanwhile``: the form is not the one that was in
+    memory, nothing was done, and the caller opens it anew.
     """
     request = _read(opened, post)
     submission = request.submission
@@ -61,10 +62,13 @@ def submit(opened: OpenForm, post: FormPost) -> Receipt:
         outcome = accept_submission(request)
         if not isinstance(outcome, Obstacle):
             return _receipt(outcome, submission)
+        if outcome.condition == FORM_UNCHANGED:
+            raise ChangedMeanwhile
         if outcome.earlier is None:
             raise quotas.rejection_of(submission, outcome)
         return _receipt(outcome.earlier, submission)
     except RuleRefused as refusal:
+        forms.confirm(opened)
         earlier = earlier_answer(submission.portal.id, submission.key, request.digest)
         if earlier is not None:
             return _receipt(earlier, submission)
@@ -89,7 +93,8 @@ def _receipt(row: Callback | DecoyRequest, submission: Submission) -> Receipt:
 
 
 def reject_unreadable(opened: OpenForm, refusal: RuleRefused, address: str | None) -> None:
-    """Store the rejection of a request that could not be read; commits."""
+    """Store the rejection of a request that could not be read; commits. Raises ``ChangedMeanwhile`` as ``submit``."""
+    forms.confirm(opened)
     submission = Submission(form=opened.form, portal=opened.portal, now=utcnow(), address=address)
     rejections.record(submission, refusal)
 
@@ -119,7 +124,8 @@ def submission_of(opened: OpenForm, post: FormPost) -> Submission:
 
 def _read(opened: OpenForm, post: FormPost) -> PreparedSubmission:
     submission = submission_of(opened, post)
-    return PreparedSubmission(submission=submission, digest=submission_digest(submission))
+    revisions = opened.revisions if opened.is_unconfirmed else None
+    return PreparedSubmission(submission, submission_digest(submission), revisions)
 
 
 def shown_to_visitor(opened: OpenForm, request: Callback | DecoyRequest, now: datetime) -> ShownStep:

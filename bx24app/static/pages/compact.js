@@ -4,7 +4,10 @@ import { startList } from "../sections/callbacks.js";
 import { byId, localTimes } from "../ui.js";
 
 localTimes(byId("main"));
-startList(byId("main"));
+startList(byId("main"), { openCallback: (id) => frame.openDesk({ view: "callback", id }) });
 byId("all-callbacks").addEventListener("click", () => frame.openDesk({ view: "callbacks" }));
+byId("main").inert = false;
+// "Plan a callback" opens at the times of a later call.
+if ("plans" in byId("main").dataset) byId("later")?.click();
 frame.followHeight();
 frame.init();

@@ -16,6 +16,8 @@ function put(target, path, value) {
   inner[last] = value;
 }
 
+const inside = (target, path) => path.split(".").reduce((object, name) => object[name], target);
+
 export function values(form) {
   const json = {};
   for (const list of form.querySelectorAll("[data-list]")) put(json, list.dataset.list, []);
@@ -23,7 +25,7 @@ export function values(form) {
     if (!field.name || field.closest("[data-apart]")) continue;
     const list = field.closest("[data-list]");
     if (list) {
-      if (field.type !== "checkbox" || field.checked) json[list.dataset.list].push(field.value);
+      if (field.type !== "checkbox" || field.checked) inside(json, list.dataset.list).push(field.value);
     } else if (field.type === "checkbox") put(json, field.name, field.checked);
     else if (field.type !== "radio" || field.checked) put(json, field.name, (READ[field.dataset.type] ?? (({ value }) => value))(field));
   }

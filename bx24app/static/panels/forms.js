@@ -1,5 +1,5 @@
 // Website forms: making one with a press, its snippet, switching and removing it.
-import { send } from "../api.js";
+import { createForm } from "../new_form.js";
 import { toggle } from "../ui.js";
 import { submitted } from "./fields.js";
 
@@ -15,15 +15,22 @@ export function start(panel) {
     return part;
   }
 
+  // The country is asked only where neither the portal, nor the line's number, nor the company's zone tells it.
+  function askCountry() {
+    const [line, unknown] = [panel.find("#new-line"), panel.find("[data-unknown-country]")];
+    if (unknown) unknown.hidden = Boolean(line.selectedOptions[0]?.dataset.country);
+  }
+
   async function create(form) {
-    const [button, origin] = [form.querySelector("[type=submit]"), form.querySelector("[type=url]").value.trim()];
-    const json = { name: button.dataset.name, line_id: form.querySelector("select").value, allowed_origins: origin ? [origin] : [] };
-    const country = form.querySelector("#new-country")?.value;
-    const made = await submitted(form, async () => {
-      // The country is the portal's: whoever calls from a CRM card writes numbers as people do there, too.
-      if (country) await send("/settings", { method: "PATCH", json: { default_country: country } });
-      return send("/forms", { method: "POST", json });
-    });
+    const [asked, line] = [panel.find("[data-unknown-country]"), form.querySelector("#new-line")];
+    const made = await submitted(form, () => createForm({
+      settings: JSON.parse(form.dataset.settings),
+      name: form.querySelector("[type=submit]").dataset.name,
+      origin: form.querySelector("[type=url]").value.trim(),
+      line: line.value,
+      country: line.selectedOptions[0]?.dataset.country,
+      chosen: asked && !asked.hidden ? asked.querySelector("select").value : "",
+    }));
     if (!made) return;
     await panel.load();
     const item = panel.find(`#form-${made.key}`);
@@ -33,10 +40,16 @@ export function start(panel) {
   }
 
   panel.onSubmit({ create });
+  panel.body.addEventListener("change", ({ target }) => { if (target.id === "new-line") askCountry(); });
+  askCountry();
   panel.onClick({
     snippet: (button) => turn(button, "[data-snippet]").querySelector("button")?.focus(),
     stop: (button) => panel.change("/settings", { method: "PATCH", json: { websites_off: button.dataset.off !== "false" } }),
-    switch: (button) => panel.change(path(button), { method: "PATCH", json: { is_on: button.dataset.on !== "true" } }),
+    async switch(button) {
+      const [key, isOn] = [keyOf(button), itemOf(button).querySelector("[role=switch]").ariaChecked === "true"];
+      await panel.change(path(button), { method: "PATCH", json: { is_on: !isOn } });
+      panel.find(`#form-${key} [role=switch]`).focus();
+    },
     remove: (button) => panel.change(path(button), { method: "DELETE" }),
   });
 }

@@ -1,6 +1,8 @@
-// The editor of working hours: a row for every weekday, with a second span for those who close at noon.
+// The editor of working hours: a row for every weekday, with a second span for those who close at noon, a picture of the
+// week, holidays, and single days.
 import { send } from "../api.js";
 import { toggle } from "../ui.js";
+import * as picture from "./week_picture.js";
 
 const zones = () => Intl.supportedValuesOf?.("timeZone") ?? [];
 const END = "24:00";
@@ -36,7 +38,54 @@ async function showHolidays(box, chosen) {
   hint.textContent = [parts.length && hint.dataset.ask, next && `${hint.dataset.next} ${day}, ${next.name}.`].filter(Boolean).join(" ");
 }
 
+// Buttons change what the editor says as fields do.
+const tell = (box) => box.dispatchEvent(new Event("change", { bubbles: true }));
+
+// What stands in one row of the week is copied to another.
+function copyDay(from, to) {
+  const fields = (row) => [...row.querySelectorAll("input")];
+  fields(from).forEach((field, number) => Object.assign(fields(to)[number], { value: field.value, checked: field.checked }));
+  to.querySelector("[data-second]").hidden = from.querySelector("[data-second]").hidden;
+  to.querySelector("[data-break]").ariaExpanded = from.querySelector("[data-break]").ariaExpanded;
+  showDay(to);
+  tell(to);
+}
+
+// Days on which it is closed besides: each is a chip with a cross, and a date field adds one.
+function addClosedDay(box, day) {
+  if (!day || chosenDays(box).includes(day)) return;
+  const list = box.querySelector("[data-dates]");
+  const item = list.parentElement.querySelector("template").content.firstElementChild.cloneNode(true);
+  item.dataset.day = day;
+  item.querySelector("span").textContent = new Date(`${day}T12:00`).toLocaleDateString(document.documentElement.lang, { dateStyle: "medium" });
+  const after = [...list.children].find((other) => other.dataset.day > day) ?? null;
+  list.insertBefore(item, after);
+}
+
+function startClosedDays(box) {
+  const [list, field] = [box.querySelector("[data-dates]"), box.querySelector("[data-new-day]")];
+  const add = (day) => addClosedDay(box, day);
+  list.dataset.days.split(" ").forEach(add);
+  box.querySelector("[data-add-day]").addEventListener("click", () => {
+    add(field.value);
+    field.value = "";
+    field.focus();
+    tell(list);
+  });
+  list.addEventListener("click", ({ target }) => {
+    if (!target.closest("button")) return;
+    target.closest("li").remove();
+    field.focus();
+    tell(list);
+  });
+}
+
+const chosenDays = (box) => [...box.querySelectorAll("[data-dates] li")].map(({ dataset }) => dataset.day);
+
 export function start(box) {
+  const shown = box.querySelector("[data-week-picture]");
+  const draw = () => picture.show(shown.querySelector("svg"), weekOf(box), JSON.parse(shown.dataset.days));
+  startClosedDays(box);
   const part = box.querySelector("[data-part]");
   const holidays = (chosen) => showHolidays(box, chosen).catch(() => { box.querySelector("[data-holidays]").textContent = ""; });
   holidays(part.dataset.chosen);
@@ -46,9 +95,10 @@ export function start(box) {
   list.replaceChildren(...zones().map((zone) => new Option(zone)));
   const zone = box.querySelector("[data-zone]");
   zone.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone;
-  for (const row of box.querySelectorAll("[data-day]")) {
+  for (const row of box.querySelectorAll(".day[data-day]")) {
     showDay(row);
     row.querySelector("[data-open]").addEventListener("change", () => showDay(row));
+    row.querySelector("[data-same]")?.addEventListener("click", () => copyDay(box.querySelector(".day"), row));
     row.querySelector("[data-break]").addEventListener("click", (event) => {
       const second = row.querySelector("[data-second]");
       if (toggle(event.currentTarget, second)) second.querySelector("input").focus();
@@ -59,6 +109,26 @@ export function start(box) {
   const show = () => { box.querySelector("[data-week]").hidden = !own.find(({ checked }) => checked)?.value; };
   own.forEach((choice) => choice.addEventListener("change", show));
   if (own.length) show();
+  for (const event of ["input", "change", "click"]) box.addEventListener(event, draw);
+  draw();
+}
+
+// Puts a week of one span a day and single closed days into the editor; zone and public holidays stay.
+export function fill(box, { week, closed }) {
+  const own = box.querySelector('[data-own][value="1"]');
+  if (own && !own.checked) own.click();
+  for (const row of box.querySelectorAll(".day[data-day]")) {
+    const [span] = week[row.dataset.day] ?? [];
+    row.querySelector("[data-open]").checked = Boolean(span);
+    const [from, to, ...second] = row.querySelectorAll("input[type=time]");
+    if (span) [from.value, to.value] = [span[0], span[1] === END ? "00:00" : span[1]];
+    for (const input of second) input.value = "";
+    row.querySelector("[data-second]").hidden = true;
+    row.querySelector("[data-break]").ariaExpanded = "false";
+    showDay(row);
+  }
+  closed.forEach((day) => addClosedDay(box, day));
+  tell(box);
 }
 
 function spans(row) {
@@ -69,18 +139,22 @@ function spans(row) {
   return pairs.map(([from, to]) => [from, to === "00:00" ? END : to]);
 }
 
-// The hours as JSON, or null for the portal's own.
-export function read(box) {
-  if (box.querySelector("[data-own]") && !box.querySelector("[data-own]:checked").value) return null;
+function weekOf(box) {
   const week = {};
-  for (const row of box.querySelectorAll("[data-day]")) {
+  for (const row of box.querySelectorAll(".day[data-day]")) {
     const found = spans(row);
     if (found?.length) week[row.dataset.day] = found;
   }
+  return week;
+}
+
+// The hours as JSON, or null for the portal's own.
+export function read(box) {
+  if (box.querySelector("[data-own]") && !box.querySelector("[data-own]:checked").value) return null;
   return {
     zone: box.querySelector("[data-zone]").value.trim(),
-    week,
+    week: weekOf(box),
     holidays: regionOf(box),
-    closed: box.querySelector("[data-dates]").value.split(/[\s,;]+/).filter(Boolean),
+    closed: chosenDays(box),
   };
 }

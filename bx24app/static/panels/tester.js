@@ -1,9 +1,11 @@
-// The rule tester: a number, a website and a time; every rule in its order, the deciding one marked.
-import { send } from "../api.js";
+// The rule tester: a number, a website and a time; one sentence says what would become of it, and then every rule in its
+// order, the deciding one marked.
+import { send, wordsFor } from "../api.js";
 import { say } from "../ui.js";
 import { submitted } from "./fields.js";
 
 export function start(panel) {
+  if (!panel.find("form")) return;
   const [result, summary] = [panel.find("[data-result]"), panel.find("[data-verdict]")];
 
   function line({ verdict, reason, inputs, is_tried: isTried }) {
@@ -17,10 +19,24 @@ export function start(panel) {
     return row;
   }
 
+  // The days and times of Call later, by the hours of the form.
+  const [place, chosen] = [panel.find("[data-later]"), panel.find("#test-form")];
+  let later = null;
+  async function showTimes() {
+    place.hidden = panel.find('[name="test-when"]:checked').value === "now";
+    if (place.hidden) return;
+    const { Later } = await import("../start/later.js");
+    later ??= new Later(place, { changed: () => null, customerZone: () => null, failed: (error) => panel.say(wordsFor(error), "failure") });
+    later.form = chosen.value;
+    await later.open();
+  }
+  panel.body.addEventListener("change", ({ target }) => {
+    if (target.name === "test-when" || target === chosen) panel.run(null, showTimes);
+  });
+
   panel.onSubmit({
     async test(form) {
-      const at = panel.find("#test-at").value;
-      const more = at ? { at: new Date(at).toISOString() } : {};
+      const more = later && !place.hidden ? { at: later.at } : {};
       const tried = await submitted(form, (json) => send("/rules/test", { method: "POST", json }), more);
       result.hidden = !tried;
       if (!tried) return;

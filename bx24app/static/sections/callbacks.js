@@ -1,4 +1,4 @@
-// Callbacks: the start bar, the list that stays up to date, and one callback.
+// Callbacks: the alerts, the start bar and the list that stays up to date.
 import { send, wordsFor } from "../api.js";
 import { start as startForm } from "../call_form.js";
 import { CallbackList } from "../list.js";
@@ -23,38 +23,36 @@ async function resume(button, list) {
   }
 }
 
-// The whole desk's list, or that of a customer's card; returns what ends it.
-export function startList(root) {
-  const list = new CallbackList(byId("callbacks"));
+// The whole desk's list, or that of a customer's card; `around`: the view, or what opens a callback elsewhere.
+export function startList(root, around) {
+  const list = new CallbackList(byId("callbacks"), around);
   // Whoever may only look has no form.
-  if (byId("call-form")) startForm(root, list);
+  const form = byId("call-form") && startForm(root, list);
   followAlerts(root, list);
   list.follow();
-  return () => list.end();
+  const card = root.querySelector("[data-first-run]");
+  // After everything else: the desk below it is usable at once.
+  const run = card && new Promise((resolve) => { setTimeout(resolve); })
+    .then(() => import("../first_run.js"))
+    .then(({ startFirstRun }) => startFirstRun(card, form, list));
+  return () => {
+    list.end();
+    run?.then((started) => started.end());
+  };
 }
 
-// One callback in a view of its own: fetched anew as the list is, and written anew only where it changed.
-class OneCallback extends CallbackList {
-  constructor(view) {
-    super(byId("callbacks"));
-    this.view = view;
+export async function show(view) {
+  if (view.path === "callbacks") {
+    const end = startList(view.root, { view });
+    // Whoever comes back from a callback goes on at its row.
+    const [, id] = view.from.split("/");
+    if (id) byId(`callback-${id}`)?.querySelector("a.name").focus();
+    return end;
   }
-
-  async poll() {
-    const fresh = (await this.view.fragment()).querySelector("#callbacks");
-    say(this.connection, "", "warning");
-    const [old] = this.rows;
-    const row = fresh.querySelector(".callback");
-    this.waitLonger();
-    if (row.dataset.version === old.dataset.version) return;
-    this.announce(row, old);
-    this.list.replaceChildren(...fresh.childNodes);
+  if (view.path === "callbacks/notifications") {
+    const { openPanels } = await import("../panels.js");
+    return openPanels(view);
   }
-}
-
-export function show(view) {
-  if (view.path === "callbacks") return startList(view.root);
-  const one = new OneCallback(view);
-  one.follow();
-  return () => one.end();
+  const { showCallback } = await import("../one_callback.js");
+  return showCallback(view);
 }

@@ -3,6 +3,11 @@ import { openPanels } from "../panels.js";
 
 export function show(view) {
   const pages = view.root.querySelector("[data-pages]");
-  pages.addEventListener("change", () => { location.hash = pages.value; });
+  const shown = pages.value;
+  pages.addEventListener("change", () => {
+    location.hash = pages.value;
+    // Unsaved changes may keep this page.
+    pages.value = shown;
+  });
   return openPanels(view);
 }

@@ -94,5 +94,5 @@ def create(principal: Principal) -> Response:
 @principal_required(Role.ADMINISTRATOR)
 def revoke(principal: Principal, key_id: int) -> tuple[str, int]:
     """Take a key back at once."""
-    api_keys.revoke_key(principal.portal.id, key_id)
+    api_keys.revoke_key(principal.portal.id, key_id, principal.user_id)
     return "", 204

@@ -19,7 +19,17 @@ from bx24app.errors import (
     RuleRefused,
     TooLate,
 )
-from bx24app.inputs import SPELLED, WRITTEN_WHOLE, Consent, Decor, Identifier, Text, TolerantModel, TypedNumber
+from bx24app.inputs import (
+    SPELLED,
+    WRITTEN_WHOLE,
+    CardKind,
+    Consent,
+    Decor,
+    Identifier,
+    Text,
+    TolerantModel,
+    TypedNumber,
+)
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks import queries as callback_queries
@@ -59,7 +69,7 @@ PORTAL_REFUSALS = (PortalDisconnected, Bitrix24Unavailable, ExchangeError)
 class CrmEntityBody(TolerantModel):
     """A card of the CRM."""
 
-    type: Annotated[Literal["LEAD", "DEAL", "CONTACT", "COMPANY"], SPELLED]
+    type: CardKind
     id: Annotated[int, Field(gt=0, lt=2**31), WRITTEN_WHOLE]
 
 

@@ -1,4 +1,4 @@
-"""``/api/v1/do-not-call``: numbers that are never dialled, for administrators."""
+"""``/api/v1/do-not-call``: numbers that are never dialled; operators add one, all else is for administrators."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,12 +111,15 @@ def show_all(principal: Principal) -> Response:
 
 @blueprint.post("")
 @operation({201: NumberSchema, 200: NumberSchema}, body=NumberBody, refuses=(InvalidNumber,))
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.OPERATOR)
 def add(principal: Principal) -> Response:
-    """List a number: 201, or 200 when it was listed before."""
+    """List a number: 201, or 200 when it was listed before; then only administrators are told its note."""
     body = read_body(NumberBody)
     row, is_new = do_not_call.add_number(principal.portal.id, body.number, body.note, principal.user_id)
-    return json_response(_schema(row), 201 if is_new else 200)
+    shown = _schema(row)
+    if not is_new and principal.role < Role.ADMINISTRATOR:
+        shown.note = None
+    return json_response(shown, 201 if is_new else 200)
 
 
 @blueprint.delete("/<id:number_id>")
@@ -124,7 +127,7 @@ def add(principal: Principal) -> Response:
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def remove(principal: Principal, number_id: int) -> tuple[str, int]:
     """Take a number off the list."""
-    do_not_call.remove_number(principal.portal.id, number_id)
+    do_not_call.remove_number(principal.portal.id, number_id, principal.user_id)
     return "", 204
 
 

@@ -5,18 +5,21 @@ from decimal import Decimal
 from types import GenericAlias, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from pydantic import BaseModel, create_model
+from werkzeug.http import quote_etag
 
-from bx24app.errors import InvalidRequest, NotFound
-from bx24app.models import Form, Portal, utcnow
+from bx24app.errors import ChangedMeanwhile, InvalidRequest, NotFound
+from bx24app.models import Form, Portal, WidgetSighting, utcnow
 from bx24app.services.callbacks import people
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals import settings as portal_settings
 from bx24app.services.websites import availability, forms
 from bx24app.services.websites.availability import ListedForm
-from bx24app.services.websites.forms import FormSettings
+from bx24app.services.websites.editing.contrast import readable_on
+from bx24app.services.websites.editing.form_settings import FormSettings
+from bx24app.services.websites.editing.sightings import last_sightings
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import PublicHolidaysSchema, json_response, public_holidays_schema
@@ -61,7 +64,13 @@ class FormSchema(_Settings):
     snippet: str
     public_holidays: PublicHolidaysSchema | None
     problems: list[str]
+    # When and where a website of the form last loaded the button.
+    seen_at: datetime | None
+    seen_on: str | None
     callable_countries: list[str]
+    # Of the text on the form's colour, which is white or dark; 4.5 is enough for any size.
+    text_colour: str
+    colour_contrast: float
 
 
 class FormsSchema(BaseModel):
@@ -70,17 +79,23 @@ class FormsSchema(BaseModel):
     forms: list[FormSchema]
 
 
-def form_schema(listed: ListedForm, names: dict[int, str]) -> FormSchema:
+def form_schema(listed: ListedForm, names: dict[int, str], seen: WidgetSighting | None) -> FormSchema:
     """A form as an administrator sees it; ``names`` are those of people, by their number."""
     form = listed.form
+    on_colour = readable_on(form.colour)
     made = {
         "budget_money": None if form.budget_money is None else f"{form.budget_money.normalize():f}",
+        "consent_text": form.consent_in(form.languages[0]),
         "url": listed.url,
         "snippet": listed.snippet,
         "created_by_name": names.get(form.created_by or 0),
         "public_holidays": public_holidays_schema(form.hours),
+        "seen_at": seen.seen_at if seen else None,
+        "seen_on": seen.origin if seen else None,
         "problems": [*listed.problems, *listed.exhausted],
         "callable_countries": list(listed.countries),
+        "text_colour": on_colour.colour,
+        "colour_contrast": round(on_colour.contrast, 1),
     }
     stored = {name: getattr(form, name) for name in FormSchema.model_fields.keys() - made.keys()}
     return FormSchema.model_validate({**stored, **made})
@@ -88,7 +103,9 @@ def form_schema(listed: ListedForm, names: dict[int, str]) -> FormSchema:
 
 def _answer(form: Form, portal: Portal, status: int = 200, **headers: str) -> Response:
     names = people.names_of(portal.id, [form.created_by])
-    return json_response(form_schema(availability.describe_form(form, portal, utcnow()), names), status, **headers)
+    seen = last_sightings([form.id]).get(form.id)
+    shown = form_schema(availability.describe_form(form, portal, utcnow()), names, seen)
+    return json_response(shown, status, ETag=quote_etag(forms.form_version(form)), **headers)
 
 
 @blueprint.get("")
@@ -98,7 +115,8 @@ def show_all(principal: Principal) -> Response:
     """All forms of the portal, oldest first."""
     found = availability.list_forms(principal.portal, utcnow())
     names = people.names_of(principal.portal.id, [listed.form.created_by for listed in found])
-    return json_response(FormsSchema(forms=[form_schema(listed, names) for listed in found]))
+    seen = last_sightings([listed.form.id for listed in found])
+    return json_response(FormsSchema(forms=[form_schema(one, names, seen.get(one.form.id)) for one in found]))
 
 
 @blueprint.post("")
@@ -124,18 +142,22 @@ def show(principal: Principal, form_key: str) -> Response:
 
 
 @blueprint.patch("/<key:form_key>")
-@operation({200: FormSchema}, body=FormSettings, refuses=(InvalidRequest, *PORTAL_REFUSALS))
+@operation({200: FormSchema}, body=FormSettings, refuses=(InvalidRequest, ChangedMeanwhile, *PORTAL_REFUSALS))
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def change(principal: Principal, form_key: str) -> Response:
-    """Change a form, all fields or none; a field left out stays as it is."""
-    form = forms.change_form(principal.portal.id, form_key, read_body(FormSettings))
+    """Change a form, all fields or none; a field left out stays as it is.
+
+    With `If-Match`, the `ETag` of what was read, nothing is changed where a colleague has changed the form since.
+    """
+    known = request.if_match or None
+    form = forms.change_form(principal.portal.id, form_key, read_body(FormSettings), principal.user_id, known)
     return _answer(form, portal_settings.get_portal(form.portal_id))
 
 
 @blueprint.delete("/<key:form_key>")
 @operation({204: None})
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def remove(principal: Principal, form_key: str) -> tuple[str, int]:
     """Take a form away; what it has taken is dialled all the same."""
-    forms.remove_form(principal.portal.id, form_key)
+    forms.remove_form(principal.portal.id, form_key, principal.user_id)
     return "", 204

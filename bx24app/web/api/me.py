@@ -15,6 +15,7 @@ from bx24app.services.callbacks.listing import memory
 from bx24app.services.callbacks.listing.filters import Order, Quick
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
+from bx24app.services.native.follow_up import notices
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
 from bx24app.web.guards import InvalidBody, principal_required, read_body
@@ -60,6 +61,18 @@ class FilterBody(TolerantModel):
     name: Annotated[Identifier, Field(max_length=60)]
     filters: KeptFilter
     is_shared: Flag = False
+
+
+class NotificationsBody(TolerantModel):
+    """What ``PUT /me/notifications`` takes."""
+
+    muted: Flag
+
+
+class NotificationsSchema(BaseModel):
+    """Whether somebody wants to be told nothing in the messenger."""
+
+    muted: bool
 
 
 class SavedFilterSchema(BaseModel):
@@ -176,4 +189,23 @@ def keep_filter(principal: Principal) -> Response:
 def remove_filter(principal: Principal, filter_id: int) -> tuple[str, int]:
     """Remove a filter of mine, or as an administrator one that is shared."""
     memory.remove_filter(principal, filter_id)
+    return "", 204
+
+
+@blueprint.get("/notifications")
+@operation({200: NotificationsSchema})
+@principal_required(Role.VIEWER)
+def show_notifications(principal: Principal) -> Response:
+    """Whether I want to be told nothing in the messenger."""
+    assert principal.user_id is not None
+    return json_response(NotificationsSchema(muted=notices.is_muted(principal.portal.id, principal.user_id)))
+
+
+@blueprint.put("/notifications")
+@operation({204: None}, body=NotificationsBody)
+@principal_required(Role.VIEWER)
+def keep_notifications(principal: Principal) -> tuple[str, int]:
+    """Tell me nothing any more, or tell me again; for me alone."""
+    assert principal.user_id is not None
+    notices.mute(principal.portal.id, principal.user_id, is_muted=read_body(NotificationsBody).muted)
     return "", 204

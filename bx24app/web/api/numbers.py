@@ -8,6 +8,7 @@ from bx24app.messages.numbers import display_number, number_notices, number_prob
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import phone_numbers
+from bx24app.services.calling.countries import single_zone
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
 from bx24app.web.guards import principal_required, read_body
@@ -27,6 +28,8 @@ class ReadNumberSchema(BaseModel):
     number: str | None
     display: str | None
     country: str | None
+    # Where all clocks of that country agree.
+    zone: str | None
     problem: str | None
     notices: list[str]
 
@@ -44,6 +47,7 @@ def read(principal: Principal) -> Response:
             number=number.e164 if usable else None,
             display=display_number(number.e164) if usable and number.e164 else None,
             country=number.country if usable else None,
+            zone=single_zone(number.country) if usable and number.country else None,
             problem=number_problem(number),
             notices=number_notices(number, country) if usable else [],
         )

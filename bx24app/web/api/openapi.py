@@ -10,6 +10,7 @@ A view says so once, above its guard::
 Who may call it comes from the guard, its path parameters from the rule, its summary from the docstring.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -33,6 +34,7 @@ blueprint = Blueprint("openapi", __name__, url_prefix="/api/v1")
 
 API_PREFIX = "/api/v1"
 CACHE = "bx24app.openapi"
+_making = threading.Lock()
 REFERENCE = "#/components/schemas/{model}"
 PROBLEM_TYPE = "application/problem+json"
 SCHEMES = {
@@ -246,6 +248,8 @@ def document(app: Flask) -> JsonObject:
 def show() -> Response:
     """This description."""
     made = current_app.extensions
-    if CACHE not in made:
-        made[CACHE] = jsonify(document(current_app)).get_data()
+    # It takes a second or two: whoever asks meanwhile waits for the one that makes it, and makes no other.
+    with _making:
+        if CACHE not in made:
+            made[CACHE] = jsonify(document(current_app)).get_data()
     return Response(made[CACHE], mimetype="application/json")

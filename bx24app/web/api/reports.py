@@ -10,15 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading
-from bx24app.errors import NotFound
+from bx24app.errors import NotFound, RateLimited
 from bx24app.models import utcnow
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.reports import figures
-from bx24app.services.reports.choice import require_part
-from bx24app.services.reports.figures import FunnelStep, ReportScope, Summary
+from bx24app.services.reports.choice import divided_with, require_part
+from bx24app.services.reports.figures import REJECTED_BY, FunnelStep, ReportScope, Summary
 from bx24app.services.reports.periods import Period
 from bx24app.services.reports.tally import TEN_THOUSANDTHS, Kind, Tally
+from bx24app.services.reports.turns import report_turn
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
 from bx24app.web.csv_files import CSV_TYPE, Line, csv_text
@@ -222,13 +223,13 @@ def _made(principal: Principal, name: ReportName) -> SummaryReport | RowsReport:
     query, now = read_report_query(), utcnow()
     scope = query.scope_chosen().scope(principal)
     if name == ReportName.REFUSALS:
-        require_part(principal, scope, Kind.FORM)
+        require_part(principal, scope, REJECTED_BY)
     if name in PARTS:
-        require_part(principal, scope, PARTS[name])
+        require_part(principal, scope, divided_with(PARTS[name]))
     period = query.period_chosen().period(principal, now)
     earlier = period.before(now) if query.compare else None
     frame: dict[str, Any] = {"report": name, "since": period.first, "until": period.last, "zone": period.zone}
-    with reading() as session:
+    with report_turn(scope.portal_id), reading() as session:
         if name == ReportName.SUMMARY:
             shown = summary_schema(figures.summarize(session, scope, period))
             before = summary_schema(figures.summarize(session, scope, earlier)) if earlier else None
@@ -246,7 +247,7 @@ def _named(name: str) -> ReportName:
 
 
 @blueprint.get("/<report>")
-@operation({200: ReportSchema}, query=ReportQuery)
+@operation({200: ReportSchema}, query=ReportQuery, refuses=(RateLimited,))
 @principal_required(Role.VIEWER)
 def show(principal: Principal, report: str) -> Response:
     """The figures of a period, equal to a recount of its callbacks a few seconds ago."""
@@ -254,7 +255,7 @@ def show(principal: Principal, report: str) -> Response:
 
 
 @blueprint.get("/<report>.csv")
-@operation({200: "text/csv"}, query=ReportQuery)
+@operation({200: "text/csv"}, query=ReportQuery, refuses=(RateLimited,))
 @principal_required(Role.VIEWER)
 def show_csv(principal: Principal, report: str) -> Response:
     """The same as a table that spreadsheets open safely, with the separator of the reader's language."""

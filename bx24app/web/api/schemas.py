@@ -14,6 +14,7 @@ from bx24app.services.callbacks.queries import NamedCallback
 from bx24app.services.callbacks.request import AcceptedCallback
 from bx24app.services.calling import public_holidays
 from bx24app.services.calling.business_hours import Hours
+from bx24app.services.native.follow_up.choices import NotificationChoices
 from bx24app.services.portals.lines import Listing
 from bx24app.services.portals.settings import Roles
 from bx24app.web.presenters import callbacks as callback_presenter
@@ -96,8 +97,9 @@ class DecisionSchema(BaseModel):
 
 
 class ExplainedCallback(CallbackSchema):
-    """A callback with its why."""
+    """A callback with its why; ``label`` says in a few words where it stands."""
 
+    label: str
     decisions: list[DecisionSchema]
 
 
@@ -167,6 +169,7 @@ class SettingsSchema(BaseModel):
     retries: int
     retry_minutes: int
     line_cap: int | Literal[""]
+    shows_in_crm: bool
     hours: Hours | Literal[""]
     public_holidays: PublicHolidaysSchema | None
     websites_off: bool
@@ -174,6 +177,10 @@ class SettingsSchema(BaseModel):
     roles: Roles
     # Operators see the figures of everybody in the reports, else only their own.
     shares_reports: bool
+    # Who is told of each event in the messenger.
+    notifications: NotificationChoices
+    # The types (entityTypeId) of the smart processes whose cards have a tab of the app.
+    smart_processes: list[int]
     # Who last changed ``roles`` or ``stands_in``.
     rights_changed_by: int | None
     rights_changed_by_name: str | None
@@ -215,7 +222,10 @@ def explained_callback_schema(named: NamedCallback) -> ExplainedCallback:
     """A callback with its attempts and its why."""
     told = zip(named.callback.why, callback_presenter.decisions(named), strict=True)
     decisions = [{"made_at": d.made_at, "rule": d.rule, "inputs": d.inputs, "words": row.words} for d, row in told]
-    return ExplainedCallback.model_validate({**_callback_fields(named.callback), "decisions": decisions})
+    label = callback_presenter.callback_row(named, operates=False).label
+    return ExplainedCallback.model_validate(
+        {**_callback_fields(named.callback), "label": label, "decisions": decisions}
+    )
 
 
 def _listed(listing: Listing) -> tuple[list[Choice], dict[str, Any]]:
@@ -241,6 +251,7 @@ def settings_schema(portal: Portal, usual_text: str, names: dict[int, str]) -> S
     rights = {
         "roles": Roles.of(portal),
         "shares_reports": portal.settings.shares_reports,
+        "notifications": NotificationChoices.of(portal),
         "rights_changed_by": changed_by,
         "rights_changed_by_name": names.get(changed_by or 0),
     }

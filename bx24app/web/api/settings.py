@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from pydantic import BaseModel, ConfigDict, Field
 
-from bx24app.errors import InvalidRequest, NotFound
+from bx24app.errors import ChangedMeanwhile, InvalidRequest, NotFound
 from bx24app.inputs import WRITTEN_WHOLE, CountryCode, Flag, Identifier, Text, TolerantModel
 from bx24app.models import Portal, utcnow
 from bx24app.services.callbacks import people
@@ -13,7 +13,9 @@ from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import spoken_text
 from bx24app.services.calling.business_hours import Hours, Region
+from bx24app.services.native.follow_up.choices import NotificationChoices
 from bx24app.services.portals import settings as portal_settings
+from bx24app.services.portals.places.smart_processes import MAX_CHOSEN_TYPES
 from bx24app.services.portals.settings import PortalDefaults, Roles
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
@@ -28,6 +30,7 @@ from bx24app.web.guards import principal_required, read_body, read_query, requir
 
 blueprint = Blueprint("settings", __name__, url_prefix="/api/v1/settings")
 
+ChosenTypes = Annotated[list[Annotated[int, Field(gt=0, lt=10**9), WRITTEN_WHOLE]], Field(max_length=MAX_CHOSEN_TYPES)]
 # Without these a portal has the usual ones.
 CLEARED = ("default_line_id", "default_voice_id", "default_text", "default_country", "line_cap", "hours")
 
@@ -43,11 +46,14 @@ class DefaultsBody(TolerantModel):
     retries: Annotated[int, Field(ge=0, le=5), WRITTEN_WHOLE] | None = None
     retry_minutes: Annotated[int, Field(ge=1, le=1440), WRITTEN_WHOLE] | None = None
     line_cap: Annotated[int, Field(ge=1, le=500), WRITTEN_WHOLE] | None = None
+    shows_in_crm: Flag | None = None
     hours: Hours | None = None
     websites_off: Flag | None = None
     roles: Roles | None = None
     shares_callbacks: Flag | None = None
     shares_reports: Flag | None = None
+    notifications: NotificationChoices | None = None
+    smart_processes: ChosenTypes | None = None
 
     @property
     def only_stops_forms(self) -> bool:
@@ -57,12 +63,16 @@ class DefaultsBody(TolerantModel):
     def wanted(self) -> PortalDefaults:
         """The changes for the use case."""
         given = self.model_dump(mode="json", include=self.model_fields_set)
+        if "smart_processes" in given:
+            given["smart_processes"] = given["smart_processes"] or []
         return PortalDefaults(**given | {name: "" for name in CLEARED if name in given and given[name] is None})
 
 
 def _answer(portal: Portal) -> Response:
     names = people.names_of(portal.id, [portal.settings.rights_changed_by])
-    return json_response(settings_schema(portal, spoken_text.default_text(portal.language), names))
+    response = json_response(settings_schema(portal, spoken_text.default_text(portal.language), names))
+    response.set_etag(portal_settings.version_of(portal))
+    return response
 
 
 @blueprint.get("")
@@ -91,11 +101,14 @@ def show_holidays(_: Principal) -> Response:
 
 
 @blueprint.patch("")
-@operation({200: SettingsSchema}, body=DefaultsBody, refuses=(InvalidRequest, NotFound, *PORTAL_REFUSALS))
+@operation(
+    {200: SettingsSchema}, body=DefaultsBody, refuses=(InvalidRequest, NotFound, ChangedMeanwhile, *PORTAL_REFUSALS)
+)
 @principal_required(Role.ADMINISTRATOR)
 def change_settings(principal: Principal) -> Response:
-    """Change the portal's defaults, all or none."""
+    """Change the portal's defaults, all or none; with ``If-Match`` only what has the version that was read."""
     body = read_body(DefaultsBody)
     if not body.only_stops_forms:
         require_fresh_proof(principal)
-    return _answer(portal_settings.change_settings(principal.portal.id, body.wanted(), principal.user_id))
+    known = request.if_match or None
+    return _answer(portal_settings.change_settings(principal.portal.id, body.wanted(), principal.user_id, known))

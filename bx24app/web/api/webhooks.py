@@ -193,10 +193,10 @@ def change(principal: Principal, webhook_id: int) -> Response:
 
 @blueprint.delete("/<id:webhook_id>")
 @operation({204: None})
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def remove(principal: Principal, webhook_id: int) -> tuple[str, int]:
     """Remove it."""
-    subscriptions.remove_webhook(principal.portal.id, webhook_id)
+    subscriptions.remove_webhook(principal.portal.id, webhook_id, principal.user_id)
     return "", 204
 
 

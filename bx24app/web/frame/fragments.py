@@ -1,28 +1,26 @@
 """Fragments that keep an open desk up to date, rendered by the same templates as the page."""
 
-import hashlib
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Literal
-from uuid import UUID
 
 from flask import Blueprint, Response, make_response, render_template, request
 from pydantic import BaseModel, Field
 
-from bx24app.i18n import LANGUAGES
 from bx24app.inputs import SPELLED, Text
 from bx24app.models import utcnow
-from bx24app.services import diagnostics
 from bx24app.services.callbacks import desk, people
-from bx24app.services.callbacks import queries as callback_queries
+from bx24app.services.callbacks.listing import memory
+from bx24app.services.callbacks.listing.shown import load_choices
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals import request_log
 from bx24app.services.webhooks import subscriptions
+from bx24app.web.api.listing.list_query import ShownQuery
 from bx24app.web.guards import principal_required, read_query
-from bx24app.web.presenters import callbacks as callback_presenter
-from bx24app.web.presenters import sections as section_presenter
 from bx24app.web.presenters import webhooks as webhook_presenter
+from bx24app.web.presenters.listing.callback_list import list_view, optional_columns
+from bx24app.web.presenters.listing.list_filter import filter_panel
 
 blueprint = Blueprint("fragments", __name__, url_prefix="/desk")
 
@@ -30,39 +28,33 @@ blueprint = Blueprint("fragments", __name__, url_prefix="/desk")
 @blueprint.get("/callbacks")
 @principal_required(Role.VIEWER)
 def rows(principal: Principal) -> Response:
-    """The rows of the page's list; 304 when nothing changed since the given ``ETag``."""
-    found = desk.load_callbacks(principal)
-    language = request.accept_languages.best_match(LANGUAGES, "en")
-    operates = principal.role >= Role.OPERATOR
-    seen = "".join(f"{named.callback.id}{named.callback.version}" for named in found)
+    """The page's list, as the address says; 304 when nothing changed since the given ``ETag``."""
+    query = read_query(ShownQuery)
+    shown = desk.load_shown(principal, query.choice())
+    view = list_view(shown, query, principal.portal, operates=principal.role >= Role.OPERATOR)
     response = make_response()
-    response.set_etag(hashlib.sha256(f"{language}{operates}{seen}".encode()).hexdigest()[:32])
+    response.set_etag(view.etag)
     if response.make_conditional(request).status_code == HTTPStatus.NOT_MODIFIED:
         return response
-    shown = callback_presenter.callback_rows(found, operates=operates)
-    response.set_data(render_template("callbacks/rows.html", callbacks=shown, operates=operates))
+    response.set_data(render_template("callbacks/list_parts.html", list=view))
     return response
 
 
-@blueprint.get("/callbacks/<uuid:callback_id>")
+@blueprint.get("/callbacks/filter")
 @principal_required(Role.VIEWER)
-def detail(principal: Principal, callback_id: UUID) -> str:
-    """One callback's attempts and why."""
-    named = callback_queries.get_named_callback(principal, callback_id)
-    return render_template(
-        "callbacks/detail.html",
-        callback=callback_presenter.callback_row(named, operates=principal.role >= Role.OPERATOR),
-        attempts=named.callback.attempts,
-        decisions=callback_presenter.decisions(named),
-    )
+def list_filter(principal: Principal) -> str:
+    """The panel that filters the list, with the filters that somebody has named."""
+    query = read_query(ShownQuery)
+    left, choices = memory.load_left_desk(principal), load_choices(principal.portal.id)
+    panel = filter_panel(principal, choices.forms, choices.people, left.filters)
+    return render_template("callbacks/list_filter.html", panel=panel, query=query)
 
 
-@blueprint.get("/check")
-@principal_required(Role.ADMINISTRATOR)
-def check(principal: Principal) -> str:
-    """Check the setup anew: what is missing on this portal, and what to do about it."""
-    made = diagnostics.check_portal(principal.portal.id)
-    return render_template("desk/settings/findings.html", check=section_presenter.shown_check(made))
+@blueprint.get("/callbacks/tools")
+@principal_required(Role.VIEWER)
+def list_tools(_principal: Principal) -> str:
+    """What a list puts beside its rows when somebody presses something there: menus, questions, choices."""
+    return render_template("callbacks/list_templates.html", columns=optional_columns())
 
 
 class LogQuery(BaseModel):

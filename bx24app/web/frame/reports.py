@@ -6,10 +6,10 @@ from flask import render_template, request
 
 from bx24app.errors import InvalidRequest, NotFound
 from bx24app.messages.reasons import reason_sentence
+from bx24app.services.callbacks.listing.periods import PeriodName
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.reports.overview import Overview, load_overview
-from bx24app.services.reports.periods import PeriodName
 from bx24app.web.frame.views import Section, View
 from bx24app.web.presenters.reports import report_page
 from bx24app.web.report_query import ReportQuery, read_report_query
@@ -27,7 +27,7 @@ def show_reports(principal: Principal) -> str:
     except (InvalidRequest, NotFound) as error:
         problem, query = reason_sentence(error.explanation), FIRST_QUERY
         found = _load(principal, query)
-    page = report_page(found, period=query.period, chosen=query.filter_text, problem=problem)
+    page = report_page(found, period=query.period, chosen=query.filters, problem=problem)
     return render_template("desk/reports.html", page=page)
 
 

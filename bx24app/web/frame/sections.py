@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flask import Blueprint, current_app
@@ -73,8 +74,8 @@ class OpenedView:
     is_lost: bool = False
 
 
-def open_view(principal: Principal, link: DeepLink, first: Callable[[], str]) -> OpenedView:
-    """Render the view that a link asks for, else ``first``, with which the desk opens.
+def open_view(principal: Principal, link: DeepLink, first: Callable[[], str], kept: str = "") -> OpenedView:
+    """Render the view that a link asks for, else the ``kept`` one, else ``first``, with which the desk opens.
 
     A link to what somebody may not see leads where one to nothing does.
     """
@@ -84,6 +85,10 @@ def open_view(principal: Principal, link: DeepLink, first: Callable[[], str]) ->
             return OpenedView(path, _render(principal, path))
         except (NoSuchAddress, NotFound, NotPermitted):
             path = None
+    elif kept and kept != FIRST:
+        # Without a word where it is gone: nobody has asked for it now.
+        with suppress(NoSuchAddress, NotFound, NotPermitted):
+            return OpenedView(kept, _render(principal, kept))
     return OpenedView(FIRST, first(), is_lost=path is None)
 
 

@@ -1,6 +1,5 @@
 """From model objects to what templates and JSON show; the only place that chooses words and forms for them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -63,14 +62,20 @@ class DecisionRow:
 
 def detail_of(callback: Callback) -> str | None:
     """The reason of a callback as a sentence with the portal's own words, or None."""
-    sentence = reason_sentence(callback.reason, callback.words) if callback.reason else None
-    if callback.asks_since is None:
+    return detail_words(callback.reason, callback.words, asks=callback.asks_since is not None)
+
+
+def detail_words(reason: str | None, words: str | None, *, asks: bool) -> str | None:
+    """The same of its parts; ``asks``: only a person can tell what happened."""
+    sentence = reason_sentence(reason, words) if reason else None
+    if not asks:
         return sentence
-    asks = _("The app can't find out by itself. What happened?")
-    return f"{sentence} {asks}" if sentence else str(asks)
+    question = _("The app can't find out by itself. What happened?")
+    return f"{sentence} {question}" if sentence else str(question)
 
 
-def _name(names: dict[int, str], user_id: int | None) -> str | None:
+def name_of(names: dict[int, str], user_id: int | None) -> str | None:
+    """The name of a user, or their number where nobody knows the name."""
     if user_id is None:
         return None
     return names.get(user_id) or _("employee #%(id)s", id=user_id)
@@ -80,7 +85,7 @@ def callback_row(named: NamedCallback, *, operates: bool) -> CallbackRow:
     """A callback for the list; ``operates``: with what its reader may do with it now."""
     callback, names = named.callback, named.names
     last = callback.attempts[-1] if callback.attempts else None
-    answered_by = _name(names, last.answered_by) if last else None
+    answered_by = name_of(names, last.answered_by) if last else None
     duration = last.duration_seconds if last else None
     return CallbackRow(
         id=str(callback.id),
@@ -92,7 +97,7 @@ def callback_row(named: NamedCallback, *, operates: bool) -> CallbackRow:
         display_number=display_number(callback.to_number),
         line_name=callback.line_name,
         source=callback.source,
-        requested_by=_name(names, callback.requested_by),
+        requested_by=name_of(names, callback.requested_by),
         created_at=callback.created_at,
         updated_at=callback.updated_at,
         scheduled_at=planned_for(callback),
@@ -122,11 +127,6 @@ def _money(attempt: Attempt | None) -> str | None:
     return f"{attempt.cost:.2f}" if attempt.cost >= SHOWN_CENTS else f"{attempt.cost:.4f}"
 
 
-def callback_rows(callbacks: Iterable[NamedCallback], *, operates: bool) -> list[CallbackRow]:
-    """The list of a page."""
-    return [callback_row(named, operates=operates) for named in callbacks]
-
-
 def decisions(named: NamedCallback) -> list[DecisionRow]:
     """The why of a callback, oldest first, with the names of those who decided."""
     return [
@@ -138,7 +138,7 @@ def decisions(named: NamedCallback) -> list[DecisionRow]:
 
 
 def _named(inputs: dict[str, str], names: dict[int, str]) -> dict[str, str]:
-    return {**inputs, **{role: _name(names, int(inputs[role])) or "" for role in PEOPLE & inputs.keys()}}
+    return {**inputs, **{role: name_of(names, int(inputs[role])) or "" for role in PEOPLE & inputs.keys()}}
 
 
 def words_of(problem: ExchangeError | Refusal | None) -> str | None:
@@ -160,7 +160,9 @@ def settings_of(portal: Portal, usual_text: str) -> dict[str, Any]:
         "retries": chosen.retries,
         "retry_minutes": chosen.retry_minutes,
         "line_cap": "" if chosen.line_cap is None else chosen.line_cap,
+        "shows_in_crm": chosen.shows_in_crm,
         "hours": chosen.hours or "",
         "websites_off": chosen.websites_off,
         "shares_callbacks": chosen.shares_callbacks,
+        "smart_processes": chosen.smart_processes or [],
     }

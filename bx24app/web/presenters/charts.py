@@ -1,6 +1,6 @@
 """Where the bars of the charts stand: counts in, numbers for the attributes of an SVG out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -9,13 +9,31 @@ from bx24app.services.reports.tally import Tally
 
 # From the bottom of a bar to its top, each with a colour and a pattern of its own (templates/desk/charts.html).
 SERIES = ("reached", "nobody_answered", "customer_not_reached", "not_told", "not_called", "under_way")
-WIDTHS = {"wide": 720, "narrow": 320}
-HEIGHT, TOP, BOTTOM, LEFT = 180, 18, 22, 30
-# Fewer units of width than these have no room for a number or a date below.
-LABEL_WIDTH, TICK_WIDTH = 22, 44
+WIDTHS = {"wide": 480, "narrow": 320}
+HEIGHT, TOP, BOTTOM, LEFT = 240, 18, 22, 30
+# The room in units of width that a digit above a bar takes, and a date below it.
+DIGIT_WIDTH, TICK_WIDTH = 7, 44
 GAP = 1
 ROUND = (2, 4, 6, 10)
 SHADES = 6
+
+
+@dataclass(frozen=True)
+class CountedDays:
+    """Some days, both included, and what they count together."""
+
+    first: date
+    last: date
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class LabelledBar:
+    """What a bar shows, and where each of its series leads."""
+
+    label: str
+    tally: Tally
+    links: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -24,6 +42,7 @@ class Segment:
 
     series: str
     count: int
+    link: str
     y: float
     height: float
 
@@ -53,41 +72,43 @@ class StackedBars:
     grid: tuple[tuple[float, int], ...]
 
 
-def stacked_bars(name: str, days: Sequence[tuple[str, Tally]]) -> StackedBars:
+def stacked_bars(name: str, shown: Sequence[LabelledBar]) -> StackedBars:
     """Draw labelled counts; ``name`` is one of ``WIDTHS``."""
     width = WIDTHS[name]
-    step = (width - LEFT) / max(1, len(days))
-    most = nice_top(max((tally.requests for _, tally in days), default=0))
+    step = (width - LEFT) / max(1, len(shown))
+    most = nice_top(max((one.tally.requests for one in shown), default=0))
     scale = (HEIGHT - TOP - BOTTOM) / most
     every = max(1, -(-TICK_WIDTH // max(1, int(step))))
     bars = []
-    for number, (label, tally) in enumerate(days):
-        segments = _segments(tally, scale)
+    for number, one in enumerate(shown):
+        segments, total = _segments(one, scale), one.tally.requests
         bars.append(
             Bar(
                 x=round(LEFT + number * step + step * 0.12, 2),
                 width=round(step * 0.76, 2),
-                label=label if number % every == 0 else "",
-                total=tally.requests,
+                label=one.label if number % every == 0 else "",
+                total=total,
                 top=segments[-1].y if segments else HEIGHT - BOTTOM,
                 segments=segments,
-                has_total=step >= LABEL_WIDTH and tally.requests > 0,
+                has_total=step >= DIGIT_WIDTH * len(str(total)) and total > 0,
             )
         )
     grid = tuple((round(HEIGHT - BOTTOM - value * scale, 2), value) for value in (0, most // 2, most))
     return StackedBars(name, width, HEIGHT, LEFT, tuple(bars), grid)
 
 
-def _segments(tally: Tally, scale: float) -> tuple[Segment, ...]:
+def _segments(shown: LabelledBar, scale: float) -> tuple[Segment, ...]:
     found: list[Segment] = []
     y = float(HEIGHT - BOTTOM)
     for series in SERIES:
-        count: int = getattr(tally, series)
+        count: int = getattr(shown.tally, series)
         if count:
             height = count * scale
             y -= height
             # A white gap tells the series apart without colours.
-            found.append(Segment(series, count, round(y, 2), round(max(0.5, height - GAP), 2)))
+            found.append(
+                Segment(series, count, shown.links.get(series, ""), round(y, 2), round(max(0.5, height - GAP), 2))
+            )
     return tuple(found)
 
 
@@ -99,13 +120,16 @@ def nice_top(most: int) -> int:
     return next(number * power for number in ROUND if number * power >= most)
 
 
-def weeks_of(days: Sequence[DayCounts]) -> list[tuple[date, Tally]]:
-    """Add up days by week, each named by its first day; the first and the last may be shorter."""
-    weeks: dict[date, Tally] = {}
+def weeks_of(days: Sequence[DayCounts]) -> list[CountedDays]:
+    """Add up days by week; the first and the last may be shorter."""
+    weeks: dict[date, list[DayCounts]] = {}
     for one in days:
-        monday = one.day - timedelta(days=one.day.weekday())
-        weeks.setdefault(max(monday, days[0].day), Tally()).add(one.tally)
-    return list(weeks.items())
+        weeks.setdefault(one.day - timedelta(days=one.day.weekday()), []).append(one)
+    found = [CountedDays(week[0].day, week[-1].day, Tally()) for week in weeks.values()]
+    for total, week in zip(found, weeks.values(), strict=True):
+        for one in week:
+            total.tally.add(one.tally)
+    return found
 
 
 def shade(part: float) -> int:

@@ -7,40 +7,57 @@ from typing import Any
 import phonenumbers
 from flask_babel import gettext as _
 
+from bx24app.bitrix24.company.cards import OF_THE_CALL
 from bx24app.messages.numbers import country_name, display_number, number_notices, number_problem
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import Portal, PortalState
 from bx24app.services.callbacks.desk import Choices, Customer, Desk, OfferedNumber
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling.spoken_text import MAX_SPOKEN_LENGTH
-from bx24app.services.portals.bindings import BindingProblem
+from bx24app.services.portals.places.parts import MissingPart
 from bx24app.services.websites.availability import StoppedForm
-from bx24app.web.presenters.callbacks import callback_rows, words_of
+from bx24app.web.presenters.callbacks import words_of
+from bx24app.web.presenters.start import asked_words, said_words
 
 # So much is shown of what a card keeps instead of a number.
 UNUSABLE_SHOWN = 64
 
 
-def binding_problems(problems: Iterable[BindingProblem]) -> list[str]:
-    """What could not be bound, for the administrator; what has the same cause stands together."""
-    causes: dict[str, list[str]] = {}
-    for problem in problems:
-        causes.setdefault(problem.words or problem.code, []).append(problem.what)
+def missing_words(missing: Iterable[MissingPart]) -> list[str]:
+    """What a portal does not have of the app, for the administrator; what has the same cause stands together."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for part in missing:
+        causes.setdefault((part.lacks, "" if part.lacks else part.words or part.code), []).append(part.name)
     return [
-        _("%(what)s. Bitrix24 says: “%(words)s”", what=", ".join(names), words=words) for words, names in causes.items()
+        _("%(what)s: the permission (scope) “%(scope)s” is not granted.", what=", ".join(names), scope=scope)
+        if scope
+        else _("%(what)s. Bitrix24 says: “%(words)s”", what=", ".join(names), words=words)
+        for (scope, words), names in causes.items()
     ]
 
 
 def no_access_page(administrators: list[str]) -> dict[str, str]:
     """What somebody reads who may see nothing: whom to ask; without the name of anybody, any administrator."""
-    advice = _("Ask an administrator of your Bitrix24.")
-    if administrators:
-        advice = _("Ask an administrator of your Bitrix24: %(names)s.", names=", ".join(administrators))
     return {
         "heading": _("You have no access to the app"),
         "explanation": _("Administrators of your Bitrix24 choose who sees and starts callbacks here."),
-        "advice": advice,
+        "advice": _whom_to_ask(administrators),
     }
+
+
+def no_tab_page(administrators: list[str]) -> dict[str, str]:
+    """What somebody reads in a smart process that is not chosen."""
+    return {
+        "heading": _("The app is not used in this smart process"),
+        "explanation": _("Administrators of your Bitrix24 choose the smart processes under Settings in the app."),
+        "advice": _whom_to_ask(administrators),
+    }
+
+
+def _whom_to_ask(administrators: list[str]) -> str:
+    if administrators:
+        return str(_("Ask an administrator of your Bitrix24: %(names)s.", names=", ".join(administrators)))
+    return str(_("Ask an administrator of your Bitrix24."))
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,10 @@ def desk_page(desk: Desk, stopped: Iterable[StoppedForm]) -> dict[str, Any]:
     return {
         "operates": operates,
         "customer": _customer(desk.customer, portal.settings.default_country),
+        "start_bar_open": True,
+        "administrators": ", ".join(desk.administrators),
+        "lacks_default_line": choices.lacks_default,
+        "asked": asked_words(desk.in_call, desk.website_request) if desk.in_call else None,
         "lines": _lines(choices, portal),
         "portal_problem": out_of_order,
         "lines_problem": None if out_of_order else words_of(choices.lines.problem),
@@ -70,7 +91,7 @@ def desk_page(desk: Desk, stopped: Iterable[StoppedForm]) -> dict[str, Any]:
         "voices_problem": None if out_of_order else words_of(choices.voices.problem),
         "text": choices.text,
         "text_max": MAX_SPOKEN_LENGTH,
-        "callbacks": callback_rows(desk.callbacks, operates=operates),
+        "said": said_words(desk.said),
         "alerts": _alerts(portal, stopped, app_retries=desk.app_retries) if manages else [],
     }
 
@@ -117,6 +138,16 @@ def _portal_problem(portal: Portal) -> str | None:
     return reason_sentence(code) if code else None
 
 
+def _offered(number: OfferedNumber, name: str) -> dict[str, Any]:
+    return {
+        "e164": number.e164,
+        "display": display_number(number.e164),
+        "label": _label(number),
+        "name": number.owner or name,
+        "zone": number.zone,
+    }
+
+
 def _customer(customer: Customer | None, country: str | None) -> dict[str, Any] | None:
     if customer is None:
         return None
@@ -125,7 +156,8 @@ def _customer(customer: Customer | None, country: str | None) -> dict[str, Any] 
         "title": customer.title,
         "entity_type": customer.entity_type,
         "entity_id": customer.entity_id,
-        "numbers": [(n.e164, display_number(n.e164), _label(n)) for n in customer.numbers],
+        "name": customer.name,
+        "numbers": [_offered(number, customer.name) for number in customer.numbers],
         "notices": [(display_number(number.e164), " ".join(words)) for number, words in notices if words],
         "unusable": [(number.text[:UNUSABLE_SHOWN], number_problem(number.number)) for number in customer.unusable],
         "problem": words_of(customer.problem),
@@ -144,6 +176,7 @@ def _kind(kind: str) -> str:
         "HOME": _("home"),
         "FAX": _("fax"),
         "PAGER": _("pager"),
+        OF_THE_CALL: _("of this call"),
     }
     return str(kinds.get(kind, ""))
 

@@ -1,120 +1,37 @@
 """What the administrator's panels show: words and choices for the models behind them."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import holidays
-from babel import Locale
-from babel.dates import get_day_names
-from flask_babel import get_locale
+from babel.dates import format_date, get_day_names
+from flask_babel import get_locale, ngettext
 from flask_babel import gettext as _
 
-from bx24app.i18n import LANGUAGES
+from bx24app.bitrix24.company.smart_processes import SmartProcess
 from bx24app.messages.decisions import decision_words
 from bx24app.messages.numbers import display_number
 from bx24app.messages.rules import rule_words
-from bx24app.models import DoNotCall, Form, Portal, Rejection, UnknownPolicy
+from bx24app.models import DoNotCall, Portal, Rejection
 from bx24app.services.calling.business_hours import DAYS
 from bx24app.services.calling.decoration import NOTED
 from bx24app.services.calling.spoken_text import MAX_SPOKEN_LENGTH
-from bx24app.services.websites.availability import ListedForm
+from bx24app.services.native.follow_up.choices import NoticeEvent, NotificationChoices
 from bx24app.services.websites.rejections import RejectionSummary
 from bx24app.web.moments import iso
 from bx24app.web.presenters.desk import countries
 
 Pairs = list[tuple[str, str]]
-COUNTRIES_NAMED = 15
-
-
-@dataclass(frozen=True)
-class FormRow:
-    """A website form in the list."""
-
-    key: str
-    name: str
-    is_on: bool
-    line_name: str
-    origins: list[str]
-    problems: list[str]
-    countries: str
-    url: str
-    snippet: str
-    created_by: str
-
-
-def form_row(listed: ListedForm, names: dict[int, str]) -> FormRow:
-    """A form for the list, with why it takes no requests, and the name of whoever created it."""
-    form, words = listed.form, form_problems()
-    return FormRow(
-        key=form.key,
-        name=form.name,
-        is_on=form.is_on,
-        line_name=listed.line_name,
-        origins=form.allowed_origins,
-        problems=[words[name] for name in listed.problems],
-        countries=_country_names(listed.countries),
-        url=listed.url,
-        snippet=listed.snippet,
-        created_by=names.get(form.created_by or 0, ""),
-    )
-
-
-def form_problems() -> dict[str, str]:
-    """Why a form takes no requests, by the name of the rule."""
-    return {
-        "portal_ready": _("The app is not connected with this Bitrix24 now. See Settings, Setup check."),
-        "websites_on": _("All website forms are paused."),
-        "form_on": _("The form is turned off."),
-        "country_known": _("The form does not know which countries it may call. Choose its country in its settings."),
-        "line": _("The form has no line that can ring. Choose one in its settings."),
-    }
-
-
-def _country_names(codes: Sequence[str]) -> str:
-    """Countries by name in the reader's language, the first ones of many."""
-    named = dict(countries())
-    shown = ", ".join(named.get(code, code) for code in codes[:COUNTRIES_NAMED])
-    more = len(codes) - COUNTRIES_NAMED
-    return str(_("%(list)s and %(count)s more", list=shown, count=more)) if more > 0 else shown
-
-
-def country_choices(portal: Portal) -> Pairs:
-    """What a new form asks first while nobody has named the portal's country; else empty."""
-    return [] if portal.settings.default_country else countries()
+# So many changes of one form are told apart.
+COUNTED = 40
 
 
 def own_lines(portal: Portal) -> Pairs:
     """The lines that can ring, in the order of the portal."""
     return [(line.line_id, line.name) for line in portal.usable_lines]
-
-
-def form_options(form: Form, portal: Portal, usual_text: str) -> dict[str, Any]:
-    """What the settings of a form offer to choose from."""
-    voices = [(id, str(name)) for id, name in (portal.voices or {}).items()]
-    named = dict(countries())
-    usual = named.get(portal.settings.default_country or "")
-    return {
-        "lines": [("", _("The portal's default line")), *own_lines(portal)],
-        "voices": [("", _("Default voice")), *voices],
-        "usual_text": usual_text,
-        "asked": [
-            ("off", _("not asked")),
-            ("optional", _("asked, may stay empty")),
-            ("required", _("asked, required")),
-        ],
-        "languages": [(code, _language_name(code)) for code in LANGUAGES],
-        "days": _days(),
-        "holidays": holiday_countries(),
-        "portal_has_hours": portal.settings.hours is not None,
-        "policies": [
-            (UnknownPolicy.ASK, _("Ask a person")),
-            (UnknownPolicy.DIAL_AGAIN, _("Call once more")),
-        ],
-        "default_countries": [("", _("The portal's: %(country)s", country=usual or _("none"))), *named.items()],
-        "countries": list(named.items()),
-        "budget_money": None if form.budget_money is None else f"{form.budget_money.normalize():f}",
-    }
 
 
 def setting_options(portal: Portal) -> dict[str, Any]:
@@ -125,19 +42,26 @@ def setting_options(portal: Portal) -> dict[str, Any]:
         "voices": [("", _("Default voice")), *voices],
         "countries": [("", _("None: always with a country code")), *countries()],
         "text_max": MAX_SPOKEN_LENGTH,
-        "days": _days(),
+        "days": weekdays(),
         "holidays": holiday_countries(),
     }
 
 
-def _language_name(code: str) -> str:
-    return (Locale(code).get_display_name(code) or code).capitalize()
+def counted_changes() -> list[str]:
+    """How many changes of a form are not saved yet, in words: the first for one, and so on."""
+    return [ngettext("%(num)s change", "%(num)s changes", count) for count in range(1, COUNTED + 1)]
 
 
-def _days() -> Pairs:
+def weekdays() -> Pairs:
+    """The days of a week by name in the reader's language, from Monday on."""
     # Babel counts from Monday, as we do.
     names = get_day_names("wide", context="stand-alone", locale=get_locale())
     return [(code, names[number].capitalize()) for number, code in enumerate(DAYS)]
+
+
+def day_words(day: date) -> str:
+    """A day by its name and date."""
+    return str(format_date(day, "full", get_locale() or "en"))
 
 
 def holiday_countries() -> Pairs:
@@ -146,6 +70,30 @@ def holiday_countries() -> Pairs:
     territories = locale.territories if locale else {}
     named = [(code, str(territories[code])) for code in holidays.list_supported_countries() if code in territories]
     return sorted(named, key=lambda pair: pair[1])
+
+
+@dataclass(frozen=True)
+class TypeChoice:
+    """A smart process to choose; ``problem`` says why one that was chosen has no tab."""
+
+    id: int
+    title: str
+    is_chosen: bool
+    problem: str
+
+
+def type_choices(listed: Sequence[SmartProcess] | None, chosen: Sequence[int]) -> list[TypeChoice] | None:
+    """Those with customers, and those that were chosen before they lost them; None: nobody knows any."""
+    if listed is None and not chosen:
+        return None
+    known = {one.type_id: one for one in listed or []}
+    found = [
+        TypeChoice(one.type_id, one.title, one.type_id in chosen, "" if one.has_customers else _("names no client"))
+        for one in known.values()
+        if one.has_customers or one.type_id in chosen
+    ]
+    gone = [TypeChoice(id, f"#{id}", is_chosen=True, problem=_("deleted")) for id in chosen if id not in known]
+    return [*sorted(found, key=lambda one: one.title.casefold()), *gone]
 
 
 @dataclass(frozen=True)
@@ -220,3 +168,64 @@ def people_choice(roles: dict[str, Any] | None, names: dict[int, str]) -> People
     chosen = roles["operators"]
     people = [(id, names.get(id) or _("employee #%(id)s", id=id)) for id in chosen["people"]]
     return PeopleChoice(everybody=False, people=people, departments=chosen["departments"], others=roles["others"])
+
+
+def told_apart(known: Sequence[tuple[int, str]]) -> Pairs:
+    """People by number and name; whoever shares a name with somebody has the number behind it."""
+    names = Counter(name for _id, name in known)
+    return [(str(id), name if names[name] == 1 else f"{name} (#{id})") for id, name in known]
+
+
+@dataclass(frozen=True)
+class EventChoice:
+    """One event with its words, what is chosen, and what may be."""
+
+    name: str
+    title: str
+    hint: str
+    to: str
+    people: list[str]
+    options: Pairs
+
+
+def event_choices(chosen: NotificationChoices) -> list[EventChoice]:
+    """The events in the order of the page."""
+    asked = _("The form's person, or whoever asked")
+    owner, administrators = _("The form's person"), _("Administrators who keep the app connected")
+    words = {
+        NoticeEvent.MISSED: (
+            _("Customer not reached"),
+            _("No further attempt follows. A to-do is made on the customer's card too."),
+            asked,
+        ),
+        NoticeEvent.PERSON: (
+            _("Outcome needs a person"),
+            _("The app can't find out by itself whether you talked to the customer."),
+            asked,
+        ),
+        NoticeEvent.BUDGET: (_("Form stopped by its budget"), _("It accepts requests again at midnight."), owner),
+        NoticeEvent.LINE: (_("Line without money"), _("Told at any hour, because its calls wait."), administrators),
+        NoticeEvent.ACCESS: (
+            _("The app lost its access"),
+            _("Told at any hour. Nothing is called until an administrator opens the app."),
+            administrators,
+        ),
+    }
+    return [_choice(event, chosen, *words[event]) for event in NoticeEvent]
+
+
+def _choice(event: NoticeEvent, chosen: NotificationChoices, title: str, hint: str, usual: str) -> EventChoice:
+    told = chosen.told(event)
+    options = [("usual", usual), ("people", _("Chosen people")), ("nobody", _("Nobody"))]
+    if usual != (everybody := _("Administrators who keep the app connected")):
+        options.insert(1, ("administrators", everybody))
+    to = "usual" if told.to not in dict(options) else told.to
+    return EventChoice(event, title, hint, to, [str(id) for id in told.people], options)
+
+
+def offered_people(known: Sequence[tuple[int, str]], chosen: Iterable[int], names: dict[int, str]) -> Pairs:
+    """Whoever may be chosen: those who have opened the app, and those who are chosen already."""
+    offered = told_apart(known)
+    listed = dict(offered)
+    missing = {str(id): names.get(id) or _("employee #%(id)s", id=id) for id in chosen if str(id) not in listed}
+    return [*offered, *missing.items()]

@@ -12,10 +12,19 @@ from bx24app.messages.rules import rule_words
 from bx24app.services.reports.figures import FunnelStep, HourCounts, PartCounts, RefusalCounts
 from bx24app.services.reports.tally import TEN_THOUSANDTHS, Kind, Tally
 from bx24app.web.presenters.charts import shade
+from bx24app.web.presenters.report_links import ListLinks
 
 # A share of fewer calls says nothing: their number is shown instead.
 FEW = 5
 SMALL_MONEY = 0.01
+# The names of filters in addresses.
+FILTERS = {Kind.FORM: "form_key", Kind.LINE: "line_id", Kind.SOURCE: "source", Kind.PERSON: "person"}
+_STEP_FILTERS = {
+    "accepted": {},
+    "called": {"called": "1"},
+    "picked_up": {"picked_up": "1"},
+    "reached": {"outcome": "reached"},
+}
 
 
 @dataclass(frozen=True)
@@ -25,17 +34,19 @@ class HeatCell:
     text: str
     title: str
     shade: int | None
+    link: str = ""
 
 
 @dataclass(frozen=True)
 class BarRow:
-    """A row of a table with a bar; ``part`` is the length of the bar, from 0 to 100."""
+    """A row of a table with a bar; ``part`` is the length of the bar, from 0 to 100, ``link`` that of its count."""
 
     label: str
     count: str
     part: int
     note: str = ""
     cells: tuple[str, ...] = ()
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,32 +85,36 @@ def weekdays() -> list[str]:
     return [names[number] for number in range(7)]
 
 
-def heat_rows(hours: Sequence[HourCounts]) -> list[tuple[str, list[HeatCell]]]:
+def heat_rows(hours: Sequence[HourCounts], links: ListLinks) -> list[tuple[str, list[HeatCell]]]:
     """A row for each hour between the first and the last with calls, a cell for each weekday."""
     if not hours:
         return []
     known = {(one.hour, one.weekday): one for one in hours}
     shown = range(min(one.hour for one in hours), max(one.hour for one in hours) + 1)
-    return [(f"{hour:02}:00", [_cell(known.get((hour, weekday))) for weekday in range(7)]) for hour in shown]
+    return [(f"{hour:02}:00", [_cell(known.get((hour, weekday)), links) for weekday in range(7)]) for hour in shown]
 
 
-def _cell(counts: HourCounts | None) -> HeatCell:
+def _cell(counts: HourCounts | None, links: ListLinks) -> HeatCell:
     if counts is None:
         return HeatCell("", "", None)
     title = _("%(picked)s of %(called)s picked up", picked=counts.picked_up, called=counts.called)
+    link = links.to_hour(counts.weekday, counts.hour)
     if counts.called < FEW:
-        return HeatCell(f"{counts.picked_up}/{counts.called}", str(title), None)
+        return HeatCell(f"{counts.picked_up}/{counts.called}", str(title), None, link)
     part = counts.picked_up / counts.called
-    return HeatCell(str(format_percent(round(part, 2))), str(title), shade(part))
+    return HeatCell(str(format_percent(round(part, 2))), str(title), shade(part), link)
 
 
-def wait_rows(tally: Tally) -> list[BarRow]:
+def wait_rows(tally: Tally, links: ListLinks) -> list[BarRow]:
     """How many waited how long."""
     labels = (_("under 1 min"), _("1–5 min"), _("5–15 min"), _("15–60 min"), _("over 60 min"))
-    counts = [count for _bound, count in tally.waits_by_bucket()]
-    return [
-        BarRow(str(label), count_words(n), _length(n, max(counts))) for label, n in zip(labels, counts, strict=True)
-    ]
+    buckets = tally.waits_by_bucket()
+    most, begin, rows = max(count for _bound, count in buckets), 0, []
+    for label, (below, count) in zip(labels, buckets, strict=True):
+        link = links.to({"wait_from": begin, **({"wait_below": below} if below else {})})
+        rows.append(BarRow(str(label), count_words(count), _length(count, most), link=link if count else ""))
+        begin = below or begin
+    return rows
 
 
 def _length(count: int, most: int) -> int:
@@ -123,7 +138,7 @@ def part_name(kind: Kind, row: PartCounts) -> str:
     return words.source_label(row.key) if kind == Kind.SOURCE else row.name or _("No. %(key)s", key=row.key)
 
 
-def part_table(kind: Kind, rows: Sequence[PartCounts]) -> PartTable:
+def part_table(kind: Kind, rows: Sequence[PartCounts], links: ListLinks) -> PartTable:
     """A table by form, line, source or person; people only by their talks, for a line may stay unanswered."""
     heads: tuple[str, ...]
     cells: list[tuple[str, ...]]
@@ -136,10 +151,21 @@ def part_table(kind: Kind, rows: Sequence[PartCounts]) -> PartTable:
         cells = [_cells(row) for row in rows]
         heads = (words.part_title(kind), _("Requests"), _("Reached"), _("Cost"))
     bars = [
-        BarRow(part_name(kind, row), count_words(count), _length(count, max(counts)), cells=cell)
+        BarRow(
+            part_name(kind, row),
+            count_words(count),
+            _length(count, max(counts)),
+            cells=cell,
+            link=_part_link(kind, row.key, links) if count else "",
+        )
         for row, count, cell in zip(rows, counts, cells, strict=True)
     ]
     return PartTable(kind, words.part_title(kind), heads, bars)
+
+
+def _part_link(kind: Kind, key: str, links: ListLinks) -> str:
+    named = {FILTERS[kind]: key}
+    return links.to({**named, "outcome": "reached"} if kind == Kind.PERSON else named)
 
 
 def _cells(row: PartCounts) -> tuple[str, ...]:
@@ -147,11 +173,17 @@ def _cells(row: PartCounts) -> tuple[str, ...]:
     return share_words(tally.reached, tally.requests), " + ".join(money_words(tally.costs)) or "–"
 
 
-def funnel_rows(steps: Sequence[FunnelStep]) -> list[BarRow]:
+def funnel_rows(steps: Sequence[FunnelStep], links: ListLinks) -> list[BarRow]:
     """Where requests end."""
     most = steps[0].count
     return [
-        BarRow(words.step_label(step.step), count_words(step.count), _length(step.count, most), _loss(step))
+        BarRow(
+            words.step_label(step.step),
+            count_words(step.count),
+            _length(step.count, most),
+            _loss(step),
+            link=links.to(_STEP_FILTERS[step.step]) if step.count and step.step in _STEP_FILTERS else "",
+        )
         for step in steps
     ]
 

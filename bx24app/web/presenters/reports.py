@@ -7,13 +7,15 @@ from flask_babel import format_date, format_percent, ngettext
 from flask_babel import gettext as _
 
 from bx24app.messages import reports as words
-from bx24app.services.reports.figures import DayCounts
+from bx24app.services.callbacks.listing.periods import PeriodName
+from bx24app.services.reports.figures import DayCounts, PartCounts
 from bx24app.services.reports.overview import Overview
-from bx24app.services.reports.periods import PeriodName
 from bx24app.services.reports.tally import Kind, Tally
-from bx24app.web.presenters.charts import SERIES, StackedBars, stacked_bars, weeks_of
+from bx24app.web.presenters.charts import SERIES, CountedDays, LabelledBar, StackedBars, stacked_bars, weeks_of
+from bx24app.web.presenters.report_links import ListLinks
 from bx24app.web.presenters.report_tables import (
     FEW,
+    FILTERS,
     BarRow,
     HeatCell,
     PartTable,
@@ -43,18 +45,28 @@ class FigureCard:
     figures: tuple[str, ...]
     change: str
     note: str
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class FilterChoice:
+    """One filter that the page offers: its name in the address, its values with their words, and the chosen one."""
+
+    name: str
+    title: str
+    options: list[tuple[str, str]]
+    chosen: str
 
 
 @dataclass(frozen=True)
 class ReportChoices:
-    """What the page offers: periods, filters in groups, and which of them are chosen."""
+    """What the page offers: periods, filters, and which of them are chosen."""
 
     periods: list[tuple[str, str]]
     period: str
     first: str
     last: str
-    filters: list[tuple[str, list[tuple[str, str]]]]
-    chosen: str
+    filters: list[FilterChoice]
     compares: bool
 
 
@@ -72,7 +84,8 @@ class ReportPage:
     legend: list[tuple[str, str]]
     charts: list[StackedBars]
     day_summary: str
-    day_rows: list[tuple[str, list[str]]]
+    # The counts of each day, with their links.
+    day_rows: list[tuple[str, list[tuple[str, str]]]]
     hours: list[tuple[str, list[HeatCell]]]
     weekdays: list[str]
     waits: list[BarRow]
@@ -82,44 +95,49 @@ class ReportPage:
     refusals: list[BarRow]
 
 
-def report_page(found: Overview, *, period: PeriodName | None, chosen: str, problem: str = "") -> ReportPage:
-    """The page; ``period`` is the name that was chosen, ``chosen`` the filter as the page writes it."""
+def report_page(found: Overview, *, period: PeriodName | None, chosen: dict[str, str], problem: str = "") -> ReportPage:
+    """The page; ``period`` is the name that was chosen, ``chosen`` the filters by their names."""
     tally = found.summary.tally
+    own = {"person": found.scope.parts[Kind.PERSON]} if Kind.PERSON in found.scope.parts else {}
+    links = ListLinks(found.period, chosen | own, found.is_company_zone)
     return ReportPage(
         choices=_choices(found, period, chosen),
         problem=problem,
         heading=_days_words(found.period.first, found.period.last),
         zone=found.period.zone,
         is_empty=not tally.requests and not found.summary.rejected,
-        cards=_cards(found),
+        cards=_cards(found, links),
         legend=[(series, words.series_label(series)) for series in SERIES],
-        charts=_charts(found),
+        charts=_charts(found, links),
         day_summary=_day_summary(found),
-        day_rows=[_day_row(one) for one in found.days],
-        hours=heat_rows(found.hours),
+        day_rows=[_day_row(one, links) for one in found.days],
+        hours=heat_rows(found.hours, links),
         weekdays=weekdays(),
-        waits=wait_rows(tally),
+        waits=wait_rows(tally, links),
         wait_summary=wait_summary(tally),
-        parts=[part_table(kind, rows) for kind, rows in found.parts.items() if rows],
-        funnel=funnel_rows(found.summary.funnel()),
+        parts=[part_table(kind, rows, links) for kind, rows in found.parts.items() if rows],
+        funnel=funnel_rows(found.summary.funnel(), links),
         refusals=refusal_rows(found.refusals),
     )
 
 
-def _choices(found: Overview, period: PeriodName | None, chosen: str) -> ReportChoices:
-    names = {Kind.FORM: "form_key", Kind.LINE: "line_id", Kind.SOURCE: "source", Kind.PERSON: "person"}
-    filters = [
-        (words.part_title(kind), [(f"{names[kind]}={row.key}", part_name(kind, row)) for row in rows])
-        for kind, rows in found.choices.items()
-        if rows
-    ]
+def _filter(kind: Kind, rows: list[PartCounts], chosen: str) -> FilterChoice:
+    options = [(row.key, part_name(kind, row)) for row in rows]
+    if chosen and all(chosen != value for value, _label in options):
+        # Nothing of it in this period; it stays chosen.
+        options.append((chosen, chosen))
+    return FilterChoice(FILTERS[kind], words.part_title(kind), options, chosen)
+
+
+def _choices(found: Overview, period: PeriodName | None, chosen: dict[str, str]) -> ReportChoices:
+    offered = (_filter(kind, rows, chosen.get(FILTERS[kind], "")) for kind, rows in found.choices.items())
+    filters = [one for one in offered if one.options]
     return ReportChoices(
         periods=[*((name.value, words.period_label(name)) for name in PeriodName), (OWN_DAYS, _("Between"))],
         period=period.value if period else OWN_DAYS,
         first=found.period.first.isoformat(),
         last=found.period.last.isoformat(),
         filters=filters,
-        chosen=chosen,
         compares=found.before is not None,
     )
 
@@ -130,7 +148,7 @@ def _days_words(first: date, last: date) -> str:
     return f"{format_date(first, 'medium')} – {format_date(last, 'medium')}"
 
 
-def _cards(found: Overview) -> list[FigureCard]:
+def _cards(found: Overview, links: ListLinks) -> list[FigureCard]:
     tally, before = found.summary.tally, found.before.tally if found.before else None
     rejected = found.summary.rejected
     shares = [
@@ -139,6 +157,7 @@ def _cards(found: Overview) -> list[FigureCard]:
             (share_words(getattr(tally, name), tally.requests) if tally.requests else "–",),
             _points(name, tally, before),
             ngettext("%(num)s request", "%(num)s requests", getattr(tally, name)),
+            links.to_outcome(name) if getattr(tally, name) else "",
         )
         for name in ("reached", "nobody_answered", "customer_not_reached")
     ]
@@ -147,8 +166,9 @@ def _cards(found: Overview) -> list[FigureCard]:
         (count_words(tally.requests),),
         _growth(tally.requests, before.requests if before else None),
         _("%(count)s more rejected", count=count_words(rejected)) if rejected else "",
+        links.to() if tally.requests else "",
     )
-    return [asked, *shares, _time_card(tally), _cost_card(tally)]
+    return [asked, *shares, _time_card(tally, links), _cost_card(tally)]
 
 
 def _growth(now: int, before: int | None) -> str:
@@ -172,10 +192,11 @@ def _points(name: str, now: Tally, before: Tally | None) -> str:
     return str(_("▲ %(points)s more", points=points) if difference > 0 else _("▼ %(points)s less", points=points))
 
 
-def _time_card(tally: Tally) -> FigureCard:
+def _time_card(tally: Tally, links: ListLinks) -> FigureCard:
     median, most = tally.wait(50), tally.wait(90)
     note = _("9 of 10 within %(time)s", time=words.wait_words(most)) if most is not None else ""
-    return FigureCard(_("Time to callback"), (words.wait_words(median) if median is not None else "–",), "", note)
+    link = links.to({"wait_from": 0}) if median is not None else ""
+    return FigureCard(_("Time to callback"), (words.wait_words(median) if median is not None else "–",), "", note, link)
 
 
 def _cost_card(tally: Tally) -> FigureCard:
@@ -188,16 +209,22 @@ def _cost_card(tally: Tally) -> FigureCard:
     return FigureCard(_("Cost"), tuple(known) or ("–",), "", str(untold))
 
 
-def _charts(found: Overview) -> list[StackedBars]:
-    weeks = [(str(format_date(day, "d MMM")), tally) for day, tally in weeks_of(found.days)]
-    days = [(str(format_date(one.day, "d MMM")), one.tally) for one in found.days]
+def _charts(found: Overview, links: ListLinks) -> list[StackedBars]:
+    weeks = [_counted(one, links) for one in weeks_of(found.days)]
+    days = [_counted(CountedDays(one.day, one.day, one.tally), links) for one in found.days]
     wide = days if len(days) <= MAX_BARS else weeks
     return [stacked_bars("wide", wide), stacked_bars("narrow", days if len(days) <= len(SERIES) + 1 else weeks)]
 
 
-def _day_row(one: DayCounts) -> tuple[str, list[str]]:
-    counts = (getattr(one.tally, name) for name in ("requests", *SERIES))
-    return str(format_date(one.day, "EEE, d MMM")), [count_words(count) for count in counts]
+def _counted(one: CountedDays, links: ListLinks) -> LabelledBar:
+    at = {name: links.to_outcome(name, one.first, one.last) for name in SERIES if getattr(one.tally, name)}
+    return LabelledBar(str(format_date(one.first, "d MMM")), one.tally, at)
+
+
+def _day_row(one: DayCounts, links: ListLinks) -> tuple[str, list[tuple[str, str]]]:
+    counts = [(name, getattr(one.tally, name)) for name in ("requests", *SERIES)]
+    linked = [(count_words(n), links.to_outcome(name, one.day, one.day) if n else "") for name, n in counts]
+    return str(format_date(one.day, "EEE, d MMM")), linked
 
 
 def _day_summary(found: Overview) -> str:

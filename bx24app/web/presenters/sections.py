@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 from flask_babel import gettext as _
 
-from bx24app.messages.diagnostics import FindingWords, describe
-from bx24app.services.diagnostics import Level, PortalCheck
-
 
 @dataclass(frozen=True)
 class SectionTab:
@@ -38,26 +35,11 @@ def settings_pages() -> list[tuple[str, str]]:
         ("calls", _("Calls")),
         ("hours", _("Hours")),
         ("people", _("People")),
+        ("notifications", _("Notifications")),
+        ("smart-processes", _("Smart processes")),
         ("do-not-call", _("Do not call")),
+        ("privacy", _("Privacy")),
         ("check", _("Setup check")),
         ("log", _("Request log")),
+        ("journal", _("Journal")),
     ]
-
-
-@dataclass(frozen=True)
-class ShownCheck:
-    """A setup check in words, the worst first; ``bad`` counts what needs attention."""
-
-    findings: list[FindingWords]
-    bad: int
-    made_at: str
-
-
-def shown_check(check: PortalCheck) -> ShownCheck:
-    """A check as an administrator reads it."""
-    return ShownCheck(describe(check.findings), count_bad(check), check.made_at.isoformat())
-
-
-def count_bad(check: PortalCheck | None) -> int:
-    """How many findings need attention, as far as it is known."""
-    return sum(finding.level != Level.OK for finding in check.findings) if check else 0

@@ -13,7 +13,7 @@ from flask_babel import get_locale, ngettext
 from flask_babel import gettext as _
 from phonenumbers import PhoneNumberFormat
 
-from bx24app.models import FINAL, State
+from bx24app.models import FINAL, Form, State
 from bx24app.services.websites.status_page import RequestStatus
 from bx24app.services.websites.submission import Submission
 from bx24app.web.moments import iso
@@ -48,7 +48,10 @@ class HostedForm:
     """What the hosted form shows beside the form's own settings."""
 
     is_open: bool
+    heading: str
     waiting: str
+    button: str
+    consent: str | None
     example: str
     days: list[SlotDay]
     zone: ShownZone
@@ -56,14 +59,32 @@ class HostedForm:
 
 def hosted_form(case: Submission, minutes: int | None, slots: Iterable[datetime]) -> HostedForm:
     """The hosted form as it is now: a call comes within ``minutes`` (None: it is closed), or in one of ``slots``."""
-    zone = case.hours.zone
+    zone, words = case.hours.zone, own_words(case.form)
     return HostedForm(
         is_open=minutes is not None,
-        waiting=_closed() if minutes is None else _waiting(minutes),
+        heading=words["heading"],
+        # A sentence of the administrator's promises what only somebody who is there can keep.
+        waiting=_closed() if minutes is None else case.form.own_text(_language(), "sentence") or _waiting(minutes),
+        button=words["button"],
+        consent=case.form.consent_in(_language()),
         example=_example(case.country),
         days=days(slots, zone),
         zone=zone_of(zone),
     )
+
+
+def own_words(form: Form) -> dict[str, str]:
+    """Heading and button of a form in the reader's language: the administrator's, else ours."""
+    return {name: form.own_text(_language(), name) or words for name, words in our_words().items()}
+
+
+def our_words() -> dict[str, str]:
+    """What stands in a form whose administrator has written nothing, in the reader's language."""
+    return {"heading": _("We'll call you back"), "sentence": _waiting(5), "button": _("Call me back"), "thanks": ""}
+
+
+def _language() -> str:
+    return str(get_locale())
 
 
 def _example(country: str | None) -> str:
@@ -104,6 +125,7 @@ class FollowedRequest:
 
     label: str
     look: str
+    thanks: str
     at: str | None
     at_words: str
     chosen: str
@@ -119,6 +141,7 @@ def follow_request(status: RequestStatus, label: str, zone: str) -> FollowedRequ
     return FollowedRequest(
         label=label,
         look=_LOOKS.get(status.state, "bad"),
+        thanks=status.opened.form.own_text(_language(), "thanks") if status.is_waiting else "",
         at=iso(at) if at else None,
         at_words=written(at, zone) if at else "",
         chosen=iso(status.scheduled_at) if status.scheduled_at else "",

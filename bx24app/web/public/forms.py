@@ -3,12 +3,13 @@
 A script sends JSON and gets JSON; a browser without JavaScript sends the form and is led to the customer's page.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import uuid4
 
 from flask import Blueprint, Response, g, jsonify, make_response, redirect, render_template, request
 
-from bx24app.errors import FieldRefused, Refusal
+from bx24app.errors import ChangedMeanwhile, FieldRefused, Refusal
 from bx24app.log import name_portal
 from bx24app.messages.numbers import extension_notices
 from bx24app.messages.reasons import reason_sentence
@@ -39,10 +40,10 @@ SOONEST = timedelta(minutes=20)
 MAX_PAGE_CARRIED = 8000
 
 
-def _open(form_key: str) -> OpenForm:
+def _open(form_key: str, open_form: Callable[[str], OpenForm] = forms.open_form) -> OpenForm:
     """The form, spoken to the visitor in one of its languages, to be framed by its sites only."""
     request.max_content_length = submissions.MAX_SUBMISSION_BYTES
-    opened = forms.open_form(form_key)
+    opened = open_form(form_key)
     name_portal(opened.portal.member_id)
     speak_one_of(opened.form.languages)
     frame_only_in(" ".join(["'self'", *opened.form.allowed_origins]))
@@ -119,18 +120,25 @@ def preflight(form_key: str) -> tuple[str, int]:
 @blueprint.post("/<key:form_key>/callbacks")
 def submit(form_key: str) -> Response:
     """Take a request: 202 once it is committed; a browser without script goes on to the customer's page."""
-    opened = _open(form_key)
     as_page = not request.is_json and prefers_page()
     try:
-        taken = _submit(opened)
+        taken = _submit(form_key)
     except Refusal as refusal:
         if not as_page:
             raise
-        return _page(opened, refusal)
+        return _page(_open(form_key), refusal)
     return make_response(redirect(signing.status_url(taken.id), 303)) if as_page else _answer(taken)
 
 
-def _submit(opened: OpenForm) -> Receipt:
+def _submit(form_key: str) -> Receipt:
+    """Take it under the form that is in memory; where that has changed, under the form as it is now."""
+    try:
+        return _submit_to(_open(form_key, forms.open_unconfirmed_form))
+    except ChangedMeanwhile:
+        return _submit_to(_open(form_key))
+
+
+def _submit_to(opened: OpenForm) -> Receipt:
     try:
         asked = submissions.read_submission(str(g.language), opened.portal.language)
     except UnreadableBody as error:

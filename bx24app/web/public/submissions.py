@@ -15,6 +15,7 @@ from bx24app.web.moments import read_moment
 
 # The honest body holds a few fields, a proof of work, and the address of a page, to which advertisements add a lot.
 MAX_SUBMISSION_BYTES = 64 * 1024
+MAX_TIME = 255
 # Fields of ours, or of browsers, that mean nothing here: nobody is told that they are left out.
 _SILENT = frozenset({"_charset_", "lang", "frame"})
 
@@ -28,7 +29,7 @@ class SubmissionBody(TolerantModel):
     name: Decor = ""
     topic: Decor = ""
     consent: Consent = False
-    scheduled_at: Annotated[str, Field(max_length=255), AlsoWritten(text_of)] | None = None
+    scheduled_at: Annotated[str, Field(max_length=MAX_TIME), AlsoWritten(text_of)] | None = None
     page: Decor = ""
     # One that is too long, or no text, proves nothing.
     altcha: Decor = ""
@@ -43,7 +44,7 @@ def read_time(written: object) -> tuple[datetime | None, str]:
     if is_nothing(written):
         return None, ""
     moment = read_moment(written)
-    return moment, "" if moment else one_line(decoration_of(written))[:64] or "unreadable"
+    return moment, "" if moment else one_line(decoration_of(written))[:MAX_TIME] or "unreadable"
 
 
 def typed_texts(portal_language: str) -> dict[str, str]:

@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from flask_babel import force_locale
 from flask_babel import gettext as _
 
-from bx24app.models import Form
+from bx24app.models import Form, utcnow
 from bx24app.services.websites import forms
 from bx24app.services.websites.availability import form_problems
+from bx24app.services.websites.editing import sightings
+from bx24app.services.websites.editing.contrast import readable_on
+from bx24app.services.websites.submission import Submission
 from bx24app.web.static import DIRECTORY
 
 blueprint = Blueprint("widget", __name__, url_prefix="/w")
@@ -17,7 +20,7 @@ blueprint = Blueprint("widget", __name__, url_prefix="/w")
 SOURCE = (Path(DIRECTORY) / "widget.js").read_text()
 # A change of the form reaches websites within this time.
 KEPT_SECONDS = 300
-DARK, LIGHT = "#1f2933", "#ffffff"
+IN_HOURS = "in_hours"
 
 
 @blueprint.get("/<key:form_key>/widget.js")
@@ -26,14 +29,17 @@ def script(form_key: str) -> Response:
     opened = forms.open_form(form_key)
     if form_problems(opened.form, opened.portal):
         return _kept("/* The form takes no requests now. */\n", "text/javascript")
-    return _kept(f"({SOURCE})({json.dumps(_values(opened.form))});\n", "text/javascript")
+    sightings.note_sighting(opened.form, request.headers.get("Referer"))
+    case = Submission(form=opened.form, portal=opened.portal, now=utcnow())
+    values = _values(opened.form, is_open=case.hours.is_open(case.now))
+    return _kept(f"({SOURCE})({json.dumps(values)});\n", "text/javascript")
 
 
 @blueprint.get("/<key:form_key>/colours.css")
 def colours(form_key: str) -> Response:
     """The form's colour; a file of its own, for pages with a strict policy have no inline style."""
     form = forms.open_form(form_key).form
-    text = f":root {{ --accent: {form.colour}; --on-accent: {readable_on(form.colour)}; }}\n"
+    text = f":root {{ --accent: {form.colour}; --on-accent: {readable_on(form.colour).colour}; }}\n"
     return _kept(text, "text/css")
 
 
@@ -47,37 +53,24 @@ def _kept(text: str, kind: str) -> Response:
     return response
 
 
-def _values(form: Form) -> dict[str, object]:
+def _values(form: Form, *, is_open: bool) -> dict[str, object]:
     return {
         "key": form.key,
         "url": forms.form_url(form),
         "origins": form.allowed_origins,
         "colour": form.colour,
-        "onColour": readable_on(form.colour),
-        "texts": {language: _texts(language) for language in form.languages},
+        "onColour": readable_on(form.colour).colour,
+        "corner": form.corner,
+        "isHidden": form.shown == IN_HOURS and not is_open,
+        "texts": {language: _texts(form, language) for language in form.languages},
     }
 
 
-def _texts(language: str) -> dict[str, str]:
+def _texts(form: Form, language: str) -> dict[str, str]:
     with force_locale(language):
         return {
-            "open": _("Call me back"),
+            "open": form.own_text(language, "button") or _("Call me back"),
             "close": _("Close"),
             "slow": _("The form does not open here."),
             "tab": _("Open it in a tab of its own"),
         }
-
-
-def _luminance(colour: str) -> float:
-    """Relative luminance (WCAG 2.2) of ``#rrggbb``."""
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)  # noqa: PLR2004  The numbers of the definition.
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def readable_on(colour: str) -> str:
-    """White or dark, whichever is easier to read on a colour: the contrast is 3.8 at least, enough for large text."""
-    ground = _luminance(colour)
-    white = 1.05 / (ground + 0.05)
-    dark = (ground + 0.05) / (_luminance(DARK) + 0.05)
-    return LIGHT if white >= dark else DARK

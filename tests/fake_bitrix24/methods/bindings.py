@@ -1,5 +1,6 @@
 """Placements and event handlers."""
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -9,6 +10,12 @@ if TYPE_CHECKING:
     from tests.fake_bitrix24.portal import FakePortal
 
 PLACEMENT_SCOPES = {"CALL_CARD": "telephony", "TELEPHONY_ANALYTICS_MENU": "telephony", "REST_APP_URI": "placement"}
+# docs: api-reference/widgets/crm; contacts and companies have no menu in the timeline.
+CRM_PLACEMENTS = re.compile(
+    r"CRM_(?:(?:LEAD|DEAL|CONTACT|COMPANY|QUOTE|SMART_INVOICE|DYNAMIC_(?P<type>\d+))"
+    r"_(?:DETAIL_TAB|DETAIL_ACTIVITY|DETAIL_TOOLBAR|LIST_MENU|LIST_TOOLBAR)"
+    r"|(?:LEAD|DEAL|QUOTE|SMART_INVOICE)_ACTIVITY_TIMELINE_MENU|ACTIVITY_LIST_MENU)"
+)
 EVENT_PREFIXES = {"ONVOXIMPLANT": "telephony", "ONAPP": "", "ONEXTERNAL": "telephony", "ONCRM": "crm"}
 
 
@@ -24,8 +31,10 @@ def placement_bind(portal: "FakePortal", asker: Asker, parameters: Parameters) -
     """docs: api-reference/widgets/placement-bind.md"""
     asker.need_administrator()
     code, handler = str(parameters.get("PLACEMENT") or ""), str(parameters.get("HANDLER") or "")
-    scope = PLACEMENT_SCOPES.get(code, "crm" if code.startswith("CRM_") else None)
-    if scope is None or scope not in asker.app.scopes:
+    of_crm = CRM_PLACEMENTS.fullmatch(code)
+    scope = PLACEMENT_SCOPES.get(code, "crm" if of_crm else None)
+    is_there = not of_crm or not of_crm["type"] or int(of_crm["type"]) in portal.crm.types
+    if scope is None or scope not in asker.app.scopes or not is_there:
         raise RestError("ERROR_PLACEMENT_NOT_FOUND", "Placement not found", 400)
     _check_handler(handler)
     bound = portal.bindings_of(asker.app.client_id).placements

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from tests.fake_bitrix24.crm import CONTACTS
+from tests.fake_bitrix24.crm import CONTACTS, TYPE_IDS
 from tests.fake_bitrix24.methods.filters import PAGE, matches
 from tests.fake_bitrix24.people import CRM_ADD, CRM_READ
 from tests.fake_bitrix24.rest import Asker, Method, Parameters, RestError
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 
 def entity_get(kind: str) -> Method:
-    """``crm.<kind>.get``: an unknown id answers an empty code (docs: crm)."""
+    """``crm.<kind>.get``: an unknown id, and one that the user may not see, answer an empty code (docs: crm)."""
 
     def run(portal: "FakePortal", asker: Asker, parameters: Parameters) -> Any:
+        if CRM_READ not in asker.user.rights:
+            raise RestError("", "Access denied.", 400)
         found = portal.crm.find(kind, parameters.get("ID") or parameters.get("id"))
         if found is None:
             raise RestError("", "Not found", 404)
@@ -109,7 +111,41 @@ def crm_mode(portal: "FakePortal", asker: Asker, _: Parameters) -> Any:
     return 2 if portal.crm.simple_mode else 1
 
 
+def _needs_reader(asker: Asker) -> None:
+    if CRM_READ not in asker.user.rights:
+        raise RestError("ACCESS_DENIED", "You do not have permission to view this item", 400)
+
+
+def item_get(portal: "FakePortal", asker: Asker, parameters: Parameters) -> Any:
+    """docs: crm/universal/crm-item-get.md"""
+    type_id = str(parameters.get("entityTypeId") or "")
+    known = type_id.isdigit() and (int(type_id) in TYPE_IDS or int(type_id) in portal.crm.types)
+    if not known:
+        raise RestError("NOT_FOUND", "SPA not found", 400)
+    _needs_reader(asker)
+    found = portal.crm.item(int(type_id), parameters.get("id"))
+    if found is None:
+        raise RestError("NOT_FOUND", "Item not found", 400)
+    return {"item": found}
+
+
+def type_list(portal: "FakePortal", asker: Asker, parameters: Parameters) -> Any:
+    """docs: crm/universal/user-defined-object-types/crm-type-list.md: 50 a page, for administrators of the CRM."""
+    if not asker.user.admin:
+        raise RestError("ACCESS_DENIED", "Access denied", 400)
+    wanted = parameters.get("filter") or {}
+    if any(name != "@entityTypeId" for name in wanted):
+        raise RestError("INVALID_ARG_VALUE", "Invalid filter: field is not allowed in filter", 400)
+    ids = wanted.get("@entityTypeId")
+    chosen = {str(id) for id in (ids.values() if isinstance(ids, dict) else ids or [])}
+    rows = [row for row in portal.crm.types.values() if not wanted or str(row["entityTypeId"]) in chosen]
+    start = int(parameters.get("start") or 0)
+    return {"types": rows[start : start + PAGE]}
+
+
 METHODS = {
+    "crm.item.get": Method("crm", item_get),
+    "crm.type.list": Method("crm", type_list),
     "crm.lead.get": entity_get("LEAD"),
     "crm.deal.get": entity_get("DEAL"),
     "crm.contact.get": entity_get("CONTACT"),

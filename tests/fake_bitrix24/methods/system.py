@@ -68,7 +68,13 @@ def server_time(portal: "FakePortal", asker: Asker, _: Parameters) -> Any:
     return clock.moment().isoformat(timespec="seconds")
 
 
+def calendar_settings(portal: "FakePortal", _: Asker, __: Parameters) -> Any:
+    """docs: api-reference/calendar/calendar-settings-get.md; no time zone."""
+    return dict(portal.calendar)
+
+
 METHODS = {
+    "calendar.settings.get": Method("calendar", calendar_settings),
     "app.info": Method("", app_info),
     "profile": Method("", profile),
     "scope": Method("", lambda portal, asker, _: list(asker.app.scopes)),

@@ -115,16 +115,11 @@ const COMMANDS = {
   },
   selectUser: (f, p, reply) => selectUser(p, reply),
   imPhoneTo: (f, p) => softphone(p),
-  async openApplication(f, p) {
-    const body = JSON.stringify(p);
-    const headers = { "Content-Type": "application/json" };
-    const answer = await fetch(`/frame/open-application/${f.launch.clientId}`, { method: "POST", body, headers });
-    const slider = Object.assign(document.createElement("div"), { className: "app-frame-layout slider" });
-    const launch = Object.assign(document.createElement("script"), { className: "launch", type: "application/json" });
-    launch.textContent = await answer.text();
-    slider.append(launch);
-    document.querySelector("main").prepend(slider);
-    frames.push(openFrame(slider));
+  openApplication: (f, p) => openSlider(f.launch.clientId, p),
+  // The grid is read anew, and a slider closes (docs: widgets/crm/list-menu.md, bx24-close-application.md).
+  reloadData: (f, p, reply) => reply([]),
+  closeApplication(f) {
+    f.layout.closest(".slider")?.remove();
   },
   getInterface: (f, p, reply) => reply({ command: [], event: [] }),
   openPath(f, p, reply) {
@@ -182,6 +177,61 @@ function ring(who, calls) {
     }
     box.append(item);
   }
+}
+
+// The timeline of a card: a pressed button is blocked until its activity is updated (docs: configurable/structure/action.md).
+const timeline = document.getElementById("timeline");
+const blocked = new Map();
+const make = (tag, textContent, more = {}) => Object.assign(document.createElement(tag), { textContent, ...more });
+
+async function openSlider(clientId, parameters) {
+  const headers = { "Content-Type": "application/json" };
+  const answer = await fetch(`/frame/open-application/${clientId}`, {
+    method: "POST", body: JSON.stringify(parameters), headers,
+  });
+  const slider = make("div", "", { className: "app-frame-layout slider" });
+  slider.append(make("script", await answer.text(), { className: "launch", type: "application/json" }));
+  document.querySelector("main").prepend(slider);
+  frames.push(openFrame(slider));
+}
+
+function activityButton(activity, item) {
+  const key = `${activity.id} ${item.title}`;
+  const button = make("button", item.title, { type: "button", disabled: blocked.get(key) === activity.revision });
+  button.onclick = async () => {
+    if (item.action.type === "openRestApp") {
+      await openSlider(activity.client_id, { ...item.action.actionParams, activityId: String(activity.id) });
+      return;
+    }
+    blocked.set(key, activity.revision);
+    button.disabled = true;
+    await post(`/crm/activity/${activity.id}/press`, new URLSearchParams({ label: item.title }));
+  };
+  return button;
+}
+
+function drawActivity(activity) {
+  const { header, footer } = activity.layout;
+  const box = make("article", "", { className: "activity" });
+  box.append(make("h2", header?.title || "Call"));
+  for (const tag of Object.values(header?.tags || {})) box.append(make("span", tag.title, { className: `tag ${tag.type}` }));
+  if (activity.completed) box.append(make("span", "done", { className: "tag" }));
+  for (const [title, text] of Object.entries(activity.texts)) box.append(make("p", `${title}: ${text}`));
+  const items = [...Object.values(footer?.buttons || {}), ...Object.values(footer?.menu?.items || {})];
+  box.append(...items.map((item) => activityButton(activity, item)));
+  return box;
+}
+
+async function drawTimeline() {
+  const listed = await fetch(timeline.dataset.url).then((answer) => answer.text()).catch(() => timeline.dataset.shown);
+  if (!listed || timeline.dataset.shown === listed) return;
+  timeline.dataset.shown = listed;
+  timeline.replaceChildren(...JSON.parse(listed).map(drawActivity));
+}
+
+if (timeline) {
+  setInterval(drawTimeline, 300);
+  drawTimeline();
 }
 
 async function look() {

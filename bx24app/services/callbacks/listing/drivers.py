@@ -5,26 +5,27 @@ stop at any row; the ids of any other driver have to be sorted, and it is used o
 the parts of the filter that a driver fulfils; the others are looked up callback by callback (``matching.py``).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, select, union, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, bindparam, func, select, union, union_all
 from sqlalchemy.orm import InstrumentedAttribute
 
 from bx24app.models import Attempt, Callback, CallbackWord, State, first_id, utcnow
 from bx24app.models.callbacks.attempt import SECOND_SQL
 from bx24app.models.callbacks.callback_word import STEM
 from bx24app.models.callbacks.state import PUT_OFF_SQL, WAITING_SQL
-from bx24app.services.callbacks.listing.filters import ATTENTION_LASTS, ListFilter, NumberSearch, Quick, Scope
+from bx24app.services.callbacks.listing.filters import ATTENTION_LASTS, Day, ListFilter, NumberSearch, Quick, Scope
 
 Ids = Select[UUID] | CompoundSelect[UUID]
 # A callback gets its id within this time after the moment that counts as that of its request.
 ID_DELAY = timedelta(minutes=1)
 # So many callbacks of a driver are read for a page, or counted (``pages.py``), at the very most.
 MOST_READ = 2001
+# The first id that failing within ``ATTENTION_LASTS`` can have, at the time of the statement's run.
+RECENT = bindparam("recent", callable_=lambda: first_id(utcnow() - ATTENTION_LASTS), type_=Callback.id.type)
 _LAST_LETTER = "\U0010ffff"
 
 
@@ -35,6 +36,8 @@ class Driver:
     branches: tuple[Select[UUID], ...]
     covers: frozenset[str]
     is_ordered: bool = True
+    # They come from the table of callbacks, so that more of them can be read at once.
+    of_callbacks: bool = True
 
     @property
     def ids(self) -> Ids:
@@ -53,9 +56,13 @@ class Span:
 
     @classmethod
     def of(cls, wanted: ListFilter) -> "Span":
-        """That of the period, a little longer at its end, because ids are given later than the time that counts."""
-        first = first_id(wanted.since) if wanted.since else None
-        return cls(first, first_id(wanted.until + ID_DELAY) if wanted.until else None)
+        """That of the period."""
+        return cls.around(wanted.since, wanted.until)
+
+    @classmethod
+    def around(cls, since: datetime | None, until: datetime | None) -> "Span":
+        """That of some time, a little longer at its end, because ids are given later than the time that counts."""
+        return cls(first_id(since) if since else None, first_id(until + ID_DELAY) if until else None)
 
     def within(self, id: ColumnElement[UUID] | InstrumentedAttribute[UUID]) -> Iterator[ColumnElement[bool]]:
         """The conditions for a column of ids."""
@@ -65,9 +72,11 @@ class Span:
             yield id < self.end
 
 
-def drivers_of(scope: Scope, wanted: ListFilter, span: Span, *, newest_first: bool) -> list[Driver]:
-    """All ways in that a list has; the first is there for every filter."""
-    made = _Ways(scope, wanted, span, newest_first)
+def drivers_of(
+    scope: Scope, wanted: ListFilter, span: Span, *, newest_first: bool, most: int = MOST_READ
+) -> list[Driver]:
+    """All ways in that a list has, of each of which ``most`` are read; the first is there for every filter."""
+    made = _Ways(scope, wanted, span, newest_first, most)
     return [made.by_choice("all", None), *made.special()]
 
 
@@ -77,6 +86,7 @@ class _Ways:
     wanted: ListFilter
     span: Span
     newest_first: bool
+    most: int
 
     def special(self) -> Iterator[Driver]:
         """Those for what is set."""
@@ -91,20 +101,37 @@ class _Ways:
         if self.form_id is not None:
             yield self.by_form(self.form_id)
         if wanted.quick is Quick.MINE or self.scope.only_own:
-            yield self.by_person(self.scope.user_id or 0)
+            yield self.by_person(self.scope.asker)
+        yield from self.counted()
         if wanted.quick is Quick.TODAY and wanted.today:
-            yield self.of_today(*wanted.today)
+            yield self.of_today(wanted.today)
         if wanted.quick in (Quick.ATTENTION, Quick.NOT_CALLED_BACK):
             yield self.to_follow_up()
         if wanted.several_attempts:
             branch = select(Attempt.callback_id.label("id")).where(
                 Attempt.portal_id == self.scope.portal_id, SECOND_SQL
             )
-            yield Driver((branch.where(*self.span.within(Attempt.callback_id)),), frozenset({"several"}))
+            branches = (branch.where(*self.span.within(Attempt.callback_id)),)
+            yield Driver(branches, frozenset({"several"}), of_callbacks=False)
         if wanted.number:
             yield self.by_number(wanted.number)
         if wanted.words:
             yield from self.by_word(max(wanted.words, key=len))
+
+    def counted(self) -> Iterator[Driver]:
+        """Those for what the reports have counted."""
+        wanted = self.wanted
+        if wanted.outcomes:
+            outcomes = (self.own.where(Callback.counted_outcome == one) for one in wanted.outcomes)
+            yield self._in_span("outcome", outcomes)
+        if wanted.person is not None:
+            # They asked for it or answered it; which of both counts is looked up.
+            yield replace(self.by_person(wanted.person), covers=frozenset())
+        if wanted.hours:
+            yield self._in_span("", (self.own.where(*Span.around(*one).within(Callback.id)) for one in wanted.hours))
+
+    def _in_span(self, covers: str, branches: Iterable[Select[UUID]]) -> Driver:
+        return Driver(tuple(ids.where(*self.span.within(Callback.id)) for ids in branches), frozenset({covers}))
 
     @property
     def form_id(self) -> int | None:
@@ -140,27 +167,33 @@ class _Ways:
         ids = select(Attempt.callback_id.label("id")).where(*theirs, *self.span.within(Attempt.callback_id)).distinct()
         order = Attempt.callback_id.desc() if self.newest_first else Attempt.callback_id
         # More than this are never read. Only a limit makes PostgreSQL follow the index instead of joining all of them.
-        answered = ids.order_by(order).limit(MOST_READ).subquery("answered")
+        answered = ids.order_by(order).limit(self.most).subquery("answered")
         asked_too = select(Callback.id).where(Callback.id == answered.c.id, Callback.requested_by == user_id)
-        return Driver((*asked, select(answered.c.id).where(~asked_too.exists())), frozenset({"mine"}))
+        branches = (*asked, select(answered.c.id).where(~asked_too.exists()))
+        return Driver(branches, frozenset({"mine"}), of_callbacks=False)
 
-    def of_today(self, begins: Any, ends: Any) -> Driver:
+    def of_today(self, today: Day) -> Driver:
         """What was asked for today, and of the earlier ones what is due today."""
-        first = first_id(begins)
-        asked = self.own.where(*self.span.within(Callback.id), Callback.id >= first)
-        due = self.own.where(PUT_OFF_SQL, Callback.due_at >= begins, Callback.due_at < ends, Callback.id < first)
+        asked = self.own.where(*self.span.within(Callback.id), Callback.id >= today.first)
+        is_due = (Callback.due_at >= today.begins, Callback.due_at < today.ends)
+        # They are few, and put in order: SQLite would go through all callbacks, where an index gives it the order.
+        own = select(func.coalesce(Callback.id, Callback.id).label("id")).where(
+            Callback.portal_id == self.scope.portal_id
+        )
+        due = own.where(PUT_OFF_SQL, *is_due, Callback.id < today.first)
         return Driver((asked, due.where(*self.span.within(Callback.id))), frozenset({"today"}))
 
     def to_follow_up(self) -> Driver:
         """Those that wait for a person; whether their number was asked for since is looked up one by one."""
         flagged = self.own.where(Callback.needs_follow_up)
         states = self.wanted.wanted_states
+        covers = frozenset({"states", "marked"})
         if self.wanted.quick is Quick.NOT_CALLED_BACK:
-            return Driver(self._by_state(flagged, [s for s in states if s == State.MISSED]), frozenset())
-        recent = flagged.where(Callback.id >= first_id(utcnow() - ATTENTION_LASTS))
+            return Driver(self._by_state(flagged, [s for s in states if s == State.MISSED]), covers)
+        recent = flagged.where(Callback.id >= RECENT)
         ended = self._by_state(recent, [s for s in states if s in (State.FAILED, State.EXPIRED)])
         unknown = self._by_state(self.own, [s for s in states if s == State.UNKNOWN])
-        return Driver((*unknown, *ended), frozenset())
+        return Driver((*unknown, *ended), covers)
 
     def by_number(self, number: NumberSearch) -> Driver:
         parts = [digits_begin(Callback.to_number, beginning) for beginning in number.beginnings]
@@ -174,9 +207,10 @@ class _Ways:
         ids = select(CallbackWord.callback_id.label("id")).where(CallbackWord.portal_id == self.scope.portal_id)
         ids = ids.where(*self.span.within(CallbackWord.callback_id)).distinct()
         covers = frozenset({f"word {word}"})
-        yield Driver((ids.where(word_begins(word)),), covers, is_ordered=False)
+        yield Driver((ids.where(word_begins(word)),), covers, is_ordered=False, of_callbacks=False)
         stem = CallbackWord.stem == word[:STEM]
-        yield Driver((ids.where(stem if len(word) <= STEM else and_(stem, word_begins(word))),), covers)
+        branch = ids.where(stem if len(word) <= STEM else and_(stem, word_begins(word)))
+        yield Driver((branch,), covers, of_callbacks=False)
 
 
 def planned(scope: Scope) -> Driver:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from bx24app.errors import ListRefused
-from bx24app.models import Source, State
+from bx24app.models import CallbackOutcome, Source, State, first_id
 from bx24app.services.calling import numbering_plans, phone_numbers
 from bx24app.services.calling.name_words import words_of
 
@@ -54,6 +55,24 @@ class Scope:
     user_id: int | None = None
     only_own: bool = False
 
+    @property
+    def asker(self) -> int:
+        """Who asks; 0, which nobody is, for a program."""
+        return 0 if self.user_id is None else self.user_id
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day from midnight to midnight (UTC)."""
+
+    begins: datetime
+    ends: datetime
+
+    @property
+    def first(self) -> UUID:
+        """The first id that can be given on it."""
+        return first_id(self.begins)
+
 
 @dataclass(frozen=True)
 class NumberSearch:
@@ -81,8 +100,17 @@ class ListFilter:
     words: tuple[str, ...] = ()
     quick: Quick = Quick.ALL
     several_attempts: bool = False
-    # Today's midnights in the company's zone, for the filter "today".
-    today: tuple[datetime, datetime] | None = None
+    # What the reports have counted a callback as; the wait is in seconds, ``wait_below`` not included.
+    outcomes: tuple[CallbackOutcome, ...] = ()
+    called: bool | None = None
+    picked_up: bool | None = None
+    wait_from: int | None = None
+    wait_below: int | None = None
+    person: int | None = None
+    # The times of which one has to be that of the request, in order and at least some minutes apart.
+    hours: tuple[tuple[datetime, datetime], ...] | None = None
+    # In the company's zone, for the filter "today".
+    today: Day | None = None
 
     @property
     def wanted_states(self) -> tuple[State, ...]:

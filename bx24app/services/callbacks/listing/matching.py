@@ -1,14 +1,14 @@
 """What each part of a filter means for one callback; a driver that fulfils a part leaves it out."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, not_, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, false, not_, or_, select
 from sqlalchemy.orm import aliased
 
-from bx24app.models import Attempt, Callback, CallbackWord, State, first_id, utcnow
-from bx24app.services.callbacks.listing.drivers import digits_begin, word_begins
+from bx24app.models import Attempt, Callback, CallbackWord, State, first_id
+from bx24app.services.callbacks.listing.drivers import ID_DELAY, RECENT, digits_begin, word_begins
 from bx24app.services.callbacks.listing.filters import (
-    ATTENTION_LASTS,
     ATTENTION_SOURCES,
     ListFilter,
     NumberSearch,
@@ -16,10 +16,13 @@ from bx24app.services.callbacks.listing.filters import (
     Scope,
 )
 
+# What the indexes of lists tell of each callback.
+IN_INDEXES = frozenset({"states", "source", "form", "other form", "line", "person", "since", "until"})
+
 
 def parts_of(scope: Scope, wanted: ListFilter) -> dict[str, ColumnElement[bool]]:
     """Return every part of a filter that restricts it, with its condition."""
-    return dict([*_fields(scope, wanted), *_looked_up(scope, wanted)])
+    return dict([*_fields(scope, wanted), *_counted(wanted), *_looked_up(scope, wanted)])
 
 
 def boundaries(scope: Scope) -> Iterator[ColumnElement[bool]]:
@@ -28,7 +31,7 @@ def boundaries(scope: Scope) -> Iterator[ColumnElement[bool]]:
     if scope.form_id is not None:
         yield Callback.form_id == scope.form_id
     if scope.only_own:
-        yield is_of(scope.user_id or 0)
+        yield is_of(scope.asker)
 
 
 def _fields(scope: Scope, wanted: ListFilter) -> Iterator[tuple[str, ColumnElement[bool]]]:
@@ -46,23 +49,51 @@ def _fields(scope: Scope, wanted: ListFilter) -> Iterator[tuple[str, ColumnEleme
         yield "line", Callback.line_id == wanted.line_id
     if wanted.requested_by is not None:
         yield "person", Callback.requested_by == wanted.requested_by
+    # Ids tell the time but for a minute; only in that the row is read.
     if wanted.since is not None:
-        yield "since", Callback.created_at >= wanted.since
+        yield "since", or_(Callback.id >= first_id(wanted.since + ID_DELAY), _created_at() >= wanted.since)
     if wanted.until is not None:
-        yield "until", Callback.created_at < wanted.until
+        yield "until", or_(Callback.id < first_id(wanted.until), _created_at() < wanted.until)
+
+
+def _created_at() -> ScalarSelect[datetime]:
+    """The time of a callback, read by its id; for an EXISTS PostgreSQL would first find all of that time."""
+    row = aliased(Callback)
+    return select(row.created_at).where(row.id == Callback.id).scalar_subquery()
+
+
+def _counted(wanted: ListFilter) -> Iterator[tuple[str, ColumnElement[bool]]]:
+    if wanted.outcomes:
+        yield "outcome", Callback.counted_outcome.in_(wanted.outcomes)
+    if wanted.called is not None:
+        yield "called", Callback.counted_called == wanted.called
+    if wanted.picked_up is not None:
+        yield "picked up", Callback.counted_picked_up == wanted.picked_up
+    if wanted.wait_from is not None:
+        yield "wait from", Callback.counted_wait >= wanted.wait_from
+    if wanted.wait_below is not None:
+        yield "wait below", Callback.counted_wait < wanted.wait_below
+    if wanted.person is not None:
+        yield "counted person", Callback.counted_person == wanted.person
+    if wanted.hours is not None:
+        times = (and_(Callback.created_at >= begin, Callback.created_at < end) for begin, end in wanted.hours)
+        yield "hours", or_(false(), *times)
 
 
 def _looked_up(scope: Scope, wanted: ListFilter) -> Iterator[tuple[str, ColumnElement[bool]]]:
     if wanted.quick is Quick.MINE or scope.only_own:
-        yield "mine", is_of(scope.user_id or 0)
+        yield "mine", is_of(scope.asker)
     if wanted.quick is Quick.TODAY and wanted.today:
-        begins, ends = wanted.today
-        due = and_(Callback.due_at >= begins, Callback.due_at < ends)
-        yield "today", or_(Callback.id >= first_id(begins), due)
+        due = and_(Callback.due_at >= wanted.today.begins, Callback.due_at < wanted.today.ends)
+        yield "today", or_(Callback.id >= wanted.today.first, due)
     if wanted.quick is Quick.NOT_CALLED_BACK:
-        yield "follow up", and_(Callback.state == State.MISSED, _waits_for_call())
+        yield "marked", and_(Callback.state == State.MISSED, Callback.needs_follow_up)
+        yield "waits", _waits_for_call()
     if wanted.quick is Quick.ATTENTION:
-        yield "follow up", _needs_person()
+        ended = and_(Callback.state.in_((State.FAILED, State.EXPIRED)), Callback.id >= RECENT)
+        yield "marked", or_(Callback.state == State.UNKNOWN, and_(ended, Callback.needs_follow_up))
+        waits = and_(Callback.source.in_(ATTENTION_SOURCES), _waits_for_call())
+        yield "waits", or_(Callback.state == State.UNKNOWN, waits)
     if wanted.several_attempts:
         second = select(Attempt.id).where(Attempt.callback_id == Callback.id, Attempt.number == 2)  # noqa: PLR2004
         yield "several", second.exists()
@@ -75,21 +106,16 @@ def _looked_up(scope: Scope, wanted: ListFilter) -> Iterator[tuple[str, ColumnEl
 
 def is_of(user_id: int) -> ColumnElement[bool]:
     """Tell whether somebody asked for a callback or answered it."""
-    answered = select(Attempt.id).where(Attempt.callback_id == Callback.id, Attempt.answered_by == user_id)
-    return or_(Callback.requested_by == user_id, answered.exists())
+    answered = select(Attempt.id).where(Attempt.callback_id == Callback.id, Attempt.answered_by == user_id).limit(1)
+    # As an EXISTS beside an OR PostgreSQL would first find all that they have ever answered.
+    return or_(Callback.requested_by == user_id, answered.scalar_subquery().is_not(None))
 
 
 def _waits_for_call() -> ColumnElement[bool]:
     """Tell whether nobody has asked for the number since; the mark may be there still when somebody has."""
     later = aliased(Callback)
     same = and_(later.portal_id == Callback.portal_id, later.to_number == Callback.to_number)
-    return and_(Callback.needs_follow_up, not_(select(later.id).where(same, later.id > Callback.id).exists()))
-
-
-def _needs_person() -> ColumnElement[bool]:
-    recent = Callback.id >= first_id(utcnow() - ATTENTION_LASTS)
-    ended = and_(Callback.state.in_((State.FAILED, State.EXPIRED)), Callback.source.in_(ATTENTION_SOURCES))
-    return or_(Callback.state == State.UNKNOWN, and_(ended, recent, _waits_for_call()))
+    return not_(select(later.id).where(same, later.id > Callback.id).exists())
 
 
 def _has_number(number: NumberSearch) -> ColumnElement[bool]:

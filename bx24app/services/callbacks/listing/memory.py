@@ -14,7 +14,7 @@ from sqlalchemy.orm import undefer
 
 from bx24app.database import reading, writing
 from bx24app.errors import LimitReached, NotFound, NotPermitted
-from bx24app.models import SavedFilter, User, utcnow
+from bx24app.models import PortalSetup, SavedFilter, User, utcnow
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 
@@ -25,11 +25,15 @@ MAX_FILTERS = 10
 
 @dataclass(frozen=True)
 class LeftDesk:
-    """What a page begins with: ``desk`` as it was put, empty at first; ``keeps_view``: the view is still fresh."""
+    """What a page begins with: ``desk`` as it was put, empty at first; ``keeps_view``: the view is still fresh.
+
+    ``setup`` is for administrators: how the portal is set up, None where nothing is kept of it.
+    """
 
     desk: dict[str, Any]
     left_at: datetime | None
     filters: list[SavedFilter]
+    setup: PortalSetup | None = None
 
     @property
     def keeps_view(self) -> bool:
@@ -45,7 +49,9 @@ def load_left_desk(principal: Principal) -> LeftDesk:
     with reading() as session:
         found = session.scalars(user).one_or_none()
         shown = list(session.scalars(filters.order_by(SavedFilter.name, SavedFilter.id)))
-    return LeftDesk((found.desk or {}) if found else {}, found.desk_left_at if found else None, shown)
+        manages = principal.role is Role.ADMINISTRATOR
+        setup = session.get(PortalSetup, principal.portal.id) if manages else None
+    return LeftDesk((found.desk or {}) if found else {}, found.desk_left_at if found else None, shown, setup)
 
 
 def keep_desk(principal: Principal, desk: dict[str, Any]) -> None:

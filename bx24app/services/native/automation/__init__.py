@@ -1,0 +1,1 @@
+"""Automation rules of the CRM that start callbacks, and the results that they wait for."""

@@ -1,0 +1,225 @@
+"""Taking what a portal posts when a rule runs, and asking whose access it came with: at once, or later.
+
+A post comes once and is not repeated, so that taking it is one short write; everything that may take time or fail is
+done by jobs, which find the run by its row.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import func, select
+
+from bx24app.bitrix24.authorization import Tokens
+from bx24app.bitrix24.bizproc import RulePost
+from bx24app.crypto import SealError, keyring
+from bx24app.database import insert_new, reading, writing
+from bx24app.errors import PortalUnreachable, RateLimited, Retry, Unverified
+from bx24app.log import name_portal
+from bx24app.models import Portal, PostedTokens, RuleRun, RuleStage, utcnow
+from bx24app.models.callbacks.rule_run import OPEN_SQL
+from bx24app.services.callbacks.roles import Role, person_of_token, role_of_token
+from bx24app.services.native.automation.properties import kept_properties, wants_hours, wants_person
+from bx24app.services.native.automation.rule_runs import RuleLease, leased_run
+from bx24app.services.portals import app_events, tokens
+from bx24app.services.runtime import wakeup
+from bx24app.services.runtime.local_limit import LocalLimit, take_local
+from bx24app.services.runtime.local_memory import is_remembered, remember
+from bx24app.services.runtime.rate_limit import DAY, RateLimit, take_tokens
+from bx24app.services.security import digests, proof_limits, token_proof
+from bx24app.services.security.proof_limits import TooManyAttempts
+
+log = structlog.get_logger(__name__)
+
+# So many runs that came with one person's access may wait: to be started, for the end of their calls, or to be told of
+# it; and of a portal twice as many, so that nobody who makes up runs takes all the room.
+MAX_OPEN_RUNS, MAX_OPEN_OF_PORTAL = 10_000, 20_000
+# So many of a portal whose access nobody has proven yet.
+MAX_UNPROVEN_RUNS = 1_000
+# With one person's access.
+RUNS_A_DAY = 20_000
+# Bitrix24 has said of a token whose it is, and the portal what that person may do: hundreds of runs come with the same.
+PROVEN_SECONDS = 600.0
+# As long as an access token lives: afterwards nobody can say any more whose it was.
+PROVEN_WITHIN = timedelta(hours=1)
+PROVE_AGAIN_FIRST, PROVE_AGAIN_LAST = timedelta(seconds=15), timedelta(minutes=10)
+# What is not remembered of a token, as where a post lies about its owner, is asked so often a minute, by each process.
+ASKED_OF_TOKEN = LocalLimit("asked_of_rule_token", 10)
+_REMEMBERED_AS = {True: "rule_person", False: "rule_onlooker"}
+_VERDICTS = {kind: may_start for may_start, kind in _REMEMBERED_AS.items()}
+NOT_PERMITTED, NOT_PROVEN = "rule_not_permitted", "rule_not_proven"
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """Whose access a run came with, and whether they may start callbacks."""
+
+    user_id: int
+    may_start: bool
+
+
+def receive_rule_post(post: RulePost, address: str) -> None:
+    """Store a run, once for each token; commits. ``address``: of whoever sends it.
+
+    The application token proves nothing, for every employee knows it, and the access token says only whose it is: each
+    employee's page has one. Before anything is done for the run the portal must own its ``event_token``
+    (``rule_start.py``). Where nobody can say now whose access it is, the run waits, for it would not come again.
+    Raises ``Unverified``, ``PortalUnreachable``, ``RateLimited``.
+    """
+    portal = app_events.portal_of_event(post.event, address)
+    name_portal(portal.member_id)
+    posted = PostedTokens(post.event_token, post.event.access_token, post.refresh_token)
+    run = _run_of(portal, post)
+    try:
+        proof = _prove(portal, posted, address, post.user_id)
+    except PortalUnreachable as error:
+        log.info("rule_waits_unproven", reason=error.explanation)
+        run.keep_posted(keyring, portal.member_id, posted)
+        _store_unproven(portal, run)
+        return
+    if not proof.may_start and not post.waits:
+        log.info("rule_not_permitted", member_id=portal.member_id)
+        return
+    if proof.may_start:
+        _keep_access(portal, run, posted, proof.user_id)
+    run.user_id, run.reason = proof.user_id, None if proof.may_start else NOT_PERMITTED
+    run.keep_token(keyring, portal.member_id, post.event_token)
+    _store(portal, run)
+    wakeup.wake()
+
+
+def _run_of(portal: Portal, post: RulePost) -> RuleRun:
+    now, document = utcnow(), post.document
+    return RuleRun(
+        portal_id=portal.id,
+        token_digest=digests.digest("rule_run", post.event_token),
+        user_id=0,
+        properties=kept_properties(post.properties),
+        waits=post.waits,
+        entity_type=document.kind if document else None,
+        entity_id=document.id if document else None,
+        type_id=document.type_id if document else 0,
+        in_hours=wants_hours(post.properties),
+        stage=RuleStage.RECEIVED,
+        made_at=now,
+        due_at=now,
+        tries=0,
+    )
+
+
+def _store(portal: Portal, run: RuleRun) -> None:
+    waiting = select(RuleRun.user_id, func.count()).where(RuleRun.portal_id == portal.id, OPEN_SQL)
+    person = digests.digest("rate", f"{portal.member_id} rule_runs {run.user_id}")
+    a_day = RateLimit("rule_runs", person, RUNS_A_DAY, DAY)
+    with writing() as session:
+        by_person = dict[int, int](session.execute(waiting.group_by(RuleRun.user_id)).all())
+        is_much = by_person.get(run.user_id, 0) >= MAX_OPEN_RUNS or sum(by_person.values()) >= MAX_OPEN_OF_PORTAL
+        if is_much or take_tokens(session, [a_day], run.made_at.timestamp()) is not None:
+            raise RateLimited("rule")
+        insert_new(session, [run], RuleRun.id)
+
+
+def _store_unproven(portal: Portal, run: RuleRun) -> None:
+    waiting = select(func.count()).select_from(RuleRun)
+    waiting = waiting.where(RuleRun.portal_id == portal.id, OPEN_SQL, RuleRun.stage == RuleStage.UNPROVEN)
+    with writing() as session:
+        if session.scalars(waiting).one() >= MAX_UNPROVEN_RUNS:
+            raise RateLimited("rule")
+        insert_new(session, [run], RuleRun.id)
+
+
+def _keep_access(portal: Portal, run: RuleRun, posted: PostedTokens, user_id: int) -> None:
+    """Keep the tokens of a person under whose access the callback is dialled, where the app has none of them; commits.
+
+    The portal must name them now: else whoever kept a token would come to life again after it has refused them. Where
+    it does not, the callback is not dialled under their access.
+    """
+    if not wants_person(run.properties) or not posted.refresh_token:
+        return
+    with reading() as session:
+        if tokens.has_own_access(session, portal.id, user_id):
+            return
+    try:
+        _take_question(posted)
+        person_of_token(portal, posted.access_token, user_id)
+    except Unverified as error:
+        log.info("rule_access_not_kept", member_id=portal.member_id, reason=error.code)
+        return
+    given = Tokens(
+        access_token=posted.access_token,
+        refresh_token=posted.refresh_token,
+        expires_at=run.made_at + PROVEN_WITHIN,
+        member_id=portal.member_id,
+        client_endpoint=portal.client_endpoint,
+        user_id=user_id,
+    )
+    with writing() as session:
+        row = session.get_one(Portal, portal.id, with_for_update=True)
+        tokens.store_tokens(session, row, given, administrator=None)
+
+
+def _prove(portal: Portal, posted: PostedTokens, address: str, claimed_id: int) -> _Proof:
+    """Ask whose access the run came with; ``claimed_id`` is whose it says. Raises ``Unverified``."""
+    known = f"{_token_digest(posted)} {portal.id} {portal.revisions} {claimed_id}"
+    for kind, may_start in _VERDICTS.items():
+        if posted.access_token and is_remembered(kind, known):
+            return _Proof(claimed_id, may_start)
+    _take_question(posted)
+    with proof_limits.proving(address, portal.member_id, posted.access_token):
+        info = token_proof.prove_token(posted.access_token, portal.member_id)
+        may_start = role_of_token(portal, posted.access_token, info.user_id) >= Role.OPERATOR
+    if info.user_id == claimed_id:
+        remember(_REMEMBERED_AS[may_start], known, PROVEN_SECONDS)
+    return _Proof(info.user_id, may_start)
+
+
+def _token_digest(posted: PostedTokens) -> str:
+    return digests.digest("posted_token", posted.access_token)
+
+
+def _take_question(posted: PostedTokens) -> None:
+    """Take one of the questions about a token that was seen before; raises ``TooManyAttempts``."""
+    if not take_local(ASKED_OF_TOKEN, _token_digest(posted)):
+        raise TooManyAttempts("asked about this token too often")
+
+
+def prove(lease: RuleLease) -> None:
+    """Prove a leased run of which nobody could say anything when it came; commits.
+
+    One that is refused, or stays unproven until its token has expired, starts nothing. Where the automation waits it
+    is told: whether the run is genuine, the portal sees by its own signature.
+    """
+    with reading() as session:
+        run, portal = session.get(RuleRun, lease.run_id), session.get(Portal, lease.portal_id)
+    if run is None or portal is None:
+        return
+    try:
+        posted = run.posted(keyring, portal.member_id)
+        # Questions of jobs come from no address: what was refused of the portal bounds them.
+        proof = _prove(portal, posted, f"rules of {portal.member_id}", 0)
+    except (Unverified, SealError) as error:
+        _not_proven(lease, error)
+        return
+    if proof.may_start:
+        _keep_access(portal, run, posted, proof.user_id)
+    with writing() as session:
+        mine = leased_run(session, lease)
+        if mine is None or mine.stage != RuleStage.UNPROVEN:
+            return
+        mine.keep_token(keyring, portal.member_id, posted.event_token)
+        mine.reason = None if proof.may_start else NOT_PERMITTED
+        mine.prove(proof.user_id, utcnow())
+
+
+def _not_proven(lease: RuleLease, error: Unverified | SealError) -> None:
+    now = utcnow()
+    may_pass = isinstance(error, Unverified) and error.retry is Retry.LATER
+    log.info("rule_not_proven", run=lease.run_id, may_pass=may_pass)
+    with writing() as session:
+        mine = leased_run(session, lease)
+        if mine is None or mine.stage != RuleStage.UNPROVEN:
+            return
+        if may_pass and now - mine.made_at < PROVEN_WITHIN:
+            mine.put_off(now + max(PROVE_AGAIN_FIRST, min((now - mine.made_at) / 2, PROVE_AGAIN_LAST)))
+        else:
+            mine.end(now, NOT_PROVEN)

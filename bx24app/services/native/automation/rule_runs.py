@@ -1,0 +1,94 @@
+"""Runs of rules: leasing the next one for which something is to be done, and forgetting them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, aliased
+
+from bx24app.database import purge, reading, writing
+from bx24app.models import Portal, PortalState, RuleRun, RuleStage, utcnow
+from bx24app.services.calling.phone_numbers import read_number
+from bx24app.services.native.automation.properties import first_number
+from bx24app.services.portals import throttle
+from bx24app.settings import settings
+
+RULE_LEASE = timedelta(seconds=90)
+LONGEST_RULE_LEASE = RULE_LEASE + timedelta(minutes=2)
+RUNS_AT_ONCE = 8
+# The digest of a run that has led to no call is kept longer than its token could prove the same post again.
+WITHOUT_CALL_KEPT = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class RuleLease:
+    """A run for which only this thread does something."""
+
+    run_id: int
+    portal_id: int
+    lease_fence: int
+    stage: str
+
+
+def _due(now: datetime, besides: Collection[int]) -> Select[RuleRun]:
+    """Select the run that is due longest, of a portal for whose runs nothing is being done."""
+    busy = aliased(RuleRun)
+    # A lease that ends later was written by a machine whose clock was wrong.
+    leased = busy.leased_until.between(now, now + LONGEST_RULE_LEASE)
+    under_way = select(busy.portal_id).where(busy.due_at.is_not(None), leased)
+    # Of a portal that is unpaid or gone nobody can be asked now.
+    return (
+        select(RuleRun)
+        .join(Portal, Portal.id == RuleRun.portal_id)
+        .where(RuleRun.due_at <= now, Portal.state == PortalState.INSTALLED)
+        .where(RuleRun.portal_id.not_in(under_way), RuleRun.portal_id.not_in(besides))
+        .order_by(RuleRun.due_at, RuleRun.id)
+        .limit(1)
+    )
+
+
+def lease_rule_run() -> RuleLease | None:
+    """Lease the next due run, or return None; commits. The lease ends by itself when its worker dies.
+
+    Portals whose pace dialling needs now are passed over.
+    """
+    full: list[int] = []
+    with reading() as session:
+        # Reading first takes no lock, and most of the time there is nothing to lease.
+        now = utcnow()
+        while (portal_id := session.scalar(_due(now, full).with_only_columns(RuleRun.portal_id))) is not None:
+            if throttle.has_spare(session, portal_id):
+                break
+            full.append(portal_id)
+        else:
+            return None
+    with writing() as session:
+        now = utcnow()
+        run = session.scalar(_due(now, full).with_for_update(of=RuleRun, skip_locked=True))
+        return RuleLease(run.id, run.portal_id, run.lease(now, RULE_LEASE), run.stage) if run is not None else None
+
+
+def leased_run(session: Session, lease: RuleLease) -> RuleRun | None:
+    """Lock and return the leased run; None when the lease has ended."""
+    run = session.get(RuleRun, lease.run_id, with_for_update=True)
+    return run if run is not None and run.holds(lease.lease_fence) else None
+
+
+def forget_number(portal: Portal, number: str) -> None:
+    """End the runs that wait and in whose rule a number (E.164) stands; commits. A callback is a number's no more."""
+    waiting = select(RuleRun).where(RuleRun.portal_id == portal.id, RuleRun.due_at.is_not(None))
+    country = portal.settings.default_country
+    with writing() as session:
+        for run in session.scalars(waiting.with_for_update()):
+            text = str(run.properties.get("number", ""))
+            if text and read_number(first_number(text, country), country).e164 == number:
+                run.end(utcnow(), "erased")
+
+
+def purge_runs() -> int:
+    """Delete runs that ended longer ago than the operator keeps callbacks, or without one; returns how many."""
+    now = utcnow()
+    is_old = RuleRun.ended_at < now - timedelta(days=settings.retention_days)
+    is_without = RuleRun.callback_id.is_(None) & RuleRun.due_at.is_(None) & (RuleRun.ended_at < now - WITHOUT_CALL_KEPT)
+    return purge(RuleRun, (RuleRun.stage == RuleStage.ENDED) & (is_old | is_without))

@@ -1,0 +1,92 @@
+"""Following up callbacks: who is told that one has ended in vain, which to-dos are made, and which are done."""
+
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from bx24app.database import insert_new, reading, writing
+from bx24app.models import RETRIABLE, Callback, CallbackNews, Portal, Source, State, ToDo, utcnow
+from bx24app.services.native.follow_up.choices import NoticeEvent
+from bx24app.services.native.follow_up.notices import Notice, callback_tag, tell, withdraw
+from bx24app.services.native.follow_up.recipients import read_recipients, usual_person
+
+FOLLOWED_AT_ONCE = 200
+# Nobody of the company in particular asked for these, so nobody waits for their end.
+_OF_THE_TEAM = frozenset({Source.WEBSITE, Source.API, Source.ROBOT})
+# The customer is not to be called, or was called on another way.
+_NOBODY_CALLS = frozenset({"do_not_call", "already_served"})
+HANDED_OVER = "handed_over"
+# A line that redials by itself rings the customer again: nobody has to call meanwhile.
+REDIALS_TAKE = timedelta(hours=1)
+
+
+def follow_up_ended() -> int:
+    """Do what follows the news of callbacks, oldest first; returns how many there were. The database alone. Commits."""
+    with reading() as session:
+        ids = session.scalars(select(CallbackNews.id).order_by(CallbackNews.id).limit(FOLLOWED_AT_ONCE)).all()
+    if not ids:
+        return 0
+    with writing() as session:
+        locked = select(CallbackNews).where(CallbackNews.id.in_(ids)).order_by(CallbackNews.id)
+        for news in session.scalars(locked.with_for_update(skip_locked=True)).all():
+            _follow_up(session, news)
+            session.delete(news)
+    return len(ids)
+
+
+def _follow_up(session: Session, news: CallbackNews) -> None:
+    callback, portal = session.get(Callback, news.callback_id), session.get(Portal, news.portal_id)
+    if callback is None or portal is None:
+        return
+    if callback.state == State.COMPLETED:
+        # The app that got the request tells nobody what came of it.
+        if callback.reason != HANDED_OVER:
+            _settle(session, callback)
+    elif _needs_somebody(callback) and not _was_reached(session, callback):
+        if callback.source in _OF_THE_TEAM:
+            _want_to_do(session, portal, callback)
+        event = NoticeEvent.MISSED if callback.state in RETRIABLE else NoticeEvent.PERSON
+        people = read_recipients(session, portal, event, usual_person(session, callback))
+        tell(session, portal, people, Notice(event, callback_tag(callback.id), callback.id))
+
+
+def _needs_somebody(callback: Callback) -> bool:
+    """Nothing follows by itself: it has ended in vain, or only a person can tell how."""
+    has_failed = callback.state in RETRIABLE and callback.reason not in _NOBODY_CALLS
+    return has_failed or (callback.state == State.UNKNOWN and callback.asks_since is not None)
+
+
+def _was_reached(session: Session, callback: Callback) -> bool:
+    """Another call has reached the customer before anybody came to follow this one up."""
+    reached = select(Callback.id).where(
+        Callback.portal_id == callback.portal_id,
+        Callback.to_number == callback.to_number,
+        Callback.id != callback.id,
+        Callback.state == State.COMPLETED,
+        Callback.reason.is_distinct_from(HANDED_OVER),
+        Callback.ended_at >= callback.updated_at,
+    )
+    return session.scalar(reached.limit(1)) is not None
+
+
+def _want_to_do(session: Session, portal: Portal, callback: Callback) -> None:
+    now = utcnow()
+    is_redialled = callback.state == State.MISSED and portal.redials(callback.line_id)
+    due_at = now + REDIALS_TAKE if is_redialled else now
+    row = ToDo(portal_id=portal.id, callback_id=callback.id, asks=0, tries=0, made_at=now, due_at=due_at)
+    insert_new(session, [row], ToDo.id)
+
+
+def _settle(session: Session, callback: Callback) -> None:
+    """The customer was reached: whatever was wanted of somebody for this number is done."""
+    now = utcnow()
+    theirs = select(Callback.id).where(
+        Callback.portal_id == callback.portal_id, Callback.to_number == callback.to_number
+    )
+    wanted = select(ToDo).where(
+        ToDo.portal_id == callback.portal_id, ToDo.callback_id.in_(theirs), ToDo.ended_at.is_(None)
+    )
+    for to_do in session.scalars(wanted.with_for_update()):
+        to_do.settle(now)
+    withdraw(session, callback.portal_id, theirs)

@@ -1,0 +1,103 @@
+"""Notifications that wait: written once for each thing and person, at a time at which they may be sent."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, case, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from bx24app.database import insert_into, reading, writing
+from bx24app.models import Notification, NotifiedPerson, Portal, utcnow
+from bx24app.services.calling.business_hours import hours_in_force
+from bx24app.services.native.follow_up.choices import URGENT, NoticeEvent
+
+# What is taken back, and not said.
+WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something to tell; ``tag`` names the thing, ``facts`` are what a callback does not tell."""
+
+    event: NoticeEvent
+    tag: str
+    callback_id: UUID | None = None
+    facts: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def callback_tag(callback_id: UUID) -> str:
+    """The tag of everything that is told of a callback."""
+    return f"callback-{callback_id.hex}"
+
+
+def tell(session: Session, portal: Portal, user_ids: Iterable[int], notice: Notice) -> None:
+    """Let people be told, inside the caller's transaction; what they were told of the same thing is replaced."""
+    now = utcnow()
+    due_at = _quiet_until(portal, notice.event, now)
+    said = {
+        "event": notice.event,
+        "facts": notice.facts,
+        "made_at": now,
+        "due_at": due_at,
+        "is_held": False,
+        "tries": 0,
+        "reason": None,
+    }
+    for user_id in user_ids:
+        whose = {"portal_id": portal.id, "user_id": user_id, "tag": notice.tag}
+        values = {**whose, "callback_id": notice.callback_id, **said}
+        statement = insert_into(Notification, _dialect(session)).values(**values)
+        session.execute(statement.on_conflict_do_update(index_elements=list(whose), set_=said))
+        _wake(session, portal.id, user_id, due_at)
+
+
+def _dialect(session: Session) -> str:
+    return session.connection().dialect.name
+
+
+def _wake(session: Session, portal_id: int, user_id: int, due_at: datetime) -> None:
+    """Let somebody be looked at when this is due, or sooner."""
+    statement = insert_into(NotifiedPerson, _dialect(session)).values(
+        portal_id=portal_id, user_id=user_id, due_at=due_at
+    )
+    is_later = or_(NotifiedPerson.due_at.is_(None), NotifiedPerson.due_at > due_at)
+    sooner = case((is_later, statement.excluded.due_at), else_=NotifiedPerson.due_at)
+    session.execute(statement.on_conflict_do_update(index_elements=["portal_id", "user_id"], set_={"due_at": sooner}))
+
+
+def _quiet_until(portal: Portal, event: NoticeEvent, now: datetime) -> datetime:
+    """Outside of the company's hours people are told at the next opening, unless it is urgent."""
+    hours = hours_in_force(portal)
+    if event in URGENT or hours is None:
+        return now
+    return hours.next_open(now) or now
+
+
+def withdraw(session: Session, portal_id: int, callback_ids: Select[UUID]) -> None:
+    """Take back what people were told of callbacks, inside the caller's transaction; what waits is not sent."""
+    of_them = (Notification.portal_id == portal_id, Notification.callback_id.in_(callback_ids))
+    session.execute(delete(Notification).where(*of_them, Notification.sent_at.is_(None)))
+    now = utcnow()
+    sent = select(Notification.user_id).where(*of_them, Notification.event != WITHDRAWN)
+    for user_id in session.scalars(sent).all():
+        _wake(session, portal_id, user_id, now)
+    values = {"event": WITHDRAWN, "due_at": now, "tries": 0, "is_held": False}
+    session.execute(update(Notification).where(*of_them).values(values))
+
+
+def is_muted(portal_id: int, user_id: int) -> bool:
+    """Tell whether somebody wants to be told nothing."""
+    whose = (NotifiedPerson.portal_id == portal_id, NotifiedPerson.user_id == user_id)
+    with reading() as session:
+        return session.scalar(select(NotifiedPerson.is_muted).where(*whose)) is True
+
+
+def mute(portal_id: int, user_id: int, *, is_muted: bool) -> None:
+    """Tell somebody nothing any more, or tell them again; commits."""
+    with writing() as session:
+        values = {"portal_id": portal_id, "user_id": user_id, "is_muted": is_muted}
+        statement = insert_into(NotifiedPerson, _dialect(session)).values(values)
+        changed = statement.on_conflict_do_update(index_elements=["portal_id", "user_id"], set_={"is_muted": is_muted})
+        session.execute(changed)

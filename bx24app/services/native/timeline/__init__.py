@@ -1,0 +1,1 @@
+"""Callbacks in the timeline of CRM cards: bringing them up to date, and clicks on their buttons."""

@@ -1,0 +1,79 @@
+"""Entries that are out of date: leasing the next one, within what dialling leaves of its portal's pace."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.orm import Session, aliased
+
+from bx24app.database import reading, writing
+from bx24app.models import Portal, PortalState, Throttle, TimelineEntry, utcnow
+from bx24app.services.portals import throttle
+
+ENTRY_LEASE = timedelta(seconds=90)
+ENTRIES_AT_ONCE = 8
+# Whoever looks on may wait, a customer not.
+CROWDED_PAUSE = timedelta(seconds=2)
+
+
+@dataclass(frozen=True)
+class EntryLease:
+    """An entry that only this thread brings up to date; ``changes`` are those that it has read."""
+
+    entry_id: int
+    portal_id: int
+    lease_fence: int
+    changes: int
+
+
+def _due(now: datetime) -> Select[TimelineEntry]:
+    """Select the entry that is due longest, of a portal that has room and for whose entries nothing is being done."""
+    busy = aliased(TimelineEntry)
+    under_way = select(busy.portal_id).where(busy.due_at.is_not(None), busy.leased_until >= now)
+    return (
+        select(TimelineEntry)
+        .join(Portal, Portal.id == TimelineEntry.portal_id)
+        .join(Throttle, Throttle.portal_id == Portal.id)
+        .where(TimelineEntry.due_at <= now, Portal.state == PortalState.INSTALLED)
+        .where(Throttle.extras_at.is_(None) | (Throttle.extras_at <= now), TimelineEntry.portal_id.not_in(under_way))
+        .order_by(TimelineEntry.due_at, TimelineEntry.id)
+        .limit(1)
+    )
+
+
+def lease_entry() -> EntryLease | None:
+    """Lease the next due entry, or return None; commits. The lease ends by itself when its worker dies."""
+    # A portal without room lets another one have its turn.
+    for _ in range(ENTRIES_AT_ONCE):
+        with reading() as session:
+            if session.scalar(_due(utcnow()).with_only_columns(TimelineEntry.id)) is None:
+                return None
+        with writing() as session:
+            now = utcnow()
+            entry = session.scalar(_due(now).with_for_update(of=TimelineEntry, skip_locked=True))
+            if entry is None:
+                return None
+            if _has_room(session, entry.portal_id, now):
+                return EntryLease(entry.id, entry.portal_id, entry.lease(now, ENTRY_LEASE), entry.changes)
+    return None
+
+
+def _has_room(session: Session, portal_id: int, now: datetime) -> bool:
+    if throttle.has_spare(session, portal_id):
+        return True
+    pace = throttle.lock_throttle(session, portal_id)
+    if pace is not None:  # Else a call is being leased in this moment.
+        pace.extras_at = now + CROWDED_PAUSE
+    return False
+
+
+def leased_entry(session: Session, lease: EntryLease) -> TimelineEntry | None:
+    """Lock and return the leased entry; None when the lease has ended."""
+    entry = session.get(TimelineEntry, lease.entry_id, with_for_update=True)
+    return entry if entry is not None and entry.holds(lease.lease_fence) else None
+
+
+def pause_portal(portal_id: int, until: datetime) -> None:
+    """Ask the portal for nothing of the timeline before a moment; commits."""
+    with writing() as session:
+        session.execute(update(Throttle).where(Throttle.portal_id == portal_id).values(extras_at=until))

@@ -1,0 +1,1 @@
+"""What a portal keeps of changes and of numbers, for its administrators."""

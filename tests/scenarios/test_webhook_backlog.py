@@ -1,0 +1,86 @@
+"""What one webhook has kept while its site is down costs the webhooks of others nothing."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from flask import Flask
+from sqlalchemy import event, insert, text
+
+from bx24app.database import db, is_postgresql, reading, writing
+from bx24app.models import Webhook, WebhookDelivery, utcnow
+from bx24app.services.webhooks import delivery
+from tests.support.actors import Actor
+from tests.support.sites import Site
+from tests.support.webhook_steps import added, asked, form, site
+
+__all__ = ["form", "site"]  # Fixtures.
+
+KEPT = 2000
+# Instructions of SQLite's machine, and pages that PostgreSQL touches; the worker looks twice a second.
+SQLITE_STEPS, POSTGRESQL_PAGES = 5_000, 100
+
+
+def keep(webhook_id: int, callback_id: UUID, now: datetime) -> None:
+    """Give a webhook many things that it should have been told."""
+    row = {
+        "webhook_id": webhook_id,
+        "callback_id": callback_id,
+        "payload": {"callback": {}},
+        "due_at": now - timedelta(hours=1),
+    }
+    rows = [row | {"made_at": now, "expires_at": now + timedelta(hours=9)} for _ in range(KEPT)]
+    with writing() as session:
+        session.execute(insert(WebhookDelivery), rows)
+
+
+def steps_of_a_lease() -> float:
+    """How much the database does to find the next delivery."""
+    steps = [0.0]
+
+    def count(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        raw = connection.connection.cursor()
+        if is_postgresql() and statement.startswith("SELECT"):
+            # As in large tables, which are not read through.
+            raw.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
+            raw.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement.partition("FOR NO KEY")[0], parameters)
+            plan = raw.fetchone()[0][0]["Plan"]
+            raw.execute("RESET ALL")
+            steps[0] += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+        elif not is_postgresql():
+            connection.connection.dbapi_connection.set_progress_handler(tick, 100)
+        raw.close()
+
+    def tick() -> int:
+        steps[0] += 100
+        return 0
+
+    event.listen(db.engine, "before_cursor_execute", count)
+    try:
+        delivery.lease_delivery()
+    finally:
+        event.remove(db.engine, "before_cursor_execute", count)
+    return steps[0]
+
+
+def test_a_site_that_is_down_costs_others_nothing(app: Flask, administrator: Actor, form: int, site: Site) -> None:
+    added(administrator, site)
+    callback_id = asked(app, form)
+    now = utcnow()
+    with app.app_context():
+        with writing() as session:
+            healthy = session.query(Webhook).one()
+            down = Webhook(portal_id=healthy.portal_id, form_id=form, url=site.url, secret_sealed="", failures=0)
+            session.add(down)
+            down.note_failure(now, now + timedelta(minutes=5))
+            session.flush()
+            down_id, healthy_id = down.id, healthy.id
+        keep(down_id, callback_id, now)
+        if is_postgresql():
+            with db.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
+        assert steps_of_a_lease() < (POSTGRESQL_PAGES if is_postgresql() else SQLITE_STEPS)
+        with reading() as session:
+            leased = {one.id: one.leased_until for one in session.query(Webhook)}
+        assert leased[healthy_id]
+        assert not leased[down_id]
