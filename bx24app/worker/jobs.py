@@ -19,10 +19,10 @@ from bx24app.services.native.timeline import work as timeline_work
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, payment, token_renewal, tokens, uninstall
 from bx24app.services.reports import counting
+from bx24app.services.runtime import wakeup
 from bx24app.services.webhooks import delivery
 from bx24app.worker.scheduler import AnyJob, Job, LeasedJob
 
-DIAL = "dial"
 # A dial waits and computes nothing. Half of them may be those of slow portals.
 DIALS_AT_ONCE = 32
 DELIVERIES_AT_ONCE = 16
@@ -42,7 +42,7 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
     """
     lease_dials = partial(queue.lease_due, slow_at_once=max(1, dials // 2))
     return (
-        LeasedJob(DIAL, 0.1, lease_dials, dial.dial, dials, is_awaited_at_stop=True),
+        LeasedJob(wakeup.DIAL, 0.1, lease_dials, dial.dial, dials, is_awaited_at_stop=True),
         LeasedJob(
             "deliver_webhooks", 0.5, _lease_many(delivery.lease_delivery), delivery.deliver_round, DELIVERIES_AT_ONCE
         ),
@@ -54,7 +54,9 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
             CRM_REQUESTS_AT_ONCE,
         ),
         LeasedJob("show_in_timeline", 0.5, _lease_many(entries.lease_entry), _show_entry, entries.ENTRIES_AT_ONCE),
-        LeasedJob("work_on_rules", 0.5, _lease_many(rule_runs.lease_rule_run), _work_on_rule, rule_runs.RUNS_AT_ONCE),
+        LeasedJob(
+            wakeup.WORK_ON_RULES, 0.5, _lease_many(rule_runs.lease_rule_run), _work_on_rule, rule_runs.RUNS_AT_ONCE
+        ),
         LeasedJob("make_to_dos", 1.0, _lease_many(to_dos.lease_to_do), _work_on_to_do, TODOS_AT_ONCE),
         LeasedJob("send_notifications", 1.0, _lease_many(sending.lease_person), _tell_person, NOTIFICATIONS_AT_ONCE),
         # They ask portals and the authorization server, each one thread a portal: a slow one fills no job.

@@ -49,7 +49,7 @@ class Worker:
         Returns whether everything has come to its end.
         """
         log.info("worker_started", jobs=len(self._jobs), dials=self._jobs[0].at_once)
-        with wakeup.listening(partial(self._scheduler.hurry, self._jobs[0])):
+        with wakeup.listening(self._hurry):
             while not self._is_stopping:
                 for due in self._scheduler.wait_for_due():
                     self._threads.start(partial(self._do, due))
@@ -65,6 +65,9 @@ class Worker:
             # Threads that are still at work can break the interpreter's shutdown.
             sys.stderr.flush()
             os._exit(0)
+
+    def _hurry(self, name: str, _: wakeup.RowId | None) -> None:
+        self._scheduler.hurry(next(job for job in self._jobs if job.name == name))
 
     def _finish(self) -> bool:
         now = time.monotonic()

@@ -38,7 +38,7 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
         if candidate.callback.idempotency_key is not None:
             remember(_LOOKED_FOR, _key_name(candidate), LOOKED_FOR_SECONDS)
         if stored is not None:
-            wakeup.wake()
+            wakeup.wake(row_id=stored.id)
             return stored
         obstacle = _told_obstacle(candidate)
         if obstacle is not None:

@@ -92,7 +92,7 @@ def reschedule(
         if change.callback.state not in WAITING:
             raise TooLate
         _move(change, user_id, due_time(scheduled_at, change.now), by)
-    wakeup.wake()
+    wakeup.wake(row_id=callback_id)
     return change.callback
 
 
@@ -106,7 +106,7 @@ def call_now(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
             raise TooLate
         if change.callback.due_at > change.now:
             _move(change, user_id, change.now)
-    wakeup.wake()
+    wakeup.wake(row_id=callback_id)
     return change.callback
 
 
@@ -151,7 +151,7 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str
         with reading() as session:
             holder = holder_of(session, portal_id, number, callback_id)
         raise (NumberInHand(holder.id) if holder else TooLate()) from None
-    wakeup.wake()
+    wakeup.wake(row_id=callback_id)
     return callback
 
 

@@ -85,7 +85,7 @@ def receive_rule_post(post: RulePost, address: str) -> None:
     run.user_id, run.reason = proof.user_id, None if proof.may_start else NOT_PERMITTED
     run.keep_token(keyring, portal.member_id, post.event_token)
     _store(portal, run)
-    wakeup.wake()
+    wakeup.wake(wakeup.WORK_ON_RULES)
 
 
 def _run_of(portal: Portal, post: RulePost) -> RuleRun:
