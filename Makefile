@@ -108,5 +108,5 @@ PIP_COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allo
   --no-emit-index-url --no-emit-find-links
 
 lock: venv
-	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml
-	$(PIP_COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(PIP_COMPILE) --extra fleet --extra sentry --output-file requirements.lock pyproject.toml
+	$(PIP_COMPILE) --extra dev --extra fleet --extra sentry --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
