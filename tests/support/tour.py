@@ -139,9 +139,10 @@ def _looks_on(others: str) -> Callable[[Tour], object]:
 
     def opens(tour: Tour) -> None:
         tour.administrator.opens()
-        tour.administrator.lets_call([tour.administrator.user.id], others=others)
+        everybody = {"roles": {"operators": {"everybody": True}, "others": "view"}}
+        assert tour.administrator.lets_call([tour.administrator.user.id], others=others).status_code == 200
         tour.opens(tour.manager)
-        tour.administrator.asks("PATCH", "/settings", {"roles": None})
+        assert tour.administrator.asks("PATCH", "/settings", everybody).status_code == 200
 
     return opens
 
