@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from babel import Locale
 from babel.numbers import format_decimal
-from flask_babel import force_locale, get_locale
+from flask_babel import force_locale, get_locale, ngettext
 from flask_babel import gettext as _
 
 from bx24app.i18n import LANGUAGES
@@ -109,10 +109,20 @@ def _figures(key: str, did: FormDay, today: Period) -> list[Figure]:
     links = ListLinks(today, {"form_key": key}, has_hours=False)
     rejected = urlencode({"form": key, "day": today.first.isoformat()})
     return [
-        Figure(_("requests"), _counted(did.requests), links.to()),
-        Figure(_("reached"), _counted(did.reached), links.to({"state": State.COMPLETED})),
-        Figure(_("waiting"), _counted(did.waiting), links.to({"state": ",".join(sorted(WAITING))})),
-        Figure(_("rejected"), format_decimal(did.rejected, locale=get_locale()), f"#/websites/rejected?{rejected}"),
+        Figure(ngettext("request", "requests", did.requests), _counted(did.requests), links.to()),
+        Figure(
+            ngettext("reached", "reached", did.reached), _counted(did.reached), links.to({"state": State.COMPLETED})
+        ),
+        Figure(
+            ngettext("waiting", "waiting", did.waiting),
+            _counted(did.waiting),
+            links.to({"state": ",".join(sorted(WAITING))}),
+        ),
+        Figure(
+            ngettext("rejected", "rejected", did.rejected),
+            format_decimal(did.rejected, locale=get_locale()),
+            f"#/websites/rejected?{rejected}",
+        ),
     ]
 
 
