@@ -46,6 +46,22 @@ ENDS = {
 COUNT = """link => Number([...document.querySelectorAll("main a")]
   .find((e) => e.getAttribute("href") === link && /^[0-9]+$/.test(e.textContent)).textContent)"""
 
+# Words of a chart that stand in one another: dates under bars, totals above them.
+TEXTS_THAT_MEET = """() => {
+  const met = [];
+  for (const chart of document.querySelectorAll("svg"))
+    for (const kind of [".axis[text-anchor=middle]", ".total"]) {
+      const boxes = [...chart.querySelectorAll(kind)].map((e) => [e.textContent, e.getBoundingClientRect()]);
+      boxes.slice(1).forEach(([text, box], at) => {
+        const [before, other] = boxes[at];
+        const meet = box.left < other.right + 1 && other.left < box.right + 1 &&
+          box.top < other.bottom && other.top < box.bottom;
+        if (box.width && meet) met.push(`${before} ${text}`);
+      });
+    }
+  return met;
+}"""
+
 
 def a_month() -> Iterator[Asked]:
     """Some three hundred requests of the last thirty days, in working hours."""
@@ -89,6 +105,7 @@ def test_a_month_is_read_at_every_width(
             assert page.frames[-1].evaluate(wide) <= 0, width
             cut = "() => [...document.querySelectorAll('.card')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
             assert page.frames[-1].evaluate(cut) == 0, width
+            assert page.frames[-1].evaluate(TEXTS_THAT_MEET) == [], width
         # A press on a bar leads where its figure does.
         page.set_viewport_size({"width": WIDTHS[0], "height": 900})
         bar = tab.locator("svg.wide rect[data-link]").first

@@ -1,5 +1,6 @@
 """Where the bars of the charts stand: counts in, numbers for the attributes of an SVG out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -11,8 +12,8 @@ from bx24app.services.reports.tally import Tally
 SERIES = ("reached", "nobody_answered", "customer_not_reached", "not_told", "not_called", "under_way")
 WIDTHS = {"wide": 480, "narrow": 320}
 HEIGHT, TOP, BOTTOM, LEFT = 240, 18, 22, 30
-# The room in units of width that a digit above a bar takes, and a date below it.
-DIGIT_WIDTH, TICK_WIDTH = 7, 44
+# The room in units of width that a digit above a bar takes, a letter of a date below it, and what is between two texts.
+DIGIT_WIDTH, LETTER_WIDTH, TEXT_GAP = 7, 6, 6
 GAP = 1
 ROUND = (2, 4, 6, 10)
 SHADES = 6
@@ -76,9 +77,13 @@ def stacked_bars(name: str, shown: Sequence[LabelledBar]) -> StackedBars:
     """Draw labelled counts; ``name`` is one of ``WIDTHS``."""
     width = WIDTHS[name]
     step = (width - LEFT) / max(1, len(shown))
-    most = nice_top(max((one.tally.requests for one in shown), default=0))
+    highest = max((one.tally.requests for one in shown), default=0)
+    most = nice_top(highest)
     scale = (HEIGHT - TOP - BOTTOM) / most
-    every = max(1, -(-TICK_WIDTH // max(1, int(step))))
+    # Either all bars have their total above them, or none.
+    has_totals = step >= DIGIT_WIDTH * len(str(highest)) + TEXT_GAP
+    tick = max((len(one.label) for one in shown), default=0) * LETTER_WIDTH + TEXT_GAP
+    every = max(1, math.ceil(tick / step))
     bars = []
     for number, one in enumerate(shown):
         segments, total = _segments(one, scale), one.tally.requests
@@ -90,7 +95,7 @@ def stacked_bars(name: str, shown: Sequence[LabelledBar]) -> StackedBars:
                 total=total,
                 top=segments[-1].y if segments else HEIGHT - BOTTOM,
                 segments=segments,
-                has_total=step >= DIGIT_WIDTH * len(str(total)) and total > 0,
+                has_total=has_totals and total > 0,
             )
         )
     grid = tuple((round(HEIGHT - BOTTOM - value * scale, 2), value) for value in (0, most // 2, most))
