@@ -79,7 +79,7 @@ class World:
     def rows(self) -> dict[str, int]:
         """How many rows each table has of the victim's portal, and of nobody's."""
         found = {}
-        assert (DERIVED | OF_NOBODY) <= Base.metadata.tables.keys()
+        assert Base.metadata.tables.keys() >= (DERIVED | OF_NOBODY)
         with self.app.app_context(), reading() as session:
             query = select(Portal.id).where(Portal.member_id == self.victim.portal.member_id)
             portal_id = session.scalars(query).one()

@@ -210,6 +210,7 @@ def test_a_portal_that_drips_holds_one_thread_of_a_job(
     administrator.installs()
     second = fake.add_portal("beta")
     Actor(app.test_client(), second, application, second.administrator).installs()
+    second.events.wait_until_idle()
     app.extensions["bx24app.portals"]._adapter._seconds = PATIENCE
     due, fields, method = JOBS[name]
     if name == "history":

@@ -169,6 +169,8 @@ def test_the_portal_that_was_served_longest_ago_is_served_first(
     """However long, and however old, the other's queue is."""
     neighbour = Actor(manager.client, other := fake.add_portal("beta"), application, other.administrator)
     neighbour.installs()
+    # The portal's event of it holds the pace for a moment.
+    other.events.wait_until_idle()
     earlier = utcnow() - timedelta(minutes=1)
     for number in range(6):
         accept(app, to_number=f"+4930901{number:03}", due_at=earlier)

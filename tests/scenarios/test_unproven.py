@@ -64,6 +64,9 @@ def test_a_flood_of_made_up_tokens_stores_and_counts_nothing_and_delays_no_dial(
 ) -> None:
     before, asked, server = stored(app), len(portal.requests), len(fake.auth_server.server.requests)
     statuses = flood(manager, app, FLOOD)
+    while 429 not in statuses and len(statuses) < 5 * FLOOD:
+        # On a busy machine most were turned away because too many were asked about at once.
+        statuses += flood(manager, app, FLOOD)
     assert {403, 429} <= set(statuses) <= {403, 429, 503}
     after = stored(app)
     assert (after[0], after[2]) == (before[0], before[2])

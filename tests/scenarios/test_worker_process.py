@@ -79,6 +79,7 @@ def test_it_ends_in_time_whoever_hangs_and_finishes_its_dials(
     site.answers += [site.drips] * 3
     silent = Actor(manager.client, other := fake.add_portal("beta"), application, other.administrator)
     silent.installs()
+    other.events.wait_until_idle()
     waiting = accept(app, portal_id=2)
     work(app)
     assert seen(app, waiting, 2).state == State.STARTED
