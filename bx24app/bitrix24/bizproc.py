@@ -95,9 +95,15 @@ def read_rule_post(items: Iterable[tuple[str, str]]) -> RulePost:
 
 
 def _marked(item: tuple[str, str]) -> tuple[str, str]:
-    """Mark what cannot be read in a property: left out, it would mean that nothing was chosen there."""
+    """Let what cannot be read in a property be spaces, and one without anything else a mark.
+
+    Left out or empty, it would mean that nothing was chosen there.
+    """
     key, value = item
-    return (key, UNREADABLE.sub("*", value)) if key.startswith("properties[") else item
+    if not key.startswith("properties[") or not UNREADABLE.search(value):
+        return item
+    readable = UNREADABLE.sub(" ", value)
+    return key, readable if readable.strip() else "*"
 
 
 def _properties(sent: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""The table of typed numbers at every door: cards, desk, JSON API, API keys, website forms, do-not-call list."""
+"""The table of typed numbers at every door: cards, desk, API, keys, websites, automation rules, do-not-call list."""
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
@@ -19,7 +20,7 @@ from bx24app.bitrix24.crm import MAX_PHONES
 from bx24app.bitrix24.frame_post import read_frame_post
 from bx24app.database import reading, writing
 from bx24app.messages.reasons import reason_sentence
-from bx24app.models import Callback, DoNotCall, TokenBucket
+from bx24app.models import Callback, DoNotCall, RuleRun, TokenBucket
 from bx24app.services.callbacks.desk import read_customer
 from bx24app.services.calling.countries import with_territories
 from bx24app.services.calling.list_file import SEPARATORS
@@ -29,6 +30,7 @@ from bx24app.services.portals.launch import verify_launch
 from tests.fake_bitrix24 import FakePortal
 from tests.field.numbers import TABLE, TABLES, Typed
 from tests.support.actors import Actor, json_of
+from tests.support.rule_steps import LINE, WAITS, Runs, runs_of, worked
 from tests.support.waiting import change_portal
 from tests.support.websites import BackEnd, MakeVisitor
 
@@ -201,6 +203,37 @@ def test_servers_of_a_website(app: Flask, desk: Actor, visitor_of: MakeVisitor, 
             if problem := public_problem(row, answer, app, 201):
                 wrong.append(problem)
     assert wrong == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@EACH_TABLE
+def test_rules_of_automation(app: Flask, registered: FakePortal, runs: Runs, table: tuple[Typed, ...]) -> None:
+    registered.rest.bucket.enabled = False
+    document = f"LEAD_{registered.crm.add_lead('Field', 'Anna', [])}"
+    wrong = []
+    for country, rows in by_country(table):
+        change_portal(app, default_country=country)
+        # Texts of a portal hold no null.
+        for row in (row for row in rows if "\0" not in row.typed):
+            runs(WAITS, document, line=LINE, number=row.typed)
+            worked(app)
+            reasons = [run.reason for run in runs_of(app)]
+            with app.app_context(), writing() as session:
+                # A person has 500 runs a day.
+                session.execute(delete(RuleRun))
+                session.execute(delete(TokenBucket))
+            if (dialled := forget(app)) != called_by_rule(row) or (dialled is None) != any(reasons):
+                wrong.append((row, dialled, reasons))
+    assert wrong == []
+
+
+def called_by_rule(row: Typed) -> str | None:
+    """A field may have several numbers: a rule, which can ask nobody, takes the first that can be called."""
+    if row.right == NumberProblem.SEVERAL:
+        parts = (read_number(part, row.country) for part in re.split("[,;\n]", row.typed))
+        return next((part.e164 for part in parts if part.can_be_dialled), None)
+    return None if row.right in PROBLEMS or not row.typed.strip() else row.right
 
 
 def public_problem(row: Typed, answer: TestResponse, app: Flask, accepted: int) -> object:

@@ -78,7 +78,8 @@ def first_number(text: str, country: str | None) -> str:
 def read_properties(kept: dict[str, str], portal: Portal, made_at: datetime) -> RuleProperties:
     """Read the kept properties; a delay counts from ``made_at``. Raises ``RuleUnreadable``."""
     return RuleProperties(
-        number=kept.get("number", "").strip(),
+        # A space in front may have been a plus.
+        number=kept.get("number", ""),
         line_id=kept.get("line", "").strip(),
         voice_id=kept.get("voice", "").strip(),
         text=shortened(one_line(kept.get("text", "")), MAX_SPOKEN_LENGTH),
