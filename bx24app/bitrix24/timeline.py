@@ -9,15 +9,12 @@ from enum import StrEnum
 
 from bx24app.bitrix24.answers import Json, as_object
 from bx24app.bitrix24.client import PortalClient
-from bx24app.bitrix24.crm import ORIGINATOR, BatchCommands, read_id
+from bx24app.bitrix24.company.cards import type_of
+from bx24app.bitrix24.crm import ENTITY_TYPES, ORIGINATOR, BatchCommands, read_id
 from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.outgoing.errors import UnreadableAnswer
 
 CLICKED = "ONCRMTIMELINEITEMACTION"
-# By the kind of a card (docs: crm/data-types.md#object_type); a smart process has a number of its own.
-TYPE_IDS = {"LEAD": 1, "DEAL": 2, "CONTACT": 3, "COMPANY": 4, "QUOTE": 7, "SMART_INVOICE": 31}
-# Cards whose responsible person is read by a method of their kind.
-ASSIGNED_KINDS = frozenset({"LEAD", "DEAL", "CONTACT", "COMPANY"})
 PROVIDER = "CONFIGURABLE_REST_APP"
 # How telephony names its activity of a call.
 CALL_ORIGIN = "VI_"
@@ -164,7 +161,7 @@ def add_activity(
     kind, entity_id = card
     person: dict[str, Json] = {"responsibleId": responsible} if responsible else {}
     given: dict[str, Json] = {
-        "ownerTypeId": TYPE_IDS[kind],
+        "ownerTypeId": type_of(kind),
         "ownerId": entity_id,
         "fields": _fields(origin, is_over=view.is_over) | person,
         "layout": layout_of(view),
@@ -190,9 +187,20 @@ def find_activity(client: PortalClient, origin: str) -> int | None:
 
 
 def responsible_of(client: PortalClient, kind: str, entity_id: int) -> int | None:
-    """Read who is responsible for a card; None where the portal does not tell. Raises ``ExchangeError``."""
-    card = as_object(client.invoke(f"crm.{kind.lower()}.get", {"ID": entity_id}))
-    return read_id(card.get("ASSIGNED_BY_ID"))
+    """Read who is responsible for a card of any kind; None where the portal does not tell.
+
+    Raises ``ExchangeError``. Docs: crm/universal/crm-item-get.md.
+    """
+    if kind in ENTITY_TYPES:
+        card = as_object(client.invoke(reading_method(kind), {"ID": entity_id}))
+        return read_id(card.get("ASSIGNED_BY_ID"))
+    answer = as_object(client.invoke(reading_method(kind), {"entityTypeId": type_of(kind), "id": entity_id}))
+    return read_id(as_object(answer.get("item")).get("assignedById"))
+
+
+def reading_method(kind: str) -> str:
+    """The method that reads a card: leads, deals, contacts and companies have one of their own."""
+    return f"crm.{kind.lower()}.get" if kind in ENTITY_TYPES else "crm.item.get"
 
 
 def _listed(value: Json) -> list[dict[str, Json]]:

@@ -99,6 +99,7 @@ class CRM:
             "companyId": company_id,
             "contactId": contacts[0] if contacts else 0,
             "contactIds": list(contacts),
+            "assignedById": 0,
         }
         return number
 

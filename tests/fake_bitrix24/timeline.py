@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.fake_bitrix24.crm import TYPES
+from tests.fake_bitrix24.crm import TYPE_IDS
 from tests.fake_bitrix24.events import Delivery
 from tests.fake_bitrix24.people import CRM_ADD, FakeUser
 from tests.fake_bitrix24.rest import Asker, Parameters, RestError
@@ -16,7 +16,6 @@ from tests.fake_bitrix24.rest import Asker, Parameters, RestError
 if TYPE_CHECKING:
     from tests.fake_bitrix24.portal import FakePortal
 
-TYPE_IDS = {1: "LEAD", 2: "DEAL", 3: "CONTACT", 4: "COMPANY"}
 CONFIGURABLE, CALL = "CONFIGURABLE_REST_APP", "VOXIMPLANT_CALL"
 FIRST_ID = 5310
 EVENT = "ONCRMTIMELINEITEMACTION"
@@ -91,8 +90,9 @@ class Timeline:
 
     def of_card(self, kind: str, entity_id: int) -> list[Activity]:
         """Those of one card, the newest first."""
-        found = [one for one in self.activities.values() if (TYPE_IDS[one.type_id], one.entity_id) == (kind, entity_id)]
-        return found[::-1]
+        kinds = {known: id for id, known in TYPE_IDS.items()}
+        card = (kinds.get(kind) or int(kind.removeprefix("DYNAMIC_")), entity_id)
+        return [one for one in self.activities.values() if (one.type_id, one.entity_id) == card][::-1]
 
     def add(self, provider: str, client_id: str, card: tuple[int, int], fields: dict[str, Any]) -> Activity:
         """Put an activity into a card."""
@@ -137,8 +137,7 @@ def owner_of(
     portal: "FakePortal", asker: Asker, type_id: Any, entity_id: Any, missing: str = "NOT_FOUND"
 ) -> tuple[int, int]:
     """A card that its asker may change; raises ``RestError``."""
-    kind = TYPE_IDS.get(int(type_id)) if str(type_id).isdigit() else None
-    if kind not in TYPES or portal.crm.find(kind, entity_id) is None:
+    if not str(type_id).isdigit() or portal.crm.item(int(type_id), entity_id) is None:
         raise RestError(missing, "Not found.")
     if CRM_ADD not in asker.user.rights:
         raise RestError("ACCESS_DENIED", "Access denied.")

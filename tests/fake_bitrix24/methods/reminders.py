@@ -13,7 +13,6 @@ from tests.fake_bitrix24.rest import Asker, Method, Parameters, RestError
 if TYPE_CHECKING:
     from tests.fake_bitrix24.portal import FakePortal
 
-OWNERS = {"1": "LEAD", "2": "DEAL", "3": "CONTACT", "4": "COMPANY"}
 MAX_ATTACH = 60_000
 
 
@@ -35,8 +34,8 @@ def todo_add(portal: "FakePortal", asker: Asker, parameters: Parameters) -> Any:
     _required(parameters, "ownerTypeId", "ownerId", "deadline")
     if CRM_ADD not in asker.user.rights:
         raise RestError("ACCESS_DENIED", "Access denied.")
-    kind = OWNERS.get(str(parameters["ownerTypeId"]))
-    if kind is None or portal.crm.find(kind, parameters["ownerId"]) is None:
+    type_id = str(parameters["ownerTypeId"])
+    if not type_id.isdigit() or portal.crm.item(int(type_id), parameters["ownerId"]) is None:
         raise RestError("OWNER_NOT_FOUND", "Owner of the entity not found")
     to_do = FakeToDo(
         id=next(portal.reminders.ids),

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy import update as updating
 from sqlalchemy.orm import Session, UOWTransaction
 
-from bx24app.bitrix24.timeline import TYPE_IDS
+from bx24app.bitrix24.company.cards import type_of
 from bx24app.models import Callback, Form, PortalSettings, TimelineEntry, utcnow
 
 # So long further changes are waited for, and a call that is due goes first.
@@ -38,7 +38,12 @@ _ENTRY_COLUMNS = ["portal_id", "callback_id", "origin", "entity_type", "entity_i
 
 def has_card(callback: Callback) -> bool:
     """Tell whether a new callback may be shown in its card; the database knows whether it is."""
-    return callback.form_id is None and bool(callback.crm_entity_id) and callback.crm_entity_type in TYPE_IDS
+    return callback.form_id is None and _is_in_card(callback)
+
+
+def _is_in_card(callback: Callback) -> bool:
+    """Tell whether a callback has a card of a kind whose timeline takes activities; smart processes do, too."""
+    return bool(callback.crm_entity_id and type_of(callback.crm_entity_type or ""))
 
 
 def entry_values(callback: Callback) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def _note_changes(session: Session, _: UOWTransaction) -> None:
     if marked:
         _mark(session, marked)
     # Its customer was found in the CRM.
-    found = [row.id for row in changed if row.crm_entity_id is not None and _has_changed(row, ("crm_entity_id",))]
+    found = [row.id for row in changed if _is_in_card(row) and _has_changed(row, ("crm_entity_id",))]
     if found:
         session.connection().execute(insert(TimelineEntry).from_select(_ENTRY_COLUMNS, _wanted(found)))
 
@@ -109,7 +114,7 @@ def _wanted(callback_ids: Sequence[UUID]) -> Select[*tuple[Any, ...]]:
         select(Callback.portal_id, Callback.id, Callback.id.label("origin"), *entity, due_at)
         .join(PortalSettings, PortalSettings.portal_id == Callback.portal_id)
         .outerjoin(Form, Form.id == Callback.form_id)
-        .where(Callback.id.in_(callback_ids), Callback.crm_entity_type.in_(TYPE_IDS), is_shown, ~known.exists())
+        .where(Callback.id.in_(callback_ids), is_shown, ~known.exists())
     )
 
 

@@ -179,9 +179,9 @@ def _note_shown(work: _Work, entry: TimelineEntry | None, activity_id: int) -> N
 def _responsible(work: _Work) -> int | None:
     """Whoever asked for the callback, else who is responsible for the card; None: the portal chooses."""
     kind, entity_id, person = work.entry.entity_type, work.entry.entity_id, work.facts.callback.requested_by
-    if person is not None or kind not in timeline.ASSIGNED_KINDS:
+    if person is not None:
         return person
-    method = f"crm.{kind.lower()}.get"
+    method = timeline.reading_method(kind)
     return _ask(work.lease.portal_id, method, lambda client: timeline.responsible_of(client, kind, entity_id))
 
 
