@@ -36,7 +36,7 @@ from bx24app.models.digest_key import DigestKey
 from bx24app.models.do_not_call import DoNotCall
 from bx24app.models.portals.credential import Credential, CredentialState
 from bx24app.models.portals.journal_entry import JournalEntry
-from bx24app.models.portals.notification import Notification, NotifiedPerson
+from bx24app.models.portals.notification import Notification, NotifiedPerson, ToldStoppage
 from bx24app.models.portals.portal import Portal, PortalLine, PortalSettings, PortalState
 from bx24app.models.portals.portal_setup import PortalSetup
 from bx24app.models.portals.rest_call import RestCall
@@ -103,6 +103,7 @@ __all__ = [
     "TimelineEntry",
     "ToDo",
     "TokenBucket",
+    "ToldStoppage",
     "UnknownPolicy",
     "User",
     "Webhook",

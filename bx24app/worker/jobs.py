@@ -33,6 +33,20 @@ NOTIFICATIONS_AT_ONCE = 4
 
 T = TypeVar("T")
 
+# What is old is deleted; the database alone is asked.
+_PURGES = (
+    Job("purge_deliveries", 60.0, delivery.purge_deliveries),
+    Job("purge_unmatched_events", 60.0, call_events.purge_unmatched),
+    Job("purge_idle_tokens", 60.0, tokens.purge_idle),
+    Job("purge_request_log", 60.0, portal_api.purge_request_log),
+    Job("purge_uninstalled_portals", 600.0, uninstall.purge_uninstalled),
+    Job("purge_callbacks", 60.0, retention.purge_callbacks),
+    Job("purge_rule_runs", 600.0, rule_runs.purge_runs),
+    Job("purge_notifications", 600.0, sending.purge_notifications),
+    Job("purge_journal", 600.0, retention.purge_journal),
+    Job("purge_visitors", 60.0, retention.purge_visitors),
+)
+
 
 def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
     """List every job of a worker; ``dials``: how many dials may be in flight at once.
@@ -72,19 +86,10 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
         Job("reconcile_calls", 1.0, reconcile.reconcile_pending),
         Job("end_rules", 1.0, rule_results.end_runs),
         Job("follow_up_callbacks", 1.0, news.follow_up_ended, is_repeated=True),
-        Job("note_stoppages", 15.0, stoppages.note_stoppages),
+        Job("note_stoppages", 15.0, stoppages.StoppageWalk().go_on, is_repeated=True),
         Job("apply_deadlines", 5.0, deadlines.apply_deadlines),
         Job("count_reports", 2.0, counting.count_changed, is_repeated=True),
-        Job("purge_deliveries", 60.0, delivery.purge_deliveries),
-        Job("purge_unmatched_events", 60.0, call_events.purge_unmatched),
-        Job("purge_idle_tokens", 60.0, tokens.purge_idle),
-        Job("purge_request_log", 60.0, portal_api.purge_request_log),
-        Job("purge_uninstalled_portals", 600.0, uninstall.purge_uninstalled),
-        Job("purge_callbacks", 60.0, retention.purge_callbacks),
-        Job("purge_rule_runs", 600.0, rule_runs.purge_runs),
-        Job("purge_notifications", 600.0, sending.purge_notifications),
-        Job("purge_journal", 600.0, retention.purge_journal),
-        Job("purge_visitors", 60.0, retention.purge_visitors),
+        *_PURGES,
     )
 
 

@@ -248,7 +248,7 @@ def test_at_night_the_deadline_and_the_word_wait_for_the_opening_and_what_is_urg
         with app.app_context():
             news.follow_up_ended()
             change_line(app, "reg150907", stopped_until=utcnow())
-            stoppages.note_stoppages()
+            stoppages.StoppageWalk().go_on()
     with app.app_context(), reading() as session:
         due = {one.event: one.due_at for one in session.scalars(select(Notification))}
     assert due == {"missed": MONDAY_OPENS, "line": FRIDAY_NIGHT}
@@ -391,7 +391,7 @@ def test_what_keeps_a_portal_from_calling_is_told_once_each_time_it_begins(
 
     def noted() -> list[str]:
         with app.app_context():
-            stoppages.note_stoppages()
+            stoppages.StoppageWalk().go_on()
         followed(app)
         return told(portal, anna)
 
@@ -420,7 +420,7 @@ def test_the_loss_of_access_is_told_with_anybodys_and_to_those_who_stand_by(
 
     def noted() -> None:
         with app.app_context():
-            stoppages.note_stoppages()
+            stoppages.StoppageWalk().go_on()
         followed(app)
 
     _lose(app, portal.administrator.id)

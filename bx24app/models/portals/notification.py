@@ -27,7 +27,6 @@ class Notification(Base):
             "ix_notification_due_at", "portal_id", "user_id", "due_at", sqlite_where=_DUE_SQL, postgresql_where=_DUE_SQL
         ),
         Index("ix_notification_callback_id", "callback_id"),
-        Index("ix_notification_event", "event"),
         NEVER_REUSED,
     )
 
@@ -66,6 +65,19 @@ class Notification(Base):
     def give_up(self, reason: str) -> None:
         """It is not sent."""
         self.due_at, self.reason, self.is_held = None, reason, False
+
+
+class ToldStoppage(Base):
+    """Something that keeps a portal from calling, and was told, perhaps to nobody; the row goes when it is over."""
+
+    __tablename__ = "told_stoppage"
+    __table_args__ = (UniqueConstraint("portal_id", "tag"), NEVER_REUSED)
+
+    id: Mapped[Key]
+    portal_id: Mapped[int] = mapped_column(ForeignKey("portal.id", ondelete="CASCADE"))
+    # That of its notifications.
+    tag: Mapped[Code]
+    told_at: Mapped[At]
 
 
 class NotifiedPerson(Leased, Base):

@@ -1,16 +1,17 @@
 """What keeps a portal from calling, told when it begins: lines without money, forms without a budget, lost access.
 
-What holds now is compared with what was told; a stoppage that is over is forgotten, so that the next is told again.
+A walk through all portals compares what holds now with what was told, so many portals at a time and no others. A
+stoppage that is over is forgotten, so that the next is told again. What nobody was told is remembered all the same.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from bx24app.database import reading, writing
+from bx24app.database import insert_new, reading, writing
 from bx24app.models import (
     BudgetDay,
     Credential,
@@ -21,6 +22,7 @@ from bx24app.models import (
     PortalLine,
     PortalState,
     Rejection,
+    ToldStoppage,
     User,
     utcnow,
 )
@@ -31,8 +33,8 @@ from bx24app.services.native.follow_up.notices import Notice, tell
 from bx24app.services.native.follow_up.recipients import read_recipients
 from bx24app.services.websites.budgets import local_day
 
-STOPPAGES_AT_ONCE = 500
-STOPPAGES = (NoticeEvent.BUDGET, NoticeEvent.LINE, NoticeEvent.ACCESS)
+# Of a walk through all portals, in one step: whatever of these has changed is told in as many transactions as needed.
+WALKED_AT_ONCE, CHANGES_AT_ONCE = 1000, 200
 # Of money it is known that it is spent when somebody was sent away for it.
 SPENT_LATELY = timedelta(days=1)
 # Access that ended longer ago is no news.
@@ -50,56 +52,103 @@ class Stoppage:
     person: int | None = None
 
 
-def note_stoppages() -> int:
-    """Tell what has begun, and forget what is over; returns how many have begun. The database alone. Commits."""
-    with reading() as session:
-        present = [*_lines(session), *_budgets(session), *_access(session)]
-        told = select(Notification.portal_id, Notification.tag).where(Notification.event.in_(STOPPAGES)).distinct()
-        known = {(portal_id, tag) for portal_id, tag in session.execute(told)}
-    holding = {(one.portal_id, one.tag): one for one in present}
-    begun = [one for key, one in holding.items() if key not in known]
-    over = known - holding.keys()
-    if begun or over:
-        with writing() as session:
-            for portal_id, tag in over:
-                gone = (Notification.portal_id == portal_id, Notification.tag == tag)
-                session.execute(delete(Notification).where(*gone))
-            for one in begun:
-                _tell(session, one)
-    return len(begun)
+@dataclass(frozen=True)
+class _PortalRange:
+    """The portals with a greater id than ``after``, up to ``last``; None: all of them."""
+
+    after: int
+    last: int | None
+
+    def holds(self, id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
+        return id > self.after if self.last is None else id.between(self.after + 1, self.last)
 
 
-def _tell(session: Session, stoppage: Stoppage) -> None:
-    portal = session.get_one(Portal, stoppage.portal_id)
+class StoppageWalk:
+    """A worker's way through all portals in the order of their ids; where it ends it begins anew.
+
+    Several workers may walk at the same time: what one of them has told, the others do not tell again.
+    """
+
+    def __init__(self, portals_at_once: int = WALKED_AT_ONCE, changes_at_once: int = CHANGES_AT_ONCE) -> None:
+        self._portals_at_once, self._changes_at_once = portals_at_once, changes_at_once
+        self._after = 0
+
+    def go_on(self) -> int:
+        """Tell what has begun at the next portals, and forget what is over there; returns how much that was. Commits.
+
+        The database alone is asked. Where more has changed than fits into one transaction the walk stays for the rest.
+        """
+        with reading() as session:
+            portals = self._next_portals(session)
+            holding = {(one.portal_id, one.tag): one for one in _read_holding(session, portals)}
+            rows = select(ToldStoppage.portal_id, ToldStoppage.tag).where(portals.holds(ToldStoppage.portal_id))
+            known = {(portal_id, tag) for portal_id, tag in session.execute(rows)}
+        changed = sorted(holding.keys() ^ known)
+        now = changed[: self._changes_at_once]
+        if now:
+            with writing() as session:
+                for key in now:
+                    _begin(session, holding[key]) if key in holding else _forget(session, *key)
+        if len(now) == len(changed):
+            self._after = portals.last or 0
+        return len(now)
+
+    def _next_portals(self, session: Session) -> _PortalRange:
+        further = select(Portal.id).where(Portal.id > self._after).order_by(Portal.id)
+        last = session.scalar(further.offset(self._portals_at_once - 1).limit(1))
+        return _PortalRange(self._after, last)
+
+
+def _begin(session: Session, stoppage: Stoppage) -> None:
+    """Tell it, unless another worker has done so; who is told is decided now, and stays so while it lasts."""
+    portal = session.get(Portal, stoppage.portal_id)
+    told = ToldStoppage(portal_id=stoppage.portal_id, tag=stoppage.tag, told_at=utcnow())
+    if portal is None or not insert_new(session, [told], ToldStoppage.id):
+        return
     people = read_recipients(session, portal, stoppage.event, stoppage.person)
     tell(session, portal, people, Notice(stoppage.event, stoppage.tag, facts=stoppage.facts))
 
 
-def _lines(session: Session) -> Iterator[Stoppage]:
+def _forget(session: Session, portal_id: int, tag: str) -> None:
+    """It is over: it is told again when it begins again, and no more where it has not been told yet."""
+    for model in (ToldStoppage, Notification):
+        session.execute(delete(model).where(model.portal_id == portal_id, model.tag == tag))
+
+
+def _read_holding(session: Session, portals: _PortalRange) -> Iterator[Stoppage]:
+    yield from _lines(session, portals)
+    yield from _budgets(session, portals)
+    yield from _access(session, portals)
+
+
+def _lines(session: Session, portals: _PortalRange) -> Iterator[Stoppage]:
     stopped = select(PortalLine).join(Portal, Portal.id == PortalLine.portal_id)
     stopped = stopped.where(PortalLine.stopped_until.is_not(None), Portal.state == PortalState.INSTALLED)
-    for line in session.scalars(stopped.limit(STOPPAGES_AT_ONCE)):
+    for line in session.scalars(stopped.where(portals.holds(PortalLine.portal_id))):
         facts = {"line": line.name or line.line_id}
         yield Stoppage(line.portal_id, NoticeEvent.LINE, f"line-{line.line_id}"[:64], facts)
 
 
-def _budgets(session: Session) -> Iterator[Stoppage]:
+def _budgets(session: Session, portals: _PortalRange) -> Iterator[Stoppage]:
     """Forms that have taken all the calls of their day, or that send people away because its money is spent."""
     now = utcnow()
     forms = select(Form, Portal).join(Portal, Portal.id == Form.portal_id)
     forms = forms.where(Portal.state == PortalState.INSTALLED, Form.is_on, Form.removed_at.is_(None))
+    forms = forms.where(portals.holds(Form.portal_id))
     counted = forms.join(BudgetDay, BudgetDay.form_id == Form.id).where(
         Form.budget_calls.is_not(None),
         BudgetDay.calls >= Form.budget_calls,
         BudgetDay.day >= (now - timedelta(days=1)).date(),
     )
-    spent = forms.join(Rejection, Rejection.form_id == Form.id).where(
-        Form.budget_money.is_not(None), Rejection.rule == BUDGET_MONEY, Rejection.made_at > now - SPENT_LATELY
+    sent_away = select(func.max(Rejection.made_at)).where(
+        Rejection.form_id == Form.id, Rejection.rule == BUDGET_MONEY, Rejection.made_at > now - SPENT_LATELY
     )
-    for form, portal, day in session.execute(counted.add_columns(BudgetDay.day).limit(STOPPAGES_AT_ONCE)):
+    spent_at = sent_away.scalar_subquery()
+    spent = forms.where(Form.budget_money.is_not(None), spent_at.is_not(None))
+    for form, portal, day in session.execute(counted.add_columns(BudgetDay.day)):
         if day == (today := local_day(now, _zone(form, portal)).day):
             yield _stopped(form, "calls", today)
-    for form, portal, at in session.execute(spent.add_columns(Rejection.made_at).limit(STOPPAGES_AT_ONCE)):
+    for form, portal, at in session.execute(spent.add_columns(spent_at)):
         zone = _zone(form, portal)
         if local_day(at, zone).day == (today := local_day(now, zone).day):
             yield _stopped(form, "money", today)
@@ -116,17 +165,17 @@ def _stopped(form: Form, spent: str, day: date) -> Stoppage:
     return Stoppage(form.portal_id, NoticeEvent.BUDGET, tag, facts, form.person)
 
 
-def _access(session: Session) -> Iterator[Stoppage]:
+def _access(session: Session, portals: _PortalRange) -> Iterator[Stoppage]:
     """Portals that nobody serves any more, and administrators whose access has ended while others stand by."""
-    lost = select(Portal.id).where(Portal.state == PortalState.DISCONNECTED)
-    for portal_id in session.scalars(lost.limit(STOPPAGES_AT_ONCE)):
+    lost = select(Portal.id).where(Portal.state == PortalState.DISCONNECTED, portals.holds(Portal.id))
+    for portal_id in session.scalars(lost):
         yield Stoppage(portal_id, NoticeEvent.ACCESS, "access")
     ended = (
         select(Credential.portal_id, Credential.user_id, User.name)
         .join(User, (User.portal_id == Credential.portal_id) & (User.user_id == Credential.user_id))
         .join(Portal, Portal.id == Credential.portal_id)
         .where(Credential.state == CredentialState.DEAD, Credential.used_at > utcnow() - ENDED_LATELY)
-        .where(User.is_administrator, Portal.state == PortalState.INSTALLED)
+        .where(User.is_administrator, Portal.state == PortalState.INSTALLED, portals.holds(Credential.portal_id))
     )
-    for portal_id, user_id, name in session.execute(ended.limit(STOPPAGES_AT_ONCE)):
+    for portal_id, user_id, name in session.execute(ended):
         yield Stoppage(portal_id, NoticeEvent.ACCESS, f"access-{user_id}", {"name": name})

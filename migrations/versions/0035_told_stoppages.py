@@ -1,0 +1,40 @@
+"""What keeps a portal from calling, as it was told: also to nobody, and only once."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0035"
+down_revision: str | None = "0032"
+branch_labels: Sequence[str] | None = None
+depends_on: Sequence[str] | None = None
+
+# What was told before this counts as told.
+KEEP_TOLD = """
+    INSERT INTO told_stoppage (portal_id, tag, told_at)
+    SELECT portal_id, tag, min(made_at) FROM notification
+    WHERE event IN ('budget', 'line', 'access') GROUP BY portal_id, tag
+"""
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.create_table(
+        "told_stoppage",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("portal_id", sa.Integer(), sa.ForeignKey("portal.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("tag", sa.String(64), nullable=False),
+        sa.Column("told_at", sa.DateTime(timezone=True), nullable=False),
+        sa.UniqueConstraint("portal_id", "tag"),
+        sqlite_autoincrement=True,
+    )
+    op.execute(KEEP_TOLD)
+    # Only the look through all notifications that were ever told of a stoppage needed it.
+    op.drop_index("ix_notification_event", "notification")
+
+
+def downgrade() -> None:
+    """Revert."""
+    op.create_index("ix_notification_event", "notification", ["event"])
+    op.drop_table("told_stoppage")
