@@ -44,7 +44,12 @@ from tests.support.serving import Serving
 __all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish", "pytest_testnodedown"]
 
 # Fixtures of processes and of website forms stand with those who use them.
-pytest_plugins = ["tests.support.operator", "tests.support.rule_steps", "tests.support.websites"]
+pytest_plugins = [
+    "tests.support.operator",
+    "tests.support.rule_steps",
+    "tests.support.timeline_steps",
+    "tests.support.websites",
+]
 PATIENCE_SECONDS = 40
 UNIT = Path(__file__).parent / "unit"
 LOOPBACK = ("127.", "::1", "localhost")

@@ -124,7 +124,9 @@ def _why(callback: Callback) -> str:
 
 
 def _refused(facts: EntryFacts, notice: str) -> str:
-    name = _name(facts, facts.notice_for or 0)
+    if facts.notice_for is None:
+        return reason_sentence(notice)
+    name = _name(facts, facts.notice_for)
     if notice in ("not_permitted", "not_found"):
         return str(_("%(name)s may not do this: an administrator of the app chooses who may.", name=name))
     return f"{name}: {reason_sentence(notice)}"

@@ -132,6 +132,12 @@ _RULE_REASONS = {
 }
 
 
+# Why a button in the timeline has done nothing.
+_CLICK_REASONS = {
+    "click_not_proven": N_("Bitrix24 did not say in time who pressed the button. Press it again."),
+}
+
+
 _REASONS = {
     **REFUSALS,
     **NUMBER_PROBLEMS,
@@ -141,6 +147,7 @@ _REASONS = {
     **_CRM_REASONS,
     **_CARD_REASONS,
     **_RULE_REASONS,
+    **_CLICK_REASONS,
 }
 
 

@@ -5,6 +5,7 @@ from bx24app.models.callbacks.callback import Callback
 from bx24app.models.callbacks.callback_word import CallbackWord
 from bx24app.models.callbacks.decision import Decision
 from bx24app.models.callbacks.follow_up import CallbackNews, ToDo
+from bx24app.models.callbacks.kept_click import KeptClick
 from bx24app.models.callbacks.received_event import ReceivedEvent
 from bx24app.models.callbacks.report_figure import (
     QUARTER_SECONDS,
@@ -80,6 +81,7 @@ __all__ = [
     "Form",
     "IllegalTransition",
     "JournalEntry",
+    "KeptClick",
     "MovedBackwards",
     "Notification",
     "NotifiedPerson",

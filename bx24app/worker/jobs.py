@@ -14,6 +14,7 @@ from bx24app.services.crm import lookup as crm_lookup
 from bx24app.services.dialling import call_events, call_history, deadlines, dial, queue, reconcile
 from bx24app.services.native.automation import registration, rule_posts, rule_results, rule_runs, rule_start
 from bx24app.services.native.follow_up import news, sending, stoppages, to_dos
+from bx24app.services.native.timeline import kept_clicks
 from bx24app.services.native.timeline import queue as entries
 from bx24app.services.native.timeline import work as timeline_work
 from bx24app.services.portals import api as portal_api
@@ -68,6 +69,13 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
             CRM_REQUESTS_AT_ONCE,
         ),
         LeasedJob("show_in_timeline", 0.5, _lease_many(entries.lease_entry), _show_entry, entries.ENTRIES_AT_ONCE),
+        LeasedJob(
+            "prove_clicks",
+            1.0,
+            _lease_many(kept_clicks.lease_click),
+            kept_clicks.work_on_click,
+            kept_clicks.CLICKS_AT_ONCE,
+        ),
         LeasedJob(
             wakeup.WORK_ON_RULES, 0.5, _lease_many(rule_runs.lease_rule_run), _work_on_rule, rule_runs.RUNS_AT_ONCE
         ),

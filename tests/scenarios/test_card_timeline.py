@@ -1,8 +1,6 @@
 """Callbacks in the timeline of CRM cards: shown, kept up to date, and decided about by their buttons."""
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from flask import Flask
@@ -18,46 +16,14 @@ from bx24app.services.native.timeline.work import MAX_REFUSALS, MAX_TRIES
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.events import http_build_query
 from tests.fake_bitrix24.people import CRM_ADD
-from tests.fake_bitrix24.timeline import Activity
 from tests.support.actors import CUSTOMER, Actor
 from tests.support.crm_steps import PAGE, worked
 from tests.support.tables import rows_in_one_world
-from tests.support.timeline_steps import brought_up_to_date, clicks, entries, lost_for_long
+from tests.support.timeline_steps import Plans, brought_up_to_date, clicks, entries, lost_for_long, state_of
 from tests.support.waiting import follow_calls, seen, work
 from tests.support.websites import MakeVisitor
 
 ADD, UPDATE = "crm.activity.configurable.add", "crm.activity.configurable.update"
-Plans = Callable[..., Activity]
-
-
-@pytest.fixture
-def shows(app: Flask, manager: Actor, administrator: Actor) -> Actor:
-    """A manager of a portal that shows callbacks of staff in their cards."""
-    administrator.opens()
-    assert administrator.asks("PATCH", "/settings", {"shows_in_crm": True}).status_code == 200
-    return manager
-
-
-@pytest.fixture
-def plans(app: Flask, shows: Actor, portal: FakePortal) -> Plans:
-    """Plan a callback of a new lead; returns the activity in its card."""
-
-    def plan(number: str = CUSTOMER, **body: Any) -> Activity:
-        lead = portal.crm.add_lead("Roof", phones=[number])
-        later = (utcnow() + timedelta(hours=2)).isoformat()
-        entity = {"type": "LEAD", "id": lead}
-        asked = shows.requests_callback(number, scheduled_at=later, crm_entity=entity, **body)
-        assert asked.status_code == 201, asked.text
-        brought_up_to_date(app)
-        return portal.timeline.of_card("LEAD", lead)[0]
-
-    return plan
-
-
-def state_of(app: Flask, activity: Activity) -> str:
-    [callback_id] = (one.callback_id for one in entries(app) if one.activity_id == activity.id)
-    assert callback_id is not None
-    return seen(app, callback_id).state
 
 
 def test_a_websites_request_is_followed_in_the_card_until_the_portal_has_its_own_activity(

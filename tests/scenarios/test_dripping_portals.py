@@ -18,6 +18,7 @@ from bx24app.models import Portal, RestCall, State, utcnow
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import NotSent, NoUsableAnswer
 from bx24app.services.dialling import call_history, dial, queue
+from bx24app.services.native.timeline import kept_clicks
 from bx24app.services.portals import bindings, payment, token_renewal
 from bx24app.services.webhooks import delivery, sender
 from bx24app.web import EXCHANGES_OF_ONE
@@ -276,4 +277,5 @@ def test_leases_end_later_than_what_is_done_under_them() -> None:
     assert client.DIAL_SECONDS + sum(dial.RECORD_PAUSES) < queue.DIAL_LEASE.total_seconds()
     assert call_history.HISTORY_LEASE.total_seconds() > call_history.HISTORY_SECONDS
     assert token_renewal.RENEWAL_LEASE.total_seconds() > client.EXCHANGE_SECONDS
+    assert kept_clicks.CLICK_LEASE.total_seconds() > 2 * client.EXCHANGE_SECONDS
     assert delivery.DELIVERY_LEASE.total_seconds() > sender.DELIVERY_TIMEOUT_SECONDS

@@ -1,7 +1,10 @@
 """Steps of callbacks in the timeline of CRM cards."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
@@ -11,6 +14,41 @@ from bx24app.models import Throttle, TimelineEntry, utcnow
 from bx24app.services.native.timeline import queue, work
 from tests.fake_bitrix24 import FakePortal, FakeUser
 from tests.fake_bitrix24.timeline import Activity
+from tests.support.actors import CUSTOMER, Actor
+from tests.support.waiting import seen
+
+Plans = Callable[..., Activity]
+
+
+@pytest.fixture
+def shows(app: Flask, manager: Actor, administrator: Actor) -> Actor:
+    """A manager of a portal that shows callbacks of staff in their cards."""
+    administrator.opens()
+    assert administrator.asks("PATCH", "/settings", {"shows_in_crm": True}).status_code == 200
+    return manager
+
+
+@pytest.fixture
+def plans(app: Flask, shows: Actor, portal: FakePortal) -> Plans:
+    """Plan a callback of a new lead; returns the activity in its card."""
+
+    def plan(number: str = CUSTOMER, **body: Any) -> Activity:
+        lead = portal.crm.add_lead("Roof", phones=[number])
+        later = (utcnow() + timedelta(hours=2)).isoformat()
+        entity = {"type": "LEAD", "id": lead}
+        asked = shows.requests_callback(number, scheduled_at=later, crm_entity=entity, **body)
+        assert asked.status_code == 201, asked.text
+        brought_up_to_date(app)
+        return portal.timeline.of_card("LEAD", lead)[0]
+
+    return plan
+
+
+def state_of(app: Flask, activity: Activity) -> str:
+    """The state of the callback that an activity shows."""
+    [callback_id] = (one.callback_id for one in entries(app) if one.activity_id == activity.id)
+    assert callback_id is not None
+    return seen(app, callback_id).state
 
 
 def brought_up_to_date(app: Flask) -> int:

@@ -86,8 +86,11 @@ class TimelineEntry(Leased, Base):
         self.ended_at, self.reason, self.due_at = at, reason, None
         self.release()
 
-    def answer_click(self, at: datetime, notice: str | None, user_id: int) -> None:
-        """Show it anew, whatever it shows: a button stays blocked until then. ``notice``: why the click was refused."""
+    def answer_click(self, at: datetime, notice: str | None, user_id: int | None) -> None:
+        """Show it anew, whatever it shows: a button stays blocked until then.
+
+        ``notice``: why the click was refused; ``user_id`` None: nobody could say who has clicked.
+        """
         self.notice, self.notice_for = notice, user_id if notice else None
         self.shown = self.ended_at = None
         self.due_at, self.tries, self.changes = at, 0, self.changes + 1
