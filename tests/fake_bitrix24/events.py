@@ -88,7 +88,7 @@ class EventQueue:
             self._waiting.put(delivery)
         return delivery
 
-    def wait_until_idle(self, seconds: float = 5.0) -> None:
+    def wait_until_idle(self, seconds: float = 30.0) -> None:
         """Wait until everything queued was delivered or failed."""
         with self._idle:
             if not self._idle.wait_for(lambda: self._pending == 0, seconds):

@@ -12,12 +12,15 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
+from sqlalchemy import ColumnElement, update
 from sqlalchemy.orm import Session
 
 from bx24app import database
+from bx24app.bitrix24 import timeline
 from bx24app.bitrix24.events import CallEvent
+from bx24app.bitrix24.people.reminders import LookedAtCard, look_at_card
 from bx24app.database import writing
-from bx24app.models import Callback, RuleRun, RuleStage, State
+from bx24app.models import Callback, RuleRun, RuleStage, State, TimelineEntry
 from bx24app.services.dialling import call_events, deadlines, queue
 from bx24app.services.dialling import dial as dialling
 from bx24app.services.dialling.call_report import CallReport, ReportKind, report_of_event
@@ -25,6 +28,9 @@ from bx24app.services.dialling.dial import FencedAttempt
 from bx24app.services.dialling.queue import DialLease
 from bx24app.services.native.automation import rule_posts, rule_results, rule_runs
 from bx24app.services.native.automation.rule_results import RunResult
+from bx24app.services.native.follow_up import to_dos
+from bx24app.services.native.timeline import erasing
+from bx24app.services.native.timeline import queue as entries
 
 ENDLESS = timedelta(days=3650)
 
@@ -181,7 +187,59 @@ def result_unawaited() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def entry_not_looked_for() -> Iterator[None]:
+    """An activity whose answer was lost is not there."""
+    with _replaced(timeline, "find_activity", lambda *_: None):
+        yield
+
+
+@contextmanager
+def entry_lease_without_end() -> Iterator[None]:
+    """The entry of a dead worker stays its own."""
+    with _replaced(entries, "ENTRY_LEASE", ENDLESS):
+        yield
+
+
+@contextmanager
+def erased_unnoticed() -> Iterator[None]:
+    """Whoever shows a callback in the moment in which it is erased does not look again."""
+
+    def detach(condition: ColumnElement[bool]) -> None:
+        theirs = TimelineEntry.changes
+        genuine(condition)
+        with writing() as session:
+            session.execute(update(TimelineEntry).where(TimelineEntry.callback_id.is_(None)).values(changes=theirs - 1))
+
+    genuine = erasing.detach_entries
+    with _replaced(erasing, "detach_entries", detach):
+        yield
+
+
+@contextmanager
+def to_do_not_looked_for() -> Iterator[None]:
+    """A to-do whose answer was lost is not there."""
+
+    def look(*given: Any) -> LookedAtCard:
+        return replace(look_at_card(*given), to_do=None)
+
+    with _replaced(to_dos, "look_at_card", look):
+        yield
+
+
+@contextmanager
+def to_do_lease_without_end() -> Iterator[None]:
+    """The to-do of a dead worker stays its own."""
+    with _replaced(to_dos, "TODO_LEASE", ENDLESS):
+        yield
+
+
 MUTANTS = {
+    "entry_not_looked_for": entry_not_looked_for,
+    "entry_lease_without_end": entry_lease_without_end,
+    "erased_unnoticed": erased_unnoticed,
+    "to_do_not_looked_for": to_do_not_looked_for,
+    "to_do_lease_without_end": to_do_lease_without_end,
     "rule_repeated": rule_repeated,
     "rule_lease_without_end": rule_lease_without_end,
     "result_sent_once": result_sent_once,

@@ -31,7 +31,8 @@ class People(Stage):
 
     def _ask(self, number: str, delay_minutes: int, key: str) -> None:
         at = utcnow() + timedelta(minutes=delay_minutes) if delay_minutes else None
-        requested = CallbackRequest(number, LINES[0], scheduled_at=at)
+        kind, card = self._card(number)
+        requested = CallbackRequest(number, LINES[0], scheduled_at=at, crm_entity_type=kind, crm_entity_id=card)
         found = self._guarded(
             lambda: callback_request.request_callback(
                 principal.load_employee(self.world.portal_id, self.world.user_id), requested, key
@@ -57,6 +58,7 @@ class People(Stage):
                 unknown_policy=request.unknown_policy,
                 expiry_minutes=request.expiry_minutes,
                 hours=HOURS if request.has_hours else None,
+                shows_in_crm=self.plan.has_cards,
             )
             session.add(form)
             session.flush()
@@ -83,6 +85,9 @@ class People(Stage):
                 session.rollback()
                 return
             session.add(callback)
+            session.flush()
+            # As when the customer was found in the CRM.
+            callback.crm_entity_type, callback.crm_entity_id = self._card(number)
         self._accepted(callback.id, request.retries)
 
     def _do_second(self, rng: random.Random) -> None:

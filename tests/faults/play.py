@@ -12,6 +12,7 @@ from bx24app.database import reading
 from bx24app.models import Portal, utcnow
 from bx24app.services.security import tickets
 from tests.faults.calls import Calls
+from tests.faults.cards import Cards
 from tests.faults.checks import Broken, is_at_rest
 from tests.faults.people import People
 from tests.faults.rule_checks import is_settled, look_at_runs
@@ -27,18 +28,23 @@ LEASE = timedelta(seconds=91)
 EVIDENCE_UNTIL, CALL_LASTS = timedelta(minutes=62), timedelta(hours=4)
 
 
-class Play(People, Rules, Calls):
+class Play(People, Rules, Cards, Calls):
     """One schedule from its first step to the end of everything."""
 
     def run(self) -> None:
         """Take every step, then come to rest; raises ``Broken``."""
         self.world.wind_back(self.plan)
-        for seed in self.plan.steps:
+        for seed, card_seed in zip(self.plan.steps, self.plan.card_steps, strict=True):
             self._take(seed)
+            if self.plan.has_cards and card_seed is not None:
+                self._take_card(card_seed)
         self._come_to_rest()
         self.world.scene.ledger.check_end()
         self.world.scene.rules.check_end()
         self._check_shown()
+        if self.plan.has_cards:
+            self._check_cards()
+            self._check_erasure()
 
     def _take(self, seed: int) -> None:
         rng = random.Random(seed)

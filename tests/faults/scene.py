@@ -1,9 +1,11 @@
 """What one schedule has under way in the world."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.fake_bitrix24 import FakePortal
 from tests.fake_bitrix24.faults import Fault
+from tests.faults.card_checks import CardLedger
 from tests.faults.checks import Arrival, Ledger
 from tests.faults.phones import Phones, Story
 from tests.faults.rule_checks import RuleLedger
@@ -28,12 +30,19 @@ class Scene:
     ledger: Ledger
     phones: Phones
     rules: RuleLedger
+    cards: CardLedger
     stories: list[Story] = field(default_factory=list)
     late: list[Late] = field(default_factory=list)
     hanging: list[Fault] = field(default_factory=list)
     arrived: int = 0
-    # How the portal kills the worker that dials, "arrived" or "executed", or that sends a "result"; "": not at all.
+    # How the portal kills the worker that dials, "arrived" or "executed", that sends a "result", or when it has put
+    # something on a card, "shown"; "": not at all.
     kills: str = ""
+    # The answer to what is put on a card next is lost, and it stands there only later.
+    is_next_card_late: bool = False
+    late_cards: list[Callable[[], object]] = field(default_factory=list)
+    # What happens while the worker waits for the answer that something was put on a card.
+    on_shown: Callable[[], object] | None = None
     hurts: int = 0
 
     @property

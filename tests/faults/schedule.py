@@ -81,6 +81,11 @@ STEPS = {
 }
 
 
+# What follows a step in schedules with cards, competing with these weights; and how many schedules have them.
+CARD_STEPS = {"cards": 10, "cards_killed": 8, "cards_race": 2, "cards_unplugged": 1, "cards_dripping": 1}
+HAVE_CARDS = 0.4
+
+
 def choose(rng: random.Random, weights: dict[str, int]) -> str:
     """One of the keys, by weight."""
     return rng.choices(list(weights), list(weights.values()))[0]
@@ -128,13 +133,19 @@ class Schedule:
     requests: list[Request] = field(default_factory=list)
     dials: list[DialPlan] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    # Callbacks have cards in the CRM; after each of ``steps`` the step of ``card_steps`` follows, None: none.
+    has_cards: bool = False
+    card_steps: list[int | None] = field(default_factory=list)
 
 
 def make(seed: int) -> Schedule:
     """The schedule of a seed; the same one for ever, so that a failure can be replayed."""
     rng = random.Random(seed)
+    # Of its own, so that what a seed has always made stays as it is.
+    cards = random.Random(f"cards {seed}")
     made = Schedule(
         seed=seed,
+        has_cards=cards.random() < HAVE_CARDS,
         begins_after_hours=rng.randrange(24 * 7),
         is_limited=rng.random() < 0.2,
         portal_retries=rng.choice([0, 0, 0, 1, 2]),
@@ -146,6 +157,7 @@ def make(seed: int) -> Schedule:
     made.requests.extend(_request(rng) for _ in range(rng.choice([1, 1, 2, 2, 3])))
     made.dials.extend(_dial(rng) for _ in range(DIALS))
     made.steps.extend(rng.randrange(2**32) for _ in range(rng.randrange(6, 15)))
+    made.card_steps.extend(cards.choice([None, cards.randrange(2**32)]) for _ in made.steps)
     return made
 
 

@@ -67,6 +67,14 @@ class Stage:
     def _number(self, which: int) -> str:
         return f"+49309{self.plan.seed % 100000:05}{which}"
 
+    def _card(self, number: str) -> tuple[str | None, int | None]:
+        """The card of a customer; none in schedules without cards."""
+        if not self.plan.has_cards:
+            return None, None
+        leads = self.world.portal.crm.entities["LEAD"]
+        known = [id for id, lead in leads.items() if lead["PHONE"][0]["VALUE"] == number]
+        return "LEAD", known[0] if known else self.world.portal.crm.add_lead("Roof", "Anna", phones=[number])
+
     def _accepted(self, id: UUID, retries: int) -> None:
         ledger = self.world.scene.ledger
         if id not in ledger.retries:

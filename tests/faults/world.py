@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,10 +18,13 @@ from bx24app.database import db
 from bx24app.models import (
     Attempt,
     Callback,
+    CallbackNews,
     Credential,
     Decision,
     DoNotCall,
     Form,
+    Notification,
+    NotifiedPerson,
     Portal,
     PortalLine,
     PortalSettings,
@@ -28,6 +32,8 @@ from bx24app.models import (
     RestCall,
     RuleRun,
     Throttle,
+    TimelineEntry,
+    ToDo,
     utcnow,
 )
 from bx24app.services.native.automation import registration
@@ -35,9 +41,10 @@ from tests.conftest import plain_environ
 from tests.fake_bitrix24 import FakeBitrix24
 from tests.fake_bitrix24.events import http_build_query
 from tests.fake_bitrix24.faults import Faults, drop_connection
-from tests.fake_bitrix24.rest import Bucket
+from tests.fake_bitrix24.rest import Bucket, unnest_form
 from tests.fake_bitrix24.server import parameters_of
 from tests.faults import mutants
+from tests.faults.card_checks import CardLedger
 from tests.faults.checks import Arrival, Broken, Ledger
 from tests.faults.databases import Database, opened
 from tests.faults.phones import Phones, Story, Word
@@ -49,11 +56,15 @@ from tests.support.actors import Actor
 from tests.support.registration import register
 
 START = "/rest/voximplant.callback.start"
+PUT_ON_CARDS = ("crm.activity.configurable.add", "crm.activity.todo.add")
 BEGIN = datetime(2027, 3, 1, 9, tzinfo=UTC)
 FAR = timedelta(days=3000)
+# The platform works no longer on one request; a step that takes less time does not end it.
+LATEST_CARD = 5
 # Patient enough for a busy machine; where the portal shall hang, silence is noticed soon.
 PATIENCE, HASTE = 20.0, 0.06
-TABLES = (RuleRun, ReceivedEvent, Decision, Attempt, Callback, Form, RestCall, DoNotCall)
+NATIVE_TABLES = (RuleRun, TimelineEntry, ToDo, CallbackNews, Notification, NotifiedPerson)
+TABLES = (*NATIVE_TABLES, ReceivedEvent, Decision, Attempt, Callback, Form, RestCall, DoNotCall)
 
 
 class World:
@@ -77,6 +88,7 @@ class World:
         self._patient = PortalClients(self._policy, (CONNECT_SECONDS, PATIENCE))
         self._hasty = PortalClients(self._policy, (CONNECT_SECONDS, HASTE))
         self.portal.server.app.before_request(self._before)
+        self.portal.server.app.after_request(self._after)
         self.portal.server.app.teardown_request(self._left)
         self._automation, self._auth_server = self.portal.automation, fake.auth_server
         self._take_result, self._automation.take_result = self._automation.take_result, self._hear  # type: ignore[method-assign]
@@ -112,6 +124,8 @@ class World:
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, or go back."""
+        if seconds > LATEST_CARD and self.scene is not None:
+            self.put_late_cards()
         self._travelled.shift(seconds)
 
     # Schedules
@@ -129,8 +143,10 @@ class World:
         self.portal.faults = Faults()
         self._auth_server.faults = Faults()
         self._automation.steps.clear()
-        for kind in ("DEAL", "CONTACT"):
+        for kind in ("DEAL", "CONTACT", "LEAD"):
             self.portal.crm.entities[kind].clear()
+        self.portal.timeline.activities.clear()
+        self.portal.reminders.to_dos.clear()
         self.portal.server.requests.clear()
         expires_at = now + (timedelta(hours=1) if plan.tokens_expire else FAR)
         self.registry.tokens[:] = self._tokens
@@ -139,7 +155,8 @@ class World:
             token.refresh_until = (now + FAR).timestamp()
         self._wind_database_back(plan, now, expires_at)
         ledger = Ledger(self.database.observer, phones, portal_retries=plan.portal_retries)
-        self.scene = Scene(plan, ledger, phones, RuleLedger(self.database.observer))
+        cards = CardLedger(self.database.observer, self.portal)
+        self.scene = Scene(plan, ledger, phones, RuleLedger(self.database.observer), cards)
 
     def _wind_database_back(self, plan: Schedule, now: datetime, expires_at: datetime) -> None:
         portal = self._portal_row | {
@@ -153,11 +170,14 @@ class World:
                 connection.execute(delete(table))
             connection.execute(update(Portal).values(portal))
             chosen = {"retries": plan.portal_retries, "retry_minutes": 5, "line_cap": plan.line_cap}
+            chosen["shows_in_crm"] = plan.has_cards
             connection.execute(update(PortalSettings).values(chosen))
             connection.execute(delete(PortalLine))
             connection.execute(insert(PortalLine), self._lines)
             connection.execute(
-                update(Throttle).values(level=0.0, level_at=now, dial_at=None, paused_for=None, claimed_at=None)
+                update(Throttle).values(
+                    level=0.0, level_at=now, dial_at=None, paused_for=None, claimed_at=None, extras_at=None
+                )
             )
             connection.execute(delete(Credential))
             rows = [row | {"expires_at": expires_at, "used_at": now} for row in self._credentials]
@@ -177,6 +197,16 @@ class World:
         order = Order(job, utcnow().isoformat(), kill_at, self.set_patience(), self.mutant, most, body)
         return self.zygote.run(order) == 0
 
+    @contextmanager
+    def cutting_answers(self, seconds: float) -> Iterator[None]:
+        """Whole answers take so long at the most, as they take 20 seconds otherwise."""
+        adapter = self._patient._adapter
+        usual, adapter._seconds = adapter._seconds, seconds
+        try:
+            yield
+        finally:
+            adapter._seconds = usual
+
     def let_go(self) -> None:
         """End what hangs at the portal: whoever asked has gone."""
         if self._is_hasty:
@@ -193,6 +223,8 @@ class World:
 
     def _before(self) -> Response | None:
         """A request has arrived: check it, then let happen what is planned."""
+        if request.path.rpartition("/")[2] in PUT_ON_CARDS and self.scene.is_next_card_late:
+            return self._receive_late()
         if request.path != START:
             return None
         try:
@@ -222,6 +254,30 @@ class World:
             return drop_connection()
         add_fault(self.portal, scene, plan)
         return None
+
+    def _receive_late(self) -> Response:
+        """The connection is lost, and what was asked for is put on the card a while later all the same."""
+        self.scene.is_next_card_late = False
+        rest, method = self.portal.rest, request.path.rpartition("/")[2]
+        asker = rest._authenticate(request.headers["Authorization"].removeprefix("Bearer "))
+        self.scene.late_cards.append(partial(rest.call, method, asker, unnest_form(parameters_of(request))))
+        return drop_connection()
+
+    def put_late_cards(self) -> None:
+        """What the portal was asked to put on cards stands there now."""
+        while self.scene.late_cards:
+            self.scene.late_cards.pop()()
+
+    def _after(self, answer: Response) -> Response:
+        """Something was put on a card; the answer has not left yet."""
+        if request.path.rpartition("/")[2] not in PUT_ON_CARDS or answer.status_code != 200:
+            return answer
+        if self.scene.kills == "shown":
+            self.zygote.kill_worker()
+        if self.scene.on_shown is not None:
+            on_shown, self.scene.on_shown = self.scene.on_shown, None
+            on_shown()
+        return answer
 
     def _rang(self, arrival: Arrival) -> None:
         """A request was executed; its answer has not left yet."""

@@ -27,6 +27,7 @@ from bx24app.database import db
 from bx24app.services.dialling import call_history, deadlines, queue, reconcile
 from bx24app.services.dialling import dial as dialling
 from bx24app.services.native.automation import rule_results
+from bx24app.services.native.follow_up import news
 from bx24app.services.security import digests
 from bx24app.worker.jobs import background_jobs
 from bx24app.worker.scheduler import LeasedJob
@@ -94,7 +95,17 @@ def do_rules(most: int) -> None:
             job.work(lease)
 
 
-JOBS: dict[str, Callable[[int], None]] = {"dial": dial, "chores": do_chores, "rules": do_rules}
+def do_cards(most: int) -> None:
+    """Follow up what has ended, and work on so many entries and to-dos."""
+    news.follow_up_ended()
+    for job in background_jobs():
+        if isinstance(job, LeasedJob) and job.name in ("show_in_timeline", "make_to_dos"):
+            for _ in range(most):
+                for lease in job.lease(1):
+                    job.work(lease)
+
+
+JOBS: dict[str, Callable[[int], None]] = {"dial": dial, "chores": do_chores, "rules": do_rules, "cards": do_cards}
 
 
 def _post(app: Flask, body: str) -> None:

@@ -1,5 +1,6 @@
 """Callbacks in the timeline of CRM cards: shown, kept up to date, and decided about by their buttons."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from bx24app.services import diagnostics
 from bx24app.services.callbacks.entries import marks
 from bx24app.services.native.timeline import queue
 from bx24app.services.native.timeline.work import MAX_REFUSALS, MAX_TRIES
+from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.events import http_build_query
 from tests.fake_bitrix24.people import CRM_ADD
@@ -298,6 +300,47 @@ def test_an_erased_number_leaves_nothing_in_the_card(
     assert [one.id for one in portal.timeline.of_app()] == [planned.id]
     assert own.texts() == {}
     assert len(entries(app)) == 1
+
+
+def erase(administrator: Actor) -> None:
+    answer = administrator.asks("POST", "/erase", {"number": CUSTOMER, "confirm": CUSTOMER})
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_number_that_is_erased_while_its_callback_is_being_shown_leaves_nothing(
+    app: Flask, shows: Actor, administrator: Actor, portal: FakePortal, eventually: Eventually
+) -> None:
+    lead = portal.crm.add_lead("Roof", phones=[CUSTOMER])
+    later = (utcnow() + timedelta(hours=2)).isoformat()
+    shows.requests_callback(scheduled_at=later, crm_entity={"type": "LEAD", "id": lead})
+    hanging = portal.faults.add("hang_after", ADD)
+    shown = threading.Thread(target=brought_up_to_date, args=(app,))
+    shown.start()
+    eventually(hanging.executed.is_set)
+    erase(administrator)
+    portal.faults.release()
+    shown.join()
+    brought_up_to_date(app)
+    assert portal.timeline.of_app() == []
+    assert entries(app) == []
+
+
+def test_an_activity_that_may_come_to_stand_there_after_the_erasure_is_waited_for(
+    app: Flask, shows: Actor, administrator: Actor, portal: FakePortal
+) -> None:
+    lead = portal.crm.add_lead("Roof", phones=[CUSTOMER])
+    later = (utcnow() + timedelta(hours=2)).isoformat()
+    shows.requests_callback(scheduled_at=later, crm_entity={"type": "LEAD", "id": lead})
+    portal.faults.add("drop_after", ADD)
+    brought_up_to_date(app)
+    erase(administrator)
+    brought_up_to_date(app)
+    assert portal.requests_for("crm.activity.list") == []
+    assert len(entries(app)) == 1
+    lost_for_long(app)
+    brought_up_to_date(app)
+    assert portal.timeline.of_app() == []
+    assert entries(app) == []
 
 
 def test_an_administrator_who_may_not_change_a_card_goes_on_serving_the_portal(

@@ -14,19 +14,22 @@ from bx24app.bitrix24 import client
 from bx24app.bitrix24.authorization import AuthorizationServer
 from bx24app.bitrix24.connections import portal_clients
 from bx24app.database import reading, writing
-from bx24app.models import Portal, RestCall, State, utcnow
+from bx24app.models import Callback, Portal, RestCall, State, TimelineEntry, utcnow
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import NotSent, NoUsableAnswer
 from bx24app.services.dialling import call_history, dial, queue
+from bx24app.services.native.follow_up import news
 from bx24app.services.native.timeline import kept_clicks
 from bx24app.services.portals import bindings, payment, token_renewal
 from bx24app.services.webhooks import delivery, sender
 from bx24app.web import EXCHANGES_OF_ONE
+from bx24app.worker.jobs import background_jobs
+from bx24app.worker.scheduler import LeasedJob
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.events import http_build_query
 from tests.support.actors import Actor, json_of, post_frame
-from tests.support.waiting import accept, seen, work
+from tests.support.waiting import accept, add_form, seen, work
 
 EXCHANGE = 0.6
 # Much longer than an exchange, and shorter than anybody would wait for a test.
@@ -244,6 +247,80 @@ def make_due(app: Flask, portal: FakePortal, fields: dict[str, Any]) -> None:
 def _in_context(app: Flask, due: Callable[[], int]) -> None:
     with app.app_context():
         due()
+
+
+IN_A_CARD = {"crm_entity_type": "LEAD", "crm_entity_id": 1}
+SHOW = "show_in_timeline"
+NATIVE_JOBS = {
+    SHOW: "crm.activity.configurable.add",
+    "make_to_dos": "crm.activity.todo.add",
+    "send_notifications": "im.notify.system.add",
+}
+
+
+@pytest.fixture
+def native_job(request: pytest.FixtureRequest) -> LeasedJob:
+    """One of the jobs that put something before people inside of Bitrix24."""
+    return next(job for job in background_jobs() if isinstance(job, LeasedJob) and job.name == request.param)
+
+
+@pytest.mark.parametrize("native_job", NATIVE_JOBS, indirect=True)
+def test_a_portal_that_drips_holds_one_thread_of_what_people_see_inside_bitrix24(
+    app: Flask,
+    administrator: Actor,
+    fake: FakeBitrix24,
+    application: FakeApp,
+    portal: FakePortal,
+    eventually: Eventually,
+    native_job: LeasedJob,
+) -> None:
+    """The other portal's people see theirs meanwhile, and calls of the one that drips are dialled."""
+    administrator.installs()
+    second = fake.add_portal("beta")
+    Actor(app.test_client(), second, application, second.administrator).installs()
+    for portal_id, one in ((1, portal), (2, second)):
+        one.crm.add_lead("Roof", phones=["+4930901820"])
+        for number in range(2):
+            person, is_over = one.administrator.id + number, native_job.name != SHOW
+            asks_for_native_work(app, portal_id, f"+493090182{number}", person, is_over=is_over)
+    app.extensions["bx24app.portals"]._adapter._seconds = PATIENCE
+    method = NATIVE_JOBS[native_job.name]
+    fault = portal.faults.add("drip_body", method, seconds=PATIENCE)
+    slow = threading.Thread(target=_works, args=(app, native_job, 1))
+    slow.start()
+    eventually(fault.received.is_set)
+    began = time.monotonic()
+    for _ in range(3):
+        _works(app, native_job, 4)
+    accept(app, portal_id=1, to_number="+4930901829")
+    assert work(app) == 1
+    assert time.monotonic() - began < PATIENCE / 2
+    assert (len(portal.requests_for(method)), len(second.requests_for(method))) == (1, 2)
+    assert [call.number for call in portal.telephony.calls] == ["+4930901829"]
+    portal.faults.release()
+    slow.join()
+
+
+def asks_for_native_work(app: Flask, portal_id: int, number: str, person: int, *, is_over: bool) -> None:
+    """A website's callback that stands in a card; where it has ended in vain somebody is to know it, and to call."""
+    form = add_form(app, portal_id, created_by=person)
+    later = utcnow() + timedelta(hours=1)
+    id = accept(app, portal_id, form_id=form, to_number=number, due_at=later, **IN_A_CARD)
+    with app.app_context(), writing() as session:
+        if is_over:
+            session.get_one(Callback, id).fail(utcnow(), "code_404")
+        else:
+            entry = TimelineEntry(portal_id=portal_id, callback_id=id, origin=id, entity_type="LEAD", entity_id=1)
+            entry.due_at = utcnow()
+            session.add(entry)
+    with app.app_context():
+        news.follow_up_ended()
+
+
+def _works(app: Flask, job: LeasedJob, most: int) -> None:
+    with app.app_context():
+        for lease in job.lease(most):
+            job.work(lease)
 
 
 def test_a_dial_that_drips_is_closed_before_its_lease_ends(

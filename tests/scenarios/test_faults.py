@@ -1,17 +1,20 @@
 """The promise about dialling under seeded random schedules of faults (docs/testing.md)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from tests.faults.checks import Broken
 from tests.faults.play import play
+from tests.faults.schedule import make
 from tests.faults.world import World, built
 
 SEEDS = 65
 BATCH = 20
 # `make test` plays the first schedules and one mutant, `make check` all of them.
 FIRST = range(1, 6)
+# Those whose callbacks have cards in the CRM.
+WITH_CARDS = [seed for seed in range(1, 121) if make(seed).has_cards]
 BATCHES = [range(first, first + BATCH) for first in range(FIRST.stop, SEEDS + 1, BATCH)]
 
 
@@ -21,7 +24,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         yield made
 
 
-def first_broken(world: World, seeds: range) -> tuple[int, Broken] | None:
+def first_broken(world: World, seeds: Iterable[int]) -> tuple[int, Broken] | None:
     """The first of these schedules under which the promise is broken, and how."""
     for seed in seeds:
         try:
@@ -50,6 +53,25 @@ def first_broken(world: World, seeds: range) -> tuple[int, Broken] | None:
 def test_taking_a_safeguard_out_breaks_the_promise(mutant: str, kinds: set[str], seeds: int) -> None:
     with built("sqlite", mutant) as world:
         found = first_broken(world, range(1, seeds + 1))
+    assert found is not None, "nothing was found wrong"
+    assert found[1].kind in kinds
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("mutant", "kinds"),
+    [
+        ("entry_not_looked_for", {"entry_twice", "after_erasure"}),
+        ("entry_lease_without_end", {"entry_forgotten"}),
+        ("erased_unnoticed", {"after_erasure"}),
+        ("to_do_not_looked_for", {"to_do_twice"}),
+        ("to_do_lease_without_end", {"to_do_forgotten"}),
+    ],
+)
+def test_taking_a_safeguard_of_cards_out_breaks_the_promise(mutant: str, kinds: set[str]) -> None:
+    with built("sqlite", mutant) as world:
+        found = first_broken(world, WITH_CARDS)
     assert found is not None, "nothing was found wrong"
     assert found[1].kind in kinds
 

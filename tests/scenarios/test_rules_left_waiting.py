@@ -456,7 +456,7 @@ def test_deals_that_enter_a_stage_at_once_are_each_called_once_within_the_pace(
         contact = registered.crm.add_contact("Anna", number[-6:], phones=[number])
         deal = registered.crm.add_deal("Roof", contact)
         steps.append(registered.automation.run(application, WAITS, f"DEAL_{deal}", properties={"line": LINE}))
-    registered.events.wait_until_idle(60)
+    registered.events.wait_until_idle(300)
     assert {step.delivery.status for step in steps} == {200}
     for _ in range(deals):
         worked(app)

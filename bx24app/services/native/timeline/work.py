@@ -145,7 +145,7 @@ def _add(work: _Work) -> bool:
     portal_id, card = work.lease.portal_id, (work.entry.entity_type, work.entry.entity_id)
     responsible = _responsible(work)
     with _kept(work.lease) as entry:
-        if entry is None:
+        if entry is None or entry.callback_id is None:
             return False
         if entry.asks >= MAX_ADDS:
             entry.end(utcnow(), "timeline_unknown")
@@ -223,6 +223,11 @@ def _settle(work: _Work, pause: timedelta | None) -> None:
 
 def _take_away(lease: EntryLease, entry: TimelineEntry) -> None:
     """Delete the activity of a callback that was erased, and our words about its call; then nothing is left of it."""
+    if entry.asked_at is not None and (until := entry.asked_at + LOST_ADD_PAUSE) > utcnow():
+        with _kept(lease) as kept:  # The platform may still be adding it.
+            if kept is not None:
+                kept.wait(until)
+        return
     activity_id, called = entry.activity_id, entry.call_activity
     if activity_id is None and entry.asks:
         origin = str(entry.origin)
@@ -246,8 +251,7 @@ def _unless_gone(lease: EntryLease, method: str, ask: Callable[[PortalClient], N
 
 def _forget(lease: EntryLease) -> None:
     with writing() as session:
-        entry = leased_entry(session, lease)
-        if entry is not None:
+        if (entry := leased_entry(session, lease)) is not None:
             session.delete(entry)
 
 
