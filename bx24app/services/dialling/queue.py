@@ -29,6 +29,8 @@ BUSY_PORTAL_PAUSE = timedelta(seconds=0.2)
 # A call without any report for longer than this no longer counts against its line.
 OPEN_CALL_COUNTS_FOR = timedelta(hours=1)
 MAX_PASSED_OVER = 20
+# Made once: an alias of so wide a table takes longer to make than all the rest of a look at the queue.
+_OTHER = aliased(Callback)
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,11 @@ def due_callbacks(now: datetime) -> Select[Callback]:
 
 def _portals_due(now: datetime, most: int, besides: Collection[int]) -> Select[int]:
     """Portals that have a due callback and may dial now, the one that was served longest ago first."""
-    other = aliased(Callback)
     # A callback that a worker has leased is dialled in a moment, so it counts as a dial in flight.
     in_flight = (
         select(func.count())
-        .select_from(other)
-        .where(other.portal_id == Callback.portal_id, _is_leased(other.leased_until, now))
+        .select_from(_OTHER)
+        .where(_OTHER.portal_id == Callback.portal_id, _is_leased(_OTHER.leased_until, now))
         .correlate(Callback)
         .scalar_subquery()
     )
@@ -160,9 +161,8 @@ def _take(session: Session, portal: Portal, most: int, now: datetime) -> Iterato
 
 
 def _claimable(portal_id: int, now: datetime) -> Select[Callback]:
-    holder = aliased(Callback)
-    is_held = number_is_held(Callback.portal_id, Callback.to_number, holder)
-    held_by_another = select(holder.id).where(is_held, holder.id != Callback.id).exists()
+    is_held = number_is_held(Callback.portal_id, Callback.to_number, _OTHER)
+    held_by_another = select(_OTHER.id).where(is_held, _OTHER.id != Callback.id).exists()
     return due_callbacks(now).where(Callback.portal_id == portal_id, ~held_by_another).order_by(Callback.due_at)
 
 
