@@ -9,7 +9,7 @@ import sqlite3
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 
 # An exception with this attribute says in it what a log may hold; of any other one a log holds the class alone.
 LOGGABLE = "loggable"
@@ -20,6 +20,8 @@ _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 _DATA_EXCEPTION = "22"
 _FOREIGN_KEY_VIOLATION = "23503"
 _UNIQUE_VIOLATION = "23505"
+# The server cannot be reached, or it stops or starts.
+_AWAY = ("08", "57P")
 
 
 def is_missing_reference(error: IntegrityError) -> bool:
@@ -34,6 +36,16 @@ def is_duplicate(error: IntegrityError) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return error.orig.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE
     return getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Tell whether a server of the database cannot be reached, or has closed the connection: it may soon be back."""
+    if isinstance(error.orig, sqlite3.Error):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    return error.connection_invalidated or (
+        isinstance(error, OperationalError) and str(state or "08").startswith(_AWAY)
+    )
 
 
 def description(error: BaseException) -> str:

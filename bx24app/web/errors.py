@@ -8,8 +8,10 @@ from uuid import UUID
 import structlog
 from flask import Flask, Response, make_response, render_template, request
 from flask_babel import gettext as _
+from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
+from bx24app.database.errors import is_away
 from bx24app.errors import DatabaseBusy, OpenedElsewhere, Refusal, Retry, Unverified, VisitorRefused
 from bx24app.messages.reasons import reason_sentence, refusal_sentence
 from bx24app.outgoing.errors import ExchangeError
@@ -220,13 +222,28 @@ def _http_words(status: int) -> str:
     return str(words.get(status) or _("The request cannot be read."))
 
 
+def _database_failed(error: DBAPIError) -> Response:
+    """The database is away for a while, or it has failed in another way."""
+    if not is_away(error):
+        return _failed(error)
+    log.warning("database_away", route=_route())
+    # What was to be committed at that moment may have been.
+    response = _went_wrong(HTTPStatus.SERVICE_UNAVAILABLE)
+    response.headers["Retry-After"] = str(DatabaseBusy.retry_after)
+    return response
+
+
 def _failed(error: Exception) -> Response:
     """A mistake of ours: logged whole, told without details."""
     log.error("failed", route=_route(), exc_info=error)
+    return _went_wrong(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _went_wrong(status: int) -> Response:
     words = _("Something went wrong on our side. Look at the list of callbacks before you try again.")
     if _wants_page():
-        return page(500, _("Something went wrong"), words, _("Reload the page in a minute."))
-    return problem(500, "internal_error", words)
+        return page(status, _("Something went wrong"), words, _("Reload the page in a minute."))
+    return problem(status, "internal_error", words)
 
 
 def init_app(app: Flask) -> None:
@@ -235,5 +252,6 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(ExchangeError, _exchange_failed)
     app.register_error_handler(Unverified, _unverified)
     app.register_error_handler(DatabaseBusy, _busy)
+    app.register_error_handler(DBAPIError, _database_failed)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _failed)

@@ -18,7 +18,7 @@ from bx24app.database import db, is_postgresql, reading, writer_lock, writing
 from bx24app.database.compiled import CompiledStatement, compiled_reading, compiled_writing
 from bx24app.models import Portal, PortalSettings, TokenBucket, utcnow
 from bx24app.services.runtime import row_cache
-from tests.conftest import plain_environ
+from tests.conftest import OtherApp, plain_environ
 
 COUNT = CompiledStatement(lambda: select(func.count()).select_from(TokenBucket))
 ADD = CompiledStatement(
@@ -228,3 +228,11 @@ def test_the_turn_stands_beside_the_file_whatever_leads_there(tmp_path: Path) ->
         db.engine.dispose()
     assert waiting.stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["some.db", "some.db-turn"]
+
+
+def test_a_database_that_is_away_is_told_as_something_that_passes(other_app: OtherApp) -> None:
+    """Nothing listens there: programs and people are asked to come back, and the log has no mistake of ours."""
+    client = other_app(DATABASE_URL="postgresql+psycopg://nobody@127.0.0.1:1/nothing").test_client()
+    for path in ("/w/0123456789abcdef", "/w/0123456789abcdef/slots"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "5"), (path, answer.text)
