@@ -3,10 +3,11 @@
 import ast
 import re
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.support import ROOT
 
@@ -38,7 +39,26 @@ def test_no_development_tool_is_installed_in_production() -> None:
     assert tools <= set(DEVELOPMENT)
     assert tools & set(RUNTIME) == set()
     assert named(PROJECT["dependencies"]) <= set(RUNTIME)
-    assert len(RUNTIME) < len(DEVELOPMENT) / 2
+
+
+def needed(requirements: list[str]) -> set[str]:
+    """What these need, and what that needs, as it is installed here."""
+    found, waiting = set[tuple[str, frozenset[str]]](), [Requirement(text) for text in requirements]
+    while waiting:
+        one = waiting.pop()
+        key = (normalized(one.name), frozenset(one.extras))
+        if key in found:
+            continue
+        found.add(key)
+        inner = [Requirement(text) for text in requires(one.name) or ()]
+        extras = [{"extra": extra} for extra in one.extras or {""}]
+        waiting += [each for each in inner if not each.marker or any(map(each.marker.evaluate, extras))]
+    return {name for name, _ in found}
+
+
+def test_production_installs_what_the_app_needs_and_nothing_else() -> None:
+    optional = PROJECT["optional-dependencies"]
+    assert set(RUNTIME) == needed([*PROJECT["dependencies"], *optional["fleet"], *optional["sentry"]])
 
 
 def test_both_have_the_same_versions() -> None:
