@@ -22,3 +22,10 @@ limit_request_line = 8190
 # Of a proxy on this machine gunicorn would believe ``SCRIPT_NAME`` and ``PATH_INFO`` as headers, which not every proxy
 # takes from visitors. What a proxy says is read by the app alone (``TRUSTED_PROXIES``).
 forwarder_headers = ""
+
+
+def post_fork(_server: object, _worker: object) -> None:
+    """Let every web process tell what all of them, and the worker, have counted (docs/operating.md, Metrics)."""
+    from bx24app.metrics import share_counts  # noqa: PLC0415  The master, which serves nobody, does not need it.
+
+    share_counts()

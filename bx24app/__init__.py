@@ -8,6 +8,7 @@ from flask import Flask
 from bx24app import cli, crypto, database, log, settings, web
 from bx24app.bitrix24 import connections
 from bx24app.services.callbacks.entries import marks
+from bx24app.services.dialling import counted_changes
 from bx24app.services.native.follow_up import outbox as news_outbox
 from bx24app.services.webhooks import outbox
 from bx24app.worker import worker
@@ -27,6 +28,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     outbox.init_app()
     marks.init_app()
     news_outbox.init_app()
+    counted_changes.init_app()
     web.init_app(app, values)
     cli.init_app(app)
     worker.init_app(app)

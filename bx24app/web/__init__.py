@@ -57,12 +57,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    request_ids.init_app(app)
-    addresses.init_app(app)
-    languages.init_app(app)
-    errors.init_app(app)
-    headers.init_app(app)
-    static.init_app(app)
+    for concern in (operations, request_ids, addresses, languages, errors, headers, static):
+        concern.init_app(app)
     shown = (
         pages,
         fragments,

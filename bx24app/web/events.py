@@ -1,9 +1,12 @@
 """The portal's queue of events and of runs of our rules: answered fast, for it never repeats what we fail to take."""
 
+import time
+
 from flask import Blueprint, request
 
+from bx24app import metrics
 from bx24app.bitrix24.bizproc import read_rule_post
-from bx24app.bitrix24.events import read_event
+from bx24app.bitrix24.events import Event, read_event
 from bx24app.bitrix24.timeline import CLICKED
 from bx24app.log import name_portal
 from bx24app.services.dialling import call_events
@@ -20,12 +23,19 @@ def receive() -> tuple[str, int]:
     """Take one event: 200 also for repeats and kinds that we do not use, 403 for a wrong token, 400 malformed."""
     event = read_event(request.form.items())
     address = network_of(request.remote_addr or "")
-    if event.name in ("ONAPPINSTALL", "ONAPPUPDATE"):
-        app_events.receive_install_or_update(event, address)
-        return "", 200
     if event.name == "ONAPPPAYMENT":
+        # It carries no proof, so it is not counted.
         payment.receive_payment_hint(event)
         return "", 200
+    _take(event, address)
+    metrics.count_event(event.name, time.time() - event.ts if event.ts else None)
+    return "", 200
+
+
+def _take(event: Event, address: str) -> None:
+    if event.name in ("ONAPPINSTALL", "ONAPPUPDATE"):
+        app_events.receive_install_or_update(event, address)
+        return
     portal = app_events.portal_of_event(event, address)
     name_portal(portal.member_id)
     if event.name == "ONAPPUNINSTALL":
@@ -34,7 +44,6 @@ def receive() -> tuple[str, int]:
         clicks.receive_click(portal, event, address)
     elif event.name in call_events.TELEPHONY:
         call_events.receive_call_event(portal, event)
-    return "", 200
 
 
 @blueprint.post("/robot")

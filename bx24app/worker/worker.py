@@ -12,6 +12,7 @@ import click
 import structlog
 from flask import Flask
 
+from bx24app import metrics
 from bx24app.errors import DatabaseBusy
 from bx24app.log import begin_lines, end_lines
 from bx24app.services.runtime import wakeup
@@ -80,10 +81,10 @@ class Worker:
         """Do a job that is due, or lease its rows and hand each to a thread."""
         job = due.job
         if isinstance(job, Job):
-            done = self._guarded(job, job.work)
+            done = self._guarded(job, job.work, "work")
             self._scheduler.end(job, is_more=bool(done) and job.is_repeated)
             return
-        leased = self._guarded(job, partial(job.lease, due.free)) or ()
+        leased = self._guarded(job, partial(job.lease, due.free), "lease") or ()
         if self._is_stopping and not job.is_awaited_at_stop:
             leased = ()
         self._scheduler.lease(job, len(leased))
@@ -91,15 +92,15 @@ class Worker:
             self._threads.start(partial(self._follow, job, one))
 
     def _follow(self, job: LeasedJob, leased: Any) -> None:
-        self._guarded(job, partial(job.work, leased))
+        self._guarded(job, partial(job.work, leased), "work")
         self._scheduler.end(job, is_more=True)
 
-    def _guarded(self, job: AnyJob, work: Callable[[], T]) -> T | None:
+    def _guarded(self, job: AnyJob, work: Callable[[], T], step: str) -> T | None:
         """Run a job and log its failure, which must not end the worker; a failed row is leased again later."""
         began = time.monotonic()
         begin_lines(job=job.name)
         try:
-            with self._app.app_context():
+            with metrics.watch_job(job.name, step, DatabaseBusy), self._app.app_context():
                 return work()
         except DatabaseBusy:
             log.warning("job_postponed", seconds=round(time.monotonic() - began, 3))
@@ -120,4 +121,5 @@ def init_app(app: Flask) -> None:
     @click.option("--dials", default=DIALS_AT_ONCE, show_default=True, help="Dials in flight at most.")
     def worker(dials: int) -> None:
         """Dial due callbacks until told to stop (SIGTERM finishes the dials in flight)."""
+        metrics.share_counts()
         Worker(app, dials).run_until_told()

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from bx24app import create_app
 from bx24app.database import Base, db, is_postgresql, reading
 from bx24app.database.migrations import alembic_config
-from tests.conftest import plain_environ
+from tests.conftest import Eventually, plain_environ
 from tests.support import database
 
 
@@ -290,14 +290,14 @@ def test_the_defaults_of_the_models_are_those_of_the_database(engine: Engine) ->
     assert len([default for default in migrated.values() if default is not None]) > 40
 
 
-def test_ready_only_with_all_migrations(app: Flask, client: FlaskClient) -> None:
+def test_ready_only_with_all_migrations(app: Flask, client: FlaskClient, eventually: Eventually) -> None:
     assert client.get("/healthz").json == {"status": "ok"}
     assert (client.get("/readyz").status_code, client.get("/readyz").json) == (200, {"status": "ok"})
     with app.app_context():
         command.downgrade(alembic_config(), "base")
-        assert client.get("/readyz").status_code == 503
+        eventually(lambda: client.get("/readyz").status_code == 503)
         command.upgrade(alembic_config(), "head")
-    assert client.get("/readyz").status_code == 200
+    eventually(lambda: client.get("/readyz").status_code == 200)
 
 
 @pytest.mark.parametrize("migrate", [command.upgrade, command.current, command.check])

@@ -13,6 +13,7 @@ from sqlalchemy import event
 from bx24app.bitrix24.telephony import HistoryRow
 from bx24app.database import db
 from bx24app.services.diagnostics import installation
+from bx24app.services.runtime.kept_answer import ANSWERS_STATE
 from tests.conftest import OtherApp
 from tests.fake_bitrix24 import FakeApp, FakePortal
 from tests.scenarios.test_call_events import fields
@@ -198,9 +199,10 @@ def statements(app: Flask) -> Iterator[list[str]]:
 def test_readiness_reads_no_migration_twice(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.get("/readyz").status_code == 200
     monkeypatch.setattr(installation, "ScriptDirectory", None)
+    app.extensions.pop(ANSWERS_STATE)  # As if a second had passed.
     with statements(app) as ran:
         assert client.get("/readyz").status_code == 200
-    assert len(ran) <= 4
+    assert 0 < len(ran) <= 4
 
 
 def test_repeated_hints_of_a_payment_write_nothing(

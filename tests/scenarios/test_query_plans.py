@@ -18,6 +18,7 @@ from bx24app.services.callbacks import conditions, guarded_statements, guarded_w
 from bx24app.services.callbacks.conditions import Candidate
 from bx24app.services.callbacks.queries import CardFilter, read_named_callbacks
 from bx24app.services.crm import crm_requests
+from bx24app.services.diagnostics import gauges
 from bx24app.services.dialling import call_history, deadlines, queue
 from bx24app.services.portals import tokens
 from bx24app.services.reports import counting, figures
@@ -126,6 +127,7 @@ ASKED: dict[str, Callable[[Form], object]] = {
     "count": lambda _: counting.count_changed(),
     "crm": lambda _: crm_requests.lease_crm_request(),
     "waiting": lambda form: wait_estimate.expected_minutes(forms.open_form_by_id(form.id), utcnow()),
+    "scrape": lambda _: gauges._read(),
     "card": lambda form: _card(form, CardFilter(crm_entity=("DEAL", 7), to_numbers=("+4930901820",))),
 }
 

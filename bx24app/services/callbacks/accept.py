@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from uuid6 import uuid7
 
+from bx24app import metrics
 from bx24app.database import reading
 from bx24app.errors import NumberInHand
 from bx24app.models import Callback, DecoyRequest
@@ -38,6 +39,8 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
         if candidate.callback.idempotency_key is not None:
             remember(_LOOKED_FOR, _key_name(candidate), LOOKED_FOR_SECONDS)
         if stored is not None:
+            if isinstance(stored, Callback):
+                metrics.count_accepted(stored.source)
             wakeup.wake(row_id=stored.id)
             return stored
         obstacle = _told_obstacle(candidate)

@@ -19,11 +19,13 @@ from bx24app.database.migrations import alembic_config
 from bx24app.models import Credential, CredentialState, DigestKey, Webhook
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.diagnostics.findings import Finding, Level, examine_clock, ok, problem, warning
+from bx24app.services.runtime.kept_answer import keep_answer
 from bx24app.services.security import digests
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
 OWN_TIMEOUT = (5.0, 5.0)
+READINESS_SECONDS = 1.0
 
 
 def examine_installation() -> list[Finding]:
@@ -51,6 +53,12 @@ def examine_database() -> Finding:
     if present != head:
         return problem("database", "migrations", present=present, head=head)
     return ok("database", head=head)
+
+
+def examine_readiness() -> Finding:
+    """The same, at most a second old, so that nobody makes the database answer more often."""
+    known = keep_answer("readiness", READINESS_SECONDS, examine_database)
+    return known or problem("database", "database", detail="no answer in time")
 
 
 def _files() -> list[Finding]:

@@ -17,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from bx24app import metrics
 from bx24app.bitrix24 import telephony
 from bx24app.bitrix24.client import DIAL_SECONDS
 from bx24app.bitrix24.connections import portal_clients
@@ -55,6 +56,9 @@ class FencedAttempt:
     callback_id: UUID
     attempt_id: int
     parameters: dict[str, str]
+    source: str
+    # Since the moment for which the call was asked, or put off to.
+    waited_seconds: float
 
 
 def dial(lease: DialLease) -> None:
@@ -78,6 +82,7 @@ def _dial(lease: DialLease) -> None:
         if dial is None:
             log_here.info("not_dialled")
             return
+        metrics.note_dial(dial.source, dial.waited_seconds)
         requests = portal_api.LoggedRequests(portal_api.RequestLabel("voximplant.callback.start", dial.parameters))
         outcome = _send_once(access, dial, requests)
     failure = outcome if isinstance(outcome, ExchangeError) else None
@@ -142,13 +147,15 @@ def _fence(lease: DialLease) -> FencedAttempt | None:
         context = PreflightContext(session, portal, callback, policy, number_digest, now)
         if not apply_result(run_preflight(context), context, policy.expiry):
             return None
+        # What only puts a dial off for a while leaves the time at which the callback expires as it is.
+        waited = now - (callback.expires_at - policy.expiry)
         attempt = callback.fence(now, now + DIAL_LEASE, number_digest, portal.history_cursor)
         callback.decide("fenced", now, attempt=attempt.number, line=callback.line_id, cursor=portal.history_cursor)
         session.flush()
         parameters = telephony.callback_parameters(
             callback.line_id, callback.to_number, callback.text, callback.voice_id
         )
-        return FencedAttempt(callback.id, attempt.id, parameters)
+        return FencedAttempt(callback.id, attempt.id, parameters, callback.source, waited.total_seconds())
 
 
 def _number_of(lease: DialLease) -> str | None:

@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from bx24app import metrics
 from bx24app.bitrix24.authorization import Install
 from bx24app.bitrix24.client import PortalClient
 from bx24app.bitrix24.connections import authorization_server, portal_clients
@@ -80,15 +81,18 @@ class LoggedRequests:
         """Note one request and its answer; every client of a portal is given this."""
         row, began = self._add_row(), time.monotonic()
         self._sent += 1
+        code: str | None = None
         try:
             yield
         except ExchangeError as error:
             _note_error(row, error)
+            code = error.code
             raise
         else:
             row.status = 200
         finally:
             row.duration_ms = round((time.monotonic() - began) * 1000)
+            metrics.count_rest_request(row.method, code)
 
     def fail(self, error: ExchangeError) -> None:
         """Note that the work failed: its last answer could not be used, or nothing could be sent at all."""

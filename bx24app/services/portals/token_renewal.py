@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import ColumnElement, and_, select
 
+from bx24app import metrics
 from bx24app.bitrix24.authorization import AppInfo, Tokens
 from bx24app.bitrix24.connections import authorization_server
 from bx24app.bitrix24.errors import CredentialRefused, TokenExpired
@@ -127,6 +128,7 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
         tokens = authorization_server.renew(refresh_token)
     except ExchangeError as error:
         _renewal_failed(credential_id, lease, error, asked_at)
+        metrics.count_renewal("refused" if error.revokes_credential else "failed")
         raise
     with writing() as session:
         lock_credential(session, credential_id)
@@ -139,6 +141,7 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
             invalidate_credential(session, credential, foreign, asked_at)
         else:
             _keep_renewed(portal, credential, tokens)
+    metrics.count_renewal("refused" if foreign else "renewed")
     if foreign:
         raise foreign  # Raised only here, so that what was written is not rolled back.
     return access_of(portal, credential)

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import ScalarSelect, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from bx24app import metrics
 from bx24app.crypto import SealError, keyring
 from bx24app.database import change_many, purge, reading, writing
 from bx24app.log import name_portal
@@ -107,6 +108,7 @@ def deliver(lease: DeliveryLease) -> DeliveryResult:
     request = _signed_request(lease)
     result = DeliveryResult(None, "secret_unreadable") if request is None else send_once(request)
     _record(lease, result)
+    metrics.count_delivery(result.status, is_taken=result.error is None)
     log.info("webhook_delivery", webhook=lease.webhook_id, status=result.status, ok=result.error is None)
     return result
 

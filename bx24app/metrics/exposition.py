@@ -1,0 +1,30 @@
+"""The text of a scrape: what all processes of this machine have counted, and what the caller adds."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import disable_created_metrics, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from bx24app.metrics.instruments import REGISTRY
+from bx24app.metrics.shared_files import shared_folder
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class _Collected:
+    def __init__(self, added: Iterable[Metric]) -> None:
+        self._added = added
+
+    def collect(self) -> Iterator[Metric]:
+        folder = shared_folder()
+        yield from REGISTRY.collect() if folder is None else MultiProcessCollector(None, str(folder)).collect()
+        yield from self._added
+
+
+def expose(added: Iterable[Metric]) -> bytes:
+    """Write what was counted, and the gauges that the caller has read, as Prometheus reads them."""
+    # When a counter began is no figure of its own; several processes cannot tell it either.
+    disable_created_metrics()
+    return generate_latest(_Collected(added))
