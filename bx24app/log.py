@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from structlog.typing import ExcInfo
 
+from bx24app import sentry
 from bx24app.settings import Settings
 
 # At DEBUG requests-oauthlib and oauthlib log tokens and bodies. urllib3 logs whole URLs, as a warning too when a header
@@ -94,13 +95,13 @@ def init_app(settings: Settings) -> None:
     """Write our own log records and those of the libraries to standard error in one format."""
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
-    shared: list[structlog.typing.Processor] = [
+    named: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _hide_secrets,
-        structlog.processors.ExceptionRenderer(describe_exception),
     ]
+    exceptions = structlog.processors.ExceptionRenderer(describe_exception)
     renderers: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]
     if settings.log_format == "console":
         colors = sys.stderr.isatty()
@@ -109,7 +110,7 @@ def init_app(settings: Settings) -> None:
     handler.set_name("bx24app")
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*named, exceptions],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *renderers,
@@ -120,7 +121,13 @@ def init_app(settings: Settings) -> None:
     root.handlers = [kept for kept in root.handlers if kept.get_name() != "bx24app"] + [handler]
     root.setLevel(settings.log_level)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        # Libraries may say anything, so only what the app itself logs is reported.
+        processors=[
+            *named,
+            *sentry.reporters(settings),
+            exceptions,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,

@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
+from urllib.parse import urlsplit
 
 from flask import Flask, current_app
 from pydantic import (
@@ -71,6 +72,14 @@ def _check_secret(value: SecretStr) -> SecretStr:
     if len(text.encode()) < MINIMAL_SECRET_BYTES:
         raise ValueError("needs 32 random bytes or more")
     _check_random(text)
+    return value
+
+
+def _check_dsn(value: SecretStr) -> SecretStr:
+    parts = urlsplit(value.get_secret_value())
+    is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.username
+    if not is_whole or not parts.path.rpartition("/")[2].isdecimal():
+        raise ValueError("needs an address as Sentry shows it: https://key@host/project")
     return value
 
 
@@ -135,6 +144,7 @@ class Settings(BaseModel):
     rest_log_days: int = Field(default=7, ge=3)
     retention_days: int = Field(default=365, ge=1)
     metrics_token: RandomSecret | None = None
+    sentry_dsn: Annotated[SecretStr, AfterValidator(_check_dsn)] | None = None
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda word: word.upper())] = (
         "INFO"
     )
