@@ -17,7 +17,7 @@ WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv demo bench test test-nobrowser test-long test-combined test-alone soak check style types contracts lock browser translations
+.PHONY: venv demo bench test test-nobrowser test-long test-combined test-alone soak check style types contracts lock browser promtool translations
 
 venv: .venv/installed $(COMPILED)
 
@@ -41,6 +41,9 @@ demo: venv
 browser: venv
 	@.ci/browser
 
+promtool:
+	@.ci/promtool
+
 # In parallel, and one more than there are processors, for most tests wait for something; JOBS=0 runs them one by one.
 JOBS ?= $(shell expr $$(nproc) + 1)
 
@@ -48,14 +51,14 @@ JOBS ?= $(shell expr $$(nproc) + 1)
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal
 
 # Every test but the long ones, of each of which it has a short case.
-test: venv browser
+test: venv browser promtool
 	$(PYTEST) -m "not long"
 
-test-nobrowser: venv
+test-nobrowser: venv promtool
 	$(PYTEST) -m "not long and not browser"
 
 # Most schedules of faults, most random requests and attacks, narrow pages, and on PostgreSQL what has no page.
-test-long: venv browser
+test-long: venv browser promtool
 	$(PYTEST) -m "long and not combined and not alone"
 
 # What differs from its short case in two ways at once, such as a page on PostgreSQL; not in `make check`.

@@ -1,7 +1,8 @@
 """The instruments, and how events of the app become values of their labels.
 
 A label has few values, and none that others choose: no portal, number, address or word. Every instrument has a label,
-because one without would keep its value in memory before ``share_counts`` has said where it belongs.
+because one without would keep its value in memory before ``share_counts`` has said where it belongs. None is called
+``job`` or ``instance``: Prometheus gives these to what it scrapes.
 """
 
 import time
@@ -72,20 +73,20 @@ _deliveries = Counter(
 _job_seconds = Histogram(
     "bx24app_job_seconds",
     "How long jobs of the worker took, whatever came of it; lease: looking for work that is leased.",
-    ["job", "step"],
+    ["job_name", "step"],
     buckets=(0.01, 0.1, 1, 10, 60),
     registry=REGISTRY,
 )
 _job_failures = Counter(
     "bx24app_job_failures",
     "Jobs that failed, or that were postponed because the database was busy.",
-    ["job", "kind"],
+    ["job_name", "kind"],
     registry=REGISTRY,
 )
 _job_success = Gauge(
     "bx24app_job_last_success_timestamp_seconds",
     "When a job was last done, also where there was nothing to do.",
-    ["job"],
+    ["job_name"],
     multiprocess_mode="max",
     registry=REGISTRY,
 )

@@ -99,7 +99,8 @@ def test_a_call_is_followed_from_its_request_to_its_end(
     manager: Actor, worker: Worker, portal: FakePortal, look: Look, eventually: Eventually
 ) -> None:
     before = look()
-    id = json_of(manager.requests_callback(wait=5))["id"]
+    id = json_of(manager.requests_callback())["id"]
+    eventually(lambda: manager.sees(id)["state"] == "started")
     call = portal.telephony.calls[0]
     call.manager_answers()
     eventually(lambda: manager.sees(id)["state"] == "answered")
@@ -122,8 +123,8 @@ def test_a_call_is_followed_from_its_request_to_its_end(
     # Its dial came at once, and the wait of the histogram is that of the person.
     assert grown(before, after, "bx24app_dial_wait_seconds_sum") < 30
     assert grown(before, after, "bx24app_events_total", event="ONVOXIMPLANTCALLSTART", late="no") == 1
-    assert after.get("bx24app_job_last_success_timestamp_seconds", job="dial") > time.time() - 60
-    assert grown(before, after, "bx24app_job_seconds_count", job="dial", step="work") == 1
+    assert after.get("bx24app_job_last_success_timestamp_seconds", job_name="dial") > time.time() - 60
+    assert grown(before, after, "bx24app_job_seconds_count", job_name="dial", step="work") == 1
 
 
 @pytest.mark.parametrize(

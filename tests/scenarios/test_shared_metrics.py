@@ -81,7 +81,7 @@ def test_any_web_process_tells_what_all_have_counted_and_no_count_falls(
         return scrape(requests.get, token, url)
 
     def is_more(than: float) -> bool:
-        return look().get(WORKER_DONE, job="dial") > than
+        return look().get(WORKER_DONE, job_name="dial") > than
 
     for _ in range(20):
         requests.get(f"{url}/healthz", timeout=5)
@@ -90,7 +90,7 @@ def test_any_web_process_tells_what_all_have_counted_and_no_count_falls(
     accept(app)
     eventually(lambda: look().get("bx24app_attempts_total", outcome="started") == 1)
     before = look()
-    assert before.get(WORKER_DONE, job="dial", step="work") == 1
+    assert before.get(WORKER_DONE, job_name="dial", step="work") == 1
 
     files = set(folder.iterdir())
     for _ in range(2):
@@ -99,7 +99,7 @@ def test_any_web_process_tells_what_all_have_counted_and_no_count_falls(
         assert look().get(WORKER_DONE) >= before.get(WORKER_DONE)
         before = look()
         worker = start(*processes.FLASK, "worker")
-        eventually(partial(is_more, before.get(WORKER_DONE, job="dial")))
+        eventually(partial(is_more, before.get(WORKER_DONE, job_name="dial")))
     assert look().get("bx24app_attempts_total", outcome="started") == 1
     # Each took the place of the one before.
     assert set(folder.iterdir()) == files
@@ -110,7 +110,7 @@ def test_any_web_process_tells_what_all_have_counted_and_no_count_falls(
     start(sys.executable, "-m", "gunicorn", "--workers", "1", "--bind", f"127.0.0.1:{port}", "app:app")
     processes.wait_until_up(url)
     assert look().get(ANSWERED, route="/healthz") == 20
-    assert look().get(WORKER_DONE, job="dial") > before.get(WORKER_DONE, job="dial")
+    assert look().get(WORKER_DONE, job_name="dial") > before.get(WORKER_DONE, job_name="dial")
 
 
 def test_a_process_that_is_forked_counts_for_itself(folder: Path) -> None:
