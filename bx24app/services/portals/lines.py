@@ -10,6 +10,7 @@ from bx24app.models import Portal, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.runtime import wakeup
+from bx24app.services.security.journal import JournalPage, Recorded, record
 
 LISTING_FRESH = timedelta(hours=24)
 
@@ -124,8 +125,8 @@ def _unless_silent(listing: Listing, refusal: Refusal) -> Exception:
     return refusal if listing.problem is None or listing.names else listing.problem
 
 
-def resume_line(portal_id: int, line_id: str) -> str:
-    """An administrator says that a stopped line has money again; returns its name.
+def resume_line(portal_id: int, line_id: str, user_id: int | None) -> str:
+    """An administrator (``user_id``) says that a stopped line has money again; returns its name. Commits.
 
     Raises ``NotFound`` for a line that was not stopped.
     """
@@ -134,5 +135,7 @@ def resume_line(portal_id: int, line_id: str) -> str:
         if line_id not in portal.stopped_lines:
             raise NotFound
         portal.resume_line(line_id)
+        by = Recorded(portal_id, user_id, JournalPage.CALLS, portal.line_name(line_id))
+        record(session, by, {"line": "stopped"}, {"line": "resumed"})
     wakeup.wake()
     return portal.line_name(line_id)

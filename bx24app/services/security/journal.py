@@ -39,6 +39,8 @@ class JournalPage(StrEnum):
     DO_NOT_CALL = "do-not-call"
     CALLBACKS = "callbacks"
     PRIVACY = "privacy"
+    # What the operator of the app has done to all portals.
+    OPERATOR = "operator"
 
 
 # Hosts and ids of callbacks are no numbers.

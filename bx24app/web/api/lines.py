@@ -64,4 +64,5 @@ def show_voices(principal: Principal) -> Response:
 @principal_required(Role.ADMINISTRATOR)
 def resume(principal: Principal, line_id: str) -> Response:
     """Dial again on a line that was stopped for lack of money."""
-    return json_response(LineSchema(id=line_id, name=lines.resume_line(principal.portal.id, line_id)))
+    name = lines.resume_line(principal.portal.id, line_id, principal.user_id)
+    return json_response(LineSchema(id=line_id, name=name))

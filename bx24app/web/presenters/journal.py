@@ -63,6 +63,7 @@ def page_names() -> dict[str, str]:
         JournalPage.DO_NOT_CALL: _("Do not call"),
         JournalPage.CALLBACKS: _("Callbacks"),
         JournalPage.PRIVACY: _("Privacy"),
+        JournalPage.OPERATOR: _("Operator of the app"),
     }
 
 
@@ -97,6 +98,8 @@ def _field_names() -> dict[str, str]:
         "numbers_added": _("Numbers added"),
         "numbers_removed": _("Numbers removed"),
         "rows_erased": _("A number was erased, rows"),
+        "line": _("Line"),
+        "restored": _("Everything was restored to the state of"),
     }
 
 
@@ -120,6 +123,8 @@ def _value(text: str) -> str:
         "removed": _("removed"),
         "revoked": _("revoked"),
         "rotated": _("changed"),
+        "stopped": _("no money"),
+        "resumed": _("has money again"),
         "unknown": _("Outcome unknown"),
         "reached": _("I talked to the customer"),
         "not_reached": _("We did not reach the customer"),
