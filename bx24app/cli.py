@@ -2,8 +2,11 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
+from pathlib import Path
 
 import click
 from alembic import command
@@ -12,22 +15,33 @@ from flask.cli import AppGroup, with_appcontext
 from flask_babel import force_locale
 
 from bx24app.database.migrations import alembic_config, upgrade_database
-from bx24app.errors import DatabaseBusy, InvalidNumber, NotFound, NumberInHand
+from bx24app.errors import CommandRefused, DatabaseBusy, InvalidNumber, NotFound, NumberInHand
 from bx24app.messages.diagnostics import as_document, describe
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import Portal
-from bx24app.services import diagnostics, privacy
+from bx24app.services import backups, diagnostics, privacy
+from bx24app.services.backups import PortalRenewal, Restored
 from bx24app.services.privacy import KnownNumber
 from bx24app.services.security import key_rotation
 
 database = AppGroup("db", help="Migrations of the database.")
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell the operator why a command is not done; its status is 1 then."""
+    try:
+        yield
+    except CommandRefused as error:
+        raise click.ClickException(str(error)) from None
+
+
 @database.command("upgrade")
 @click.argument("revision", default="head")
 def upgrade(revision: str) -> None:
-    """Apply the migrations up to REVISION."""
-    upgrade_database(revision)
+    """Apply the migrations up to REVISION, while the version before serves where every step allows it."""
+    with _told():
+        upgrade_database(revision)
 
 
 @database.command("downgrade")
@@ -168,7 +182,63 @@ def _erase(portal: Portal, known: KnownNumber) -> str | None:
     return None
 
 
+_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+
+
+@click.command("backup")
+@_file
+@click.option("--replace", "replaces", is_flag=True, help="Replace FILE where it is there already.")
+@with_appcontext
+def back_up(file: Path, *, replaces: bool) -> None:
+    """Write the whole database into FILE, for its owner alone; may run while the app works.
+
+    FILE appears only when it is whole and was read once. It holds the keys of portals sealed, but numbers plainly.
+    """
+    with _told():
+        backups.back_up(file, replaces=replaces)
+    click.echo(f"{file}: {file.stat().st_size} bytes.")
+
+
+@click.command("restore")
+@_file
+@click.option("--replace", "replaces", is_flag=True, help="Lose what is in the present database.")
+@click.option("--renew", "renews", is_flag=True, help="Then ask for new tokens of every portal, and name who has none.")
+@with_appcontext
+def restore(file: Path, *, replaces: bool, renews: bool) -> None:
+    """Put the backup in FILE in the place of the database, while nothing of the app runs.
+
+    Where it is not done, the database is what it was. What was not over at the time of the backup is not dialled:
+    the call history or a person says what became of it. --renew makes the tokens of the backup useless elsewhere, so it
+    is for the machine that takes over, and for no trial.
+    """
+    with _told():
+        restored = backups.restore(file, replaces=replaces)
+    for line in _restored_lines(restored):
+        click.echo(line)
+    if renews:
+        lost = [one for one in backups.renew_every_portal() if _tell_renewal(one)]
+        click.echo(f"{len(lost)} portals are disconnected until one of their administrators opens the app.")
+
+
+def _restored_lines(restored: Restored) -> Iterator[str]:
+    made_at = restored.made_at.isoformat(timespec="seconds")
+    yield f"Restored what was backed up at {made_at} (version {restored.version})."
+    lost = restored.unsettled
+    yield f"{lost.callbacks} callbacks were not over then. None is dialled by itself; people see each in the desk:"
+    yield from (f"  {domain}: {count}" for domain, count in sorted(lost.by_portal.items()))
+    if lost.rule_runs:
+        yield f"{lost.rule_runs} runs of automation rules were ended without a call."
+    yield "What was erased, revoked or put on a do-not-call list since then has to be done again."
+
+
+def _tell_renewal(one: PortalRenewal) -> bool:
+    """Tell what came of the renewal of a portal's tokens; returns whether it is disconnected."""
+    told = f"renewed {one.renewed}, refused {one.refused}, no answer {one.unanswered}"
+    click.echo(f"  {one.domain} ({one.member_id}): {told}{'; disconnected' if one.is_disconnected else ''}")
+    return one.is_disconnected
+
+
 def init_app(app: Flask) -> None:
     """Add the commands."""
-    for command_of_ours in (database, examine, rotate_keys, export_number, erase_number):
+    for command_of_ours in (database, examine, rotate_keys, export_number, erase_number, back_up, restore):
         app.cli.add_command(command_of_ours)

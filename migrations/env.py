@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from typing import Any, Literal, cast
 
 from alembic import context
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 
 import bx24app.models
 from bx24app.database import Base, db
+from bx24app.database.migrations import CONNECTION
 from bx24app.models.columns import UTCDateTime
 
 # Importing the models is what fills the metadata.
@@ -37,8 +39,13 @@ def check_references(
 
 
 def run() -> None:
-    """Migrate in one transaction per migration; SQLite cannot ALTER much, hence the batch mode."""
-    with db.engine.connect() as connection:
+    """Migrate in one transaction per migration; SQLite cannot ALTER much, hence the batch mode.
+
+    A connection that the caller has given is used as it is: what it has begun, the caller ends.
+    """
+    given: Connection | None = context.config.attributes.get(CONNECTION)
+    with nullcontext(given) if given is not None else db.engine.connect() as connection:
+        is_begun = connection.in_transaction()
         switch_references(connection, on=False)
         try:
             context.configure(
@@ -52,8 +59,9 @@ def run() -> None:
             with context.begin_transaction():
                 context.run_migrations()
         finally:
-            # What looked at the version alone is a transaction that nobody has ended.
-            connection.rollback()
+            if not is_begun:
+                # What looked at the version alone is a transaction that nobody has ended.
+                connection.rollback()
             switch_references(connection, on=True)
 
 

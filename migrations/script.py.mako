@@ -10,6 +10,8 @@ revision: str = ${repr(up_revision)}
 down_revision: str | None = ${repr(down_revision)}
 branch_labels: Sequence[str] | None = ${repr(branch_labels)}
 depends_on: Sequence[str] | None = ${repr(depends_on)}
+# Why nothing of the version before may run meanwhile; None: it may.
+needs_stop: str | None = None
 
 
 def upgrade() -> None:

@@ -28,6 +28,8 @@ SQLITE_PRAGMAS = (
     "foreign_keys=ON",
     "busy_timeout=10000",
     "synchronous=FULL",
+    # What is deleted is overwritten, so that neither the file nor a backup of it holds an erased number.
+    "secure_delete=ON",
 )
 
 
@@ -38,6 +40,8 @@ POOL = {"pool_size": 20, "max_overflow": 20, "pool_use_lifo": True}
 # A connection that was idle for longer is pinged before its use.
 IDLE_SECONDS = 1.0
 _USED_AT = "bx24app_used_at"
+# Each connection of the app shares this advisory lock of PostgreSQL; sole use takes it whole (``sole_use``).
+USE_LOCK = 0x62783234
 _PATH, _CLOSED = "bx24app.sqlite_path", "bx24app.files_closed"
 
 
@@ -92,7 +96,8 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def begin_sqlite(connection: Connection) -> None:
+    """Begin as the transaction says: one that writes takes the lock at once; raises ``DatabaseBusy``."""
     writes = connection.get_execution_options().get("bx24app_writes", True)
     try:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -105,7 +110,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def configure_sqlite(engine: Engine) -> None:
     """Give every connection of a SQLite engine our pragmas and our kind of BEGIN."""
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "begin", begin_sqlite)
 
 
 def _connection_check(engine: Engine) -> Callable[[DBAPIConnection, ConnectionPoolEntry, object], None]:
@@ -133,8 +138,22 @@ def _note_use(_: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
     entry.info[_USED_AT] = time.monotonic()
 
 
+def _share_use(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    """Show until its end that the database is in use; while it is restored or changed, nobody connects."""
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(f"SELECT pg_try_advisory_lock_shared({USE_LOCK})")
+        [is_shared] = cursor.fetchone() or (False,)
+    connection.commit()
+    if not is_shared:
+        raise DatabaseBusy
+
+
 def configure_postgresql(engine: Engine) -> None:
-    """Check every connection of a PostgreSQL engine before its use, so that no request gets a broken one."""
+    """Let each connection of a PostgreSQL engine show that it is there, and check it before each use.
+
+    So no request gets a broken one.
+    """
+    event.listen(engine, "connect", _share_use)
     event.listen(engine, "checkout", _connection_check(engine))
     event.listen(engine, "checkin", _note_use)
 

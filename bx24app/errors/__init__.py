@@ -14,6 +14,7 @@ Refusal                    the use case did nothing
  |    +-- FormClosed, OriginRefused, NotHuman, FieldRefused, PublicNumberInvalid, PublicNumberRefused
  |    +-- OnDoNotCallList (NumberListed), OutsideHours, RateLimited, BudgetExhausted
 DatabaseBusy               other writers kept the database for too long; nothing was written
+CommandRefused             a command of the operator is not done (DatabaseInUse: while the app runs)
 Unverified                 a post does not prove who sends it
  +-- Malformed             it does not look like a post of Bitrix24
  +-- NotInstalled, AdministratorNeeded, VisitorRefused        the sender is known, but may not open the page
@@ -23,6 +24,7 @@ Unverified                 a post does not prove who sends it
 
 from bx24app.errors.database import DatabaseBusy
 from bx24app.errors.known import Executed, KnownError, Retry
+from bx24app.errors.operator import CommandRefused, DatabaseInUse
 from bx24app.errors.refusals import (
     AddressRefused,
     Bitrix24Unavailable,
@@ -84,9 +86,11 @@ __all__ = [
     "Bitrix24Unavailable",
     "BudgetExhausted",
     "ChangedMeanwhile",
+    "CommandRefused",
     "CountryUnknown",
     "CrmUnreadable",
     "DatabaseBusy",
+    "DatabaseInUse",
     "Executed",
     "FieldRefused",
     "FormClosed",

@@ -17,6 +17,7 @@ NOT_REPEATED = {
     "line_redials": N_("the line redials by itself, so the app does not"),
     "stop_line": N_("the line has no money"),
     "never": N_("another attempt would end the same way"),
+    "restored": N_("it may have called again before it was restored from a backup"),
 }
 _CARDS = {"LEAD": N_("lead"), "CONTACT": N_("contact"), "COMPANY": N_("company"), "DEAL": N_("deal")}
 _EVENTS = {
@@ -115,6 +116,8 @@ _DECISIONS: dict[str, DecisionSentence] = {
     "deadline_asks": lambda _inputs: _(
         "Bitrix24 did not report in time; only a person can tell. The number is free again"
     ),
+    "restored": lambda _inputs: _("The app was restored from a backup: since then it may have been called"),
+    "deadline_waits_on": lambda _inputs: _("The call history shows no call since the backup; it is called as planned"),
     "deadline_dials_again": lambda _inputs: _("Bitrix24 did not report in time; the form's rule is to call once more"),
     "closed_unseen": lambda _inputs: _("Closed: Bitrix24 never said how the call ended"),
     "abandoned": lambda _inputs: _("The app restarted during the call and will not repeat it"),

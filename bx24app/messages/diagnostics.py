@@ -32,7 +32,7 @@ class FindingWords:
     mend: str
 
 
-# The first eight are for the operator of the app, in English.
+# The first nine are for the operator of the app, in English.
 _TITLES = {
     "database": "Database",
     "files": "Database files",
@@ -40,6 +40,7 @@ _TITLES = {
     "keys": "Encryption keys",
     "spelling": "Spelling of an address",
     "address": "Our address",
+    "portals": "Portals",
     "authorization": "Authorization server",
     "portal": "Bitrix24",
     "clock": N_("Clock"),

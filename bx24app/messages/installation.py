@@ -16,6 +16,10 @@ INSTALLATION_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences
         f"Is at migration {f['present']}, the app needs {f['head']}.",
         "Run: flask --app app db upgrade",
     ),
+    ("database", "newer"): lambda f: (
+        f"Is at migration {f['present']} of a newer version of the app; this one knows those up to {f['head']}.",
+        "If you are upgrading: start web and worker anew with the newer version.",
+    ),
     ("files", "ok"): lambda f: (f"{f['folder']} and what is in it are for the app's user alone.", ""),
     ("files", "closed"): lambda f: (
         f"Other users of this machine could read {f['files']} in {f['folder']} until now; that is mended.",
@@ -53,6 +57,11 @@ INSTALLATION_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences
     ("keys", "lost"): lambda f: (
         f"{f['count']} values cannot be opened: key {f['ids']} is not configured.",
         "Put the missing key back at the end of BX24APP_ENCRYPTION_KEYS; else those portals must be reinstalled.",
+    ),
+    ("portals", "ok"): lambda _f: ("None is disconnected.", ""),
+    ("portals", "disconnected"): lambda f: (
+        f"{f['count']} are disconnected, for nobody's access is valid any more: {f['names']}.",
+        "An administrator of each opens the app once.",
     ),
     ("spelling", "respelled"): lambda f: (f"{f['variable']} is {f['written']}, read as {f['read']}.", ""),
     ("address", "ok"): lambda f: (f"{f['url']} answers.", ""),

@@ -72,6 +72,9 @@ _CALL_REASONS = {
     "code_402_b24": N_("The line's balance is empty. Ask an administrator to top it up."),
     "code_423": N_("The line or the number is blocked. Ask an administrator."),
     "code_other": N_("The call ended before the two were connected."),
+    "retry_restored": N_(
+        "The app was restored from a backup. The call history shows no call since, so it will be called as planned."
+    ),
     "resolved_reached": N_("A colleague says that you talked to the customer."),
     "resolved_not_reached": N_("A colleague says that the customer was not reached."),
 }
@@ -83,6 +86,9 @@ _UNCERTAIN = {
     "dial_reset": N_("The connection to Bitrix24 broke during the call. A phone may have rung. "),
     "dial_interrupted": N_("The app was interrupted during the call. A phone may have rung. "),
     "dial_unreadable": N_("Bitrix24 sent a reply that the app cannot read. A phone may have rung. "),
+    "restored": N_(
+        "The app was restored from a backup, and does not know what happened since. A phone may have rung. "
+    ),
     "end_not_seen": N_("Bitrix24 never said how this call ended. The customer may have been reached. "),
 }
 _LOOK_FIRST = N_("Ask your colleagues or look into the call history before you call again.")

@@ -233,6 +233,12 @@ _LINES: dict[str, Telling] = {
     "deadline_asks": _by_app(
         N_("A person has to say what happened; the number is free again"), N_("Bitrix24 did not report in time")
     ),
+    "restored": _by_app(
+        N_("The outcome is unknown; the app will not call by itself"), N_("the app was restored from a backup")
+    ),
+    "deadline_waits_on": _by_app(
+        N_("Will be called as planned"), N_("the call history shows no call since the backup")
+    ),
     "deadline_dials_again": _by_app(
         N_("Calls once more"), N_("Bitrix24 did not report in time, and the form's rule says so")
     ),

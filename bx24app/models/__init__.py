@@ -1,5 +1,6 @@
 """What the app knows: typed rows and the state changes they allow."""
 
+from bx24app.models.backup_mark import BackupMark
 from bx24app.models.callbacks.attempt import Attempt, MovedBackwards, Outcome
 from bx24app.models.callbacks.callback import Callback
 from bx24app.models.callbacks.callback_word import CallbackWord
@@ -22,6 +23,7 @@ from bx24app.models.callbacks.state import (
     IS_UNCOUNTED,
     IS_WAITING,
     OPEN,
+    RESTORED,
     RETRIABLE,
     TRANSITIONS,
     WAITING,
@@ -60,12 +62,14 @@ __all__ = [
     "QUARTERS_AN_HOUR",
     "QUARTERS_A_DAY",
     "QUARTER_SECONDS",
+    "RESTORED",
     "RETRIABLE",
     "SPAN_LENGTHS",
     "TRANSITIONS",
     "WAITING",
     "ApiKey",
     "Attempt",
+    "BackupMark",
     "BudgetDay",
     "Callback",
     "CallbackNews",

@@ -22,7 +22,7 @@ def healthz() -> Response:
 def readyz() -> tuple[Response, int]:
     """The database answers and its migrations are at the head: 200, else 503 with the reason."""
     finding = diagnostics.examine_readiness()
-    if finding.level == diagnostics.Level.OK:
+    if finding.level != diagnostics.Level.PROBLEM:
         return jsonify({"status": "ok"}), 200
     return jsonify({"status": finding.about, **finding.facts}), 503
 

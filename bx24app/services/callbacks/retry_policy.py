@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from bx24app.models import Attempt, Callback, Form, Outcome, Portal, RuleRun, Source, State, UnknownPolicy
+from bx24app.models import RESTORED, Attempt, Callback, Form, Outcome, Portal, RuleRun, Source, State, UnknownPolicy
 from bx24app.services.calling.business_hours import Hours, hours_in_force
 
 # These hold where no form says how long a callback may wait (docs/calls.md): after that people expect no call.
@@ -154,6 +154,9 @@ def after_miss(session: Session, callback: Callback, attempt: Attempt, words: st
 def _why_not(portal: Portal, callback: Callback, step: NextStep, policy: RetryPolicy, left: int) -> str | None:
     if step != NextStep.AGAIN_LATER:
         return str(step)
+    # The call that follows this one may have been made before the database was restored.
+    if callback.reason == RESTORED:
+        return RESTORED
     if policy.retries == 0:
         return "off"
     # The line redials by itself, so our own retry would ring the customer twice.

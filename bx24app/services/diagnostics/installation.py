@@ -2,12 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from functools import cache
 
 import requests
 import structlog
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,8 +12,8 @@ from bx24app.bitrix24.connections import authorization_server
 from bx24app.crypto import SealError, keyring
 from bx24app.database import closed_files, is_postgresql, reading, sqlite_path
 from bx24app.database.files import examine_files
-from bx24app.database.migrations import alembic_config
-from bx24app.models import Credential, CredentialState, DigestKey, Webhook
+from bx24app.database.migrations import is_known, newest_revision, revision_of
+from bx24app.models import Credential, CredentialState, DigestKey, Portal, PortalState, Webhook
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.diagnostics.findings import Finding, Level, examine_clock, ok, problem, warning
 from bx24app.services.runtime.kept_answer import keep_answer
@@ -26,33 +23,33 @@ from bx24app.settings import settings
 log = structlog.get_logger(__name__)
 OWN_TIMEOUT = (5.0, 5.0)
 READINESS_SECONDS = 1.0
+NAMED_PORTALS = 20
 
 
 def examine_installation() -> list[Finding]:
     """Look at what concerns every portal: database, keys, our address, the authorization server and the clock."""
     database, files = examine_database(), _files()
-    if database.level != Level.OK:
+    if database.level == Level.PROBLEM:
         return [database, *files]
-    return [database, *files, *_networks(), _keys(), *_spellings(), _address(), *_authorization()]
-
-
-@cache
-def _head() -> str:
-    """The newest migration of this program: reading all of them takes long, and strangers may ask."""
-    return ScriptDirectory.from_config(alembic_config()).get_current_head() or ""
+    return [database, *files, *_networks(), _keys(), _portals(), *_spellings(), _address(), *_authorization()]
 
 
 def examine_database() -> Finding:
-    """The database answers and its migrations are at the head."""
-    head = _head()
+    """The database answers, and its migrations are at the head.
+
+    Those of a newer program are no problem: it applies them while this one serves, or has it stopped before.
+    """
+    head = newest_revision()
     try:
         with reading() as session:
-            present = MigrationContext.configure(session.connection()).get_current_revision() or "none"
+            present = revision_of(session.connection()) or "none"
     except SQLAlchemyError as error:
         return problem("database", "database", detail=type(error).__name__)
-    if present != head:
+    if present == head:
+        return ok("database", head=head)
+    if present == "none" or is_known(present):
         return problem("database", "migrations", present=present, head=head)
-    return ok("database", head=head)
+    return warning("database", "newer", present=present, head=head)
 
 
 def examine_readiness() -> Finding:
@@ -102,6 +99,18 @@ def _keys() -> Finding:
     if old:
         return warning("keys", "old", count=str(old))
     return ok("keys", count=str(sum(used.values())))
+
+
+def _portals() -> Finding:
+    """Nobody's token serves a portal any more, as after a restore: the newer ones are lost."""
+    is_lost = Portal.state == PortalState.DISCONNECTED
+    with reading() as session:
+        count = session.scalar(select(func.count()).select_from(Portal).where(is_lost)) or 0
+        named = session.execute(select(Portal.domain, Portal.member_id).where(is_lost).limit(NAMED_PORTALS)).all()
+    if not count:
+        return ok("portals")
+    names = ", ".join(f"{domain} ({member_id})" for domain, member_id in named)
+    return warning("portals", "disconnected", count=str(count), names=names + (", ..." if count > len(named) else ""))
 
 
 def _spellings() -> Iterator[Finding]:

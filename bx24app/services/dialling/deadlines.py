@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
-from bx24app.models import Callback, Portal, PortalState, State, UnknownPolicy, utcnow
+from bx24app.models import RESTORED, Callback, Portal, PortalState, State, UnknownPolicy, utcnow
 from bx24app.services.callbacks.retry_policy import dials_left, retry_policy_of
 
 RING_TIME = timedelta(minutes=2)
@@ -54,7 +54,7 @@ def _apply_deadline(callback_id: UUID) -> bool:
 
 def _decide_unknown(session: Session, callback: Callback, now: datetime) -> bool:
     portal = session.get_one(Portal, callback.portal_id)
-    lost_at = callback.attempts[-1].started_at
+    lost_at = callback.updated_at
     read_at = portal.history_read_at
     # The history must have been read after the deadline, unless it cannot be read at all.
     is_readable = portal.state == PortalState.INSTALLED and portal.history_problem is None
@@ -63,13 +63,24 @@ def _decide_unknown(session: Session, callback: Callback, now: datetime) -> bool
     policy = retry_policy_of(session, portal, callback)
     inputs = {"history": "read" if is_readable else portal.history_problem or portal.state, "policy": policy.unknown}
     left = dials_left(policy, callback)
-    if policy.unknown == UnknownPolicy.DIAL_AGAIN and left > 0 and callback.asks_since is None:
+    is_restored = callback.reason == RESTORED
+    if is_restored and is_readable and callback.due_at > now and callback.asks_since is None:
+        return _wait_on(callback, now)
+    # What was due before the database was restored may have been dialled, or withdrawn: a person decides.
+    if not is_restored and policy.unknown == UnknownPolicy.DIAL_AGAIN and left > 0 and callback.asks_since is None:
         callback.decide("deadline_dials_again", now, left=left, **inputs)
         callback.dial_again(now, now + policy.expiry)
         return True
     callback.ask_person(now)
     callback.free_number(now)
     callback.decide("deadline_asks", now, **inputs)
+    return True
+
+
+def _wait_on(callback: Callback, now: datetime) -> bool:
+    """Keep the planned time of a restored callback: the whole history since the backup shows no call of it."""
+    callback.put_back(callback.attempts[-1], now, callback.due_at, RESTORED)
+    callback.decide("deadline_waits_on", now)
     return True
 
 

@@ -20,6 +20,7 @@ from bx24app.bitrix24 import telephony
 from bx24app.database import reading, writing
 from bx24app.models import (
     FINAL,
+    RESTORED,
     Attempt,
     Callback,
     IllegalTransition,
@@ -91,7 +92,8 @@ def _settle(attempt_id: int) -> int:
     """Apply reports to an attempt of unknown outcome if exactly one call fits it; returns 1 if so, else 0."""
     with reading() as session:
         attempt = session.get_one(Attempt, attempt_id)
-        candidates = [row for row in _candidates(session, attempt) if _fits(row, attempt)]
+        is_restored = session.get_one(Callback, attempt.callback_id).reason == RESTORED
+        candidates = [row for row in _candidates(session, attempt) if _fits(row, attempt, is_restored=is_restored)]
         rivals = session.scalars(_rivals(attempt)).all()
     calls = {row.call_id for row in candidates}
     # While another attempt is being dialled, its answer may name the call in a moment.
@@ -133,11 +135,16 @@ def _rivals(attempt: Attempt) -> Select[str]:
     )
 
 
-def _fits(row: ReceivedEvent, attempt: Attempt) -> bool:
-    """Tell whether a row of the history can be about the call that the attempt began."""
+def _fits(row: ReceivedEvent, attempt: Attempt, *, is_restored: bool) -> bool:
+    """Tell whether a row of the history can be about the call that the attempt began.
+
+    Of what was restored nobody knows when it was dialled: any call since the backup can be the one.
+    """
     report = stored_report(row)
-    if report.began_at is not None and not -CLOCK_SKEW <= report.began_at - attempt.started_at <= BEGINS_WITHIN:
-        return False
+    if report.began_at is not None:
+        after = report.began_at - attempt.started_at
+        if after < -CLOCK_SKEW or (after > BEGINS_WITHIN and not is_restored):
+            return False
     if attempt.history_cursor is not None:
         return (report.history_id or 0) > attempt.history_cursor
     # Without a time we cannot tell whether the row is older than the attempt.

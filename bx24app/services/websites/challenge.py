@@ -18,6 +18,7 @@ from bx24app.errors import RateLimited
 from bx24app.models import utcnow
 from bx24app.services.runtime.local_limit import LocalLimit, take_local
 from bx24app.services.security import signing
+from bx24app.services.security.last_restore import is_signed_since
 
 ALGORITHM = "PBKDF2/SHA-256"
 # Iterations of one derivation, and how many derivations a browser needs: six million iterations, half a second on a
@@ -88,7 +89,10 @@ def new_challenge(form_key: str) -> dict[str, Any]:
 
 
 def read_proof(payload: str, form_key: str) -> FormProof | None:
-    """Read a solved challenge; None when it is forged, too old, of another form, or not solved."""
+    """Read a solved challenge; None when it is forged, too old, of another form, or not solved.
+
+    Too old is also what was made before the database was restored; call it outside of transactions.
+    """
     if len(payload) > MAX_PROOF_LENGTH:
         return None
     try:
@@ -101,8 +105,11 @@ def read_proof(payload: str, form_key: str) -> FormProof | None:
     data, expires_at = solved.challenge.parameters.data, solved.challenge.parameters.expires_at
     if not data or data.get("form") != form_key or not expires_at:
         return None
+    issued_at = datetime.fromtimestamp(data["at"], UTC)
+    if not is_signed_since(issued_at):
+        return None  # It may be spent, which was forgotten with the rest.
     digest = _spent("proof", form_key, solved.challenge.parameters.nonce, solved.challenge.parameters.salt)
-    return FormProof(digest, datetime.fromtimestamp(data["at"], UTC), datetime.fromtimestamp(expires_at, UTC))
+    return FormProof(digest, issued_at, datetime.fromtimestamp(expires_at, UTC))
 
 
 def _is_solved(solved: altcha.Payload, keys: _ChallengeKeys) -> bool:
@@ -125,7 +132,7 @@ def read_token(signed: str, form_key: str) -> FormProof | None:
     except BadSignature:
         return None
     match content:
-        case [str(form), str(nonce)] if form == form_key:
+        case [str(form), str(nonce)] if form == form_key and is_signed_since(issued_at):
             return FormProof(_spent("token", form_key, nonce), issued_at, issued_at + TOKEN_LIFETIME)
     return None
 
