@@ -1,6 +1,8 @@
 """A number is found with all that is kept about it, and erased so that the whole database does not know it any more."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -10,8 +12,11 @@ from bx24app.database import db, writing
 from bx24app.models import Callback, Form, State, Webhook, utcnow
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
 from tests.support.actors import CUSTOMER, Actor, json_of
-from tests.support.waiting import change_portal, follow_calls, work
+from tests.support.operating import Operate, operate, programs
+from tests.support.waiting import accept, change_portal, follow_calls, work
 from tests.support.websites import MakeVisitor
+
+__all__ = ["operate", "programs"]
 
 DIGITS = "4930901820"
 OTHER = "+4930901821"
@@ -163,3 +168,32 @@ def test_the_operator_s_commands_tell_and_erase_in_every_portal(
     assert [{name: count for name, count in one["counts"].items() if count} for one in kept] == [{"do_not_call": 1}]
     nothing = run(args=["erase", CUSTOMER, "--portal", other.member_id])
     assert nothing.output == "Nothing is kept about this number.\n"
+
+
+def stored_bytes(backup: Path) -> bytes:
+    """All that a backup holds, also what is not reachable any more."""
+    content = backup.read_bytes()
+    if content.startswith(b"PGDMP"):
+        script = subprocess.run(["pg_restore", "--file=-", backup], capture_output=True, check=True)
+        return script.stdout
+    return content
+
+
+def test_a_backup_made_after_it_and_no_log_hold_an_erased_number(
+    app: Flask, known: Actor, operate: Operate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    known.asks("POST", "/export", {"number": CUSTOMER})
+    operate("backup", before := tmp_path / "before")
+    assert DIGITS.encode() in stored_bytes(before)
+    # Enough rows of others that pages are split, joined and used again.
+    for number in range(40):
+        accept(app, to_number=f"+49309019{number:02}", customer_name=f"Customer {number}")
+    operate("erase", CUSTOMER, "--yes")
+    operate("backup", after := tmp_path / "after")
+    left = stored_bytes(after)
+    assert OTHER.lstrip("+").encode() in left
+    for written in (DIGITS, DIGITS[::-1], "asked by Clara"):
+        assert written.encode() not in left
+    told = [repr(record.msg) for phase in ("setup", "call") for record in caplog.get_records(phase)]
+    assert any("'event': 'dialled'" in line for line in told)
+    assert [line for line in told if DIGITS in line or DIGITS[::-1] in line] == []
