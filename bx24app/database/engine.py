@@ -98,7 +98,10 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
 
 def begin_sqlite(connection: Connection) -> None:
     """Begin as the transaction says: one that writes takes the lock at once; raises ``DatabaseBusy``."""
-    writes = connection.get_execution_options().get("bx24app_writes", True)
+    options = connection.get_execution_options()
+    if not options.get("bx24app_begins", True):
+        return  # A statement alone is a transaction of its own.
+    writes = options.get("bx24app_writes", True)
     try:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
     except OperationalError as error:

@@ -78,7 +78,7 @@ def _keys(model: type[Base], condition: ColumnElement[bool], limit: int, *, olde
     query = select(key).where(condition)
     if oldest_first:
         query = query.where(key.in_(select(key).order_by(key).limit(limit)))
-    with reading() as session:
+    with reading(single_statement=True) as session:
         return _Keys(key, session.scalars(query.limit(limit)).all())
 
 

@@ -53,14 +53,13 @@ def writing(*, single_statement: bool = False) -> Iterator[Session]:
 
 
 @contextmanager
-def reading() -> Iterator[Session]:
+def reading(*, single_statement: bool = False) -> Iterator[Session]:
     """Open a transaction that only reads; it never waits for a writer.
 
     On SQLite all statements see the same state. On PostgreSQL each statement sees the state at its own time, as in
-    READ COMMITTED, so the round trips for BEGIN and COMMIT are saved.
+    READ COMMITTED, so the round trips for BEGIN and COMMIT are saved. Pass ``single_statement`` when the block runs one
+    statement only: SQLite then needs no BEGIN and COMMIT either.
     """
-    with (
-        single_transaction(),
-        _transaction(**(_AUTOCOMMIT if is_postgresql() else {"bx24app_writes": False})) as session,
-    ):
+    options = _AUTOCOMMIT if is_postgresql() else {"bx24app_writes": False, "bx24app_begins": not single_statement}
+    with single_transaction(), _transaction(**options) as session:
         yield session

@@ -53,13 +53,24 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
     """List every job of a worker; ``dials``: how many dials may be in flight at once.
 
     Jobs that call portals or sites may hang for a minute, so each job has threads of its own. Leases are taken so
-    that one portal never gets all the threads of a job.
+    that one portal never gets all the threads of a job. Whatever is done more often than every ten seconds says what is
+    ``due``, so that a worker with nothing to do asks the database for all of it at once (``look.py``).
     """
+    return (*_leased_jobs(dials), *_asking_jobs(), *_own_jobs())
+
+
+def _leased_jobs(dials: int) -> tuple[AnyJob, ...]:
+    """Jobs that work on one row after the other."""
     lease_dials = partial(queue.lease_due, slow_at_once=max(1, dials // 2))
     return (
-        LeasedJob(wakeup.DIAL, 0.1, lease_dials, dial.dial, dials, is_awaited_at_stop=True),
+        LeasedJob(wakeup.DIAL, 0.1, lease_dials, dial.dial, dials, queue.due_portals, is_awaited_at_stop=True),
         LeasedJob(
-            "deliver_webhooks", 0.5, _lease_many(delivery.lease_delivery), delivery.deliver_round, DELIVERIES_AT_ONCE
+            "deliver_webhooks",
+            0.5,
+            _lease_many(delivery.lease_delivery),
+            delivery.deliver_round,
+            DELIVERIES_AT_ONCE,
+            delivery.due_deliveries,
         ),
         LeasedJob(
             "find_crm_customers",
@@ -67,36 +78,84 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
             _lease_many(crm_requests.lease_crm_request),
             crm_lookup.process_crm_request,
             CRM_REQUESTS_AT_ONCE,
+            crm_requests.due_requests,
         ),
-        LeasedJob("show_in_timeline", 0.5, _lease_many(entries.lease_entry), _show_entry, entries.ENTRIES_AT_ONCE),
         LeasedJob(
             "prove_clicks",
             1.0,
             _lease_many(kept_clicks.lease_click),
             kept_clicks.work_on_click,
             kept_clicks.CLICKS_AT_ONCE,
+            kept_clicks.due_clicks,
         ),
         LeasedJob(
-            wakeup.WORK_ON_RULES, 0.5, _lease_many(rule_runs.lease_rule_run), _work_on_rule, rule_runs.RUNS_AT_ONCE
+            "show_in_timeline",
+            0.5,
+            _lease_many(entries.lease_entry),
+            _show_entry,
+            entries.ENTRIES_AT_ONCE,
+            entries.due_entries,
         ),
-        LeasedJob("make_to_dos", 1.0, _lease_many(to_dos.lease_to_do), _work_on_to_do, TODOS_AT_ONCE),
-        LeasedJob("send_notifications", 1.0, _lease_many(sending.lease_person), _tell_person, NOTIFICATIONS_AT_ONCE),
-        # They ask portals and the authorization server, each one thread a portal: a slow one fills no job.
-        Job("read_call_history", 0.5, call_history.read_next_history, HISTORIES_AT_ONCE, is_repeated=True),
-        Job("confirm_removals", 1.0, uninstall.confirm_removals, uninstall.REMOVALS_AT_ONCE),
-        Job("bind_again", 5.0, bindings.rebind_due, bindings.REBOUND_AT_ONCE),
-        Job("register_rules", 5.0, registration.register_due, registration.REGISTERED_AT_ONCE),
-        Job("check_payments", 5.0, payment.check_payments, payment.ASKED_AT_ONCE),
+        LeasedJob(
+            wakeup.WORK_ON_RULES,
+            0.5,
+            _lease_many(rule_runs.lease_rule_run),
+            _work_on_rule,
+            rule_runs.RUNS_AT_ONCE,
+            rule_runs.due_runs,
+        ),
+        LeasedJob(
+            "make_to_dos", 1.0, _lease_many(to_dos.lease_to_do), _work_on_to_do, TODOS_AT_ONCE, to_dos.due_to_dos
+        ),
+        LeasedJob(
+            "send_notifications",
+            1.0,
+            _lease_many(sending.lease_person),
+            _tell_person,
+            NOTIFICATIONS_AT_ONCE,
+            sending.due_people,
+        ),
+    )
+
+
+def _asking_jobs() -> tuple[AnyJob, ...]:
+    """Jobs that ask portals and the authorization server, each one thread a portal: a slow one fills no job."""
+    return (
+        Job(
+            "read_call_history",
+            0.5,
+            call_history.read_next_history,
+            HISTORIES_AT_ONCE,
+            is_repeated=True,
+            due=call_history.due_portals,
+        ),
+        Job(
+            "confirm_removals", 1.0, uninstall.confirm_removals, uninstall.REMOVALS_AT_ONCE, due=uninstall.told_portals
+        ),
+        Job("bind_again", 5.0, bindings.rebind_due, bindings.REBOUND_AT_ONCE, due=bindings.due_portals),
+        Job(
+            "register_rules",
+            5.0,
+            registration.register_due,
+            registration.REGISTERED_AT_ONCE,
+            due=registration.due_portals,
+        ),
+        Job("check_payments", 5.0, payment.check_payments, payment.ASKED_AT_ONCE, due=payment.due_portals),
         Job("check_portals", 30.0, portal_api.check_portals, portal_api.PORTALS_CHECKED_AT_ONCE),
         Job("renew_idle_tokens", 600.0, token_renewal.renew_idle, token_renewal.PORTALS_AT_ONCE),
-        # They ask the database alone.
-        Job("expire_abandoned_dials", 1.0, queue.expire_abandoned),
-        Job("reconcile_calls", 1.0, reconcile.reconcile_pending),
-        Job("end_rules", 1.0, rule_results.end_runs),
-        Job("follow_up_callbacks", 1.0, news.follow_up_ended, is_repeated=True),
+    )
+
+
+def _own_jobs() -> tuple[AnyJob, ...]:
+    """Jobs that ask the database alone."""
+    return (
+        Job("expire_abandoned_dials", 1.0, queue.expire_abandoned, due=queue.abandoned_callbacks),
+        Job("reconcile_calls", 1.0, reconcile.reconcile_pending, due=reconcile.due_reports),
+        Job("end_rules", 1.0, rule_results.end_runs, due=rule_results.runs_to_end),
+        Job("follow_up_callbacks", 1.0, news.follow_up_ended, is_repeated=True, due=news.oldest_news),
         Job("note_stoppages", 15.0, stoppages.StoppageWalk().go_on, is_repeated=True),
-        Job("apply_deadlines", 5.0, deadlines.apply_deadlines),
-        Job("count_reports", 2.0, counting.count_changed, is_repeated=True),
+        Job("apply_deadlines", 5.0, deadlines.apply_deadlines, due=deadlines.overdue_callbacks),
+        Job("count_reports", 2.0, counting.count_changed, is_repeated=True, due=counting.changed_callbacks),
         *_PURGES,
     )
 

@@ -1,15 +1,25 @@
-"""Which job is due, and how many threads do it at once."""
+"""Which job is due, and how many threads do it at once.
 
+A job that names what is ``due`` begins only where a look has found that, or a ring has told it. The others go by time.
+"""
+
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from sqlalchemy import Select
 
 # A job that failed waits at least this long.
 FAILURE_PAUSE_SECONDS = 1.0
 # A thread never sleeps longer, because a signal only sets a flag and wakes nobody.
 MAX_SLEEP_SECONDS = 0.1
+
+# Selects a row, if there will be something to do at a moment.
+Due = Callable[[datetime], Select[*tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
@@ -17,7 +27,8 @@ class Job:
     """Something to do every few ``seconds``, by ``at_once`` threads of a worker at the most.
 
     Any worker does it; doing it twice harms nothing. ``work`` returns how much it has done: with ``is_repeated``, where
-    something was done there may be more, and the next one begins without a pause.
+    something was done there may be more, and the next one begins without a pause. With ``due`` it is only done while
+    that selects something.
     """
 
     name: str
@@ -25,14 +36,16 @@ class Job:
     work: Callable[[], int]
     at_once: int = 1
     is_repeated: bool = False
+    due: Due | None = None
 
 
 @dataclass(frozen=True)
 class LeasedJob:
     """Rows that wait for a worker: ``lease`` takes at most as many as it is told, and ``work`` handles one of them.
 
-    A lease ends by itself when its worker dies. ``is_awaited_at_stop``: a worker that is stopped first waits until
-    what it has leased is done.
+    While ``due`` selects something, rows are leased every few ``seconds``, and at once where one was. A lease ends by
+    itself when its worker dies. ``is_awaited_at_stop``: a worker that is stopped first waits until what it has leased
+    is done.
     """
 
     name: str
@@ -40,6 +53,7 @@ class LeasedJob:
     lease: Callable[[int], Sequence[Any]]
     work: Callable[[Any], object]
     at_once: int
+    due: Due | None = None
     is_awaited_at_stop: bool = False
 
 
@@ -48,9 +62,16 @@ AnyJob = Job | LeasedJob
 
 @dataclass
 class _State:
+    """All times are monotonic; ``due_at`` is infinite while the job rests."""
+
     due_at: float = 0.0
+    not_before: float = 0.0
+    hurried_at: float = 0.0
     running: int = 0
     is_leasing: bool = False
+
+    def hurry(self) -> None:
+        self.due_at, self.hurried_at = 0.0, time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -88,7 +109,7 @@ class Scheduler:
             if state.due_at > now or not _is_free(job, state):
                 continue
             free = job.at_once - state.running
-            state.due_at = now + job.seconds
+            state.due_at = state.not_before = now + job.seconds
             if isinstance(job, LeasedJob):
                 state.is_leasing = True
             else:
@@ -103,7 +124,7 @@ class Scheduler:
             state.is_leasing = False
             state.running += leased
             if leased:
-                state.due_at = 0.0  # There may be more.
+                state.hurry()  # There may be more.
             self._changed.notify_all()
 
     def end(self, job: AnyJob, *, is_more: bool) -> None:
@@ -112,19 +133,42 @@ class Scheduler:
             state = self._states[job]
             state.running -= 1
             if is_more:
-                state.due_at = 0.0
+                state.hurry()
             self._changed.notify_all()
 
     def fail(self, job: AnyJob) -> None:
         """Let a job that failed wait a little; the caller also calls ``end`` or ``lease``."""
         with self._changed:
             state = self._states[job]
-            state.due_at = max(state.due_at, time.monotonic() + FAILURE_PAUSE_SECONDS)
+            state.not_before = max(state.not_before, time.monotonic() + FAILURE_PAUSE_SECONDS)
+            state.due_at = max(state.due_at, state.not_before)
 
     def hurry(self, job: AnyJob) -> None:
         """Make a job due now."""
         with self._changed:
-            self._states[job].due_at = 0.0
+            self._states[job].hurry()
+            self._changed.notify_all()
+
+    def bring_forward(self, job: AnyJob, pause: float) -> None:
+        """Make a job that goes by time due as soon as ``pause`` seconds have passed since it last began."""
+        with self._changed:
+            state = self._states[job]
+            state.due_at = min(state.due_at, state.not_before - job.seconds + pause)
+            self._changed.notify_all()
+
+    def note_look(self, began_at: float, due: Collection[str]) -> None:
+        """Note which jobs have something to do, by their names; the others rest until a look or a ring wakes them.
+
+        ``began_at`` (monotonic) is when the look began: it may not know what a job was hurried for since then.
+        """
+        with self._changed:
+            for job, state in self._states.items():
+                if job.due is None:
+                    continue
+                if job.name in due:
+                    state.due_at = min(state.due_at, state.not_before)
+                elif state.hurried_at < began_at:
+                    state.due_at = math.inf
             self._changed.notify_all()
 
     def wait_until_idle(self, until: float, *, only_awaited: bool) -> bool:

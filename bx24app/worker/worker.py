@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import click
 import structlog
 from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
 
 from bx24app import metrics
 from bx24app.errors import DatabaseBusy
 from bx24app.log import begin_lines, end_lines
 from bx24app.services.runtime import wakeup
+from bx24app.worker import look
 from bx24app.worker.jobs import DIALS_AT_ONCE, background_jobs
 from bx24app.worker.scheduler import AnyJob, DueJob, Job, LeasedJob, Scheduler
 from bx24app.worker.threads import Threads
@@ -27,6 +29,8 @@ T = TypeVar("T")
 FINISH_SECONDS = 68.0
 # Other work under way is given up soon, because its leases end by themselves.
 GRACE_SECONDS = 1.0
+# However much is done, and however often somebody rings, the worker looks no more often.
+LOOK_PAUSE_SECONDS = 0.1
 
 
 class Worker:
@@ -35,7 +39,8 @@ class Worker:
     def __init__(self, app: Flask, dials: int = DIALS_AT_ONCE, finish_seconds: float = FINISH_SECONDS) -> None:
         self._app = app
         self._jobs = background_jobs(dials)
-        self._scheduler = Scheduler(self._jobs)
+        self._look = Job("look", look.LOOK_SECONDS, self._look_around)
+        self._scheduler = Scheduler([*self._jobs, self._look])
         self._threads = Threads()
         self._finish_seconds = finish_seconds
         self._is_stopping = False
@@ -68,7 +73,25 @@ class Worker:
             os._exit(0)
 
     def _hurry(self, name: str, _: wakeup.RowId | None) -> None:
-        self._scheduler.hurry(next(job for job in self._jobs if job.name == name))
+        """Do a job at once, and look what else there is: what came with a callback is due too."""
+        for job in self._jobs:
+            if job.name == name:
+                self._scheduler.hurry(job)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        self._scheduler.bring_forward(self._look, LOOK_PAUSE_SECONDS)
+
+    def _look_around(self) -> int:
+        """Let jobs rest that have nothing to do. Where that cannot be told, each finds out for itself."""
+        began_at = time.monotonic()
+        try:
+            due = look.look(self._jobs)
+        except (SQLAlchemyError, DatabaseBusy) as error:
+            log.warning("look_failed", reason=type(error).__name__)
+            due = {job.name for job in self._jobs}
+        self._scheduler.note_look(began_at, due)
+        return 0
 
     def _finish(self) -> bool:
         now = time.monotonic()
@@ -83,6 +106,8 @@ class Worker:
         if isinstance(job, Job):
             done = self._guarded(job, job.work, "work")
             self._scheduler.end(job, is_more=bool(done) and job.is_repeated)
+            if done:
+                self._look_soon()  # One job makes work for others.
             return
         leased = self._guarded(job, partial(job.lease, due.free), "lease") or ()
         if self._is_stopping and not job.is_awaited_at_stop:
@@ -94,6 +119,7 @@ class Worker:
     def _follow(self, job: LeasedJob, leased: Any) -> None:
         self._guarded(job, partial(job.work, leased), "work")
         self._scheduler.end(job, is_more=True)
+        self._look_soon()
 
     def _guarded(self, job: AnyJob, work: Callable[[], T], step: str) -> T | None:
         """Run a job and log its failure, which must not end the worker; a failed row is leased again later."""

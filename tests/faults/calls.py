@@ -3,11 +3,11 @@
 import random
 
 from bx24app.models import utcnow
-from bx24app.services.dialling import call_history, queue, reconcile
+from bx24app.services.dialling import call_history, reconcile
 from tests.faults.checks import Broken
 from tests.faults.phones import Word, some
 from tests.faults.stage import LINES, Stage
-from tests.faults.zygote import do_chores
+from tests.faults.zygote import claim_due, do_chores
 
 PASSES = (0.3, 3, 20, 70, 95, 130, 400, 700, 1900, 3800, 4000, 15000)
 
@@ -129,6 +129,6 @@ class Calls(Stage):
         """The database goes away just before somebody needs it."""
         self._is_hurt = True
         self.world.hurt(restart=rng.random() < 0.3)
-        self._guarded(do_chores if rng.random() < 0.5 else lambda: queue.lease_due(0))
+        self._guarded(do_chores if rng.random() < 0.5 else lambda: claim_due(0))
         self.world.database.mend()
         self._is_hurt = False

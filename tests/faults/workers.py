@@ -8,11 +8,11 @@ from functools import partial
 from sqlalchemy import update
 
 from bx24app.models import Portal
-from bx24app.services.dialling import dial, queue
+from bx24app.services.dialling import dial
 from bx24app.services.dialling.queue import DialLease
 from tests.faults.checks import Broken
 from tests.faults.stage import Stage
-from tests.faults.zygote import do_chores
+from tests.faults.zygote import claim_due, do_chores
 
 UNREACHABLE = "http://127.0.0.2:1/rest/"
 WORKER_STEPS = 110
@@ -27,7 +27,7 @@ class Workers(Stage):
             self._process(claim)
 
     def _claim(self, most: int) -> list[DialLease]:
-        return self._guarded(lambda: queue.lease_due(most)) or []
+        return self._guarded(lambda: claim_due(most)) or []
 
     def _process(self, claim: DialLease) -> None:
         self.world.set_patience()

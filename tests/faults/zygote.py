@@ -26,10 +26,12 @@ from bx24app.bitrix24.client import PortalClients
 from bx24app.database import db
 from bx24app.services.dialling import call_history, deadlines, queue, reconcile
 from bx24app.services.dialling import dial as dialling
+from bx24app.services.dialling.queue import DialLease
 from bx24app.services.native.automation import rule_results
 from bx24app.services.native.follow_up import news
 from bx24app.services.security import digests
 from bx24app.worker.jobs import background_jobs
+from bx24app.worker.look import look
 from bx24app.worker.scheduler import LeasedJob
 from tests.faults import mutants
 from tests.support import ROOT
@@ -72,26 +74,37 @@ class Steps:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def claim_due(most: int) -> list[DialLease]:
+    """Claim what a look finds: a worker whose bells are all lost does no more."""
+    return queue.lease_due(most) if "dial" in look(background_jobs()) else []
+
+
 def dial(most: int) -> None:
     """What a worker's thread does: claim, then follow each claim."""
-    for claim in queue.lease_due(most):
+    for claim in claim_due(most):
         dialling.dial(claim)
 
 
 def do_chores(_: int = 0) -> None:
-    """What else a worker does that concerns callbacks."""
-    queue.expire_abandoned()
-    call_history.read_next_history()
-    reconcile.reconcile_pending()
-    deadlines.apply_deadlines()
+    """What else a worker does that concerns callbacks, where a look finds something to do."""
+    due = look(background_jobs())
+    if "expire_abandoned_dials" in due:
+        queue.expire_abandoned()
+    if "read_call_history" in due:
+        call_history.read_next_history()
+    if "reconcile_calls" in due:
+        reconcile.reconcile_pending()
+    if "apply_deadlines" in due:
+        deadlines.apply_deadlines()
 
 
 def do_rules(most: int) -> None:
-    """Notice which callbacks of rules have ended, and work on so many runs."""
-    rule_results.end_runs()
+    """Notice which callbacks of rules have ended, and work on so many runs, where a look finds some."""
+    if "end_rules" in look(background_jobs()):
+        rule_results.end_runs()
     job = next(job for job in background_jobs() if isinstance(job, LeasedJob) and job.name == "work_on_rules")
     for _ in range(most):
-        for lease in job.lease(1):
+        for lease in job.lease(1) if job.name in look([job]) else ():
             job.work(lease)
 
 

@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 
 import pytest
+from sqlalchemy import Select, literal, select
 
 from bx24app.worker.jobs import background_jobs
 from bx24app.worker.scheduler import DueJob, Job, LeasedJob, Scheduler
@@ -89,6 +91,57 @@ def test_a_job_that_fails_waits_a_little() -> None:
     scheduler.fail(job)
     scheduler.end(job, is_more=False)
     assert scheduler.wait_for_due() == []
+
+
+def anything(_: datetime) -> Select[int]:
+    return select(literal(1))
+
+
+def test_a_job_rests_while_a_look_finds_nothing_for_it() -> None:
+    job, timed = Job("asked", 0.0, nothing, due=anything), Job("timed", HOUR, nothing)
+    scheduler = Scheduler([job, timed])
+    assert [due.job for due in scheduler.wait_for_due()] == [job, timed]
+    scheduler.end(job, is_more=False)
+    scheduler.note_look(time.monotonic(), set())
+    assert scheduler.wait_for_due() == []
+    scheduler.note_look(time.monotonic(), {"asked", "timed"})
+    assert [due.job for due in scheduler.wait_for_due()] == [job]
+
+
+def test_what_a_look_finds_is_done_no_more_often_than_usually() -> None:
+    job = Job("asked", HOUR, nothing, due=anything)
+    scheduler = Scheduler([job])
+    scheduler.wait_for_due()
+    scheduler.end(job, is_more=False)
+    scheduler.note_look(time.monotonic(), set())
+    scheduler.note_look(time.monotonic(), {"asked"})
+    assert scheduler.wait_for_due() == []
+
+
+def test_a_look_that_began_before_a_ring_puts_nothing_to_rest() -> None:
+    job = Job("asked", HOUR, nothing, due=anything)
+    scheduler = Scheduler([job])
+    scheduler.wait_for_due()
+    scheduler.end(job, is_more=False)
+    began_at = time.monotonic()
+    scheduler.hurry(job)
+    scheduler.note_look(began_at, set())
+    assert [due.job for due in scheduler.wait_for_due()] == [job]
+
+
+def test_a_look_is_brought_forward_by_a_pause_at_the_least() -> None:
+    look = Job("look", HOUR, nothing)
+    scheduler = Scheduler([look])
+    scheduler.wait_for_due()
+    scheduler.end(look, is_more=False)
+    scheduler.bring_forward(look, 0.15)
+    assert scheduler.wait_for_due() == []
+    assert [due.job for due in scheduler.wait_for_due()] == [look]
+
+
+def test_whatever_is_done_often_says_what_is_due() -> None:
+    often = [job for job in background_jobs() if job.seconds < 10]
+    assert [job.name for job in often if job.due is None] == []
 
 
 def test_nobody_sleeps_for_longer_than_a_stop_may_take() -> None:

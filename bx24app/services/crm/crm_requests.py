@@ -50,7 +50,7 @@ class CrmLease:
     card: NewCard = field(repr=False)
 
 
-def _due(now: datetime) -> Select[WebsiteRequest, Callback, Form, str | None]:
+def due_requests(now: datetime) -> Select[WebsiteRequest, Callback, Form, str | None]:
     """Select the request that is due longest, of an installed portal for which no other search is under way."""
     other, others = aliased(WebsiteRequest), aliased(Callback)
     # One query over all portals, not one per portal: only few rows are under way, but a portal may have many callbacks.
@@ -75,11 +75,11 @@ def _due(now: datetime) -> Select[WebsiteRequest, Callback, Form, str | None]:
 def lease_crm_request() -> CrmLease | None:
     """Lease the next due request, or return None; commits. The lease ends by itself when its worker dies."""
     with reading() as session:
-        if session.execute(_due(utcnow()).with_only_columns(WebsiteRequest.id)).first() is None:
+        if session.execute(due_requests(utcnow()).with_only_columns(WebsiteRequest.id)).first() is None:
             return None
     with writing() as session:
         now = utcnow()
-        found = session.execute(_due(now).with_for_update(of=WebsiteRequest, skip_locked=True)).first()
+        found = session.execute(due_requests(now).with_for_update(of=WebsiteRequest, skip_locked=True)).first()
         if found is None:
             return None
         request, callback, form, country = found

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24 import telephony
@@ -65,8 +65,8 @@ def read_next_history() -> int:
     return found
 
 
-def _lease_portal() -> int | None:
-    now = utcnow()
+def due_portals(now: datetime) -> Select[int, datetime | None]:
+    """Select the portal whose history waits longest to be read, with the time that it was to be read at."""
     is_due = or_(
         Portal.history_due_at.is_(None), Portal.history_due_at <= now, Portal.history_due_at > now + HISTORY_EVERY * 10
     )
@@ -75,8 +75,13 @@ def _lease_portal() -> int | None:
     has_told = Portal.id.in_(select(ReceivedEvent.portal_id).where(_is_told_by_event(now)))
     is_awaited = or_(has_open, has_told)
     query = select(Portal.id, Portal.history_due_at).where(Portal.state == PortalState.INSTALLED, is_due, is_awaited)
+    return query.order_by(Portal.history_due_at.asc().nulls_first()).limit(1)
+
+
+def _lease_portal() -> int | None:
+    now = utcnow()
     with reading() as session:
-        turn = session.execute(query.order_by(Portal.history_due_at.asc().nulls_first()).limit(1)).one_or_none()
+        turn = session.execute(due_portals(now)).one_or_none()
     if turn is None:
         return None
     unchanged = Portal.history_due_at.is_not_distinct_from(turn.history_due_at)

@@ -7,7 +7,7 @@ talk have passed.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
@@ -24,18 +24,21 @@ DEADLINES_AT_ONCE = 50
 
 def apply_deadlines() -> int:
     """Decide about callbacks for which no call report can come any more; returns how many."""
-    now = utcnow()
     with reading() as session:
-        ids = session.scalars(select(Callback.id).where(_overdue(now)).limit(DEADLINES_AT_ONCE)).all()
+        ids = session.scalars(overdue_callbacks(utcnow())).all()
     return sum(_apply_deadline(callback_id) for callback_id in ids)
 
 
-def _overdue(now: datetime) -> ColumnElement[bool]:
-    """In both states ``updated_at`` is when the outcome was lost or the call was last heard of."""
-    return Callback.holds_number & or_(
+def overdue_callbacks(now: datetime) -> Select[UUID]:
+    """Select callbacks for which no call report can come any more.
+
+    In both states ``updated_at`` is when the outcome was lost or the call was last heard of.
+    """
+    is_overdue = or_(
         (Callback.state == State.UNKNOWN) & (Callback.updated_at < now - REPORTS_EXPECTED_WITHIN),
         Callback.state.in_((State.STARTED, State.ANSWERED)) & (Callback.updated_at < now - CALL_LASTS),
     )
+    return select(Callback.id).where(Callback.holds_number & is_overdue).limit(DEADLINES_AT_ONCE)
 
 
 def _apply_deadline(callback_id: UUID) -> bool:

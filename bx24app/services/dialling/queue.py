@@ -56,8 +56,8 @@ def due_callbacks(now: datetime) -> Select[Callback]:
     return select(Callback).where(IS_WAITING, Callback.due_at <= now, _is_free(now))
 
 
-def _portals_due(now: datetime, most: int, besides: Collection[int]) -> Select[int]:
-    """Portals that have a due callback and may dial now, the one that was served longest ago first."""
+def due_portals(now: datetime, most: int = 1, besides: Collection[int] = ()) -> Select[int]:
+    """Select portals that have a due callback and may dial now, the one that was served longest ago first."""
     # A callback that a worker has leased is dialled in a moment, so it counts as a dial in flight.
     in_flight = (
         select(func.count())
@@ -90,7 +90,7 @@ def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
     slow = slow_portals.look(slow_at_once)
     with reading() as session:
         # Reading first takes no lock, and most of the time there is nothing to lease.
-        portal_ids = session.scalars(_portals_due(utcnow(), most, slow.waiting)).all()
+        portal_ids = session.scalars(due_portals(utcnow(), most, slow.waiting)).all()
     leases: list[DialLease] = []
     for portal_id in portal_ids:
         given = slow.take(portal_id, most - len(leases))
@@ -207,20 +207,34 @@ def leased_callback(session: Session, lease: DialLease) -> Callback | None:
     return callback if stands else None
 
 
+def _is_forsaken(now: datetime) -> ColumnElement[bool]:
+    return and_(Callback.state == State.DIALLING, ~_is_leased(Callback.leased_until, now))
+
+
+def _is_late(now: datetime) -> ColumnElement[bool]:
+    return and_(IS_WAITING, Callback.expires_at < now, Callback.due_at <= now, _is_free(now))
+
+
+def abandoned_callbacks(now: datetime) -> Select[UUID]:
+    """Select a callback whose worker died while it dialled, or that has waited too long."""
+    return select(Callback.id).where(or_(_is_forsaken(now), _is_late(now))).limit(1)
+
+
 def expire_abandoned() -> int:
     """End attempts whose worker died, and expire callbacks that waited too long; returns how many."""
     now = utcnow()
-    forsaken = and_(Callback.state == State.DIALLING, ~_is_leased(Callback.leased_until, now))
-    late = and_(IS_WAITING, Callback.expires_at < now, Callback.due_at <= now, _is_free(now))
     with reading() as session:
-        if session.scalar(select(Callback.id).where(or_(forsaken, late)).limit(1)) is None:
+        if session.scalar(abandoned_callbacks(now)) is None:
             return 0
     with writing() as session:
-        abandoned = session.scalars(select(Callback).where(forsaken).with_for_update(skip_locked=True)).all()
+        forsaken = select(Callback).where(_is_forsaken(now))
+        abandoned = session.scalars(forsaken.with_for_update(skip_locked=True)).all()
         for callback in abandoned:
             callback.mark_unknown(callback.attempts[-1], now, "dial_interrupted")
             callback.decide("abandoned", now, attempt=callback.attempts[-1].number)
-        overdue = session.scalars(select(Callback).where(late).limit(500).with_for_update(skip_locked=True)).all()
+        overdue = session.scalars(
+            select(Callback).where(_is_late(now)).limit(500).with_for_update(skip_locked=True)
+        ).all()
         for callback in overdue:
             _expire(callback, now)
     return len(abandoned) + len(overdue)

@@ -13,7 +13,7 @@ from typing import TypeVarTuple
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Select, select, text
+from sqlalchemy import Select, literal, or_, select, text
 from sqlalchemy.orm import Session, aliased
 
 from bx24app.bitrix24 import telephony
@@ -58,15 +58,25 @@ def reconcile_pending(portal_id: int | None = None, call_id: str | None = None) 
         nameless = session.scalars(_narrowed(_attempts_without_call(), portal_id, call_id)).all()
     # A settled attempt knows its call: other reports of that call follow by its id.
     settled = sum(_settle(attempt_id) for attempt_id in sorted(set(nameless)))
-    named = (
+    with reading() as session:
+        found = session.execute(_narrowed(_reports_of_known_calls(), portal_id, call_id)).all()
+    return settled + sum(_apply_one(event_id, attempt_id) for event_id, attempt_id in found)
+
+
+def due_reports(_: datetime) -> Select[int]:
+    """Select something where ``reconcile_pending`` may find what it can apply."""
+    known, nameless = _reports_of_known_calls().exists(), _attempts_without_call().exists()
+    return select(literal(1)).where(or_(known, nameless))
+
+
+def _reports_of_known_calls() -> Select[int, int]:
+    """Select stored reports and the attempts whose calls they name, oldest first."""
+    return (
         select(ReceivedEvent.id, Attempt.id)
         .join(Attempt, (Attempt.portal_id == ReceivedEvent.portal_id) & (Attempt.call_id == ReceivedEvent.call_id))
         .where(_MAY_BE_APPLIED)
         .order_by(ReceivedEvent.id)
     )
-    with reading() as session:
-        found = session.execute(_narrowed(named, portal_id, call_id)).all()
-    return settled + sum(_apply_one(event_id, attempt_id) for event_id, attempt_id in found)
 
 
 def _attempts_without_call() -> Select[int]:

@@ -230,7 +230,7 @@ def check_portals() -> int:
 def _next_unchecked(besides: Collection[int]) -> int | None:
     due = Portal.address_due_at.is_(None) | (Portal.address_due_at <= utcnow())
     query = select(Portal.id).where(Portal.state == PortalState.INSTALLED, due, Portal.id.not_in(besides))
-    with reading() as session:
+    with reading(single_statement=True) as session:
         return session.scalar(query.order_by(Portal.address_due_at.asc().nulls_first()).limit(1))
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, or_, select, update
 
 from bx24app.bitrix24.client import MAX_BATCH, BatchAnswer, PortalClient
 from bx24app.bitrix24.errors import InsufficientScope
@@ -223,8 +223,8 @@ def rebind_due() -> int:
     return work_through(_rebinding, _next_due, _rebind)
 
 
-def _next_due(besides: Collection[int]) -> int | None:
-    now = utcnow()
+def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
+    """Select the portal whose placements and event handlers were looked at longest ago, of those that are due."""
     is_due = or_(
         Portal.bound_at.is_(None),
         Portal.bound_at < now - BINDINGS_CHECKED_EVERY,
@@ -232,8 +232,12 @@ def _next_due(besides: Collection[int]) -> int | None:
         & (Portal.bound_at < now - BIND_RETRY_AFTER),
     )
     query = select(Portal.id).where(Portal.state == PortalState.INSTALLED, is_due, Portal.id.not_in(besides))
+    return query.order_by(Portal.bound_at).limit(1)
+
+
+def _next_due(besides: Collection[int]) -> int | None:
     with reading() as session:
-        return session.scalar(query.order_by(Portal.bound_at).limit(1))
+        return session.scalar(due_portals(utcnow(), besides))
 
 
 def _rebind(portal_id: int) -> int:

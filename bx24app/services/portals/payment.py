@@ -1,10 +1,10 @@
 """Whether the app on a portal is paid for: hinted by an event, asked of the portal."""
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from bx24app.bitrix24.events import Event
 from bx24app.database import reading, writing
@@ -42,15 +42,19 @@ def check_payments() -> int:
     return work_through(_asking, _next_due, _ask_payment)
 
 
-def _next_due(besides: Collection[int]) -> int | None:
-    now = utcnow()
+def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
+    """Select the portal that was asked about its payment longest ago, of those that are due."""
     never = Portal.payment_asked_at.is_(None)
     hinted = Portal.payment_hinted_at.is_not(None) & (never | (Portal.payment_asked_at < now - ASK_PAYMENT_AGAIN))
     unpaid = (Portal.state == PortalState.UNPAID) & (never | (Portal.payment_asked_at < now - ASK_UNPAID_AGAIN))
     states = (PortalState.INSTALLED, PortalState.UNPAID)
     query = select(Portal.id).where(Portal.state.in_(states), hinted | unpaid, Portal.id.not_in(besides))
+    return query.order_by(Portal.payment_asked_at.asc().nulls_first()).limit(1)
+
+
+def _next_due(besides: Collection[int]) -> int | None:
     with reading() as session:
-        return session.scalar(query.order_by(Portal.payment_asked_at.asc().nulls_first()).limit(1))
+        return session.scalar(due_portals(utcnow(), besides))
 
 
 def _ask_payment(portal_id: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import Select, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.connections import authorization_server
@@ -86,11 +86,15 @@ def confirm_removals() -> int:
     return work_through(_confirming, _next_told, _confirm)
 
 
-def _next_told(besides: Collection[int]) -> int | None:
+def told_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
+    """Select the portal of which it is to be asked longest whether the app was removed."""
     query = select(Portal.id).where(Portal.removal_told_at.is_not(None), Portal.id.not_in(besides))
-    query = query.where(Portal.removal_due_at <= utcnow())
+    return query.where(Portal.removal_due_at <= now).order_by(Portal.removal_due_at).limit(1)
+
+
+def _next_told(besides: Collection[int]) -> int | None:
     with reading() as session:
-        return session.scalar(query.order_by(Portal.removal_due_at).limit(1))
+        return session.scalar(told_portals(utcnow(), besides))
 
 
 def _confirm(portal_id: int) -> int:

@@ -8,6 +8,7 @@ notes the versions that it has read. What changes meanwhile differs again. Whoev
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, astuple, replace
+from datetime import datetime
 from itertools import groupby, pairwise
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,7 @@ from bx24app.models import (
     Portal,
     PortalSettings,
     ReportFigure,
+    utcnow,
 )
 from bx24app.services.reports.tally import CountedAttempt, CountedCallback, Kind, Tally, counted_as, tallies_of
 
@@ -46,14 +48,19 @@ def first_id_of(slot: int) -> UUID:
     return UUID(int=slot * _MILLISECONDS << 80)
 
 
+def changed_callbacks(_: datetime) -> Select[int, UUID]:
+    """Select callbacks that have changed since they were counted, with their portals."""
+    query = select(Callback.portal_id, Callback.id).where(IS_UNCOUNTED).order_by(Callback.counted_version, Callback.id)
+    return query.limit(COUNTED_AT_ONCE)
+
+
 def count_changed() -> int:
     """Count the quarters of an hour of callbacks that have changed; returns how many. Commits.
 
     Those of a portal that is locked at this moment are left for the next time.
     """
-    query = select(Callback.portal_id, Callback.id).where(IS_UNCOUNTED).order_by(Callback.counted_version, Callback.id)
     with reading() as session:
-        changed = session.execute(query.limit(COUNTED_AT_ONCE)).all()
+        changed = session.execute(changed_callbacks(utcnow())).all()
     slots = sorted({(portal_id, slot_of(callback_id)) for portal_id, callback_id in changed})
     counted = 0
     for portal_id, group in groupby(slots, key=lambda one: one[0]):

@@ -43,7 +43,7 @@ class DeliveryLease:
     lease_fence: int
 
 
-def _due(now: datetime, webhook_id: int | None) -> Select[Webhook, int]:
+def due_deliveries(now: datetime, webhook_id: int | None = None) -> Select[Webhook, int]:
     """Select the next delivery: of the idle webhooks, the one whose next is due for the longest time.
 
     Each webhook is asked for its next, so that what one that waits has kept costs the others nothing.
@@ -91,11 +91,11 @@ def _next_of_webhook(now: datetime) -> ScalarSelect[int]:
 def lease_delivery(webhook_id: int | None = None) -> DeliveryLease | None:
     """Lease the next due delivery, with ``webhook_id`` only of that webhook; None when nothing is due. Commits."""
     with reading() as session:
-        if session.execute(_due(utcnow(), webhook_id)).first() is None:
+        if session.execute(due_deliveries(utcnow(), webhook_id)).first() is None:
             return None
     with writing() as session:
         now = utcnow()
-        query = _due(now, webhook_id).with_for_update(of=Webhook, skip_locked=True, key_share=True)
+        query = due_deliveries(now, webhook_id).with_for_update(of=Webhook, skip_locked=True, key_share=True)
         row = session.execute(query).first()
         if row is None:
             return None

@@ -6,10 +6,10 @@ A portal whose plan has no automation, or that has not granted the scope ``bizpr
 import hashlib
 import json
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 
 from bx24app.bitrix24.answers import Json
 from bx24app.bitrix24.bizproc import RuleRegistration, reconcile_rules
@@ -84,13 +84,17 @@ def register_due() -> int:
     return work_through(_registering, _next_due, _register)
 
 
-def _next_due(besides: Collection[int]) -> int | None:
-    now = utcnow()
+def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
+    """Select the portal whose rules were registered longest ago, of those that are due."""
     failed = Portal.rules_digest.is_(None) & (Portal.rules_at < now - RULES_RETRY_AFTER)
     is_due = or_(Portal.rules_at.is_(None), failed)
     query = select(Portal.id).where(Portal.state == PortalState.INSTALLED, is_due, Portal.id.not_in(besides))
+    return query.order_by(Portal.rules_at).limit(1)
+
+
+def _next_due(besides: Collection[int]) -> int | None:
     with reading() as session:
-        return session.scalar(query.order_by(Portal.rules_at).limit(1))
+        return session.scalar(due_portals(utcnow(), besides))
 
 
 def _register(portal_id: int) -> int:

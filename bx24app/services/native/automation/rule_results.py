@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from flask_babel import force_locale
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.bizproc import send_result
@@ -66,11 +66,16 @@ def is_over() -> ColumnElement[bool]:
     return and_(CALLING_SQL, or_(is_gone, Callback.state.in_(FINAL), Callback.asks_since.is_not(None)))
 
 
+def runs_to_end(_: datetime) -> Select[int]:
+    """Select runs whose callback is over."""
+    over = select(RuleRun.id).outerjoin(Callback, Callback.id == RuleRun.callback_id).where(is_over())
+    return over.limit(ENDED_AT_ONCE)
+
+
 def end_runs() -> int:
     """End the runs whose callback is over; returns how many. Commits."""
-    over = select(RuleRun.id).outerjoin(Callback, Callback.id == RuleRun.callback_id).where(is_over())
     with reading() as session:
-        ids = session.scalars(over.limit(ENDED_AT_ONCE)).all()
+        ids = session.scalars(runs_to_end(utcnow())).all()
     if not ids:
         return 0
     with writing() as session:

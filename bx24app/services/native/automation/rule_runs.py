@@ -31,7 +31,7 @@ class RuleLease:
     stage: str
 
 
-def _due(now: datetime, besides: Collection[int]) -> Select[RuleRun]:
+def due_runs(now: datetime, besides: Collection[int] = ()) -> Select[RuleRun]:
     """Select the run that is due longest, of a portal for whose runs nothing is being done."""
     busy = aliased(RuleRun)
     # A lease that ends later was written by a machine whose clock was wrong.
@@ -57,7 +57,7 @@ def lease_rule_run() -> RuleLease | None:
     with reading() as session:
         # Reading first takes no lock, and most of the time there is nothing to lease.
         now = utcnow()
-        while (portal_id := session.scalar(_due(now, full).with_only_columns(RuleRun.portal_id))) is not None:
+        while (portal_id := session.scalar(due_runs(now, full).with_only_columns(RuleRun.portal_id))) is not None:
             if throttle.has_spare(session, portal_id):
                 break
             full.append(portal_id)
@@ -65,7 +65,7 @@ def lease_rule_run() -> RuleLease | None:
             return None
     with writing() as session:
         now = utcnow()
-        run = session.scalar(_due(now, full).with_for_update(of=RuleRun, skip_locked=True))
+        run = session.scalar(due_runs(now, full).with_for_update(of=RuleRun, skip_locked=True))
         return RuleLease(run.id, run.portal_id, run.lease(now, RULE_LEASE), run.stage) if run is not None else None
 
 

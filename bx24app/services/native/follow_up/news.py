@@ -1,8 +1,8 @@
 """Following up callbacks: who is told that one has ended in vain, which to-dos are made, and which are done."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from bx24app.database import insert_new, reading, writing
@@ -21,10 +21,15 @@ HANDED_OVER = "handed_over"
 REDIALS_TAKE = timedelta(hours=1)
 
 
+def oldest_news(_: datetime) -> Select[int]:
+    """Select the oldest news of callbacks that nobody has followed up."""
+    return select(CallbackNews.id).order_by(CallbackNews.id).limit(FOLLOWED_AT_ONCE)
+
+
 def follow_up_ended() -> int:
     """Do what follows the news of callbacks, oldest first; returns how many there were. The database alone. Commits."""
     with reading() as session:
-        ids = session.scalars(select(CallbackNews.id).order_by(CallbackNews.id).limit(FOLLOWED_AT_ONCE)).all()
+        ids = session.scalars(oldest_news(utcnow())).all()
     if not ids:
         return 0
     with writing() as session:

@@ -70,7 +70,7 @@ class ToldThing:
 DescribeNotice = Callable[[ToldThing], NoticeText]
 
 
-def _due(now: datetime) -> Select[NotifiedPerson]:
+def due_people(now: datetime) -> Select[NotifiedPerson]:
     """Select whoever waits longest, of a portal in which nobody is being told anything now."""
     busy = aliased(NotifiedPerson)
     under_way = select(busy.portal_id).where(busy.due_at.is_not(None), busy.leased_until >= now)
@@ -88,11 +88,11 @@ def _due(now: datetime) -> Select[NotifiedPerson]:
 def lease_person() -> NoticeLease | None:
     """Lease the next person to be told something, or return None; commits."""
     with reading() as session:
-        if session.scalar(_due(utcnow()).with_only_columns(NotifiedPerson.id)) is None:
+        if session.scalar(due_people(utcnow()).with_only_columns(NotifiedPerson.id)) is None:
             return None
     with writing() as session:
         now = utcnow()
-        person = session.scalar(_due(now).with_for_update(of=NotifiedPerson, skip_locked=True))
+        person = session.scalar(due_people(now).with_for_update(of=NotifiedPerson, skip_locked=True))
         return NoticeLease(person.id, person.portal_id, person.lease(now, NOTICE_LEASE)) if person is not None else None
 
 

@@ -68,7 +68,7 @@ class ToDoWords:
 DescribeToDo = Callable[[Portal, Callback], ToDoWords]
 
 
-def _due(now: datetime) -> Select[ToDo]:
+def due_to_dos(now: datetime) -> Select[ToDo]:
     """Select the to-do that is due longest, of a portal for whose to-dos nothing is being done."""
     busy = aliased(ToDo)
     under_way = select(busy.portal_id).where(busy.due_at.is_not(None), busy.leased_until >= now)
@@ -84,11 +84,11 @@ def _due(now: datetime) -> Select[ToDo]:
 def lease_to_do() -> ToDoLease | None:
     """Lease the next due to-do, or return None; commits. The lease ends by itself when its worker dies."""
     with reading() as session:
-        if session.scalar(_due(utcnow()).with_only_columns(ToDo.id)) is None:
+        if session.scalar(due_to_dos(utcnow()).with_only_columns(ToDo.id)) is None:
             return None
     with writing() as session:
         now = utcnow()
-        to_do = session.scalar(_due(now).with_for_update(of=ToDo, skip_locked=True))
+        to_do = session.scalar(due_to_dos(now).with_for_update(of=ToDo, skip_locked=True))
         return ToDoLease(to_do.id, to_do.portal_id, to_do.lease(now, TODO_LEASE)) if to_do is not None else None
 
 

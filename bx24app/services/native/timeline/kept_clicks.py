@@ -64,7 +64,7 @@ def keep(portal: Portal, entry: TimelineEntry, action: ClickAction, access_token
         insert_new(session, [click], KeptClick.id)
 
 
-def _due(now: datetime) -> Select[KeptClick]:
+def due_clicks(now: datetime) -> Select[KeptClick]:
     """Select the click that is due longest, of a portal about whose clicks nobody asks now."""
     busy = aliased(KeptClick)
     under_way = select(busy.portal_id).where(busy.leased_until >= now)
@@ -80,11 +80,11 @@ def _due(now: datetime) -> Select[KeptClick]:
 def lease_click() -> ClickLease | None:
     """Lease the next due click, or return None; commits. The lease ends by itself when its worker dies."""
     with reading() as session:
-        if session.scalar(_due(utcnow()).with_only_columns(KeptClick.id)) is None:
+        if session.scalar(due_clicks(utcnow()).with_only_columns(KeptClick.id)) is None:
             return None
     with writing() as session:
         now = utcnow()
-        click = session.scalar(_due(now).with_for_update(of=KeptClick, skip_locked=True))
+        click = session.scalar(due_clicks(now).with_for_update(of=KeptClick, skip_locked=True))
         return ClickLease(click.id, click.lease(now, CLICK_LEASE)) if click is not None else None
 
 

@@ -26,7 +26,7 @@ class EntryLease:
     changes: int
 
 
-def _due(now: datetime) -> Select[TimelineEntry]:
+def due_entries(now: datetime) -> Select[TimelineEntry]:
     """Select the entry that is due longest, of a portal that has room and for whose entries nothing is being done."""
     busy = aliased(TimelineEntry)
     under_way = select(busy.portal_id).where(busy.due_at.is_not(None), busy.leased_until >= now)
@@ -46,11 +46,11 @@ def lease_entry() -> EntryLease | None:
     # A portal without room lets another one have its turn.
     for _ in range(ENTRIES_AT_ONCE):
         with reading() as session:
-            if session.scalar(_due(utcnow()).with_only_columns(TimelineEntry.id)) is None:
+            if session.scalar(due_entries(utcnow()).with_only_columns(TimelineEntry.id)) is None:
                 return None
         with writing() as session:
             now = utcnow()
-            entry = session.scalar(_due(now).with_for_update(of=TimelineEntry, skip_locked=True))
+            entry = session.scalar(due_entries(now).with_for_update(of=TimelineEntry, skip_locked=True))
             if entry is None:
                 return None
             if _has_room(session, entry.portal_id, now):
