@@ -36,6 +36,7 @@ class FindingWords:
 _TITLES = {
     "database": "Database",
     "files": "Database files",
+    "waking": "Waking of workers",
     "networks": "Private networks",
     "keys": "Encryption keys",
     "spelling": "Spelling of an address",

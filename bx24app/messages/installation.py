@@ -45,6 +45,15 @@ INSTALLATION_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences
         f"The app's user may not write in {f['folder']}: SQLite needs files beside the database.",
         "Give the folder to the app's user (chown), mode 700.",
     ),
+    ("waking", "ok"): lambda f: (f"Processes wake each other by {f['place']}.", ""),
+    ("waking", "polls"): lambda f: (
+        f"Nothing comes through {f['place']} ({f['detail']}): workers begin up to a second late.",
+        "With PgBouncer in transaction mode that is so: LISTEN needs session mode, or PostgreSQL's own address.",
+    ),
+    ("waking", "folder"): lambda f: (
+        f"Nothing comes through the folder {f['place']} ({f['detail']}): workers begin up to a second late.",
+        "It must belong to the app's user, with mode 700, on a file system that has named pipes. It may be removed.",
+    ),
     ("networks", "every"): lambda f: (
         f"Every portal that installs the app may name an address in {f['networks']}, and have the app talk to it.",
         "Name the portal in BX24APP_PRIVATE_PORTALS: member_id=network. The log names the member_id of each portal.",

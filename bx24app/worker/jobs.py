@@ -122,7 +122,7 @@ def _asking_jobs() -> tuple[AnyJob, ...]:
     """Jobs that ask portals and the authorization server, each one thread a portal: a slow one fills no job."""
     return (
         Job(
-            "read_call_history",
+            wakeup.READ_HISTORY,
             0.5,
             call_history.read_next_history,
             HISTORIES_AT_ONCE,

@@ -55,7 +55,7 @@ class Worker:
         Returns whether everything has come to its end.
         """
         log.info("worker_started", jobs=len(self._jobs), dials=self._jobs[0].at_once)
-        with wakeup.listening(self._hurry):
+        with self._app.app_context(), wakeup.listening(self._hurry), wakeup.hearing(self._hurry):
             while not self._is_stopping:
                 for due in self._scheduler.wait_for_due():
                     self._threads.start(partial(self._do, due))

@@ -125,12 +125,12 @@ def _opened(kind: str, directory: Path) -> Iterator[Database]:
     if kind == "sqlite":
         yield SqliteDatabase(f"sqlite:///{directory}/faults.db")
         return
-    with _server(directory) as made:
+    with own_server(directory) as made:
         yield made
 
 
 @contextmanager
-def _server(directory: Path) -> Iterator[PostgresDatabase]:
+def own_server(directory: Path) -> Iterator[PostgresDatabase]:
     """A server of our own, which may be restarted; one that was given to the suite may not."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         with database.fresh_database(database.driven(given)) as url:

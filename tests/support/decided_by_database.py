@@ -18,6 +18,7 @@ MODULES = frozenset(
         "test_simultaneous_actions",
         "test_submission_processes",
         "test_token_renewal",
+        "test_waking",
         "test_webhook_backlog",
     }
 )

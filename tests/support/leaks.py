@@ -52,7 +52,7 @@ def database_content(url: str) -> str | bytes:
     """Everything a database holds: the bytes of SQLite's files (deleted rows too), or PostgreSQL's rows."""
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
-        return b"\n".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
+        return b"\n".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")) if file.is_file())
     return _rows(engine_for(url))
 
 

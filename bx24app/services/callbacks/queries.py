@@ -14,9 +14,12 @@ from bx24app.models import Callback, State
 from bx24app.services.callbacks.listing.matching import is_of
 from bx24app.services.callbacks.people import read_names
 from bx24app.services.callbacks.principal import Principal
+from bx24app.services.runtime import wakeup
 
 # The inputs of decisions that name users.
 PEOPLE = frozenset({"user", "former"})
+# Who waits for a dial is told of it; should that be lost, they look so often.
+LOOK_AGAIN_SECONDS = 0.5
 
 
 def with_history() -> Select[Callback]:
@@ -67,12 +70,14 @@ def read_shown(session: Session, principal: Principal, callback_id: UUID) -> Cal
 def wait_until_dialled(portal_id: int, callback_id: UUID, seconds: float) -> Callback:
     """Return a callback as soon as it has been dialled, or after ``seconds`` as it is then; raises ``NotFound``."""
     deadline = time.monotonic() + seconds
-    while True:
-        callback = get_callback(portal_id, callback_id)
-        left = deadline - time.monotonic()
-        if callback.state not in (State.QUEUED, State.DIALLING) or left <= 0:
-            return callback
-        time.sleep(min(0.1, left))
+    with wakeup.until_dialled(callback_id) as told:
+        while True:
+            told.clear()
+            callback = get_callback(portal_id, callback_id)
+            left = deadline - time.monotonic()
+            if callback.state not in (State.QUEUED, State.DIALLING) or left <= 0:
+                return callback
+            told.wait(min(LOOK_AGAIN_SECONDS, left))
 
 
 def _read_callbacks(session: Session, portal_id: int, wanted: CardFilter) -> list[Callback]:

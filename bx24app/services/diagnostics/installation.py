@@ -16,6 +16,7 @@ from bx24app.database.migrations import is_known, newest_revision, revision_of
 from bx24app.models import Credential, CredentialState, DigestKey, Portal, PortalState, Webhook
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.diagnostics.findings import Finding, Level, examine_clock, ok, problem, warning
+from bx24app.services.runtime import rings
 from bx24app.services.runtime.kept_answer import keep_answer
 from bx24app.services.security import digests
 from bx24app.settings import settings
@@ -31,7 +32,17 @@ def examine_installation() -> list[Finding]:
     database, files = examine_database(), _files()
     if database.level == Level.PROBLEM:
         return [database, *files]
-    return [database, *files, *_networks(), _keys(), _portals(), *_spellings(), _address(), *_authorization()]
+    return [
+        database,
+        *files,
+        *_waking(),
+        *_networks(),
+        _keys(),
+        _portals(),
+        *_spellings(),
+        _address(),
+        *_authorization(),
+    ]
 
 
 def examine_database() -> Finding:
@@ -67,6 +78,15 @@ def _files() -> list[Finding]:
         about, files = "closed", closed
     make = {"ok": Level.OK, "listed": Level.WARNING, "closed": Level.WARNING}
     return [Finding("files", make.get(about, Level.PROBLEM), about, {"folder": folder, "files": ", ".join(files)})]
+
+
+def _waking() -> Iterator[Finding]:
+    """What a web process commits is told to the workers at once."""
+    place, failure = rings.examine_rings()
+    if failure:
+        yield warning("waking", "polls" if is_postgresql() else "folder", place=place, detail=failure)
+    elif place:
+        yield ok("waking", place=place)
 
 
 def _networks() -> list[Finding]:

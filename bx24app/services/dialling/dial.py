@@ -41,6 +41,7 @@ from bx24app.services.dialling.queue import DIAL_LEASE, DialLease, leased_callba
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import throttle, token_renewal, tokens
 from bx24app.services.portals.tokens import Access
+from bx24app.services.runtime import wakeup
 
 log = structlog.get_logger(__name__)
 
@@ -75,12 +76,14 @@ def _dial(lease: DialLease) -> None:
         access = _access_for(lease)
     except (ExchangeError, Refusal) as error:
         _not_dialled(lease, error)
+        wakeup.tell_dialled(lease.callback_id)
         return
     # The request is closed before its lease ends, and until then no other attempt begins.
     with ending_within(DIAL_SECONDS):
         dial = _fence(lease)
         if dial is None:
             log_here.info("not_dialled")
+            wakeup.tell_dialled(lease.callback_id)
             return
         metrics.note_dial(dial.source, dial.waited_seconds)
         requests = portal_api.LoggedRequests(portal_api.RequestLabel("voximplant.callback.start", dial.parameters))
@@ -88,6 +91,7 @@ def _dial(lease: DialLease) -> None:
     failure = outcome if isinstance(outcome, ExchangeError) else None
     # The answer is recorded before anything else is written: if the process died in between, it would be lost.
     _record(dial, outcome)
+    wakeup.tell_dialled(lease.callback_id)
     requests.write(access.portal_id, access.user_id, counted=True)  # It was counted when it was leased.
     number = mask_number(dial.parameters["TO_NUMBER"])
     log_here.info("dialled", outcome=failure.code if failure else "started", number=number)
