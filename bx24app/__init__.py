@@ -10,6 +10,7 @@ from bx24app.bitrix24 import connections
 from bx24app.services.callbacks.entries import marks
 from bx24app.services.dialling import counted_changes
 from bx24app.services.native.follow_up import outbox as news_outbox
+from bx24app.services.runtime import announcements
 from bx24app.services.webhooks import outbox
 from bx24app.worker import worker
 
@@ -29,6 +30,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     marks.init_app()
     news_outbox.init_app()
     counted_changes.init_app()
+    announcements.init_app(app, values)
     web.init_app(app, values)
     cli.init_app(app)
     worker.init_app(app)

@@ -34,6 +34,7 @@ MINIMAL_SECRET_BYTES = 32
 ENCRYPTION_KEY_BYTES = 32
 # Less than 32 random hex digits ever show; a random key shows twice as much.
 MINIMAL_ENTROPY_BITS = 80
+BROKER_SCHEMES = ("redis", "rediss", "amqp", "amqps")
 NOT_RANDOM = "is not random: make a new one as docs/operating.md says"
 # Words of examples and templates; they count for nothing.
 _PLACEHOLDERS = re.compile(
@@ -111,6 +112,14 @@ def _read_network(text: str) -> "PrivateNetwork":
         raise ValueError("each must be a network (CIDR), with the portal's member_id and = in front") from None
 
 
+def _check_broker(value: SecretStr) -> SecretStr:
+    address = urlsplit(value.get_secret_value())
+    if address.scheme not in BROKER_SCHEMES or not address.hostname:
+        schemes = ", ".join(f"{scheme}://" for scheme in BROKER_SCHEMES)
+        raise ValueError(f"must be an address of a broker that begins with one of {schemes}")
+    return value
+
+
 @dataclass(frozen=True)
 class PrivateNetwork:
     """A network where a portal may live besides public addresses; ``member_id`` empty: any portal."""
@@ -141,6 +150,7 @@ class Settings(BaseModel):
     allow_insecure_portals: bool = False
     private_portals: Networks
     trusted_proxies: int = Field(default=0, ge=0)
+    broker_url: Annotated[SecretStr, AfterValidator(_check_broker)] | None = None
     rest_log_days: int = Field(default=7, ge=3)
     retention_days: int = Field(default=365, ge=1)
     metrics_token: RandomSecret | None = None

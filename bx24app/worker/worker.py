@@ -13,11 +13,10 @@ import structlog
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from bx24app import metrics
 from bx24app.errors import DatabaseBusy
-from bx24app.log import begin_lines, end_lines
 from bx24app.services.runtime import wakeup
 from bx24app.worker import look
+from bx24app.worker.guarded import run_guarded
 from bx24app.worker.jobs import DIALS_AT_ONCE, background_jobs
 from bx24app.worker.scheduler import AnyJob, DueJob, Job, LeasedJob, Scheduler
 from bx24app.worker.threads import Threads
@@ -122,22 +121,8 @@ class Worker:
         self._look_soon()
 
     def _guarded(self, job: AnyJob, work: Callable[[], T], step: str) -> T | None:
-        """Run a job and log its failure, which must not end the worker; a failed row is leased again later."""
-        began = time.monotonic()
-        begin_lines(job=job.name)
-        try:
-            with metrics.watch_job(job.name, step, DatabaseBusy), self._app.app_context():
-                return work()
-        except DatabaseBusy:
-            log.warning("job_postponed", seconds=round(time.monotonic() - began, 3))
-            self._scheduler.fail(job)
-            return None
-        except Exception:
-            log.exception("job_failed", seconds=round(time.monotonic() - began, 3))
-            self._scheduler.fail(job)
-            return None
-        finally:
-            end_lines()
+        """Run a job, whose failure must not end the worker; it waits a little then."""
+        return run_guarded(self._app, job.name, step, work, partial(self._scheduler.fail, job))
 
 
 def init_app(app: Flask) -> None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+import celery.__main__
 import flask.cli
 
 import bx24app  # noqa: F401
@@ -65,7 +66,14 @@ class Zygote:
 
     def flask(self, arguments: Sequence[str], environ: Mapping[str, str]) -> ForkedProcess:
         """Run ``flask --app app ...`` with these settings; nobody sees what it prints."""
-        pid = _ask(self._connection, run=["--app", "app", *arguments], environ={**os.environ, **environ})
+        return self._run(["flask", "--app", "app", *arguments], environ)
+
+    def celery(self, arguments: Sequence[str], environ: Mapping[str, str]) -> ForkedProcess:
+        """Run ``celery -A bx24app.fleet ...``, likewise."""
+        return self._run(["celery", "-A", "bx24app.fleet", *arguments], environ)
+
+    def _run(self, command: Sequence[str], environ: Mapping[str, str]) -> ForkedProcess:
+        pid = _ask(self._connection, run=command, environ={**os.environ, **environ})
         return ForkedProcess(pid, self._connection)
 
     def stop(self) -> None:
@@ -96,8 +104,9 @@ def _serve(connection: socket.socket) -> None:
             os.dup2(nowhere, sys.stderr.fileno())
             os.environ.clear()
             os.environ.update(order["environ"])
-            sys.argv = ["flask", *order["run"]]
-            flask.cli.main()  # Ends this process.
+            sys.argv = order["run"]
+            # Either ends this process.
+            flask.cli.main() if sys.argv[0] == "flask" else sys.exit(celery.__main__.main())
 
 
 if __name__ == "__main__":

@@ -32,6 +32,12 @@ def wake(job: str = DIAL, row_id: RowId | None = None) -> None:
     rings.ring(job, row_id)
 
 
+def listen(listener: Listener) -> None:
+    """Call ``listener`` as long as the process lives; idempotent."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Call ``listener`` when something may be due, in the thread that calls ``wake``; ``hearing``: in any process."""

@@ -1,0 +1,53 @@
+"""A real Redis, as Debian packs it, which tests stop, halt, empty and start again."""
+
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+from tests.support.processes import free_port, kill
+
+UP_SECONDS = 10.0
+
+
+class RedisServer:
+    """One server on a free port of loopback, with a password; it keeps nothing on the disk."""
+
+    def __init__(self, directory: Path, password: str) -> None:
+        program = shutil.which("redis-server")
+        assert program, "Redis is not installed: run 'sudo apt-get install --yes redis-server'"
+        self.port = free_port()
+        self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
+        self.client = redis.Redis(port=self.port, password=password, socket_timeout=5)
+        self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--requirepass", password]
+        self._command += ["--save", "", "--appendonly", "no", "--dir", str(directory), "--daemonize", "no"]
+        self.start()
+
+    def start(self) -> None:
+        """Start it, empty, and wait until it answers."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + UP_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                self.client.ping()
+            except redis.RedisError:
+                time.sleep(0.02)
+            else:
+                return
+        raise AssertionError("Redis does not come up")
+
+    def kill(self) -> None:
+        """End it at once, and with it all that it held."""
+        self.client.close()
+        kill(self._process)
+
+    def halt(self) -> None:
+        """Let it stand still: connections are taken, and nothing is answered."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End the halt."""
+        self._process.send_signal(signal.SIGCONT)
