@@ -4,7 +4,7 @@ import base64
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from bx24app.models import Callback, Portal, PortalSettings, State, utcnow
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support import database
 from tests.support.actors import Actor
-from tests.support.processes import start
+from tests.support.processes import NOTHING, start
 
 SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
 
@@ -103,7 +103,7 @@ def _row(portal_id: int, due: Due, now: datetime) -> dict[str, object]:
 
 
 @contextmanager
-def cloud(kind: str, speed: float = 1.0) -> Iterator[Cloud]:
+def cloud(kind: str, speed: float = 1.0, settings: Mapping[str, str] = NOTHING) -> Iterator[Cloud]:
     """Everything that a measurement needs, gone at its end; ``kind``: sqlite or postgresql."""
     with tempfile.TemporaryDirectory() as directory, FakeBitrix24() as fake, _database(kind, Path(directory)) as url:
         environ = {
@@ -116,6 +116,7 @@ def cloud(kind: str, speed: float = 1.0) -> Iterator[Cloud]:
             "BX24APP_AUTH_SERVER": fake.auth_server.url,
             "BX24APP_DATABASE_URL": url,
             "BX24APP_LOG_LEVEL": "ERROR",
+            **settings,
         }
         database.migrate(environ)
         app = create_app(environ)

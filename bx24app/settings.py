@@ -113,10 +113,14 @@ def _read_network(text: str) -> "PrivateNetwork":
 
 
 def _check_broker(value: SecretStr) -> SecretStr:
-    address = urlsplit(value.get_secret_value())
-    if address.scheme not in BROKER_SCHEMES or not address.hostname:
-        schemes = ", ".join(f"{scheme}://" for scheme in BROKER_SCHEMES)
-        raise ValueError(f"must be an address of a broker that begins with one of {schemes}")
+    schemes = ", ".join(f"{scheme}://" for scheme in BROKER_SCHEMES)
+    try:
+        address = urlsplit(value.get_secret_value())
+        is_address = address.scheme in BROKER_SCHEMES and bool(address.hostname) and address.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ValueError(f"must be the address of a broker and begin with one of {schemes}")
     return value
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -21,7 +22,8 @@ class RedisServer:
         assert program, "Redis is not installed: run 'sudo apt-get install --yes redis-server'"
         self.port = free_port()
         self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
-        self.client = redis.Redis(port=self.port, password=password, socket_timeout=5)
+        # Its types are those of two clients at once, of which one has to be awaited.
+        self.client: Any = redis.Redis(port=self.port, password=password, socket_timeout=5)
         self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--requirepass", password]
         self._command += ["--save", "", "--appendonly", "no", "--dir", str(directory), "--daemonize", "no"]
         self.start()

@@ -33,6 +33,14 @@ def test_complete_settings_are_read_with_their_defaults(complete: dict[str, str]
     assert not settings.allow_insecure_portals
 
 
+def test_the_brokers_that_are_taken(complete: dict[str, str]) -> None:
+    assert read_settings(complete).broker_url is None
+    for scheme in ("redis", "rediss", "amqp", "amqps"):
+        settings = read_settings(complete | {"BX24APP_BROKER_URL": f"{scheme}://user:canary@broker.example.com/0"})
+        assert settings.broker_url
+        assert "canary" not in repr(settings)
+
+
 def test_words_of_a_list_may_be_written_in_either_case(complete: dict[str, str]) -> None:
     for level, form in (("debug", "JSON"), (" Warning ", "Console\r"), ("ERROR\r\n", "json")):
         settings = read_settings(complete | {"BX24APP_LOG_LEVEL": level, "BX24APP_LOG_FORMAT": form})
@@ -59,6 +67,10 @@ def test_one_message_names_every_missing_setting() -> None:
         ("PUBLIC_URL", "https://callback.example.com/path", "must be an https address"),
         ("REST_LOG_DAYS", "2", "REST_LOG_DAYS"),
         ("TRUSTED_PROXIES", "many-canary", "TRUSTED_PROXIES"),
+        ("BROKER_URL", "http://:canary@127.0.0.1/0", "BROKER_URL.* begin with one of redis://, rediss://, amqp://"),
+        ("BROKER_URL", "redis://", "BROKER_URL.* must be the address of a broker"),
+        ("BROKER_URL", "redis://127.0.0.1:canary", "BROKER_URL.* must be the address of a broker"),
+        ("BROKER_URL", "redis://:can#ary-canary@127.0.0.1", "BROKER_URL.* must be the address of a broker"),
         ("PRIVATE_PORTALS", "10.0.0.0/8,canary", "PRIVATE_PORTALS"),
     ],
 )
