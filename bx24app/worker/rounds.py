@@ -2,17 +2,21 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 from flask import Flask
 
 from bx24app.services.runtime.announcements import Announcer
 from bx24app.worker.guarded import run_guarded
-from bx24app.worker.scheduler import AnyJob, Job
+from bx24app.worker.scheduler import AnyJob, Job, LeasedJob
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 # A round begins nothing new after this time; another bell goes on where it ended.
 ROUND_SECONDS = 30.0
@@ -28,9 +32,11 @@ class Rounds:
         self._app = app
         self._announcer = announcer
         self._jobs = {job.name: job for job in jobs}
-        self._free = {job.name: threading.BoundedSemaphore(job.at_once) for job in jobs}
-        # Two threads that lease at one moment see the same row first, and one of them would get none.
+        self._counting = threading.Lock()
+        self._free = {job.name: job.at_once for job in jobs}
+        # Two threads that lease at one moment see the same rows first, and one of them would get none.
         self._leasing = {job.name: threading.Lock() for job in jobs}
+        self._helpers = ThreadPoolExecutor(self.threads, "helper")
         self._is_stopping = False
 
     @property
@@ -43,33 +49,73 @@ class Rounds:
         self._is_stopping = True
 
     def do(self, name: object) -> None:
-        """Do a job until nothing of it is due, for half a minute at the most; a name that is none is logged."""
+        """Do a job until nothing of it is due, for half a minute at the most; a name that is none is logged.
+
+        What has begun comes to its end before this returns.
+        """
         job = self._jobs.get(name) if isinstance(name, str) else None
         if job is None:
             log.warning("unknown_job", name=str(name)[:100])
             return
-        if not self._free[job.name].acquire(blocking=False):
-            return
-        try:
-            until = time.monotonic() + ROUND_SECONDS
-            while not self._is_stopping and self._do_once(job):
-                if time.monotonic() > until:
-                    self._announcer.announce(job.name)
-                    return
-        finally:
-            self._free[job.name].release()
+        until = time.monotonic() + ROUND_SECONDS
+        if isinstance(job, LeasedJob):
+            self._work_on_rows(job, until)
+        elif self._take(job, 1):
+            try:
+                self._repeat(job, until)
+            finally:
+                self._give_back(job, 1)
 
-    def _do_once(self, job: AnyJob) -> bool:
-        """Do a job, or one row of it; returns whether there may be more."""
-        failures: list[str] = []
-        fail = partial(failures.append, job.name)
-        if isinstance(job, Job):
-            done = run_guarded(self._app, job.name, "work", job.work, fail)
-            return bool(done) and job.is_repeated
+    def _repeat(self, job: Job, until: float) -> None:
+        while not self._is_stopping:
+            done = self._guarded(job, "work", job.work)
+            if not (done and job.is_repeated):
+                return
+            if time.monotonic() > until:
+                self._announcer.announce(job.name)
+                return
+
+    def _work_on_rows(self, job: LeasedJob, until: float) -> None:
+        helpers: list[Future[None]] = []
+        while leased := self._lease(job):
+            first, *others = leased
+            helpers += [self._helpers.submit(self._help, job, one) for one in others]
+            self._work(job, first)
+            if time.monotonic() > until:
+                self._announcer.announce(job.name)
+                break
+        wait(helpers)
+
+    def _lease(self, job: LeasedJob) -> Sequence[Any]:
+        """Lease as many rows as may be worked at now; each is given back by ``_work``."""
         with self._leasing[job.name]:
-            leased = run_guarded(self._app, job.name, "lease", partial(job.lease, 1), fail)
-        for one in leased or ():
-            # Perhaps more rows are due: another thread, here or elsewhere, looks meanwhile.
-            self._announcer.announce(job.name)
-            run_guarded(self._app, job.name, "work", partial(job.work, one), fail)
-        return bool(leased) and not failures
+            free = 0 if self._is_stopping else self._take(job, job.at_once)
+            leased: Sequence[Any] = (self._guarded(job, "lease", partial(job.lease, free)) or ()) if free else ()
+            self._give_back(job, free - len(leased))
+        if free and len(leased) == free:
+            self._announcer.announce(job.name)  # Perhaps there are more, for another process.
+        return leased
+
+    def _help(self, job: LeasedJob, one: Any) -> None:
+        """Work at a row beside the thread that has leased it, and let somebody look for the next one."""
+        self._work(job, one)
+        self._announcer.announce(job.name)
+
+    def _work(self, job: LeasedJob, one: Any) -> None:
+        self._guarded(job, "work", partial(job.work, one))
+        self._give_back(job, 1)
+
+    def _guarded(self, job: AnyJob, step: str, work: Callable[[], T]) -> T | None:
+        # A row that failed is leased again, and a job that failed is rung for again: here nothing has to wait.
+        return run_guarded(self._app, job.name, step, work, lambda: None)
+
+    def _take(self, job: AnyJob, most: int) -> int:
+        """Take so many of a job's threads at the most; returns how many."""
+        with self._counting:
+            taken = min(most, self._free[job.name])
+            self._free[job.name] -= taken
+        return taken
+
+    def _give_back(self, job: AnyJob, count: int) -> None:
+        with self._counting:
+            self._free[job.name] += count

@@ -13,6 +13,7 @@ import structlog
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
+from bx24app import metrics
 from bx24app.errors import DatabaseBusy
 from bx24app.services.runtime import wakeup
 from bx24app.worker import look
