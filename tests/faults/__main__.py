@@ -25,6 +25,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--replay", type=int, metavar="SEED", help="play this one alone")
     parser.add_argument("--minutes", type=float, default=600, help="longer than this is a failure too")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), default="", help="take a safeguard out of the app")
+    parser.add_argument("--broker", action="store_true", help="let a fleet of Celery do the work, on a real Redis")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
     parser.add_argument("-v", "--verbose", action="store_true", help="say each step, and the states after it")
     return parser.parse_args()
@@ -58,9 +59,10 @@ def main() -> int:
     seeds = range(int(first), int(last or first) + 1)
     if given.replay is not None:
         seeds = range(given.replay, given.replay + 1)
-    with built(given.database, given.mutant) as world:
+    with built(given.database, given.mutant, with_broker=given.broker) as world:
         done, failed = _play_all(world, seeds, given)
-    print(f"{given.database}: {done} of {len(seeds)} schedules, {len(failed)} failed {failed or ''}")
+    mode = f"{given.database} with a broker" if given.broker else given.database
+    print(f"{mode}: {done} of {len(seeds)} schedules, {len(failed)} failed {failed or ''}")
     return 0 if done == len(seeds) and not failed else 1
 
 

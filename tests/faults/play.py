@@ -19,7 +19,7 @@ from tests.faults.rule_checks import is_settled, look_at_runs
 from tests.faults.rules import MOST_RUNS, Rules
 from tests.faults.schedule import STEPS, choose, make
 from tests.faults.world import World
-from tests.faults.zygote import do_chores, do_rules
+from tests.faults.zygote import do_rules
 
 DIALLING = ("work", "work_killed", "stall", "overtaken", "race", "race_cancel", "unplugged")
 ROUNDS = 40
@@ -89,7 +89,7 @@ class Play(People, Rules, Cards, Calls):
         for patience in range(1, ROUNDS + 1):
             self._ring_late(True)
             self._tell_what_is_told(rng)
-            self._guarded(do_chores)
+            self._do_chores(rng)
             self._guarded(partial(do_rules, 2 * MOST_RUNS))
             if any(row.state in ("scheduled", "queued") for row in self._seen.callbacks.values()):
                 self._do_work(rng)

@@ -23,6 +23,10 @@ class Workers(Stage):
     """Everything a worker does, in this process or in one that is killed."""
 
     def _do_work(self, rng: random.Random) -> None:
+        """A worker dials what is due: a process of the fleet where there is one, else this process."""
+        if self.world.broker is not None:
+            self.world.run_worker("dial", None, rng.choice([1, 1, 3]))
+            return
         for claim in self._claim(rng.choice([1, 1, 3])):
             self._process(claim)
 
@@ -106,4 +110,7 @@ class Workers(Stage):
             connection.execute(update(Portal).values(client_endpoint=address))
 
     def _do_chores(self, rng: random.Random) -> None:
-        self._guarded(do_chores)
+        if self.world.broker is not None:
+            self.world.run_worker("chores", None)
+        else:
+            self._guarded(do_chores)

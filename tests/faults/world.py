@@ -1,8 +1,9 @@
 """One app, one fake portal and one database, wound back for every schedule."""
 
+import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -43,7 +44,7 @@ from tests.fake_bitrix24.events import http_build_query
 from tests.fake_bitrix24.faults import Faults, drop_connection
 from tests.fake_bitrix24.rest import Bucket, unnest_form
 from tests.fake_bitrix24.server import parameters_of
-from tests.faults import mutants
+from tests.faults import fleet, mutants
 from tests.faults.card_checks import CardLedger
 from tests.faults.checks import Arrival, Broken, Ledger
 from tests.faults.databases import Database, opened
@@ -53,6 +54,8 @@ from tests.faults.scene import Late, Scene, add_fault
 from tests.faults.schedule import DialPlan, Schedule
 from tests.faults.zygote import CONNECT_SECONDS, FORM, Order, Zygote
 from tests.support.actors import Actor
+from tests.support.database import workplace
+from tests.support.redis_server import RedisServer
 from tests.support.registration import register
 
 START = "/rest/voximplant.callback.start"
@@ -78,6 +81,9 @@ class World:
         self.clock = fake.clock
         self.registry = fake.registry
         self.mutant = ""
+        # With a broker a fleet does the work.
+        self.broker: RedisServer | None = None
+        self.mischief = random.Random()
         self.zygote = Zygote(environ)
         self.scene: Scene = None  # type: ignore[assignment]
         self.user_id = self.portal.manager.id
@@ -112,7 +118,8 @@ class World:
 
     def replay(self, seed: int) -> str:
         """The command that plays a schedule again."""
-        return f"python -m tests.faults --database {self.database.kind} --replay {seed} -v"
+        mode = " --broker" if self.broker else ""
+        return f"python -m tests.faults --database {self.database.kind}{mode} --replay {seed} -v"
 
     # Time
 
@@ -133,6 +140,9 @@ class World:
     def wind_back(self, plan: Schedule) -> None:
         """Make everything as it was after the installation."""
         self.database.mend()
+        self.mischief.seed(plan.seed)
+        if self.broker is not None:
+            self.broker.client.flushall()
         now = BEGIN + timedelta(hours=plan.begins_after_hours)
         self._travelled.move_to(now)
         self.clock.advance(now.timestamp() - self.clock.now())
@@ -194,7 +204,11 @@ class World:
 
     def run_worker(self, job: str, kill_at: int | None, most: int = 1, body: str = "") -> bool:
         """Let a process do its job and die at a step; returns whether it came to its end."""
-        order = Order(job, utcnow().isoformat(), kill_at, self.set_patience(), self.mutant, most, body)
+        bells = ""
+        if self.broker is not None and not body:
+            fleet.ring(self.broker, job, self.mischief)
+            bells = self.broker.url
+        order = Order(job, utcnow().isoformat(), kill_at, self.set_patience(), self.mutant, most, body, bells)
         return self.zygote.run(order) == 0
 
     @contextmanager
@@ -367,14 +381,23 @@ class World:
 
 
 @contextmanager
-def built(kind: str, mutant: str = "") -> Iterator[World]:
-    """A world on a database of this kind, with its clocks stopped; ``mutant`` is taken out of its app."""
+def built(kind: str, mutant: str = "", *, with_broker: bool = False) -> Iterator[World]:
+    """A world on a database of this kind, with its clocks stopped; ``mutant`` is taken out of its app.
+
+    ``with_broker``: a fleet does the work, on a Redis of its own.
+    """
     environ = {**plain_environ(), "BX24APP_LOG_LEVEL": "ERROR"}
-    with opened(kind, environ) as database, FakeBitrix24() as fake:
+    with ExitStack() as stack:
+        database, fake = stack.enter_context(opened(kind, environ)), stack.enter_context(FakeBitrix24())
         fake.add_portal("alpha")
         environ |= {"BX24APP_DATABASE_URL": database.url, "BX24APP_AUTH_SERVER": fake.auth_server.url}
+        broker = RedisServer(stack.enter_context(workplace()), "of-a-test") if with_broker else None
+        if broker is not None:
+            stack.callback(broker.kill)
+            environ["BX24APP_BROKER_URL"] = broker.url
         app = create_app(environ)
         world = World(database, environ, fake, app)
+        world.broker = broker
         try:
             with world.in_time(), mutants.applied(mutant):
                 world.mutant = mutant

@@ -33,7 +33,7 @@ from bx24app.services.security import digests
 from bx24app.worker.jobs import background_jobs
 from bx24app.worker.look import look
 from bx24app.worker.scheduler import LeasedJob
-from tests.faults import mutants
+from tests.faults import fleet, mutants
 from tests.support import ROOT
 
 ENGINE_STEPS = ("begin", "before_cursor_execute", "after_cursor_execute", "commit", "rollback")
@@ -53,6 +53,8 @@ class Order:
     most: int = 1
     # Of a run that a portal posts.
     body: str = ""
+    # Of a worker that answers bells, whatever the job is.
+    broker: str = ""
 
 
 class Steps:
@@ -139,6 +141,8 @@ def _work(app: Flask, order: Order) -> int:
         with time_machine.travel(datetime.fromisoformat(order.at), tick=False):
             if order.body:
                 _post(app, order.body)
+            elif order.broker:
+                fleet.answer_bells(app, order.broker, order.most)
             else:
                 JOBS[order.job](order.most)
     return steps.done

@@ -15,6 +15,8 @@ BATCH = 20
 FIRST = range(1, 6)
 # Those whose callbacks have cards in the CRM.
 WITH_CARDS = [seed for seed in range(1, 121) if make(seed).has_cards]
+# Each worker of a fleet is born as a process of Celery, which takes its time.
+FIRST_OF_FLEET = range(1, 4)
 BATCHES = [range(first, first + BATCH) for first in range(FIRST.stop, SEEDS + 1, BATCH)]
 
 
@@ -81,3 +83,21 @@ def test_taking_a_safeguard_of_cards_out_breaks_the_promise(mutant: str, kinds: 
 def test_the_promise_holds_under_every_schedule(world: World, seeds: range) -> None:
     found = first_broken(world, seeds)
     assert found is None, f"seed {found[0]}: {found[1]}; again: {world.replay(found[0])}"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_promise_holds_where_a_fleet_does_the_work(database: str) -> None:
+    with built(database, with_broker=True) as world:
+        found = first_broken(world, FIRST_OF_FLEET)
+        assert found is None, f"seed {found[0]}: {found[1]}; again: {world.replay(found[0])}"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_fleet_without_the_fence_breaks_the_promise() -> None:
+    with built("sqlite", "no_fence", with_broker=True) as world:
+        found = first_broken(world, range(1, 11))
+    assert found is not None, "nothing was found wrong"
+    assert found[1].kind == "no_fence"

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -19,12 +20,12 @@ from sqlalchemy import create_engine, text, update
 
 from bx24app.database import writing
 from bx24app.models import Credential, State, utcnow
-from bx24app.services.runtime.broker import QUEUE, TASK
+from bx24app.services.runtime.broker import QUEUE, TASK, make_celery
 from bx24app.worker.fleet import MOST_WAITING
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
-from tests.support.fleet import StartFleet, broker, environ, message, start_fleet
+from tests.support.fleet import StartFleet, Trap, broker, environ, message, pickled_message, start_fleet
 from tests.support.processes import Process, Spawn, kill
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import accept, change_portal, pass_time, seen
@@ -179,15 +180,17 @@ def test_what_lies_in_the_broker_wakes_and_does_nothing_else(
     broker: RedisServer,
     start_fleet: StartFleet,
     eventually: Eventually,
+    tmp_path: Path,
 ) -> None:
-    """Not JSON, no message, a pickle, another's task, odd arguments, rows that are not there or not due."""
+    """Not JSON, no message, a pickle, another's task, odd arguments, rows that are not there or not due, commands."""
+    trap = tmp_path / "unpickled"
     later = accept(app, due_at=utcnow() + timedelta(hours=1))
     foreign: list[bytes | str] = [
         b"garbage \xff",
         b"[]",
         b"{}",
         b'{"body": "e30=", "headers": {}, "properties": {}}',
-        message(TASK, ["dial", None], content_type="application/x-python-serialize"),
+        pickled_message(TASK, [Trap(trap)]),
         message("celery.map", [TASK, [["dial"]]]),
         message("os.system", ["true"]),
         message(TASK, []),
@@ -202,10 +205,13 @@ def test_what_lies_in_the_broker_wakes_and_does_nothing_else(
         broker.client.lpush(QUEUE, one)
     worker = start_fleet("worker")
     eventually(lambda: not broker.client.llen(QUEUE) and not broker.client.hlen("unacked"))
+    make_celery(broker.url).control.shutdown()
     assert portal.requests_for(START) == []
     assert seen(app, later).state == State.SCHEDULED
+    assert not trap.exists()
     assert manager.requests_callback("+4930901822").status_code == 201
     eventually(lambda: len(portal.telephony.dials) == 1)
+    time.sleep(1)
     assert worker.poll() is None
     assert len(portal.requests_for(START)) == 1
 
