@@ -17,7 +17,7 @@ WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv demo bench test test-nobrowser test-long test-combined test-alone soak check style types contracts lock browser promtool translations
+.PHONY: venv demo bench test test-nobrowser test-long test-combined test-alone soak check style types contracts lock browser promtool redis translations
 
 venv: .venv/installed $(COMPILED)
 
@@ -44,6 +44,9 @@ browser: venv
 promtool:
 	@.ci/promtool
 
+redis:
+	@.ci/redis
+
 # In parallel, and one more than there are processors, for most tests wait for something; JOBS=0 runs them one by one.
 JOBS ?= $(shell expr $$(nproc) + 1)
 
@@ -51,18 +54,18 @@ JOBS ?= $(shell expr $$(nproc) + 1)
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal
 
 # Every test but the long ones, of each of which it has a short case.
-test: venv browser promtool
+test: venv browser promtool redis
 	$(PYTEST) -m "not long"
 
-test-nobrowser: venv promtool
+test-nobrowser: venv promtool redis
 	$(PYTEST) -m "not long and not browser"
 
 # Most schedules of faults, most random requests and attacks, narrow pages, and on PostgreSQL what has no page.
-test-long: venv browser promtool
+test-long: venv browser promtool redis
 	$(PYTEST) -m "long and not combined and not alone"
 
 # What differs from its short case in two ways at once, such as a page on PostgreSQL; not in `make check`.
-test-combined: venv browser
+test-combined: venv browser redis
 	$(PYTEST) -m combined
 
 # What is measured, with nothing beside it; not in `make check`, for a busy machine decides it.
@@ -75,9 +78,11 @@ bench: venv
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.lists
 
-soak: venv
+soak: venv redis
 	$(BIN)/python -m tests.faults --database sqlite --seeds $(SEEDS) --minutes 120
 	$(BIN)/python -m tests.faults --database postgresql --seeds $(SEEDS) --minutes 120
+	$(BIN)/python -m tests.faults --database sqlite --broker --seeds 1-200 --minutes 60
+	$(BIN)/python -m tests.faults --database postgresql --broker --seeds 1-200 --minutes 60
 
 style: venv $(ESLINT)
 	$(BIN)/ruff format --check .

@@ -5,7 +5,9 @@ Nothing is lost and nothing is dialled twice, whatever happens to a process, to 
 
 import base64
 import json
+import signal
 import socketserver
+import sys
 import threading
 import time
 from collections import Counter
@@ -24,9 +26,10 @@ from bx24app.services.runtime.broker import QUEUE, TASK, make_celery
 from bx24app.worker.fleet import MOST_WAITING
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakePortal
+from tests.support import processes
 from tests.support.actors import Actor, json_of
 from tests.support.fleet import StartFleet, Trap, broker, environ, message, pickled_message, start_fleet
-from tests.support.processes import Process, Spawn, kill
+from tests.support.processes import Process, Spawn, kill, run_python
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import accept, change_portal, pass_time, seen
 
@@ -354,7 +357,7 @@ def test_a_worker_that_is_told_to_end_finishes_its_dial(
     worker: Process = start_fleet("worker")
     created = json_of(manager.requests_callback())
     assert hanging.received.wait(30)
-    worker.send_signal(15)
+    worker.send_signal(signal.SIGTERM)
     threading.Timer(2, hanging.released.set).start()
     began = time.monotonic()
     assert worker.wait(70) == 0
@@ -376,3 +379,54 @@ def test_beat_rings_no_more_while_nobody_works(
     eventually(lambda: broker.client.llen(QUEUE) == 0)
     # It rings again.
     eventually(lambda: bool(broker.client.hlen("unacked") or broker.client.llen(QUEUE)))
+
+
+# Celery as an operator starts it, with less patience at its end.
+HASTY = """
+import sys
+import bx24app.worker.fleet
+bx24app.worker.fleet.FINISH_SECONDS = 2.0
+from celery.__main__ import main
+sys.argv = ["celery", "-A", "bx24app.fleet", "worker"]
+main()
+"""
+
+
+@pytest.mark.long
+def test_a_worker_that_is_told_to_end_ends_whoever_hangs(
+    app: Flask, manager: Actor, portal: FakePortal, environ: dict[str, str], broker: RedisServer
+) -> None:
+    hanging = portal.faults.add("hang_before", START, seconds=60)
+    worker = processes.start((sys.executable, "-c", HASTY), environ)
+    try:
+        created = json_of(manager.requests_callback())
+        assert hanging.received.wait(60)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    finally:
+        kill(worker)
+    assert manager.sees(created["id"])["state"] == State.DIALLING  # Until its lease is over.
+
+
+@pytest.mark.long
+def test_one_message_says_what_is_missing(environ: dict[str, str]) -> None:
+    """No address, an address that is none, and no client: each ends the start, and no password is told."""
+    begin = (
+        "-c",
+        "import sys; sys.argv = ['celery', '-A', 'bx24app.fleet', 'worker']; from celery.__main__ import main; main()",
+    )
+    wrong = environ | {"BX24APP_BROKER_URL": "http://:canary@127.0.0.1/0"}
+    for settings, said in (
+        (environ | {"BX24APP_BROKER_URL": ""}, "missing: BX24APP_BROKER_URL"),
+        (wrong, "begin with one of redis://"),
+    ):
+        done = run_python(*begin, environ=settings)
+        assert done.returncode == 1
+        [line] = [line for line in done.stderr.splitlines() if "BROKER_URL" in line]
+        assert said in line
+        assert "canary" not in done.stderr + done.stdout
+        assert "Traceback" not in done.stderr
+    without = "import sys; sys.modules['redis'] = None; sys.path.insert(0, '.'); import bx24app; bx24app.create_app()"
+    done = run_python("-c", without, environ=environ)
+    assert done.returncode == 1
+    assert "BX24APP_BROKER_URL needs redis" in done.stderr
