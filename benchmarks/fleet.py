@@ -61,7 +61,7 @@ def _at_once(here: Cloud, portals: Sequence[FakePortal], each: int, mark: int) -
     wanted = _numbers(mark, portals, each)
     at = utcnow()
     here.plan(Due(portal, number, at) for portal, number in wanted)
-    wait_for(portals, dialled + len(wanted), 120)
+    wait_for(portals, dialled + len(wanted), 300)
     moments = sorted(moment for portal in portals for moment in dialled_at(portal))[dialled:]
     return len(moments) / (moments[-1] - at.timestamp())
 
@@ -81,7 +81,7 @@ def _waits(here: Cloud, portals: Sequence[FakePortal], seconds: float, mark: int
             with reading() as session:
                 row_id = session.scalar(select(Callback.id).where(Callback.to_number == number))
             wakeup.wake(row_id=row_id)
-    wait_for(portals, dialled + count, 120)
+    wait_for(portals, dialled + count, 300)
     offset = time.time() - time.monotonic()
     return [
         request.at + offset - asked_at[portal.name, number]

@@ -36,6 +36,8 @@ class Rounds:
         self._free = {job.name: job.at_once for job in jobs}
         # Two threads that lease at one moment see the same rows first, and one of them would get none.
         self._leasing = {job.name: threading.Lock() for job in jobs}
+        # Whoever waits for that will see what is due for all who come meanwhile.
+        self._next = {job.name: threading.Lock() for job in jobs}
         self._helpers = ThreadPoolExecutor(self.threads, "helper")
         self._is_stopping = False
 
@@ -88,7 +90,10 @@ class Rounds:
 
     def _lease(self, job: LeasedJob) -> Sequence[Any]:
         """Lease as many rows as may be worked at now; each is given back by ``_work``."""
+        if not self._next[job.name].acquire(blocking=False):
+            return ()
         with self._leasing[job.name]:
+            self._next[job.name].release()
             free = 0 if self._is_stopping else self._take(job, job.at_once)
             leased: Sequence[Any] = (self._guarded(job, "lease", partial(job.lease, free)) or ()) if free else ()
             self._give_back(job, free - len(leased))

@@ -13,7 +13,7 @@ from celery import Celery
 QUEUE = "bx24app"
 TASK = "bx24app.work"
 # A broker that does not answer keeps the thread that announces waiting so long, and nobody else.
-CONNECT_SECONDS = 2.0
+BROKER_CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 # Longer than any task. A message whose process was killed comes again after it; the sweep does not wait for that.
 VISIBILITY_SECONDS = 3600
@@ -38,7 +38,7 @@ def make_celery(url: str) -> Celery:
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        broker_connection_timeout=CONNECT_SECONDS,
+        broker_connection_timeout=BROKER_CONNECT_SECONDS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options=_transport_options(scheme),
@@ -52,7 +52,7 @@ def _transport_options(scheme: str) -> dict[str, Any]:
         return {"write_timeout": ANSWER_SECONDS}
     return {
         "visibility_timeout": VISIBILITY_SECONDS,
-        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_connect_timeout": BROKER_CONNECT_SECONDS,
         "socket_timeout": ANSWER_SECONDS,
         "socket_keepalive": True,
     }
