@@ -6,6 +6,8 @@ them from the workers. Rates are those of all portals together, none of which is
 
 import argparse
 import json
+import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -23,32 +25,44 @@ from bx24app.database import reading
 from bx24app.models import Callback, utcnow
 from bx24app.services.runtime import wakeup
 from tests.fake_bitrix24 import FakePortal
-from tests.support.processes import start
+from tests.support.processes import Process, start
 from tests.support.redis_server import RedisServer
 
 WORKERS = (1, 2, 4)
 PORTALS = 60
 # Within what a portal takes at once (50), with those before.
 EACH_AT_ONCE = 10
-OFFERED_EACH_SECOND = 20
+OFFERED_EACH_SECOND = 5
 # A process imports for a while, the longer the more of them do.
 START_SECONDS = 5.0
+IDLE_SECONDS = 6.0
 Row = dict[str, object]
 
 
 @contextmanager
-def _fleet(here: Cloud, count: int) -> Iterator[None]:
+def _fleet(here: Cloud, count: int) -> Iterator[list[Process]]:
     """So many workers of the fleet, and beat."""
     celery = (sys.executable, "-m", "celery", "-A", "bx24app.fleet")
-    running = [start((*celery, "worker", "-n", f"w{number}@%h"), here.environ) for number in range(count)]
+    running: list[Process] = [
+        start((*celery, "worker", "-n", f"w{number}@%h"), here.environ) for number in range(count)
+    ]
     running.append(start((*celery, "beat"), here.environ))
     try:
-        yield
+        yield running
     finally:
         for process in running:
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
         for process in running:
             process.wait(80)
+
+
+def _processor_seconds(running: Sequence[Process]) -> float:
+    """What the processes have computed, which does not depend on what else the machine does."""
+    ticks = 0
+    for process in running:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _numbers(mark: int, portals: Sequence[FakePortal], each: int) -> list[tuple[FakePortal, str]]:
@@ -102,10 +116,14 @@ def measure(kind: str, count: int, seconds: float, *, with_broker: bool) -> Row:
             settings["BX24APP_BROKER_URL"] = broker.url
         here = stack.enter_context(cloud(kind, settings=settings))
         portals = here.add_portals(PORTALS)
-        stack.enter_context(_fleet(here, count) if with_broker else here.workers(count, dials=32))
+        running = stack.enter_context(_fleet(here, count) if with_broker else here.workers(count, dials=32))
         time.sleep(START_SECONDS * (1 + count))
         _at_once(here, portals, 1, mark=1)  # Connections are open, caches full.
+        idle_from = _processor_seconds(running)
+        time.sleep(IDLE_SECONDS)
+        busy_from = _processor_seconds(running)
         rate = _at_once(here, portals, EACH_AT_ONCE, mark=2)
+        busy = _processor_seconds(running) - busy_from
         waits = _waits(here, portals, seconds, mark=3)
         numbers = Counter(
             (portal.name, str(request.parameters["TO_NUMBER"]))
@@ -119,6 +137,9 @@ def measure(kind: str, count: int, seconds: float, *, with_broker: bool) -> Row:
         "dials a second": round(rate, 1),
         "wait p50, ms": round(1000 * statistics.median(waits)),
         "wait p99, ms": round(1000 * statistics.quantiles(waits, n=100)[-1]),
+        "processor for a dial, ms": round(1000 * busy / (PORTALS * EACH_AT_ONCE), 1),
+        "processor when idle, %": round(100 * (busy_from - idle_from) / IDLE_SECONDS, 1),
+        "load": os.getloadavg()[0],
         "dialled twice": sum(times > 1 for times in numbers.values()),
     }
 
@@ -128,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="postgresql")
     parser.add_argument("--workers", type=int, nargs="*", default=WORKERS)
-    parser.add_argument("--seconds", type=float, default=15.0, help="how long 20 callbacks a second are offered")
+    parser.add_argument("--seconds", type=float, default=15.0, help="how long 5 callbacks a second are offered")
     given = parser.parse_args()
     for count in given.workers:
         for with_broker in (False, True):

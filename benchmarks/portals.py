@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from bx24app.models import Callback, Portal, PortalSettings, State, utcnow
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support import database
 from tests.support.actors import Actor
-from tests.support.processes import NOTHING, start
+from tests.support.processes import NOTHING, Process, start
 
 SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
 
@@ -70,15 +71,15 @@ class Cloud:
                 session.execute(insert(Callback), rows)
 
     @contextmanager
-    def workers(self, count: int, dials: int = 16) -> Iterator[None]:
+    def workers(self, count: int, dials: int = 16) -> Iterator[list[Process]]:
         """Worker processes at work."""
         command = (sys.executable, "-m", "benchmarks.worker", str(dials), str(self.speed))
-        running = [start(command, self.environ) for _ in range(count)]
+        running: list[Process] = [start(command, self.environ) for _ in range(count)]
         try:
-            yield
+            yield running
         finally:
             for process in running:
-                process.terminate()
+                process.send_signal(signal.SIGTERM)
             for process in running:
                 process.wait(80)
 
