@@ -1,6 +1,10 @@
 """Telephony events: they show that somebody picked up, and make the app ask how a call has ended."""
 
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,14 +14,14 @@ from sqlalchemy import func, select, update
 
 from bx24app.database import reading, writing
 from bx24app.models import Attempt, Callback, ReceivedEvent, utcnow
-from bx24app.services.dialling import call_events, dial, queue
+from bx24app.services.dialling import call_events, call_history, dial, queue
 from bx24app.services.dialling.call_report import ReportKind
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakePortal
 from tests.fake_bitrix24.events import http_build_query
 from tests.support.actors import Actor, json_of
-from tests.support.waiting import follow_calls
+from tests.support.waiting import accept, change_portal, follow_calls
 
 INIT, START, END = "ONVOXIMPLANTCALLINIT", "ONVOXIMPLANTCALLSTART", "ONVOXIMPLANTCALLEND"
 
@@ -279,3 +283,31 @@ def test_what_was_stored_but_not_applied_is_applied_by_a_worker(
     eventually(lambda: manager.sees(id)["state"] == "answered")
     with app.app_context(), reading() as session:
         assert session.scalars(select(Callback.state)).one() == "answered"
+
+
+def test_two_calls_that_end_at_the_same_moment_are_both_stored(
+    app: Flask, manager: Actor, portal: FakePortal, application: FakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The portal's queue is served by several processes: neither transaction waits for what the other one holds."""
+    ids = [accept(app, to_number=f"+493090182{number}") for number in range(2)]
+    with app.app_context():
+        for lease in queue.lease_due(2):
+            dial.dial(lease)
+    change_portal(app, history_due_at=utcnow() + timedelta(seconds=20))
+    both, hurry = threading.Barrier(2), call_history.hurry
+
+    def meet(*given: Any) -> None:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        hurry(*given)
+
+    monkeypatch.setattr(call_history, "hurry", meet)
+    ended = [{"CALL_ID": call.call_id, "CALL_TYPE": "4"} for call in portal.telephony.calls]
+    assert len(ended) == len(ids)
+
+    def tell(data: dict[str, Any]) -> int:
+        return app.test_client().post("/events", data=fields(portal, application, END, data)).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(tell, ended)) == [200, 200]
+    assert stored(app) == len(ended)

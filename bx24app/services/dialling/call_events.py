@@ -45,10 +45,11 @@ def receive_call_event(portal: Portal, event: Event) -> None:
             return
     try:
         with writing() as session:
-            session.add(row)
-            session.flush()
+            # The portal is locked first, as everywhere: its new row holds a part of that lock, and two events of one
+            # portal would wait for each other.
             if report.kind == ReportKind.END:
                 call_history.hurry(session, portal.id, haste)
+            session.add(row)
     except IntegrityError as error:
         if not is_duplicate(error) and not is_missing_reference(error):
             raise
