@@ -6,6 +6,8 @@ COMPILED := $(CATALOGUES:.po=.mo)
 
 # Thousands of schedules of the fault test (docs/testing.md); SEEDS=1-10000 by default.
 SEEDS ?= 1-10000
+# Then load with faults on the deployed app (docs/capacity.md), for so long.
+SOAK_MINUTES ?= 30
 
 # ESLint with what eslint.config.mjs imports.
 ESLINT_PACKAGES := eslint@10.15.0 @eslint/js@10.0.1 globals@17.14.0
@@ -83,6 +85,7 @@ soak: venv redis
 	$(BIN)/python -m tests.faults --database postgresql --seeds $(SEEDS) --minutes 120
 	$(BIN)/python -m tests.faults --database sqlite --broker --seeds 1-200 --minutes 60
 	$(BIN)/python -m tests.faults --database postgresql --broker --seeds 1-200 --minutes 60
+	$(BIN)/python -m tests.soak --database postgresql --minutes $(SOAK_MINUTES)
 
 style: venv $(ESLINT)
 	$(BIN)/ruff format --check .

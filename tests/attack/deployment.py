@@ -45,24 +45,33 @@ class Deployment:
         return "\n".join(log.read_text() for log in self.logs)
 
 
-@contextmanager
-def deployed(fake: FakeBitrix24, database_url: str, folder: Path) -> Iterator[Deployment]:
-    """Start the documented processes (docs/operating.md) on a migrated database; they end with the block."""
-    port = free_port()
-    environ = {
+def settings_of(fake: FakeBitrix24, database_url: str, port: int) -> dict[str, str]:
+    """The settings of an app that a proxy reaches at a port of this machine."""
+    return {
         **plain_environ(),
         "BX24APP_DATABASE_URL": database_url,
         "BX24APP_AUTH_SERVER": fake.auth_server.url,
         "BX24APP_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "BX24APP_TRUSTED_PROXIES": "1",
     }
-    commands = {
+
+
+def documented_commands(port: int) -> dict[str, tuple[str, ...]]:
+    """What an operator starts (docs/operating.md), by name; all that differs is the port."""
+    return {
         "web": (sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "app:app"),
         "worker": (*FLASK, "worker"),
     }
+
+
+@contextmanager
+def deployed(fake: FakeBitrix24, database_url: str, folder: Path) -> Iterator[Deployment]:
+    """Start the documented processes (docs/operating.md) on a migrated database; they end with the block."""
+    port = free_port()
+    environ = settings_of(fake, database_url, port)
     app, running, logs = create_app(environ), [], []
     try:
-        for name, command in commands.items():
+        for name, command in documented_commands(port).items():
             logs.append(folder / f"{name}.log")
             with logs[-1].open("wb") as stream:
                 running.append(start(command, environ, stream))
