@@ -13,6 +13,7 @@ from alembic import command
 from flask import Flask
 from flask.cli import AppGroup, with_appcontext
 from flask_babel import force_locale
+from sqlalchemy.exc import OperationalError
 
 from bx24app.database.migrations import alembic_config, upgrade_database
 from bx24app.errors import CommandRefused, DatabaseBusy, InvalidNumber, NotFound, NumberInHand
@@ -34,6 +35,8 @@ def _told() -> Iterator[None]:
         yield
     except CommandRefused as error:
         raise click.ClickException(str(error)) from None
+    except OperationalError as error:
+        raise click.ClickException(f"The database cannot be used: {str(error.orig).strip()}") from None
 
 
 @database.command("upgrade")

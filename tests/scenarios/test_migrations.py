@@ -62,6 +62,18 @@ def tables(engine: Engine) -> set[str]:
     return set(inspect(engine).get_table_names()) - {"alembic_version"}
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite:////nowhere/at/all.db", "postgresql+psycopg://x@/x?host=/nowhere", "postgresql+psycopg://x@127.0.0.1:1/x"],
+)
+def test_a_database_that_cannot_be_used_is_one_sentence(url: str) -> None:
+    app = create_app(plain_environ() | {"BX24APP_DATABASE_URL": url})
+    done = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: The database cannot be used: ")
+    assert "Traceback" not in done.output
+
+
 def test_up_down_and_up_again(engine: Engine) -> None:
     operate("upgrade")
     assert tables(engine) == set(Base.metadata.tables)
