@@ -14,10 +14,19 @@ worker_class = "buffering_worker.BufferingWorker"
 threads = 16
 # Two processes have two interpreters: what one computes keeps nobody of the other waiting.
 workers = 2
-# Without it kept-alive connections sometimes all sit on one of several processes.
-reuse_port = True
+# All processes take connections from one queue. With one queue for each (True) the connections of a process that ends
+# are lost, and a proxy must not send their requests again.
+reuse_port = False
+# Memory that a process does not give back is bounded. A process that ends answers what it has taken first; the next one
+# begins at another moment than its neighbour.
+max_requests = 50_000
+max_requests_jitter = 10_000
 worker_connections = 1000
 keepalive = 5
+# The web ends each request within 30 s (``web.REQUEST_SECONDS``); TimeoutStopSec of the unit is longer.
+graceful_timeout = 35
+# Nobody steers it but signals, and it may write nowhere.
+control_socket_disable = True
 limit_request_line = 8190
 # Of a proxy on this machine gunicorn would believe ``SCRIPT_NAME`` and ``PATH_INFO`` as headers, which not every proxy
 # takes from visitors. What a proxy says is read by the app alone (``TRUSTED_PROXIES``).
