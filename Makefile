@@ -19,7 +19,7 @@ WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv demo bench test test-nobrowser test-long test-combined test-alone soak check style types contracts lock browser promtool redis translations
+.PHONY: venv demo bench test test-nobrowser test-long test-combined test-alone production-test soak check style types contracts lock browser promtool servers translations
 
 venv: .venv/installed $(COMPILED)
 
@@ -46,8 +46,8 @@ browser: venv
 promtool:
 	@.ci/promtool
 
-redis:
-	@.ci/redis
+servers:
+	@.ci/servers
 
 # In parallel, and one more than there are processors, for most tests wait for something; JOBS=0 runs them one by one.
 JOBS ?= $(shell expr $$(nproc) + 1)
@@ -56,18 +56,18 @@ JOBS ?= $(shell expr $$(nproc) + 1)
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal
 
 # Every test but the long ones, of each of which it has a short case.
-test: venv browser promtool redis
+test: venv browser promtool servers
 	$(PYTEST) -m "not long"
 
-test-nobrowser: venv promtool redis
+test-nobrowser: venv promtool servers
 	$(PYTEST) -m "not long and not browser"
 
 # Most schedules of faults, most random requests and attacks, narrow pages, and on PostgreSQL what has no page.
-test-long: venv browser promtool redis
+test-long: venv browser promtool servers
 	$(PYTEST) -m "long and not combined and not alone"
 
 # What differs from its short case in two ways at once, such as a page on PostgreSQL; not in `make check`.
-test-combined: venv browser redis
+test-combined: venv browser servers
 	$(PYTEST) -m combined
 
 # What is measured, with nothing beside it; not in `make check`, for a busy machine decides it.
@@ -80,12 +80,16 @@ bench: venv
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.lists
 
-soak: venv redis
+soak: venv servers
 	$(BIN)/python -m tests.faults --database sqlite --seeds $(SEEDS) --minutes 120
 	$(BIN)/python -m tests.faults --database postgresql --seeds $(SEEDS) --minutes 120
 	$(BIN)/python -m tests.faults --database sqlite --broker --seeds 1-200 --minutes 60
 	$(BIN)/python -m tests.faults --database postgresql --broker --seeds 1-200 --minutes 60
 	$(BIN)/python -m tests.soak --database postgresql --minutes $(SOAK_MINUTES)
+
+# The README's production section, walked on a machine that is made below a folder: nginx, PostgreSQL, a portal.
+production-test: venv servers
+	$(BIN)/python -m tests.production
 
 style: venv $(ESLINT)
 	$(BIN)/ruff format --check .
@@ -104,7 +108,7 @@ contracts: venv
 	$(BIN)/lint-imports
 
 # What CI runs; make goes through it in this order.
-check: style types contracts test test-long
+check: style types contracts test test-long production-test
 
 # Takes the texts out of the code and brings the catalogues up to date.
 translations: venv

@@ -1,6 +1,7 @@
 """The reverse proxy that stands in front (docs/operating.md): everybody of a test comes in through it."""
 
 import http.client
+import ssl
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
@@ -19,13 +20,13 @@ class Proxy(Flask):
     Its test client is what actors and visitors of all other tests have too.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         super().__init__("proxy", static_folder=None)
-        self._port = port
+        self._port, self._host, self._tls = port, host, tls
 
     def wsgi_app(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Ask, and give back what was answered."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_SECONDS)
+        connection = self._connection()
         try:
             length = int(environ.get("CONTENT_LENGTH") or 0)
             body = environ["wsgi.input"].read(length) if length else None
@@ -40,6 +41,12 @@ class Proxy(Flask):
         kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP]
         start_response(f"{answer.status} {answer.reason or 'none'}", kept)
         return [content]
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """Each request has its own; with ``tls`` the certificate is checked."""
+        if self._tls:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT_SECONDS, context=self._tls)
+        return http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_SECONDS)
 
 
 def _headers(environ: "WSGIEnvironment") -> dict[str, str]:

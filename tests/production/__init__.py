@@ -1,0 +1,1 @@
+"""``make production-test``: walks the README's production section on a machine that is made for it."""

