@@ -6,9 +6,11 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "0035"
-down_revision: str | None = "0032"
+down_revision: str | None = "0033"
 branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
+# Why nothing of the version before may run meanwhile; None: it may.
+needs_stop: str | None = None
 
 # What was told before this counts as told.
 KEEP_TOLD = """
