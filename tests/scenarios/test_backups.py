@@ -137,8 +137,10 @@ def test_a_full_disk_stops_both_and_changes_nothing(
 
 @pytest.mark.parametrize("process", ["worker", "web"])
 def test_nothing_is_restored_while_the_app_runs(
-    database_url: str, backup: Path, operate: Operate, spawn: Spawn, start_web: StartWeb, process: str, app: Flask
+    app: Flask, backup: Path, operate: Operate, spawn: Spawn, start_web: StartWeb, portal: FakePortal, process: str
 ) -> None:
+    # Nothing else is to make the app of this process connect.
+    portal.events.pause()
     if process == "web":
         [running] = start_web(1).values()
     else:
