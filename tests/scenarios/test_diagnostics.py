@@ -34,7 +34,9 @@ def summary(app: Flask, *, portal: bool = False) -> dict[str, tuple[Level, str]]
     return {name: (finding.level, finding.about) for name, finding in found(app, portal=portal).items()}
 
 
-HEALTHY = dict.fromkeys(["database", "waking", "keys", "address", "authorization", "clock"], (Level.OK, "ok"))
+HEALTHY = dict.fromkeys(
+    ["database", "waking", "keys", "portals", "address", "authorization", "clock"], (Level.OK, "ok")
+)
 FILES = {"files": (Level.OK, "ok")}
 HEALTHY_PORTAL = dict.fromkeys(
     [
