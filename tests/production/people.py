@@ -27,7 +27,7 @@ def wait_for(holds: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
         assert time.monotonic() < deadline, f"{what}: it never came true"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 @dataclass
