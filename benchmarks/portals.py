@@ -66,7 +66,7 @@ class Cloud:
         with self.app.app_context():
             with reading() as session:
                 ids = dict(session.execute(select(Portal.member_id, Portal.id)).all())
-            rows = [_row(ids[due.portal.member_id], due, now) for due in wanted]
+            rows = [row_of(ids[due.portal.member_id], due, now) for due in wanted]
             with writing() as session:
                 session.execute(insert(Callback), rows)
 
@@ -84,7 +84,8 @@ class Cloud:
                 process.wait(80)
 
 
-def _row(portal_id: int, due: Due, now: datetime) -> dict[str, object]:
+def row_of(portal_id: int, due: Due, now: datetime) -> dict[str, object]:
+    """A row of ``callback`` that waits to be dialled, as an automation rule makes them."""
     return {
         "portal_id": portal_id,
         "state": State.SCHEDULED,
@@ -106,7 +107,7 @@ def _row(portal_id: int, due: Due, now: datetime) -> dict[str, object]:
 @contextmanager
 def cloud(kind: str, speed: float = 1.0, settings: Mapping[str, str] = NOTHING) -> Iterator[Cloud]:
     """Everything that a measurement needs, gone at its end; ``kind``: sqlite or postgresql."""
-    with tempfile.TemporaryDirectory() as directory, FakeBitrix24() as fake, _database(kind, Path(directory)) as url:
+    with FakeBitrix24() as fake, database_of(kind) as url:
         environ = {
             "BX24APP_CLIENT_ID": "app.bench.1",
             "BX24APP_CLIENT_SECRET": secrets.token_urlsafe(24),
@@ -135,12 +136,16 @@ def cloud(kind: str, speed: float = 1.0, settings: Mapping[str, str] = NOTHING) 
 
 
 @contextmanager
-def _database(kind: str, directory: Path) -> Iterator[str]:
-    if kind == "sqlite":
-        yield f"sqlite:///{directory}/bench.db"
-        return
-    with (
-        database.postgres_server(directory / "postgres", is_durable=True) as server,
-        database.fresh_database(server) as url,
-    ):
-        yield url
+def database_of(kind: str) -> Iterator[str]:
+    """An empty database on a disk, which is waited for; ``kind``: sqlite or postgresql."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        directory = Path(folder)
+        if kind == "sqlite":
+            yield f"sqlite:///{directory}/bench.db"
+            return
+        directory.chmod(0o755)  # PostgreSQL does not run as root, but under a user of its own.
+        with (
+            database.postgres_server(directory / "postgres", is_durable=True) as server,
+            database.fresh_database(server) as url,
+        ):
+            yield url

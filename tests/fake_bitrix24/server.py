@@ -91,11 +91,13 @@ class Server:
         self.start()
 
     def stop(self) -> None:
-        """Stop answering and close the sockets."""
+        """Stop answering, if it ever began, and close the sockets."""
         for server, thread in zip(self._servers, self._threads, strict=True):
-            server.shutdown()
+            if thread.is_alive():
+                server.shutdown()
             server.server_close()
-            thread.join(timeout=5)
+            if thread.ident is not None:
+                thread.join(timeout=5)
 
     def record(self, path: str, user_id: int | None = None) -> RecordedRequest:
         """Remember the request being answered."""
