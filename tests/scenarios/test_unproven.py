@@ -16,7 +16,8 @@ from werkzeug.test import TestResponse
 from bx24app.database import is_postgresql, reading, writer_lock
 from bx24app.models import RestCall, Throttle, TokenBucket
 from bx24app.services.runtime import local_limit
-from bx24app.services.security import proof_limits
+from bx24app.services.runtime.local_limit import LocalLimit
+from bx24app.services.security import proof_limits, token_proof
 from bx24app.services.websites import rejections
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
@@ -89,6 +90,56 @@ def test_people_of_the_portal_open_the_desk_during_a_flood(app: Flask, manager: 
 
 
 @pytest.mark.usefixtures("still_limits")
+def test_what_others_send_from_an_address_keeps_no_portal_out_that_has_proven_itself_there(
+    manager: Actor, client: FlaskClient, portal: FakePortal, application: FakeApp, still_limits: None
+) -> None:
+    """Events of all portals come from Bitrix24's addresses, and a building may have one for everybody."""
+    shared, post = "203.0.113.9", manager.launches()
+
+    def opens(token: str, member_id: str = "") -> int:
+        form = {**post.form, "AUTH_ID": token, "member_id": member_id or portal.member_id}
+        sent = {"REMOTE_ADDR": shared}
+        return client.post("/", query_string=post.query, data=form, environ_base=sent).status_code
+
+    assert opens(post.form["AUTH_ID"]) == 200
+    others = [opens(secrets.token_hex(35), secrets.token_hex(16)) for _ in range(proof_limits.FAILURES_PER_ADDRESS + 5)]
+    assert others[-1] == 429
+    assert opens(post.form["AUTH_ID"]) == 200
+    # Whoever has proven themselves there has a limit of their own.
+    own = [opens(secrets.token_hex(35)) for _ in range(proof_limits.FAILURES_PER_ADDRESS + 5)]
+    assert own[0] == 403
+    assert own[-1] == 429
+
+
+def test_genuine_tokens_take_no_more_than_their_share_of_the_authorization_server(
+    still_limits: None,
+    client: FlaskClient,
+    manager: Actor,
+    portal: FakePortal,
+    application: FakeApp,
+    fake: FakeBitrix24,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every employee has one, and each of these posts is a question; strangers use up nothing of a portal's share."""
+    most = 5
+    monkeypatch.setattr(token_proof, "PROVEN_OF_PORTAL", LocalLimit("proven_of_portal", most))
+    made_up = {"application_token": "f" * 32, "access_token": "f" * 70}
+    for number in range(most):
+        sent = fields(portal, application, "ONAPPUPDATE", {"VERSION": "2"}, **made_up)
+        told = client.post("/events", data=sent, environ_base={"REMOTE_ADDR": f"203.0.113.{number}"})
+        assert told.status_code in (403, 429)
+    server = fake.auth_server.server
+    genuine = Actor(client, portal, application, portal.administrator).launches().form["AUTH_ID"]
+    sent = fields(portal, application, "ONAPPUPDATE", {"VERSION": "2"}, access_token=genuine)
+    asked = len(server.requests)
+    statuses = [client.post("/events", data=sent).status_code for _ in range(most + 5)]
+    # The installation has asked too.
+    assert statuses[0] == 200
+    assert set(statuses[most:]) == {503}
+    assert len(server.requests) - asked == statuses.count(200)
+    assert manager.opens().status_code == 200
+
+
 def test_an_address_is_refused_after_a_while_and_others_are_not(manager: Actor, client: FlaskClient) -> None:
     statuses = [forge(manager, client) for _ in range(proof_limits.FAILURES_PER_ADDRESS + 5)]
     assert statuses[: proof_limits.FAILURES_PER_ADDRESS] == [403] * proof_limits.FAILURES_PER_ADDRESS

@@ -61,7 +61,8 @@ def _give_back(buckets: Iterable[tuple[LocalLimit, str]]) -> None:
 def proving(address: str, member_id: str, token: str) -> Iterator[None]:
     """Let a post be proven inside, if not too much was refused of its address and its portal; keep the verdict a while.
 
-    What was refused of a portal keeps nobody out at whose address somebody has proven a token. Raises
+    What was refused of a portal, or of an address, keeps nobody of a portal out from whose address somebody has proven
+    a token of it: events of all portals come from Bitrix24's addresses, and a whole building may have one. Raises
     ``TooManyAttempts``, and ``Unverified`` for a token that was refused a moment ago.
     """
     if not token:
@@ -69,9 +70,12 @@ def proving(address: str, member_id: str, token: str) -> Iterator[None]:
     digest, place = _digest(member_id, token), _digest(member_id, address)
     if is_remembered("refused", digest):
         raise Unverified("token refused a moment ago")
-    buckets = [(LocalLimit("refused_of_address", FAILURES_PER_ADDRESS), address)]
-    if not is_remembered("proven", digest) and not is_remembered("proven", place):
-        buckets.append((LocalLimit("refused_of_portal", FAILURES_PER_PORTAL), member_id))
+    if is_remembered("proven", digest) or is_remembered("proven", place):
+        buckets = [(LocalLimit("refused_of_place", FAILURES_PER_ADDRESS), place)]
+    else:
+        address_limit = LocalLimit("refused_of_address", FAILURES_PER_ADDRESS)
+        portal_limit = LocalLimit("refused_of_portal", FAILURES_PER_PORTAL)
+        buckets = [(address_limit, address), (portal_limit, member_id)]
     if not all(take_local(limit, key) for limit, key in buckets):
         raise TooManyAttempts("too much was refused")
     try:

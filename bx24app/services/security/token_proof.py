@@ -5,15 +5,32 @@ from bx24app.bitrix24.connections import authorization_server
 from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.errors import PortalUnreachable, Retry, Unverified
 from bx24app.outgoing.errors import ExchangeError
+from bx24app.services.runtime.local_limit import LocalLimit, give_back, take_local
 from bx24app.services.security import proof_limits
 from bx24app.settings import settings
+
+# The server answers a few questions of a process at once, for all portals: whoever has genuine tokens, which each
+# employee has, could take all of its time. What is refused has limits of its own (``proof_limits``).
+PROVEN_OF_PORTAL = LocalLimit("proven_of_portal", 60)
 
 
 def prove_token(access_token: str, member_id: str) -> AppInfo:
     """Let the authorization server say whose token it is: of our application, on this portal.
 
-    Raises ``Unverified`` for any other token, ``PortalUnreachable`` when it does not say.
+    Raises ``Unverified`` for any other token, ``PortalUnreachable`` when it does not say, and when it has said so for
+    this portal so often that others have their turn.
     """
+    if not take_local(PROVEN_OF_PORTAL, member_id):
+        raise PortalUnreachable("authorization server: asked for this portal too often")
+    try:
+        return _proven_info(access_token, member_id)
+    except Unverified:
+        # Strangers, who know the portal's name, use up nothing of it.
+        give_back(PROVEN_OF_PORTAL, member_id)
+        raise
+
+
+def _proven_info(access_token: str, member_id: str) -> AppInfo:
     try:
         info = authorization_server.app_info(access_token)
     except ExchangeError as error:
