@@ -1,8 +1,6 @@
 """The list of background jobs: every one that there is."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 from bx24app.messages.card_entries import entry_words
 from bx24app.messages.follow_up import notice_text, todo_words
@@ -23,6 +21,7 @@ from bx24app.services.reports import counting
 from bx24app.services.runtime import wakeup
 from bx24app.services.webhooks import delivery
 from bx24app.worker.scheduler import AnyJob, Job, LeasedJob
+from bx24app.worker.sharing import shared_job, within_seconds
 
 # A dial waits and computes nothing. Half of them may be those of slow portals.
 DIALS_AT_ONCE = 32
@@ -31,8 +30,6 @@ CRM_REQUESTS_AT_ONCE = 8
 HISTORIES_AT_ONCE = 8
 TODOS_AT_ONCE = 4
 NOTIFICATIONS_AT_ONCE = 4
-
-T = TypeVar("T")
 
 # What is old is deleted; the database alone is asked.
 _PURGES = (
@@ -64,55 +61,52 @@ def _leased_jobs(dials: int) -> tuple[AnyJob, ...]:
     lease_dials = partial(queue.lease_due, slow_at_once=max(1, dials // 2))
     return (
         LeasedJob(wakeup.DIAL, 0.1, lease_dials, dial.dial, dials, queue.due_portals, is_awaited_at_stop=True),
-        LeasedJob(
+        # One of a portal's sites that hangs keeps its other sites no more waiting than those of others.
+        shared_job(
             "deliver_webhooks",
             0.5,
-            _lease_many(delivery.lease_delivery),
-            delivery.deliver_round,
             DELIVERIES_AT_ONCE,
+            delivery.lease_delivery,
+            delivery.deliver_round,
             delivery.due_deliveries,
+            each=delivery.PER_PORTAL,
         ),
-        LeasedJob(
+        shared_job(
             "find_crm_customers",
             0.5,
-            _lease_many(crm_requests.lease_crm_request),
-            crm_lookup.process_crm_request,
             CRM_REQUESTS_AT_ONCE,
+            crm_requests.lease_crm_request,
+            within_seconds(crm_lookup.process_crm_request),
             crm_requests.due_requests,
         ),
-        LeasedJob(
+        shared_job(
             "prove_clicks",
             1.0,
-            _lease_many(kept_clicks.lease_click),
-            kept_clicks.work_on_click,
             kept_clicks.CLICKS_AT_ONCE,
+            kept_clicks.lease_click,
+            within_seconds(kept_clicks.work_on_click),
             kept_clicks.due_clicks,
         ),
-        LeasedJob(
-            "show_in_timeline",
-            0.5,
-            _lease_many(entries.lease_entry),
-            _show_entry,
-            entries.ENTRIES_AT_ONCE,
-            entries.due_entries,
+        shared_job(
+            "show_in_timeline", 0.5, entries.ENTRIES_AT_ONCE, entries.lease_entry, _show_entry, entries.due_entries
         ),
-        LeasedJob(
+        shared_job(
             wakeup.WORK_ON_RULES,
             0.5,
-            _lease_many(rule_runs.lease_rule_run),
-            _work_on_rule,
             rule_runs.RUNS_AT_ONCE,
+            rule_runs.lease_rule_run,
+            within_seconds(_work_on_rule),
             rule_runs.due_runs,
         ),
-        LeasedJob(
-            "make_to_dos", 1.0, _lease_many(to_dos.lease_to_do), _work_on_to_do, TODOS_AT_ONCE, to_dos.due_to_dos
+        shared_job(
+            "make_to_dos", 1.0, TODOS_AT_ONCE, to_dos.lease_to_do, within_seconds(_work_on_to_do), to_dos.due_to_dos
         ),
-        LeasedJob(
+        shared_job(
             "send_notifications",
             1.0,
-            _lease_many(sending.lease_person),
-            _tell_person,
             NOTIFICATIONS_AT_ONCE,
+            sending.lease_person,
+            within_seconds(_tell_person),
             sending.due_people,
         ),
     )
@@ -180,15 +174,3 @@ def _work_on_to_do(lease: to_dos.ToDoLease) -> None:
 
 def _tell_person(lease: sending.NoticeLease) -> None:
     sending.tell_person(lease, notice_text)
-
-
-def _lease_many(lease_one: Callable[[], T | None]) -> Callable[[int], list[T]]:
-    """Make a function that leases several rows, one after the other, until none is left."""
-
-    def lease(most: int) -> list[T]:
-        leased: list[T] = []
-        while len(leased) < most and (one := lease_one()) is not None:
-            leased.append(one)
-        return leased
-
-    return lease

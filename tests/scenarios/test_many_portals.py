@@ -81,7 +81,7 @@ def test_portals_that_hang_leave_half_of_the_threads_to_the_others(
     app: Flask, portal: FakePortal, others: list[FakePortal], eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once they are known as slow; they hold more only for their first dials."""
-    monkeypatch.setattr("bx24app.services.dialling.slow_portals.SLOW_SECONDS", 0.3, raising=False)
+    monkeypatch.setattr("bx24app.services.runtime.slow_portals.SLOW_SECONDS", 0.3, raising=False)
     hanging = others[:4]
 
     def asked() -> int:

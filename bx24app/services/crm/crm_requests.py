@@ -1,5 +1,6 @@
 """Website requests whose customer is still to be found in the CRM: leasing one, postponing it, ending its search."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -50,7 +51,7 @@ class CrmLease:
     card: NewCard = field(repr=False)
 
 
-def due_requests(now: datetime) -> Select[WebsiteRequest, Callback, Form, str | None]:
+def due_requests(now: datetime, besides: Collection[int] = ()) -> Select[WebsiteRequest, Callback, Form, str | None]:
     """Select the request that is due longest, of an installed portal for which no other search is under way."""
     other, others = aliased(WebsiteRequest), aliased(Callback)
     # One query over all portals, not one per portal: only few rows are under way, but a portal may have many callbacks.
@@ -66,20 +67,23 @@ def due_requests(now: datetime) -> Select[WebsiteRequest, Callback, Form, str | 
         .join(Portal, Portal.id == Callback.portal_id)
         .join(PortalSettings, PortalSettings.portal_id == Portal.id)
         .where(WebsiteRequest.crm_due_at <= now, Portal.state == PortalState.INSTALLED)
-        .where(Callback.portal_id.not_in(busy))
+        .where(Callback.portal_id.not_in(busy), Callback.portal_id.not_in(besides))
         .order_by(WebsiteRequest.crm_due_at)
         .limit(1)
     )
 
 
-def lease_crm_request() -> CrmLease | None:
-    """Lease the next due request, or return None; commits. The lease ends by itself when its worker dies."""
+def lease_crm_request(besides: Collection[int] = ()) -> CrmLease | None:
+    """Lease the next due request of no portal ``besides``, or return None; commits.
+
+    The lease ends by itself when its worker dies.
+    """
     with reading() as session:
-        if session.execute(due_requests(utcnow()).with_only_columns(WebsiteRequest.id)).first() is None:
+        if session.execute(due_requests(utcnow(), besides).with_only_columns(WebsiteRequest.id)).first() is None:
             return None
     with writing() as session:
         now = utcnow()
-        found = session.execute(due_requests(now).with_for_update(of=WebsiteRequest, skip_locked=True)).first()
+        found = session.execute(due_requests(now, besides).with_for_update(of=WebsiteRequest, skip_locked=True)).first()
         if found is None:
             return None
         request, callback, form, country = found

@@ -35,13 +35,13 @@ from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks import roles
 from bx24app.services.callbacks.retry_policy import retry_policy_of
 from bx24app.services.calling import do_not_call
-from bx24app.services.dialling import reconcile, slow_portals
+from bx24app.services.dialling import reconcile
 from bx24app.services.dialling.preflight import PreflightContext, apply_result, run_preflight
 from bx24app.services.dialling.queue import DIAL_LEASE, DialLease, leased_callback
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import throttle, token_renewal, tokens
 from bx24app.services.portals.tokens import Access
-from bx24app.services.runtime import wakeup
+from bx24app.services.runtime import slow_portals, wakeup
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ def dial(lease: DialLease) -> None:
     try:
         _dial(lease)
     finally:
-        slow_portals.note_end(lease.callback_id)
+        slow_portals.note_end(wakeup.DIAL, lease.callback_id)
 
 
 def _dial(lease: DialLease) -> None:

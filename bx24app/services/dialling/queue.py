@@ -14,8 +14,8 @@ from bx24app.database.errors import is_duplicate
 from bx24app.models import IS_WAITING, Callback, Portal, PortalState, State, Throttle, utcnow
 from bx24app.models.portals.throttle import LONGEST_PAUSE
 from bx24app.services.callbacks.number_holder import number_is_held
-from bx24app.services.dialling import slow_portals
 from bx24app.services.portals import throttle
+from bx24app.services.runtime import slow_portals, wakeup
 
 # Longer than a whole dial (75 s, however slowly its answer comes) and recording it: a lease ends only when its worker
 # is gone.
@@ -87,7 +87,7 @@ def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
 
     ``slow_at_once``: so many of this worker's dials may be those of slow portals (``slow_portals``).
     """
-    slow = slow_portals.look(slow_at_once)
+    slow = slow_portals.look(wakeup.DIAL, slow_at_once)
     with reading() as session:
         # Reading first takes no lock, and most of the time there is nothing to lease.
         portal_ids = session.scalars(due_portals(utcnow(), most, slow.waiting)).all()
@@ -97,7 +97,7 @@ def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
         if given:
             leases += _lease_for(portal_id, given)
     for lease in leases:
-        slow_portals.note_begin(lease.callback_id, lease.portal_id)
+        slow_portals.note_begin(wakeup.DIAL, lease.callback_id, lease.portal_id)
     return leases
 
 

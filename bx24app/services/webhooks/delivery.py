@@ -6,6 +6,8 @@ at a time, and a webhook that failed waits before its next one, so that a slow o
 
 import json
 import random
+import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,6 +27,8 @@ log = structlog.get_logger(__name__)
 PER_PORTAL = 4
 # After so many deliveries of one webhook in a row the thread serves other webhooks.
 DELIVERIES_PER_ROUND = 10
+# Nor does it begin another one after so long: only a site that takes its time makes a round longer than a few seconds.
+ROUND_SECONDS = 5.0
 # The lease must outlast the name server, the connection and the answer together.
 DELIVERY_LEASE = timedelta(seconds=60)
 DELIVERY_BACKOFF_SECONDS = (10, 30, 120, 300, 900, 1800, 3600, 7200)
@@ -40,10 +44,11 @@ class DeliveryLease:
 
     webhook_id: int
     delivery_id: int
+    portal_id: int
     lease_fence: int
 
 
-def due_deliveries(now: datetime, webhook_id: int | None = None) -> Select[Webhook, int]:
+def due_deliveries(now: datetime, webhook_id: int | None = None, besides: Collection[int] = ()) -> Select[Webhook, int]:
     """Select the next delivery: of the idle webhooks, the one whose next is due for the longest time.
 
     Each webhook is asked for its next, so that what one that waits has kept costs the others nothing.
@@ -62,7 +67,7 @@ def due_deliveries(now: datetime, webhook_id: int | None = None) -> Select[Webho
         .where(Portal.state != PortalState.UNINSTALLED)
         .where(Webhook.is_on, or_(Webhook.waits_until.is_(None), Webhook.waits_until <= now))
         .where(or_(Webhook.leased_until.is_(None), Webhook.leased_until < now))
-        .where(under_way < PER_PORTAL)
+        .where(under_way < PER_PORTAL, Webhook.portal_id.not_in(besides))
         .where(Webhook.id == webhook_id if webhook_id is not None else and_(True))
         .order_by(WebhookDelivery.due_at, WebhookDelivery.id)
         .limit(1)
@@ -88,19 +93,22 @@ def _next_of_webhook(now: datetime) -> ScalarSelect[int]:
     )
 
 
-def lease_delivery(webhook_id: int | None = None) -> DeliveryLease | None:
-    """Lease the next due delivery, with ``webhook_id`` only of that webhook; None when nothing is due. Commits."""
+def lease_delivery(besides: Collection[int] = (), webhook_id: int | None = None) -> DeliveryLease | None:
+    """Lease the next due delivery; None when nothing is due. Commits.
+
+    ``besides`` are portals that get none now; with ``webhook_id`` only that of this webhook.
+    """
     with reading() as session:
-        if session.execute(due_deliveries(utcnow(), webhook_id)).first() is None:
+        if session.execute(due_deliveries(utcnow(), webhook_id, besides)).first() is None:
             return None
     with writing() as session:
         now = utcnow()
-        query = due_deliveries(now, webhook_id).with_for_update(of=Webhook, skip_locked=True, key_share=True)
+        query = due_deliveries(now, webhook_id, besides).with_for_update(of=Webhook, skip_locked=True, key_share=True)
         row = session.execute(query).first()
         if row is None:
             return None
         webhook, delivery_id = row
-        return DeliveryLease(webhook.id, delivery_id, webhook.lease(now, DELIVERY_LEASE))
+        return DeliveryLease(webhook.id, delivery_id, webhook.portal_id, webhook.lease(now, DELIVERY_LEASE))
 
 
 def deliver(lease: DeliveryLease) -> DeliveryResult:
@@ -175,11 +183,12 @@ def _jittered(steps: tuple[int, ...], number: int) -> timedelta:
 
 
 def deliver_round(lease: DeliveryLease | None) -> None:
-    """Make a delivery, then the next ones of the same webhook, at most ``DELIVERIES_PER_ROUND``; stops at a failure."""
+    """Make a delivery, then the next ones of the same webhook, a few and for a few seconds; stops at a failure."""
+    began = time.monotonic()
     for _ in range(DELIVERIES_PER_ROUND):
-        if lease is None or deliver(lease).error is not None:
+        if lease is None or deliver(lease).error is not None or time.monotonic() - began > ROUND_SECONDS:
             return
-        lease = lease_delivery(lease.webhook_id)
+        lease = lease_delivery(webhook_id=lease.webhook_id)
     _release(lease)
 
 

@@ -48,12 +48,12 @@ def due_runs(now: datetime, besides: Collection[int] = ()) -> Select[RuleRun]:
     )
 
 
-def lease_rule_run() -> RuleLease | None:
+def lease_rule_run(besides: Collection[int] = ()) -> RuleLease | None:
     """Lease the next due run, or return None; commits. The lease ends by itself when its worker dies.
 
-    Portals whose pace dialling needs now are passed over.
+    Portals ``besides``, and those whose pace dialling needs now, are passed over.
     """
-    full: list[int] = []
+    full = [*besides]
     with reading() as session:
         # Reading first takes no lock, and most of the time there is nothing to lease.
         now = utcnow()

@@ -4,7 +4,7 @@ Whoever may use the app may send one, so that the loss of the administrators' ac
 answer is followed by the same again, which takes the place of the first by its tag.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -70,7 +70,7 @@ class ToldThing:
 DescribeNotice = Callable[[ToldThing], NoticeText]
 
 
-def due_people(now: datetime) -> Select[NotifiedPerson]:
+def due_people(now: datetime, besides: Collection[int] = ()) -> Select[NotifiedPerson]:
     """Select whoever waits longest, of a portal in which nobody is being told anything now."""
     busy = aliased(NotifiedPerson)
     under_way = select(busy.portal_id).where(busy.due_at.is_not(None), busy.leased_until >= now)
@@ -79,20 +79,21 @@ def due_people(now: datetime) -> Select[NotifiedPerson]:
     return (
         select(NotifiedPerson)
         .join(Portal, Portal.id == NotifiedPerson.portal_id)
-        .where(NotifiedPerson.due_at <= now, reachable, NotifiedPerson.portal_id.not_in(under_way))
+        .where(NotifiedPerson.due_at <= now, reachable)
+        .where(NotifiedPerson.portal_id.not_in(under_way), NotifiedPerson.portal_id.not_in(besides))
         .order_by(NotifiedPerson.due_at, NotifiedPerson.id)
         .limit(1)
     )
 
 
-def lease_person() -> NoticeLease | None:
-    """Lease the next person to be told something, or return None; commits."""
+def lease_person(besides: Collection[int] = ()) -> NoticeLease | None:
+    """Lease the next person of no portal ``besides`` to be told something, or return None; commits."""
     with reading() as session:
-        if session.scalar(due_people(utcnow()).with_only_columns(NotifiedPerson.id)) is None:
+        if session.scalar(due_people(utcnow(), besides).with_only_columns(NotifiedPerson.id)) is None:
             return None
     with writing() as session:
         now = utcnow()
-        person = session.scalar(due_people(now).with_for_update(of=NotifiedPerson, skip_locked=True))
+        person = session.scalar(due_people(now, besides).with_for_update(of=NotifiedPerson, skip_locked=True))
         return NoticeLease(person.id, person.portal_id, person.lease(now, NOTICE_LEASE)) if person is not None else None
 
 

@@ -4,7 +4,7 @@ Making has no idempotency key: the CRM is marked as asked before it is. When the
 once the platform must have finished; only a look that finds nothing lets it be asked a second and last time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -68,27 +68,31 @@ class ToDoWords:
 DescribeToDo = Callable[[Portal, Callback], ToDoWords]
 
 
-def due_to_dos(now: datetime) -> Select[ToDo]:
+def due_to_dos(now: datetime, besides: Collection[int] = ()) -> Select[ToDo]:
     """Select the to-do that is due longest, of a portal for whose to-dos nothing is being done."""
     busy = aliased(ToDo)
     under_way = select(busy.portal_id).where(busy.due_at.is_not(None), busy.leased_until >= now)
     return (
         select(ToDo)
         .join(Portal, Portal.id == ToDo.portal_id)
-        .where(ToDo.due_at <= now, Portal.state == PortalState.INSTALLED, ToDo.portal_id.not_in(under_way))
+        .where(ToDo.due_at <= now, Portal.state == PortalState.INSTALLED)
+        .where(ToDo.portal_id.not_in(under_way), ToDo.portal_id.not_in(besides))
         .order_by(ToDo.due_at, ToDo.id)
         .limit(1)
     )
 
 
-def lease_to_do() -> ToDoLease | None:
-    """Lease the next due to-do, or return None; commits. The lease ends by itself when its worker dies."""
+def lease_to_do(besides: Collection[int] = ()) -> ToDoLease | None:
+    """Lease the next due to-do of no portal ``besides``, or return None; commits.
+
+    The lease ends by itself when its worker dies.
+    """
     with reading() as session:
-        if session.scalar(due_to_dos(utcnow()).with_only_columns(ToDo.id)) is None:
+        if session.scalar(due_to_dos(utcnow(), besides).with_only_columns(ToDo.id)) is None:
             return None
     with writing() as session:
         now = utcnow()
-        to_do = session.scalar(due_to_dos(now).with_for_update(of=ToDo, skip_locked=True))
+        to_do = session.scalar(due_to_dos(now, besides).with_for_update(of=ToDo, skip_locked=True))
         return ToDoLease(to_do.id, to_do.portal_id, to_do.lease(now, TODO_LEASE)) if to_do is not None else None
 
 

@@ -5,6 +5,7 @@ has happened to the callback. Later a call would surprise whoever has pressed th
 the activity says that it was not done, and the button can be pressed again.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -40,6 +41,7 @@ class ClickLease:
     """A click about which only this thread asks."""
 
     click_id: int
+    portal_id: int
     lease_fence: int
 
 
@@ -64,7 +66,7 @@ def keep(portal: Portal, entry: TimelineEntry, action: ClickAction, access_token
         insert_new(session, [click], KeptClick.id)
 
 
-def due_clicks(now: datetime) -> Select[KeptClick]:
+def due_clicks(now: datetime, besides: Collection[int] = ()) -> Select[KeptClick]:
     """Select the click that is due longest, of a portal about whose clicks nobody asks now."""
     busy = aliased(KeptClick)
     under_way = select(busy.portal_id).where(busy.leased_until >= now)
@@ -72,20 +74,24 @@ def due_clicks(now: datetime) -> Select[KeptClick]:
         select(KeptClick)
         .join(Portal, Portal.id == KeptClick.portal_id)
         .where(KeptClick.due_at <= now, Portal.state == PortalState.INSTALLED, KeptClick.portal_id.not_in(under_way))
+        .where(KeptClick.portal_id.not_in(besides))
         .order_by(KeptClick.due_at, KeptClick.id)
         .limit(1)
     )
 
 
-def lease_click() -> ClickLease | None:
-    """Lease the next due click, or return None; commits. The lease ends by itself when its worker dies."""
+def lease_click(besides: Collection[int] = ()) -> ClickLease | None:
+    """Lease the next due click of no portal ``besides``, or return None; commits.
+
+    The lease ends by itself when its worker dies.
+    """
     with reading() as session:
-        if session.scalar(due_clicks(utcnow()).with_only_columns(KeptClick.id)) is None:
+        if session.scalar(due_clicks(utcnow(), besides).with_only_columns(KeptClick.id)) is None:
             return None
     with writing() as session:
         now = utcnow()
-        click = session.scalar(due_clicks(now).with_for_update(of=KeptClick, skip_locked=True))
-        return ClickLease(click.id, click.lease(now, CLICK_LEASE)) if click is not None else None
+        click = session.scalar(due_clicks(now, besides).with_for_update(of=KeptClick, skip_locked=True))
+        return ClickLease(click.id, click.portal_id, click.lease(now, CLICK_LEASE)) if click is not None else None
 
 
 def _leased(session: Session, lease: ClickLease) -> KeptClick | None:

@@ -1,5 +1,6 @@
 """Entries that are out of date: leasing the next one, within what dialling leaves of its portal's pace."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -26,7 +27,7 @@ class EntryLease:
     changes: int
 
 
-def due_entries(now: datetime) -> Select[TimelineEntry]:
+def due_entries(now: datetime, besides: Collection[int] = ()) -> Select[TimelineEntry]:
     """Select the entry that is due longest, of a portal that has room and for whose entries nothing is being done."""
     busy = aliased(TimelineEntry)
     under_way = select(busy.portal_id).where(busy.due_at.is_not(None), busy.leased_until >= now)
@@ -35,22 +36,26 @@ def due_entries(now: datetime) -> Select[TimelineEntry]:
         .join(Portal, Portal.id == TimelineEntry.portal_id)
         .join(Throttle, Throttle.portal_id == Portal.id)
         .where(TimelineEntry.due_at <= now, Portal.state == PortalState.INSTALLED)
+        .where(TimelineEntry.portal_id.not_in(besides))
         .where(Throttle.extras_at.is_(None) | (Throttle.extras_at <= now), TimelineEntry.portal_id.not_in(under_way))
         .order_by(TimelineEntry.due_at, TimelineEntry.id)
         .limit(1)
     )
 
 
-def lease_entry() -> EntryLease | None:
-    """Lease the next due entry, or return None; commits. The lease ends by itself when its worker dies."""
+def lease_entry(besides: Collection[int] = ()) -> EntryLease | None:
+    """Lease the next due entry of no portal ``besides``, or return None; commits.
+
+    The lease ends by itself when its worker dies.
+    """
     # A portal without room lets another one have its turn.
     for _ in range(ENTRIES_AT_ONCE):
         with reading() as session:
-            if session.scalar(due_entries(utcnow()).with_only_columns(TimelineEntry.id)) is None:
+            if session.scalar(due_entries(utcnow(), besides).with_only_columns(TimelineEntry.id)) is None:
                 return None
         with writing() as session:
             now = utcnow()
-            entry = session.scalar(due_entries(now).with_for_update(of=TimelineEntry, skip_locked=True))
+            entry = session.scalar(due_entries(now, besides).with_for_update(of=TimelineEntry, skip_locked=True))
             if entry is None:
                 return None
             if _has_room(session, entry.portal_id, now):

@@ -1,0 +1,75 @@
+"""Jobs whose threads portals share: one that is slow holds few of them, and each for a bounded time."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from bx24app.outgoing.deadline import ending_within
+from bx24app.services.runtime import slow_portals
+from bx24app.services.runtime.slots import WORK_SECONDS
+from bx24app.worker.scheduler import Due, LeasedJob
+
+
+class PortalLease(Protocol):
+    """The right of a thread to work at one row of a portal."""
+
+    @property
+    def portal_id(self) -> int:
+        """Whose row it is."""
+
+
+L = TypeVar("L", bound=PortalLease)
+
+
+@dataclass(frozen=True, eq=False)
+class _Turn(Generic[L]):
+    """A lease that is under way; each is only itself."""
+
+    lease: L
+
+
+def shared_job(  # noqa: PLR0913  A job has as many parts.
+    name: str,
+    seconds: float,
+    at_once: int,
+    lease_one: Callable[[Collection[int]], L | None],
+    work: Callable[[L], object],
+    due: Due,
+    *,
+    each: int = 1,
+) -> LeasedJob:
+    """Make a job of which slow portals together get half of the threads, ``each`` of them so many (``slow_portals``).
+
+    ``lease_one`` leases a row of no portal among those that it is given; the rest is as in ``LeasedJob``.
+    """
+
+    def lease(most: int) -> list[_Turn[L]]:
+        turns: list[_Turn[L]] = []
+        while len(turns) < most:
+            slow = slow_portals.look(name, max(1, at_once // 2), each)
+            if (one := lease_one(slow.waiting)) is None:
+                break
+            turns.append(turn := _Turn(one))
+            slow_portals.note_begin(name, turn, one.portal_id)
+        return turns
+
+    def follow(turn: _Turn[L]) -> None:
+        try:
+            work(turn.lease)
+        finally:
+            slow_portals.note_end(name, turn)
+
+    return LeasedJob(name, seconds, lease, follow, at_once, due)
+
+
+def within_seconds(work: Callable[[L], object]) -> Callable[[L], None]:
+    """Let all exchanges of one row together end in ``WORK_SECONDS``, before its lease does.
+
+    Else a portal that answers each question just in time would hold a second thread, and a third, by other rows.
+    """
+
+    def bounded(lease: L) -> None:
+        with ending_within(WORK_SECONDS):
+            work(lease)
+
+    return bounded

@@ -1,0 +1,152 @@
+"""Portals that answer slowly, whatever the worker asks them: they keep no other portal's to-dos and words waiting."""
+
+from collections.abc import Callable, Collection
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from bx24app.database import writing
+from bx24app.models import (
+    Callback,
+    NotifiedPerson,
+    RuleRun,
+    Source,
+    TimelineEntry,
+    ToDo,
+    Webhook,
+    WebhookDelivery,
+    WebsiteRequest,
+    utcnow,
+)
+from bx24app.services.crm import crm_requests
+from bx24app.services.native.automation import rule_runs
+from bx24app.services.native.follow_up import news, sending, to_dos
+from bx24app.services.native.timeline import queue as entries
+from bx24app.services.runtime import slow_portals
+from bx24app.services.webhooks import delivery
+from bx24app.worker import jobs, sharing, worker
+from bx24app.worker.scheduler import LeasedJob
+from tests.conftest import Eventually, working
+from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+from tests.support.actors import Actor
+from tests.support.waiting import accept, add_form, change_portal
+
+HANGING = 4
+NOTIFY = "im.notify.system.add"
+QUESTIONS = {"make_to_dos": "batch", "send_notifications": NOTIFY}
+
+
+@pytest.fixture
+def others(manager: Actor, fake: FakeBitrix24, application: FakeApp) -> list[FakePortal]:
+    portals = [fake.add_portal(f"p{number}") for number in range(HANGING)]
+    for portal in portals:
+        Actor(manager.client, portal, application, portal.administrator).installs()
+    return portals
+
+
+def missed(app: Flask, portal_id: int, portal: FakePortal, times: int = 1) -> None:
+    """Customers with a card were not reached, and somebody of the company waits for each."""
+    for number in range(times):
+        phone = f"+4930{portal_id:03}{number:05}"
+        lead = portal.crm.add_lead("Roof", phones=[phone])
+        asked = {"source": Source.ROBOT, "requested_by": portal.administrator.id}
+        card = {"crm_entity_type": "LEAD", "crm_entity_id": lead}
+        id = accept(app, portal_id, to_number=phone, **asked, **card)
+        with app.app_context(), writing() as session:
+            session.get_one(Callback, id).fail(utcnow(), "code_404")
+    with app.app_context():
+        news.follow_up_ended()
+
+
+@pytest.mark.parametrize("job", QUESTIONS)
+def test_portals_that_hang_leave_half_of_a_jobs_threads_to_the_others(
+    app: Flask,
+    portal: FakePortal,
+    others: list[FakePortal],
+    job: str,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slow_portals, "SLOW_SECONDS", 0.3)
+    only = [one for one in jobs.background_jobs() if one.name == job]
+    monkeypatch.setattr(worker, "background_jobs", lambda _: tuple(only))
+    assert only[0].at_once == HANGING
+    change_portal(app, hours=None)
+    question = QUESTIONS[job]
+    for portal_id, one in enumerate(others, 2):
+        one.faults.add("hang_before", question, seconds=0.6)
+        one.faults.add("hang_before", question, times=100, seconds=60)
+        missed(app, portal_id, one, 3)
+    before = sum(len(one.requests_for(question)) for one in others)
+
+    def asked() -> int:
+        return sum(len(one.requests_for(question)) for one in others) - before
+
+    with working(app) as running:
+        eventually(lambda: asked() >= HANGING + HANGING // 2)
+        missed(app, 1, portal)
+        eventually(lambda: len(portal.requests_for(question)) >= 1)
+        assert asked() == HANGING + HANGING // 2
+        for one in others:
+            one.faults.release()
+        running.stop()
+
+
+def test_a_person_to_whom_much_is_sent_slowly_holds_no_thread_beyond_its_lease(
+    app: Flask, manager: Actor, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else other threads would take the portal's next people, one after the other, until there are none left."""
+    monkeypatch.setattr(sharing, "WORK_SECONDS", 0.5)
+    change_portal(app, hours=None)
+    missed(app, 1, portal, sending.SENT_IN_TURN)
+    portal.faults.add("hang_after", NOTIFY, times=100, seconds=0.3)
+    [job] = (one for one in jobs.background_jobs() if one.name == "send_notifications")
+    assert isinstance(job, LeasedJob)
+    with app.app_context():
+        [turn] = job.lease(4)
+        job.work(turn)
+    assert len(portal.requests_for(NOTIFY)) == 2
+
+
+def due_everywhere(app: Flask) -> None:
+    """Something is due for every kind of row that the worker leases."""
+    id = accept(app, form_id=add_form(app))
+    now = utcnow()
+    with app.app_context(), writing() as session:
+        form_id = session.get_one(Callback, id).form_id
+        hook = Webhook(portal_id=1, form_id=form_id, url="https://site.example.com/", secret_sealed="none")
+        session.add(hook)
+        session.flush()
+        told = {"payload": {}, "due_at": now, "expires_at": now + timedelta(hours=1)}
+        run = {"token_digest": "0" * 64, "user_id": 1, "properties": {}, "made_at": now}
+        card = {"origin": id, "entity_type": "LEAD", "entity_id": 1}
+        session.add_all(
+            [
+                WebsiteRequest(callback_id=id, form_id=form_id, number_digest="0" * 64),
+                TimelineEntry(portal_id=1, due_at=now, **card),
+                RuleRun(portal_id=1, due_at=now, **run),
+                ToDo(portal_id=1, callback_id=id, due_at=now, asks=0, tries=0, made_at=now),
+                NotifiedPerson(portal_id=1, user_id=1, due_at=now),
+                WebhookDelivery(webhook_id=hook.id, **told),
+            ]
+        )
+
+
+LEASES: dict[str, Callable[[Collection[int]], object]] = {
+    "deliver_webhooks": delivery.lease_delivery,
+    "find_crm_customers": crm_requests.lease_crm_request,
+    "show_in_timeline": entries.lease_entry,
+    "work_on_rules": rule_runs.lease_rule_run,
+    "make_to_dos": to_dos.lease_to_do,
+    "send_notifications": sending.lease_person,
+}
+
+
+def test_whatever_is_leased_of_a_portal_can_be_passed_over(app: Flask, manager: Actor) -> None:
+    assert LEASES.keys() | {"dial"} == {one.name for one in jobs.background_jobs() if isinstance(one, LeasedJob)}
+    due_everywhere(app)
+    with app.app_context():
+        for name, lease in LEASES.items():
+            assert lease({1}) is None, name
+            assert lease({2}) is not None, name

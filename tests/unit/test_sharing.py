@@ -1,0 +1,105 @@
+"""Threads of a job that portals share: what slow ones hold of them, and for how long."""
+
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from bx24app.outgoing.deadline import seconds_left
+from bx24app.services.runtime import slow_portals
+from bx24app.worker import sharing
+from bx24app.worker.jobs import background_jobs
+from bx24app.worker.scheduler import LeasedJob
+from bx24app.worker.sharing import shared_job, within_seconds
+
+QUICK, SLOW = 1, (2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Row:
+    portal_id: int
+    number: int
+
+
+@pytest.fixture(autouse=True)
+def context(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(slow_portals, "SLOW_SECONDS", 0.02)
+    with Flask("worker").app_context():
+        yield
+
+
+def job_of(rows: list[Row], at_once: int = 4) -> LeasedJob:
+    """A job with rows in the order in which they are due."""
+
+    def lease_one(besides: Collection[int]) -> Row | None:
+        found = next((row for row in rows if row.portal_id not in besides), None)
+        if found is not None:
+            rows.remove(found)
+        return found
+
+    def work(row: Row) -> None:
+        time.sleep(0 if row.portal_id == QUICK else 0.03)
+
+    return shared_job("rows", 1.0, at_once, lease_one, work, lambda _: select(1))
+
+
+def portals(turns: Any) -> list[int]:
+    return [turn.lease.portal_id for turn in turns]
+
+
+def test_slow_portals_get_half_of_the_threads_and_each_of_them_one() -> None:
+    rows = [Row(portal_id, number) for portal_id in SLOW for number in range(3)]
+    job = job_of(rows)
+    first = job.lease(4)
+    assert portals(first) == [2, 2, 2, 3], "nobody knows yet who is slow"
+    for turn in first:
+        job.work(turn)
+    rows.append(Row(QUICK, 0))
+    assert portals(job.lease(4)) == [3, 4, 4, 4], "portals 2 and 3 were slow: one of each"
+    time.sleep(0.03)
+    rows += [Row(2, 9), Row(3, 9), Row(QUICK, 1)]
+    assert portals(job.lease(4)) == [5, 5, 5, QUICK], "those of which it is known are at work: no more of them"
+
+
+def test_one_that_is_quick_again_shares_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_portals, "SLOW_FOR_SECONDS", 0.0)
+    rows = [Row(2, number) for number in range(3)]
+    job = job_of(rows)
+    job.work(job.lease(1)[0])
+    assert portals(job.lease(4)) == [2, 2]
+
+
+def test_each_job_finds_out_for_itself() -> None:
+    slow_portals.note_begin("dial", "row", 2)
+    time.sleep(0.03)
+    slow_portals.note_end("dial", "row")
+    assert slow_portals.look("dial", 1).take(2, 4) == 1
+    assert slow_portals.look("rows", 1).take(2, 4) == 4
+
+
+def test_what_is_asked_for_one_row_ends_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "WORK_SECONDS", 0.2)
+    left: list[float | None] = []
+    within_seconds(lambda _: left.append(seconds_left(20.0)))(Row(2, 0))
+    assert left[0] is not None
+    assert 0 < left[0] <= 0.2
+
+
+def test_every_job_that_asks_portals_row_by_row_shares_its_threads() -> None:
+    leased = {job.name: job for job in background_jobs() if isinstance(job, LeasedJob)}
+    sharing_jobs = {name for name, job in leased.items() if job.lease.__module__ == sharing.__name__}
+    assert leased.keys() - sharing_jobs == {"dial"}, "which looks at slow portals itself"
+
+
+def test_a_job_may_give_each_of_them_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_portals, "SLOW_SECONDS", 0.0)
+    for number in range(3):
+        slow_portals.note_begin("rows", number, 2)
+    time.sleep(0.01)
+    assert slow_portals.look("rows", 8, 4).waiting == set()
+    assert slow_portals.look("rows", 8, 3).waiting == {2}
+    assert slow_portals.look("rows", 3, 4).waiting == {2}
