@@ -132,6 +132,15 @@ class BufferingWorker(ThreadWorker):
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_bytes, arriving))
         self._go_on(arriving)
 
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Read the body, all of which is here, before the app begins: what is no body is refused as a bad request.
+
+        gunicorn reads it when the app does, who would take it for a mistake of its own.
+        """
+        body = req.body.read()
+        req.body.buf.write(body)
+        return super().handle_request(req, conn)
+
     def finish_request(self, conn: TConn, fs: "Future[Any]") -> None:
         """Send what the client has not taken, and only then read its next request, or close the connection."""
         if _is_kept(fs) and not conn.sock.unsent:
