@@ -15,7 +15,7 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from bx24app.services.callbacks.roles import Role
-from bx24app.services.security import proof_limits
+from bx24app.services.security import proof_limits, token_proof
 from tests.attack.world import World, wait_for
 from tests.fake_bitrix24.events import http_build_query
 from tests.support import ROOT
@@ -28,6 +28,7 @@ GUNICORN = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
 PROCESSES: int = GUNICORN["workers"]
 MORE_THAN_THREADS: int = PROCESSES * GUNICORN["threads"] + 8
 QUICK_SECONDS = 5.0
+MOST_AT_ONCE = 16
 _addresses = itertools.count()
 
 
@@ -74,17 +75,17 @@ def launch(world: World, actor: Actor, path: str = "/", *, at: str = "", **form:
     return world.client().post(path, query_string=post.query, data={**post.form, **form}, environ_base=sent)
 
 
-def event(world: World, actor: Actor, name: str, data: dict[str, object], **auth: str) -> TestResponse:
+def event(world: World, actor: Actor, name: str, data: dict[str, object], *, at: str = "", **auth: str) -> TestResponse:
     """Post an event of an actor's portal; ``auth`` is what the sender knows beside its ``member_id``."""
     known: dict[str, object] = {"member_id": actor.portal.member_id, "domain": actor.portal.domain, **auth}
     fields: dict[str, object] = {"event": name, "data": data, "ts": str(int(time.time())), "auth": known}
-    sent = {"REMOTE_ADDR": address()}
+    sent = {"REMOTE_ADDR": at or address()}
     return world.client().post("/events", data=dict(http_build_query(fields)), environ_base=sent)
 
 
 def at_once(count: int, ask: Callable[[int], int]) -> list[int]:
     """Let so many ask at the same time; returns the statuses."""
-    with ThreadPoolExecutor(count) as pool:
+    with ThreadPoolExecutor(min(count, MOST_AT_ONCE)) as pool:
         return list(pool.map(ask, range(count)))
 
 
@@ -268,13 +269,19 @@ def ends_of_time(world: World) -> None:
                 assert answer.status_code < 500, (path, query)
 
 
-HEAD, CHUNKED = b"POST /events HTTP/1.1\r\nHost: x\r\n", b"Transfer-Encoding: chunked\r\n"
+TYPE = b"Content-Type: application/x-www-form-urlencoded\r\n"
+HEAD, CHUNKED = b"POST /events HTTP/1.1\r\nHost: x\r\n", TYPE + b"Transfer-Encoding: chunked\r\n"
 RAW = {
     "two lengths": HEAD + b"Content-Length: 3\r\nContent-Length: 30\r\n\r\na=b",
     "length and chunks": HEAD + b"Content-Length: 3\r\n" + CHUNKED + b"\r\n0\r\n\r\n",
     "odd coding": HEAD + b"Transfer-Encoding: x, chunked\r\n\r\n0\r\n\r\n",
     "negative length": HEAD + b"Content-Length: -5\r\n\r\n",
     "negative chunk": HEAD + CHUNKED + b"\r\n-5\r\nabc\r\n",
+    "chunk of another base": HEAD + CHUNKED + b"\r\n0x3\r\na=b\r\n0\r\n\r\n",
+    "chunk without end": HEAD + CHUNKED + b"\r\n3\r\na=bXX0\r\n\r\n",
+    "line in an extension": HEAD + CHUNKED + b'\r\n3;a="\n"\r\na=b\r\n0\r\n\r\n',
+    "length behind the chunks": HEAD + CHUNKED + b"\r\n3\r\na=b\r\n0\r\nContent-Length: 5\r\n\r\n",
+    "request behind the chunks": HEAD + CHUNKED + b"\r\n0\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
     "bare feeds": b"GET /healthz HTTP/1.1\nHost: x\n\n\r\n\r\n",
@@ -509,6 +516,37 @@ def _drips(ways: Callable[[World], Callable[[int], int]]) -> Callable[[World], N
 
 for _name, _way in WAYS.items():
     attack(DRIPPING, f"{_name} on many connections while their portal drips", "a thread for others")(_drips(_way))
+
+
+@attack(NEIGHBOUR, "lets made-up tokens come from an address that all portals share", "events of others refused")
+def shared_address(world: World) -> None:
+    shared, own = address(), world.neighbour.launches()
+
+    def told(actor: Actor, name: str, **auth: str) -> int:
+        return event(world, actor, name, {}, at=shared, **auth).status_code
+
+    genuine = {"application_token": own.form["APPLICATION_TOKEN"], "access_token": own.form["AUTH_ID"]}
+    # Each process remembers what was proven to it.
+    assert set(at_once(8, lambda _: told(world.neighbour, "ONAPPUPDATE", **genuine))) <= {200, 429}
+    made_up = at_once(
+        PROCESSES * proof_limits.FAILURES_PER_ADDRESS * 3,
+        lambda _: told(world.victim, "ONX", application_token="1" * 32, access_token=secrets.token_hex(35)),
+    )
+    assert 429 in made_up
+    assert 200 in [told(world.neighbour, "ONAPPUPDATE", **genuine) for _ in range(4 * PROCESSES)]
+
+
+@attack(NEIGHBOUR, "sends genuine events without end", "the authorization server's time, which all portals need")
+def genuine_events(world: World) -> None:
+    own, server = world.victim.launches(), world.deployment.fake.auth_server.server
+    genuine = {"application_token": own.form["APPLICATION_TOKEN"], "access_token": own.form["AUTH_ID"]}
+    asked = len(server.requests)
+    most = int(token_proof.PROVEN_OF_PORTAL.size)
+    sent = at_once(PROCESSES * most * 2, lambda _: event(world, world.victim, "ONAPPUPDATE", {}, **genuine).status_code)
+    assert set(sent) == {200, 503}
+    # A few come back meanwhile.
+    assert len(server.requests) - asked <= PROCESSES * most * 1.5
+    answers_others(world)
 
 
 def answers_others(world: World) -> None:
