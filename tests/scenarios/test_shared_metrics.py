@@ -62,6 +62,7 @@ def start(app: Flask, environ: dict[str, str], folder: Path) -> Iterator[Callabl
 
 
 @pytest.mark.long
+@pytest.mark.timeout(180)
 def test_any_web_process_tells_what_all_have_counted_and_no_count_falls(
     app: Flask,
     manager: Actor,
