@@ -53,7 +53,7 @@ def background_jobs(dials: int = DIALS_AT_ONCE) -> tuple[AnyJob, ...]:
     that one portal never gets all the threads of a job. Whatever is done more often than every ten seconds says what is
     ``due``, so that a worker with nothing to do asks the database for all of it at once (``look.py``).
     """
-    return (*_leased_jobs(dials), *_asking_jobs(), *_own_jobs())
+    return (*_leased_jobs(dials), *_native_jobs(), *_asking_jobs(), *_own_jobs())
 
 
 def _leased_jobs(dials: int) -> tuple[AnyJob, ...]:
@@ -79,6 +79,12 @@ def _leased_jobs(dials: int) -> tuple[AnyJob, ...]:
             within_seconds(crm_lookup.process_crm_request),
             crm_requests.due_requests,
         ),
+    )
+
+
+def _native_jobs() -> tuple[AnyJob, ...]:
+    """Jobs that work on one row after the other, for what people meet inside Bitrix24."""
+    return (
         shared_job(
             "prove_clicks",
             1.0,

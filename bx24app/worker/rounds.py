@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 # A round begins nothing new after this time; another bell goes on where it ended.
-ROUND_SECONDS = 30.0
+LOOK_FOR_SECONDS = 30.0
 
 
 class Rounds:
@@ -59,7 +59,7 @@ class Rounds:
         if job is None:
             log.warning("unknown_job", name=str(name)[:100])
             return
-        until = time.monotonic() + ROUND_SECONDS
+        until = time.monotonic() + LOOK_FOR_SECONDS
         if isinstance(job, LeasedJob):
             self._work_on_rows(job, until)
         elif self._take(job, 1):

@@ -28,7 +28,7 @@ class _OfJob:
 
 
 @dataclass
-class _State:
+class _Turns:
     lock: Lock = field(default_factory=Lock)
     jobs: dict[str, _OfJob] = field(default_factory=dict)
 
@@ -36,8 +36,8 @@ class _State:
         return self.jobs.setdefault(job, _OfJob())
 
 
-def _state() -> _State:
-    return cast("_State", current_app.extensions.setdefault(SLOW_STATE, _State()))
+def _state() -> _Turns:
+    return cast("_Turns", current_app.extensions.setdefault(SLOW_STATE, _Turns()))
 
 
 class SlowPortals:
