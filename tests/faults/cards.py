@@ -22,6 +22,8 @@ SHOW, UPDATE, DELETE = "crm.activity.configurable.add", "crm.activity.configurab
 ASK, LOOK, LIST = "crm.activity.todo.add", "batch", "crm.activity.list"
 CARD_WORK_STEPS = 90
 CARD_ROUNDS = 60
+# Most to-dos are made when calls are over, so that this is when faults meet them.
+FAULTY_ROUNDS = 2
 # A dripping answer is cut short after this.
 DRIPPING_SECONDS = 0.15
 # What may happen to what is asked about cards; "" is the usual, "late" loses the answer to something that comes later.
@@ -101,10 +103,12 @@ class Cards(Workers):
 
     # In the end
 
-    def _come_to_rest_on_cards(self) -> None:
-        """Let workers work and time pass until nothing more is due about any card."""
-        cards = self.world.scene.cards
-        for _ in range(CARD_ROUNDS):
+    def _come_to_rest_on_cards(self, faulty_rounds: int = 0) -> None:
+        """Let workers work and time pass until nothing more is due about any card; at first not all goes well."""
+        cards, rng = self.world.scene.cards, random.Random(f"rest {self.plan.seed}")
+        for number in range(CARD_ROUNDS):
+            if number < faulty_rounds:
+                self._take_card(rng.randrange(2**32))
             self._guarded(partial(do_cards, 12))
             self._settle_cards()
             now = utcnow()
@@ -114,7 +118,7 @@ class Cards(Workers):
             self.world.pass_time(max(1.5, (min(moments, default=now) - now).total_seconds() + 1))
 
     def _check_cards(self) -> None:
-        self._come_to_rest_on_cards()
+        self._come_to_rest_on_cards(FAULTY_ROUNDS)
         self.world.scene.cards.check_end(self.world.scene.ledger.check())
 
     def _check_erasure(self) -> None:

@@ -65,10 +65,6 @@ def test_taking_a_safeguard_out_breaks_the_promise(mutant: str, kinds: set[str],
     ("mutant", "kinds"),
     [
         ("entry_not_looked_for", {"entry_twice", "after_erasure"}),
-        ("entry_lease_without_end", {"entry_forgotten"}),
-        ("erased_unnoticed", {"after_erasure"}),
-        ("to_do_not_looked_for", {"to_do_twice"}),
-        ("to_do_lease_without_end", {"to_do_forgotten"}),
     ],
 )
 def test_taking_a_safeguard_of_cards_out_breaks_the_promise(mutant: str, kinds: set[str]) -> None:
