@@ -65,6 +65,7 @@ def test_taking_a_safeguard_out_breaks_the_promise(mutant: str, kinds: set[str],
     ("mutant", "kinds"),
     [
         ("entry_not_looked_for", {"entry_twice", "after_erasure"}),
+        ("erased_unnoticed", {"after_erasure"}),
     ],
 )
 def test_taking_a_safeguard_of_cards_out_breaks_the_promise(mutant: str, kinds: set[str]) -> None:
