@@ -89,6 +89,13 @@ class Load:
             thread.join(TIMEOUT_SECONDS + 5)
 
     def _send(self) -> None:
+        try:
+            self._send_on()
+        finally:
+            if (connection := getattr(self._connection, "open", None)) is not None:
+                self._close(connection)
+
+    def _send_on(self) -> None:
         while not self._stop.is_set():
             number = next(self._turns)
             rng = random.Random(self.seed * 10**7 + number)
