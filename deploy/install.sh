@@ -186,6 +186,7 @@ new_settings() {
   while IFS= read -r line; do
     name=${line#\#}
     name=${name%%=*}
+    if [ "$line" = PROMETHEUS_MULTIPROC_DIR= ]; then line=$line$data/metrics; fi
     if [[ $line =~ ^#?BX24APP_[A-Z_]+= ]] && [ -n "${!name:-}" ]; then line=$name=${!name}; fi
     printf '%s\n' "$line"
   done <"$source_dir/deploy/callback-desk.env"

@@ -18,6 +18,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
 from flask import Flask
 
+from bx24app import metrics
 from bx24app.services.runtime.announcements import ANNOUNCER
 from bx24app.services.runtime.broker import QUEUE, TASK
 from bx24app.settings import VARIABLE_PREFIX, SettingsError
@@ -92,6 +93,7 @@ def _follow_signals(rounds: Rounds) -> None:
         # Of what Celery 6 will do to tasks whose connection is lost: ours go on, for their rows are leased.
         warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
+    signals.worker_init.connect(lambda **_: metrics.share_counts(), weak=False)
     signals.worker_shutting_down.connect(shut_down, weak=False)
     signals.setup_logging.connect(keep_our_log, weak=False)
 

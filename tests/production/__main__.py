@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.fake_bitrix24 import FakeBitrix24
 from tests.production.container_steps import image_and_services
+from tests.production.later_steps import backup_and_restore, counts_of_all, fleet
 from tests.production.machine import Machine
 from tests.production.people import PATIENCE_SECONDS, Company, move_in, people_who_ask, wait_for
 from tests.production.readme import commands_under
@@ -187,6 +188,21 @@ def no_secret_in_logs(walk: Walk) -> None:
     assert [secret for secret in hidden if secret in said] == []
 
 
+def restore(walk: Walk) -> None:
+    """A backup is made while everything runs, and put back."""
+    backup_and_restore(walk.portal_company)
+
+
+def metrics(walk: Walk) -> None:
+    """Prometheus reads from a web process what the worker has counted."""
+    counts_of_all(walk.portal_company, walk.fake.client_tls)
+
+
+def celery(walk: Walk) -> None:
+    """The same work on Celery, and without it again."""
+    fleet(walk.portal_company)
+
+
 def containers(walk: Walk) -> None:
     """The Containerfile's steps, and the compose file's processes."""
     image_and_services(walk.machine)
@@ -203,6 +219,9 @@ STEPS: tuple[Callable[[Walk], None], ...] = (
     restart_under_load,
     upgrade_under_load,
     key_rotation,
+    restore,
+    metrics,
+    celery,
     no_secret_in_logs,
     containers,
 )

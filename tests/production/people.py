@@ -52,9 +52,9 @@ class Company:
     def state_of(self, callback_id: str) -> str:
         return str(self.administrator.sees(callback_id)["state"])
 
-    def calls(self) -> tuple[str, str]:
+    def calls(self, **body: Any) -> tuple[str, str]:
         """Ask for a callback; returns its id and number."""
-        created = self.administrator.requests_callback(number := self.new_number())
+        created = self.administrator.requests_callback(number := self.new_number(), **body)
         assert created.status_code == 201, created.text
         return str(json_of(created)["id"]), number
 

@@ -227,6 +227,12 @@ class Systemd:
         service.start()
 
     def _stop(self, name: str) -> None:
+        stem, _, kind = name.partition(".")
+        if kind == "socket":
+            if listener := self._sockets.pop(stem, None):
+                Path(listener.getsockname()).unlink()
+                listener.close()
+            return
         if service := self.services.get(name.removesuffix(".service")):
             service.stop()
 

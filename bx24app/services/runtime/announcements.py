@@ -53,7 +53,8 @@ class Announcer:
         try:
             self._waiting.put_nowait((job, None if row_id is None else str(row_id)))
         except Full:
-            self._complain("announcements_forgotten", "queue_full")
+            if (unsaid := self._to_say()) is not None:
+                log.warning("announcements_forgotten", reason="queue_full", more=unsaid)
 
     def _forget_parent(self) -> None:
         self._lock = threading.Lock()
@@ -71,7 +72,8 @@ class Announcer:
             try:
                 self._send_while_connected(waiting)
             except Exception as error:  # A broker that lies makes its client raise anything.
-                self._complain("broker_failed", type(error).__name__)
+                if (unsaid := self._to_say()) is not None:
+                    log.warning("broker_failed", reason=type(error).__name__, more=unsaid)
                 _forget(waiting)
                 time.sleep(BROKER_PAUSE_SECONDS)
 
@@ -86,14 +88,14 @@ class Announcer:
                 self.celery.send_task(TASK, args=bell, producer=producer, retry=False, ignore_result=True)
                 bell = waiting.get()
 
-    def _complain(self, event: str, reason: str) -> None:
-        """Log what is wrong, once a minute, and how often it was since."""
+    def _to_say(self) -> int | None:
+        """Return how often nothing was said of what is wrong; None: it was said within a minute."""
         now = time.monotonic()
         if self._said_at is not None and now - self._said_at < SAID_EVERY_SECONDS:
             self._unsaid += 1
-            return
+            return None
         self._said_at, unsaid, self._unsaid = now, self._unsaid, 0
-        log.warning(event, reason=reason, more=unsaid)
+        return unsaid
 
 
 def _forget(waiting: Queue[Any]) -> None:
