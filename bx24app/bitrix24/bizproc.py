@@ -95,14 +95,14 @@ def read_rule_post(items: Iterable[tuple[str, str]]) -> RulePost:
 
 
 def _marked(item: tuple[str, str]) -> tuple[str, str]:
-    """Let what cannot be read in a property be spaces, and one without anything else a mark.
+    """Let a null in a property be a mark, and what else cannot be read spaces; one without anything else is a mark too.
 
     Left out or empty, it would mean that nothing was chosen there.
     """
     key, value = item
     if not key.startswith("properties[") or not UNREADABLE.search(value):
         return item
-    readable = UNREADABLE.sub(" ", value)
+    readable = UNREADABLE.sub(" ", value.replace("\0", "*"))
     return key, readable if readable.strip() else "*"
 
 

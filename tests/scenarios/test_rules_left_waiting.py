@@ -134,7 +134,8 @@ WRAPPED: list[tuple[dict[str, object], str, str]] = [
     ({"number": {"VALUE": CUSTOMER}}, CUSTOMER, ""),
     # Left out, it would mean that none is chosen, and the customer of the document would be called.
     ({"number": "+49 30\0 901820"}, "", "number_"),
-    ({"number": "+49 30 \ufffd901820"}, "", "number_"),
+    ({"number": "\ufffd"}, "", "number_"),
+    ({"number": "+49 30 \ufffd901820"}, "+4930901820", ""),
     ({"number": "9" * 6000}, "", "number_"),
     (
         {"number": CUSTOMER, "line": [LINE], "voice": [""], "text": ["Hello"], "hours": ["N"], "as": ["app"]},
