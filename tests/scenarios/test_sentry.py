@@ -19,8 +19,9 @@ from sqlalchemy import text
 
 from bx24app import create_app
 from bx24app.database import reading
-from bx24app.services.webhooks import delivery
 from bx24app.settings import SettingsError
+from bx24app.worker import jobs
+from bx24app.worker.scheduler import Job
 from tests.conftest import Eventually, OtherApp, plain_environ, working
 from tests.fake_bitrix24 import FakePortal
 from tests.support.remembered import remember
@@ -141,7 +142,7 @@ def test_a_job_and_the_database_are_reported_without_values(
             session.execute(text("SELECT :secret FROM nowhere"), {"secret": f"{secret} {NUMBER}"})
         return 0
 
-    monkeypatch.setattr(delivery, "purge_deliveries", purge)
+    monkeypatch.setattr(jobs, "_PURGES", (Job("purge_deliveries", 60.0, purge),))
     with working(watched):
         eventually(lambda: sentry.has("job_failed"))
     report = sentry.of("job_failed")
