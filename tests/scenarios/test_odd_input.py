@@ -11,8 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 
 from bx24app.bitrix24.telephony import HistoryRow
-from bx24app.database import db
-from bx24app.services.diagnostics import installation
+from bx24app.database import db, migrations
 from bx24app.services.runtime.kept_answer import ANSWERS_STATE
 from tests.conftest import OtherApp
 from tests.fake_bitrix24 import FakeApp, FakePortal
@@ -198,7 +197,7 @@ def statements(app: Flask) -> Iterator[list[str]]:
 
 def test_readiness_reads_no_migration_twice(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.get("/readyz").status_code == 200
-    monkeypatch.setattr(installation, "ScriptDirectory", None)
+    monkeypatch.setattr(migrations, "ScriptDirectory", None)
     app.extensions.pop(ANSWERS_STATE)  # As if a second had passed.
     with statements(app) as ran:
         assert client.get("/readyz").status_code == 200
