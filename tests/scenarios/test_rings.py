@@ -8,12 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import OperationalError
 
 from bx24app.services.runtime.rings.bell import Bell, Way
@@ -179,8 +179,8 @@ def test_a_thousand_rings_are_a_few_messages(eventually: Eventually) -> None:
 
 
 def test_a_restarted_server_is_listened_to_again(eventually: Eventually) -> None:
-    with workplace() as directory, own_server(directory) as server:
-        bell, heard = Bell(Notices(create_engine(server.url))), Heard()
+    with workplace() as directory, own_server(directory) as server, _engine(server.url) as engine:
+        bell, heard = Bell(Notices(engine)), Heard()
         with bell.hearing(heard):
             eventually(lambda: bool(heard))
             server.restart()
@@ -192,6 +192,15 @@ def test_a_restarted_server_is_listened_to_again(eventually: Eventually) -> None
                 return ("dial", row_id) in heard
 
             eventually(arrives)
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[Engine]:
+    engine = create_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -221,22 +230,24 @@ def _pgbouncer(directory: Path, server: PostgresDatabase, mode: str) -> Iterator
 
 
 def _wait_for(url: str) -> None:
-    engine = create_engine(url)
-    for _ in range(200):
-        try:
-            engine.connect().close()
-        except OperationalError:
-            time.sleep(0.1)
-        else:
-            break
-    engine.dispose()
+    with _engine(url) as engine:
+        for _ in range(200):
+            try:
+                engine.connect().close()
+            except OperationalError:
+                time.sleep(0.1)
+            else:
+                break
 
 
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="Debian's pgbouncer is not installed")
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_a_pooler_that_hands_nothing_on_is_noticed(mode: str) -> None:
-    with workplace() as directory, own_server(directory) as server, _pgbouncer(directory, server, mode) as url:
-        notices = Notices(create_engine(url))
+    with ExitStack() as stack:
+        directory = stack.enter_context(workplace())
+        server = stack.enter_context(own_server(directory))
+        url = stack.enter_context(_pgbouncer(directory, server, mode))
+        notices = Notices(stack.enter_context(_engine(url)))
         if mode == "session":
             notices.examine()
         else:
