@@ -21,7 +21,8 @@ from tests.faults.zygote import do_cards
 SHOW, UPDATE, DELETE = "crm.activity.configurable.add", "crm.activity.configurable.update", "crm.activity.delete"
 ASK, LOOK, LIST = "crm.activity.todo.add", "batch", "crm.activity.list"
 CARD_WORK_STEPS = 90
-CARD_ROUNDS = 60
+# A row may wait, 1.5 s a round, until the lease of another one of its portal is over.
+CARD_ROUNDS = 150
 # Most to-dos are made when calls are over, so that this is when faults meet them.
 FAULTY_ROUNDS = 2
 # A dripping answer is cut short after this.
