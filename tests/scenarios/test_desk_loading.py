@@ -1,5 +1,6 @@
 """Opening a page reads everything at once: few transactions, however much there is to show."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,11 +24,13 @@ MOST = 3
 
 @contextmanager
 def transactions(app: Flask) -> Iterator[list[object]]:
-    """Collect the transactions that begin meanwhile: each has one connection of the pool for itself."""
+    """Collect the transactions that this thread begins: each has one connection of the pool for itself."""
     begun: list[object] = []
+    thread = threading.get_ident()
 
     def note(connection: object, *_: object) -> None:
-        begun.append(connection)
+        if threading.get_ident() == thread:  # Another one rings for workers.
+            begun.append(connection)
 
     with app.app_context():
         engine = db.engine
