@@ -27,6 +27,7 @@ RUNG = {
     "dial": ["dial"],
     "chores": ["expire_abandoned_dials", "read_call_history", "reconcile_calls", "apply_deadlines"],
     "rules": ["end_rules", "work_on_rules"],
+    "cards": ["follow_up_callbacks", "show_in_timeline", "make_to_dos"],
 }
 JUNK = ["no message", "{}", message("os.system", ["true"]), message(TASK, ["no_such_job", "1"])]
 # What happens to the broker before a worker is born.

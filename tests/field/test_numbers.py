@@ -27,7 +27,6 @@ from bx24app.services.calling.list_file import SEPARATORS
 from bx24app.services.calling.numbering_plans import OBSOLETE
 from bx24app.services.calling.phone_numbers import NumberProblem, read_number
 from bx24app.services.portals.launch import verify_launch
-from bx24app.services.runtime import local_limit
 from tests.fake_bitrix24 import FakePortal
 from tests.field.numbers import TABLE, TABLES, Typed
 from tests.support.actors import Actor, json_of
@@ -220,7 +219,6 @@ def test_rules_of_automation(app: Flask, registered: FakePortal, runs: Runs, tab
             runs(WAITS, document, line=LINE, number=row.typed)
             worked(app)
             reasons = [run.reason for run in runs_of(app)]
-            app.extensions.pop(local_limit.LIMITS_STATE, None)  # A portal has 60 proofs a minute.
             with app.app_context(), writing() as session:
                 # A person has 500 runs a day.
                 session.execute(delete(RuleRun))

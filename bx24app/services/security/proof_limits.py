@@ -12,6 +12,7 @@ from bx24app.errors import (
     Malformed,
     NotInstalled,
     OpenedElsewhere,
+    PortalUnreachable,
     Retry,
     TooManyLaunches,
     Unverified,
@@ -82,6 +83,11 @@ def proving(address: str, member_id: str, token: str) -> Iterator[None]:
         yield
     except (Malformed, TooManyLaunches, *_PROVEN):
         _give_back(buckets)
+        raise
+    except PortalUnreachable:
+        # Nobody has refused anything. Where somebody was proven before, a silence keeps no genuine post out.
+        if is_remembered("proven", place):
+            _give_back(buckets)
         raise
     except Unverified as error:
         if error.retry == Retry.NEVER:

@@ -23,14 +23,15 @@ def prove_token(access_token: str, member_id: str) -> AppInfo:
     if not take_local(PROVEN_OF_PORTAL, member_id):
         raise PortalUnreachable("authorization server: asked for this portal too often")
     try:
-        return _proven_info(access_token, member_id)
+        return read_owner(access_token, member_id)
     except Unverified:
         # Strangers, who know the portal's name, use up nothing of it.
         give_back(PROVEN_OF_PORTAL, member_id)
         raise
 
 
-def _proven_info(access_token: str, member_id: str) -> AppInfo:
+def read_owner(access_token: str, member_id: str) -> AppInfo:
+    """The same for posts that have a limit for each token: of one portal hundreds may be genuine at once."""
     try:
         info = authorization_server.app_info(access_token)
     except ExchangeError as error:

@@ -166,7 +166,7 @@ def _prove(portal: Portal, posted: PostedTokens, address: str, claimed_id: int) 
             return _Proof(claimed_id, may_start)
     _take_question(posted)
     with proof_limits.proving(address, portal.member_id, posted.access_token):
-        info = token_proof.prove_token(posted.access_token, portal.member_id)
+        info = token_proof.read_owner(posted.access_token, portal.member_id)
         may_start = role_of_token(portal, posted.access_token, info.user_id) >= Role.OPERATOR
     if info.user_id == claimed_id:
         remember(_REMEMBERED_AS[may_start], known, PROVEN_SECONDS)
