@@ -283,4 +283,4 @@ def test_random_requests_find_nothing_undocumented(app: Flask, truth: Truth, exa
     # Many let operations get as far as their success; by chance a few find nothing in the state that they need.
     done = {label for label, status in truth.statuses if status < HTTPStatus.BAD_REQUEST}
     missing = {operation.label for operation in operations} - done - {"POST /api/v1/lines/{line_id}/resume"}
-    assert examples < MANY or len(missing) <= 2, missing
+    assert examples < MANY or len(missing) <= 5, missing

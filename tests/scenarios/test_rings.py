@@ -178,6 +178,25 @@ def test_a_thousand_rings_are_a_few_messages(eventually: Eventually) -> None:
     assert len(way.sent) < 100
 
 
+def test_a_mistake_in_one_ring_is_not_the_last_ring(eventually: Eventually) -> None:
+    class Mistaken(Pipes):
+        def __init__(self) -> None:
+            super().__init__("")
+            self.sent: list[str] = []
+
+        def send(self, message: str) -> None:
+            self.sent.append(message)
+            if len(self.sent) == 1:
+                raise RuntimeError("a mistake of ours")
+
+    way = Mistaken()
+    bell = Bell(way)
+    bell.ring(("dial", 1))
+    eventually(lambda: len(way.sent) == 1)
+    bell.ring(("dial", 2))
+    eventually(lambda: len(way.sent) == 2)
+
+
 def test_a_restarted_server_is_listened_to_again(eventually: Eventually) -> None:
     with workplace() as directory, own_server(directory) as server, _engine(server.url) as engine:
         bell, heard = Bell(Notices(engine)), Heard()

@@ -91,7 +91,7 @@ class Bell:
                 rings.add(self._rung.get())
             try:
                 self._way.send(write_message(rings))
-            except FAILURES as error:
+            except Exception as error:  # Without its thread a process would never ring again.
                 log.debug("rings_not_sent", reason=type(error).__name__)
             time.sleep(GATHERED_SECONDS)
 
@@ -101,7 +101,7 @@ class Bell:
             began_at = time.monotonic()
             try:
                 self._way.receive(self._hear, self._is_over)
-            except FAILURES as error:
+            except Exception as error:
                 # A connection that has stood for long is made again at once; where none ever works, ever more rarely.
                 has_stood = time.monotonic() - began_at > LONGEST_AGAIN_SECONDS
                 pause = AGAIN_SECONDS if has_stood else min(pause * 2, LONGEST_AGAIN_SECONDS)
