@@ -89,16 +89,18 @@ class Image:
         """The environment of a process in it, which has nothing of this machine but the ways to packages."""
         return {**ways_to_packages(), "PATH": f"{self.root}/python/bin:{SYSTEM}", **self.environ, **environ}
 
-    def start(self, command: list[str], environ: Mapping[str, str], folder: Path, stack: ExitStack) -> Process:
+    def start(self, command: list[str], environ: Mapping[str, str | None], folder: Path, stack: ExitStack) -> Process:
         """Start a process of the user without rights; it may write to ``folder`` alone, and its log stands there."""
         is_root = os.getuid() == 0
         folder.mkdir()
+        # Its /tmp; and YAML reads a variable that is empty as null.
+        here = {name: re.sub("^/tmp", str(folder), value or "") for name, value in environ.items()}
         if is_root:
             shutil.chown(folder, NOBODY)
         process = subprocess.Popen(
             command,
             cwd=self.inside,
-            env=self.whole({**environ, "TMPDIR": str(folder)}),
+            env=self.whole({**here, "TMPDIR": str(folder)}),
             stdout=subprocess.DEVNULL,
             stderr=stack.enter_context((folder / "log").open("wb")),
             user=NOBODY if is_root else None,
