@@ -15,13 +15,14 @@ from flask.cli import AppGroup, with_appcontext
 from flask_babel import force_locale
 from sqlalchemy.exc import OperationalError
 
+from bx24app import backups
+from bx24app.backups import PortalRenewal, Restored
 from bx24app.database.migrations import alembic_config, upgrade_database
 from bx24app.errors import CommandRefused, DatabaseBusy, InvalidNumber, NotFound, NumberInHand
 from bx24app.messages.diagnostics import as_document, describe
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import Portal
-from bx24app.services import backups, diagnostics, privacy
-from bx24app.services.backups import PortalRenewal, Restored
+from bx24app.services import diagnostics, privacy
 from bx24app.services.privacy import KnownNumber
 from bx24app.services.security import key_rotation
 

@@ -16,6 +16,7 @@ import time_machine
 from flask import Flask
 from sqlalchemy import MetaData, create_engine, select, text, update
 
+from bx24app.backups import unsettled
 from bx24app.database import db, reading, writing
 from bx24app.database.copies import read_facts
 from bx24app.database.id_gap import ID_GAP
@@ -33,7 +34,6 @@ from bx24app.models import (
     TimelineEntry,
     utcnow,
 )
-from bx24app.services.backups import unsettled
 from bx24app.services.portals import token_renewal
 from bx24app.services.security import last_restore
 from tests.conftest import OtherApp, encryption_key
@@ -278,7 +278,7 @@ def test_a_key_that_is_missing_is_named(
 
 KILLED = """
 import sys, time
-from bx24app.services.backups import unsettled
+from bx24app.backups import unsettled
 from bx24app.services.portals import token_renewal
 from bx24app.services.security import last_restore
 def wait(*_):

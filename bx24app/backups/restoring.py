@@ -11,6 +11,7 @@ from flask import current_app
 from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
+from bx24app.backups import unsettled
 from bx24app.crypto import SealError, keyring
 from bx24app.database.copies import read_facts, replacing_database
 from bx24app.database.id_gap import leave_gap
@@ -19,7 +20,6 @@ from bx24app.database.sole_use import sole_connection
 from bx24app.errors import CommandRefused
 from bx24app.models import BackupMark, DigestKey, Portal, utcnow
 from bx24app.models.digest_key import DIGEST_KEY_PLACE
-from bx24app.services.backups import unsettled
 from bx24app.services.security import digests
 from bx24app.services.security.journal import JournalPage, Recorded, record
 
