@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 
 from bx24app.database import db
+from tests.fake_bitrix24 import FakeBitrix24
 from tests.support import database
 
 Operate = Callable[..., str]
@@ -18,11 +19,14 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def operate(app: Flask) -> Operate:
+def operate(app: Flask, fake: FakeBitrix24) -> Operate:
     """Run ``flask --app app ...`` with nothing else connected in this process; returns what it has printed."""
 
     def run(*arguments: object, status: int = 0) -> str:
         with app.app_context():
+            # A connection that is lent while its pool is given up, as to whoever answers an event, stays open.
+            for portal in fake.portals.values():
+                portal.events.wait_until_idle()
             db.engine.dispose()
         done = app.test_cli_runner().invoke(args=[str(one) for one in arguments])
         assert done.exit_code == status, (done.output, done.exception)
