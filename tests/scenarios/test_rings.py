@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine, NullPool, create_engine, make_url
 from sqlalchemy.exc import OperationalError
 
 from bx24app.services.runtime.rings.bell import Bell, Way
@@ -215,7 +215,8 @@ def test_a_restarted_server_is_listened_to_again(eventually: Eventually) -> None
 
 @contextmanager
 def _engine(url: str) -> Iterator[Engine]:
-    engine = create_engine(url)
+    # Without a pool nothing stays open that a thread gives back after the end.
+    engine = create_engine(url, poolclass=NullPool)
     try:
         yield engine
     finally:
