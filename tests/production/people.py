@@ -17,8 +17,8 @@ from tests.production.machine import DOMAIN, Machine
 from tests.support.actors import Actor, json_of
 
 PATIENCE_SECONDS = 90.0
-# Below the limits of deploy/nginx.conf for one address.
-ASKING_PEOPLE, PAUSE_SECONDS = 6, 0.05
+# Below the limits of deploy/nginx.conf for one address, and of the app for one person.
+ASKING_PEOPLE, PAUSE_SECONDS = 6, 0.2
 FIRST_NUMBER = 4_930_901_000
 
 
