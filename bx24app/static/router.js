@@ -23,15 +23,13 @@ class View {
   // Says what to filter in the address, without fetching anything.
   setQuery(query) {
     this.query = new URLSearchParams(query);
-    history.replaceState(null, "", `#/${this.path}${this.query.size ? `?${this.query}` : ""}`);
-    this.router.shown = location.hash;
+    this.router.write(`#/${this.path}${this.query.size ? `?${this.query}` : ""}`);
   }
 
   // Another address for what is shown, as of a tab inside it; nothing is fetched.
   rename(path) {
     Object.assign(this, { path });
-    history.replaceState(null, "", `#/${path}`);
-    this.router.shown = location.hash;
+    this.router.write(`#/${path}`);
     this.root.dataset.path = path;
     this.router.keep(path);
   }
@@ -81,6 +79,12 @@ class Router {
       const query = wanted?.query ?? new URLSearchParams();
       this.begin(this.first, query).catch((error) => this.fail(error, this.first, query));
     }
+  }
+
+  // Another address for what is shown; but not for a link that was pressed a moment ago, of which the browser has not told yet.
+  write(hash) {
+    if (parse(location.hash) && location.hash !== this.shown) return;
+    history.replaceState(null, "", (this.shown = hash));
   }
 
   follow() {

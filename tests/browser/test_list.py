@@ -178,6 +178,24 @@ def test_rows_are_acted_upon_in_place_and_the_desk_comes_back(
 
 
 @pytest.mark.long
+def test_a_section_that_is_pressed_while_a_list_comes_is_opened(
+    page: Page, portal: FakePortal, administrator: Actor, ids: list[str]
+) -> None:
+    """The list writes its filters into the address, in the moment before the browser tells of the press."""
+    tab = opens(page, portal, administrator)
+    expect(tab.get_by_role("row")).to_have_count(7)
+    page.frames[-1].evaluate("""() => {
+      const { text } = Response.prototype;
+      Response.prototype.text = async function () {
+        const words = await text.call(this);
+        if (this.url.includes("quick=attention")) location.hash = "#/websites";
+        return words;
+      };
+    }""")
+    tab.get_by_role("navigation", name="Quick filters").get_by_role("link", name="Needs a person 1").click()
+    expect(tab.locator("main")).to_have_attribute("data-path", "websites")
+
+
 def test_the_second_page_and_a_page_in_use_stay_put(app: Flask, page: Page, portal: FakePortal, manager: Actor) -> None:
     manager.opens()
     for number in range(30):
