@@ -78,5 +78,9 @@ export class Panel {
 
 export async function openPanels(view) {
   const panels = [...view.root.querySelectorAll("[data-panel]")].map((root) => new Panel(view, root));
-  await Promise.all(panels.map(async (panel) => (await import(`./panels/${panel.name}.js`)).start(panel)));
+  await Promise.all(panels.map(async (panel) => {
+    const { start } = await import(`./panels/${panel.name}.js`);
+    // Another view may have taken the place of this one meanwhile.
+    if (panel.root.isConnected) await start(panel);
+  }));
 }
