@@ -16,6 +16,7 @@ from bx24app.models import Callback, Credential, Portal, PortalState, RuleRun, S
 from bx24app.services.callbacks import change
 from bx24app.services.native.automation import registration, rule_posts, rule_runs, rule_start
 from bx24app.services.portals import bindings, uninstall
+from bx24app.services.security import proof_limits
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.events import http_build_query
@@ -83,6 +84,17 @@ def test_a_run_that_is_never_proven_starts_nothing_and_goes_on(
     worked(app)
     assert [result["reason"] for result in step.results] == ["rule_not_proven"]
     assert stored(app) == []
+
+
+def test_runs_that_come_while_nobody_can_be_asked_all_wait(
+    fake: FakeBitrix24, registered: FakePortal, runs: Runs
+) -> None:
+    """They come from Bitrix24's addresses, as one that was proven, and nobody sends them again."""
+    assert runs(WAITS, "DEAL_1", number=CUSTOMER, line=LINE).delivery.status == 200
+    many = proof_limits.FAILURES_PER_ADDRESS + 5
+    fake.auth_server.faults.add("error", "app.info", code="QUERY_LIMIT_EXCEEDED", times=many)
+    steps = [runs(WAITS, f"DEAL_{number}", number=CUSTOMER, line=LINE) for number in range(2, many + 2)]
+    assert {step.delivery.status for step in steps} == {200}
 
 
 def test_so_many_runs_may_wait_unproven_and_no_more(
