@@ -1,7 +1,7 @@
 // Requests to our own server with the page's ticket. One that has expired, or that proves too little for what is asked
 // (docs/api.md), is renewed once, without losing anything.
 import * as frame from "./frame.js";
-import { byId, localTimes, parse } from "./ui.js";
+import { byId, letGo, localTimes, parse } from "./ui.js";
 
 const EARLY = 5 * 60 * 1000;
 const meta = (name) => document.querySelector(`meta[name="${name}"]`);
@@ -85,9 +85,16 @@ export async function send(path, options) {
   return response.status === 204 ? null : response.json();
 }
 
-// A piece of the page as the server writes it, with local times.
+// What has changed of a page since the answer with this ETag: a document and its ETag; null where nothing has.
+export async function fetchChange(path, etag) {
+  const response = await request(path, { headers: etag ? { "If-None-Match": etag } : {} });
+  return response.status === 304 ? null : { etag: response.headers.get("ETag") ?? "", page: parse(await response.text()) };
+}
+
+// A piece of the page as the server writes it, with local times; it may be shown at once.
 export async function fetchFragment(path, options) {
   const parsed = parse(await (await request(path, options)).text());
+  await letGo();
   localTimes(parsed);
   const fragment = document.createDocumentFragment();
   fragment.append(...parsed.body.childNodes);

@@ -1,9 +1,9 @@
 // Keeps the list of callbacks up to date; the server renders it. What a change needs comes with the first one
 // (list/changes.js), what only some presses need (menus, filters, selections) with the first of them (list/tools.js).
-import { request, wordsFor } from "./api.js";
+import { fetchChange, wordsFor } from "./api.js";
 import { act } from "./callback_actions.js";
 import { LIVE, Follower } from "./follow.js";
-import { busily, byId, localTimes, parse, say, timeFormat } from "./ui.js";
+import { busily, byId, letGo, localTimes, say, timeFormat } from "./ui.js";
 
 const DIRECT = ["cancel", "now", "retry", "reached", "not_reached", "dial_again"];
 const DAY = 86_400_000;
@@ -93,14 +93,15 @@ export class CallbackList {
   async poll() {
     const { part } = this;
     const { filters, showing } = part.dataset;
-    const response = await request(`/desk/callbacks?${filters}&${showing}`, { headers: this.etag ? { "If-None-Match": this.etag } : {} });
+    const change = await fetchChange(`/desk/callbacks?${filters}&${showing}`, this.etag);
+    const { merge } = change ? await import("./list/changes.js") : {};
+    await letGo();
     showAges(this.list);
     // Another list was opened meanwhile, or is on its way.
     if (this.opening || part !== this.part) return true;
-    if (response.status === 304) return this.rows.some((row) => LIVE.includes(row.dataset.state));
-    this.etag = response.headers.get("ETag") ?? "";
-    const fresh = parse(await response.text());
-    (await import("./list/changes.js")).merge(this, fresh);
+    if (!change) return this.rows.some((row) => LIVE.includes(row.dataset.state));
+    this.etag = change.etag;
+    merge(this, change.page);
     return true;
   }
 

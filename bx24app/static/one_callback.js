@@ -1,11 +1,11 @@
 // One callback in a view of its own: its actions, its neighbours, what Bitrix24 tells of it, and what changes meanwhile.
-import { fetchFragment, request, send, wordsFor } from "./api.js";
+import { fetchChange, fetchFragment, send, wordsFor } from "./api.js";
 import { act } from "./callback_actions.js";
 import { move, openMove } from "./callback/move.js";
 import { Parts, exactTimes, toldPlaces } from "./callback/parts.js";
 import { LIVE, Follower } from "./follow.js";
 import * as frame from "./frame.js";
-import { busily, confirmFirst, copy, localTimes, parse, say } from "./ui.js";
+import { busily, confirmFirst, copy, letGo, localTimes, say } from "./ui.js";
 
 const IN_USE = "input, select, textarea, .question, form";
 
@@ -43,11 +43,11 @@ class OneCallback {
   }
 
   async look() {
-    const headers = this.etag ? { "If-None-Match": this.etag } : {};
-    const response = await request(`/desk/callbacks/${this.id}/now`, { headers });
-    if (response.status !== 304) {
-      this.etag = response.headers.get("ETag") ?? "";
-      this.show(parse(await response.text()));
+    const change = await fetchChange(`/desk/callbacks/${this.id}/now`, this.etag);
+    if (change) {
+      await letGo();
+      this.etag = change.etag;
+      this.show(change.page);
     }
     return LIVE.includes(this.one.dataset.state);
   }

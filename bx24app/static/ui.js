@@ -2,6 +2,8 @@
 // open something, local times. It is small, so visitors load nothing of the desk with it.
 
 const FADES_AFTER = 6000;
+// A press that never ends, as some browsers tell of a menu's, holds nothing up for more than two seconds.
+const MOST_WAITS = 40;
 const SHORT = { dateStyle: "short", timeStyle: "short" };
 
 export const byId = (id) => document.getElementById(id);
@@ -68,6 +70,11 @@ export async function busily(control, work) {
     control.disabled = false;
     control.removeAttribute("aria-busy");
   }
+}
+
+// Nothing is put in the place of what is being pressed: a press that ends on something else than it began on is lost.
+export async function letGo() {
+  for (let waits = 0; waits < MOST_WAITS && document.querySelector(":active"); waits += 1) await new Promise((goOn) => { setTimeout(goOn, 50); });
 }
 
 // Shows or hides what a button opens; tells whether it is open now.

@@ -1,7 +1,7 @@
 // Brings a list up to date: rows that did not change are left alone, and nothing moves that somebody works with.
 import { request } from "../api.js";
 import { showTimes } from "../list.js";
-import { byId, parse, skeleton } from "../ui.js";
+import { byId, letGo, parse, skeleton } from "../ui.js";
 
 const SKELETON_AFTER = 300;
 
@@ -88,6 +88,7 @@ async function fetchList(list, opening) {
   try {
     const response = await request(`/desk/callbacks?${opening.filters}&${opening.showing}`);
     const answer = [response.headers.get("ETag") ?? "", await response.text()];
+    await letGo();
     return isLast() ? answer : null;
   } catch (error) {
     if (!isLast()) return null;

@@ -1,5 +1,5 @@
 // Keeps a request's status up to date while somebody looks, and sends what the visitor decides.
-import { busily, byId, parse, say } from "../ui.js";
+import { busily, byId, letGo, parse, say } from "../ui.js";
 import { ask, post, problemOf } from "./http.js";
 import { localise } from "./times.js";
 
@@ -25,6 +25,7 @@ class Status {
     const response = await ask(this.url, { headers: PAGE });
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
     const fresh = parse(await response.text()).getElementById("status");
+    await letGo();
     const old = this.place.querySelector("#status");
     const focused = old?.contains(document.activeElement) ? document.activeElement : null;
     localise(fresh);
