@@ -20,6 +20,8 @@ def serving(application: str, environ: dict[str, str]) -> Iterator[int]:
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--reuse-port", "--log-level", "error"]
     command += ["--workers", str(WORKERS), "--threads", str(THREADS), "--keep-alive", "60"]
+    # A process that were to end in the middle would take its connections along.
+    command += ["--max-requests", "0"]
     running = start([*command, "--bind", f"127.0.0.1:{port}", application], environ, errors=sys.stderr.fileno())
     try:
         _wait_until_up(port)

@@ -10,7 +10,7 @@ from bx24app.database.engine import (
     is_postgresql,
     sqlite_path,
 )
-from bx24app.database.statements import change_many, insert_into, insert_new, purge
+from bx24app.database.statements import change_many, given_rows, insert_into, insert_new, purge
 from bx24app.database.transactions import in_transaction, reading, single_transaction, writing
 from bx24app.database.writer_lock import writer_lock
 
@@ -21,6 +21,7 @@ __all__ = [
     "configure_postgresql",
     "configure_sqlite",
     "db",
+    "given_rows",
     "in_transaction",
     "init_app",
     "insert_into",

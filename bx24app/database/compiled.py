@@ -78,6 +78,19 @@ class CompiledStatement:
             self._by_dialect[dialect.name] = _compile(self._make(), dialect)
         return self._by_dialect[dialect.name]
 
+    def bind(self, values: Parameters) -> "Bound":
+        """Give it the values of its parameters; others among ``values`` are left out."""
+        compiled = self.on(db.engine.dialect)
+        return Bound(compiled.sql, compiled.parameters(values))
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A statement and its values, as the driver takes them: what is done for them holds no lock and no connection."""
+
+    sql: str
+    parameters: Any
+
 
 def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
     compiled = statement.compile(dialect=dialect)
@@ -135,8 +148,8 @@ def _typed_once(sql: str) -> str:
     return _TYPED.sub(first, sql)
 
 
-# Runs a statement with the values of its parameters; the cursor is valid until the next statement runs.
-Run = Callable[[CompiledStatement, Parameters], DBAPICursor]
+# Runs a statement; the cursor is valid until the next one runs.
+Run = Callable[[Bound], DBAPICursor]
 
 
 @contextmanager
@@ -158,23 +171,31 @@ def compiled_writing() -> Iterator[Run]:
 
 @contextmanager
 def _running(*, is_transaction: bool) -> Iterator[Run]:
-    dialect = db.engine.dialect
-    driver = dialect.loaded_dbapi
     # The driver would have PostgreSQL parse and plan it five times more before it is prepared.
     options = {"prepare": True} if is_postgresql() else {}
+    with (
+        told_without_values(),
+        _borrowed() as connection,
+        _transaction(connection) if is_transaction else nullcontext(),
+    ):
+        cursor = connection.cursor()
+
+        def run(bound: Bound) -> DBAPICursor:
+            cursor.execute(bound.sql, bound.parameters, **options)
+            return cast("DBAPICursor", cursor)
+
+        yield run
+        cursor.close()
+
+
+@contextmanager
+def told_without_values() -> Iterator[None]:
+    """Raise SQLAlchemy's error for one of the driver, without statement and values: they may hold a visitor's data."""
+    dialect = db.engine.dialect
+    driver = dialect.loaded_dbapi
     try:
-        with _borrowed() as connection, _transaction(connection) if is_transaction else nullcontext():
-            cursor = connection.cursor()
-
-            def run(statement: CompiledStatement, values: Parameters) -> DBAPICursor:
-                compiled = statement.on(dialect)
-                cursor.execute(compiled.sql, compiled.parameters(values), **options)
-                return cast("DBAPICursor", cursor)
-
-            yield run
-            cursor.close()
+        yield
     except driver.Error as error:
-        # The error leaves out statement and values, because they may contain a visitor's data.
         raised = DBAPIError.instance(None, None, error, driver.Error, dialect=dialect)
         hide_values(error, raised, driver.Error)
         raise raised from error

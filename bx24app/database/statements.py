@@ -1,14 +1,30 @@
-"""Statements for which SQLAlchemy has no short form: inserts that skip existing rows, changes in small batches."""
+"""Statements for which SQLAlchemy has no short form: inserts that skip rows, rows of lists, changes in batches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, Table, Update, delete, select, update
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    ColumnElement,
+    CursorResult,
+    Delete,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.types import TypeEngine
 
 from bx24app.database.base import Base
+from bx24app.database.engine import is_postgresql
 from bx24app.database.transactions import reading, writing
 
 T = TypeVar("T")
@@ -32,6 +48,21 @@ def insert_into(model: type[Base], dialect: str) -> postgresql.Insert | sqlite.I
     """Make an insert that has ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
     table = _table_of(model)
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def given_rows(**kinds: type[TypeEngine[Any]]) -> list[ColumnElement[Any]]:
+    """Make rows of parameters, one for each column, which are lists of one length; returns the columns in this order.
+
+    ``kinds`` are the parameters' names and the types of what their lists hold.
+    """
+    if is_postgresql():
+        arrays = [bindparam(name, type_=ARRAY(kind())) for name, kind in kinds.items()]
+        names = [f"v{number}" for number in range(len(arrays))]
+        return list(func.unnest(*arrays).table_valued(*names).render_derived(name="given").c)
+    lists = {name: bindparam(name, type_=JSON()) for name in kinds}
+    place = func.json_each(next(iter(lists.values()))).table_valued("key").c.key
+    path = literal_column("'$['").concat(place).concat(literal_column("']'"))
+    return [func.json_extract(values, path, type_=kinds[name]()) for name, values in lists.items()]
 
 
 def _dialect(session: Session) -> str:

@@ -43,7 +43,7 @@ def test_a_connection_that_has_died_is_replaced_at_once(app: Flask, database_url
             with reading() as session:
                 assert session.scalar(select(func.count()).select_from(Portal)) == 0
             with compiled_reading() as run:
-                assert run(COUNT, {}).fetchone() == (0,)
+                assert run(COUNT.bind({})).fetchone() == (0,)
             if database_url.startswith("postgresql"):
                 end_connections(database_url)
 
@@ -66,7 +66,7 @@ def test_a_compiled_statement_is_prepared_by_its_first_run(app: Flask) -> None:
             pytest.skip("SQLite's driver keeps every statement")
         for _ in range(2):
             with compiled_reading() as run:
-                run(COUNT, {})
+                run(COUNT.bind({}))
         with closing(db.engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
             cursor.execute("SELECT generic_plans + custom_plans FROM pg_prepared_statements")
             assert cursor.fetchall() == [(2,)]
@@ -84,7 +84,7 @@ def test_transactions_do_not_nest_and_nobody_waits_for_ever(app: Flask, inner: t
 def count_without(url: str) -> None:
     with compiled_reading() as run:
         end_connections(url)
-        run(COUNT, {})
+        run(COUNT.bind({}))
 
 
 def test_a_connection_that_dies_in_use_is_not_given_back(app: Flask, database_url: str) -> None:
@@ -94,13 +94,13 @@ def test_a_connection_that_dies_in_use_is_not_given_back(app: Flask, database_ur
         with pytest.raises(OperationalError):
             count_without(database_url)
         with compiled_reading() as run:
-            assert run(COUNT, {}).fetchone() == (0,)
+            assert run(COUNT.bind({})).fetchone() == (0,)
 
 
 def add_plainly(*names: str) -> None:
     with compiled_writing() as run:
         for name in names if not is_postgresql() else names[-1:]:
-            run(ADD, {"named": name, "till": 1.0})
+            run(ADD.bind({"named": name, "till": 1.0}))
 
 
 def add_in_vain(name: str) -> None:

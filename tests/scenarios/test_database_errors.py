@@ -55,7 +55,7 @@ def add_twice() -> None:
 def add_twice_by_hand() -> None:
     for _ in range(2):
         with compiled_writing() as run:
-            run(ADD, {"named": NUMBER})
+            run(ADD.bind({"named": NUMBER}))
 
 
 def leave_out() -> None:

@@ -256,7 +256,7 @@ def test_a_writer_waits_for_a_bounded_time(
         with pytest.raises(DatabaseBusy), writing() as session:
             session.scalar(select(Portal.id))
         with pytest.raises(DatabaseBusy), compiled_writing() as run:
-            run(ADD, {"named": "a", "till": 1.0})
+            run(ADD.bind({"named": "a", "till": 1.0}))
     with app.app_context(), writing() as session:
         assert session.scalar(select(Portal.id)) is None
 

@@ -11,10 +11,8 @@ from flask import Flask
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import DBAPIError
 
-from bx24app.database import compiled, db, reading, writing
-from bx24app.database.compiled import CompiledStatement
+from bx24app.database import compiled, db, group_commit, reading, writing
 from bx24app.models import Callback, DecoyRequest, Portal, PortalSettings, Rejection, WebsiteRequest, utcnow
-from bx24app.services.callbacks import guarded_write
 from bx24app.services.security.last_restore import is_signed_since
 from bx24app.services.websites import challenge, rejections
 from bx24app.worker.worker import Worker
@@ -43,14 +41,13 @@ def watch_writes(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, Any]]]
         trips.append([])
         with compiled.compiled_writing() as run:
 
-            def noted(statement: CompiledStatement, values: Any) -> Any:
-                made = statement.on(db.engine.dialect)
-                trips[-1].append((made.sql, made.parameters(values)))
-                return run(statement, values)
+            def noted(bound: compiled.Bound) -> Any:
+                trips[-1].append((bound.sql, bound.parameters))
+                return run(bound)
 
             yield noted
 
-    monkeypatch.setattr(guarded_write, "compiled_writing", watched)
+    monkeypatch.setattr(group_commit, "compiled_writing", watched)
     return trips
 
 
@@ -422,7 +419,7 @@ def test_what_a_database_server_logs_of_a_refusal_tells_nothing_of_the_visitor(
             refused.append(f"{error} {error.orig.diag.message_detail}")  # type: ignore[union-attr]
             raise
 
-    monkeypatch.setattr(guarded_write, "compiled_writing", watched)
+    monkeypatch.setattr(group_commit, "compiled_writing", watched)
     proof = visitor.works()
     assert visitor.asks(name="Clara Fall", altcha=proof).status_code == 202
     assert visitor.asks("040 42828", name="Clara Fall", altcha=proof).status_code == 400

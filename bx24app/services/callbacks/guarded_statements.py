@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import (
-    ARRAY,
     CTE,
     BindParameter,
     ColumnElement,
@@ -26,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bx24app.database import Base, is_postgresql
+from bx24app.database import Base, given_rows, is_postgresql
 from bx24app.database.compiled import CompiledStatement
 from bx24app.models import BudgetDay, Callback, Decision, DecoyRequest, Rejection, TokenBucket, WebsiteRequest
 from bx24app.services.callbacks.conditions import CONDITIONS, NOT_LISTED
@@ -73,6 +72,26 @@ class Shape:
     has_deliveries: bool
     has_words: bool
     has_entry: bool
+
+    @property
+    def steps(self) -> list[str]:
+        """The statements of SQLite's transaction."""
+        possible = {"tokens": self.takes_tokens, "call": self.counts_call, "callback": True}
+        possible |= {"decoy": bool(self.decoy), "rejection": bool(self.decoy)}
+        return [*(name for name, is_there in possible.items() if is_there), *self.related]
+
+    @property
+    def related(self) -> list[str]:
+        """Those that write what belongs to the callback, once it is there."""
+        possible = {
+            "website_request": self.website_request,
+            "decision": self.decision,
+            "deliveries": self.has_deliveries,
+            "entry": self.has_entry,
+            "words": self.has_words,
+            "follow_ups": True,
+        }
+        return [name for name, is_there in possible.items() if is_there]
 
     @property
     def takes_something(self) -> bool:
@@ -127,9 +146,8 @@ def _inserting(
 
 
 def _inserting_first(model: type[Base], names: tuple[str, ...], after: CTE | None, holds: ColumnElement[bool]) -> Any:
-    """Insert the callback or its decoy, and return its id; nothing is inserted where another request was faster."""
-    insert = _inserting(model, names, after, holds)
-    return insert.on_conflict_do_nothing().returning(*cast("Table", model.__table__).primary_key)
+    """Insert the callback or its decoy; nothing is inserted where another request was faster."""
+    return _inserting(model, names, after, holds).on_conflict_do_nothing()
 
 
 def _clauses(shape: Shape, *, hidden: bool, but: str = "") -> Iterator[ColumnElement[bool]]:
@@ -169,7 +187,7 @@ def _counting_call() -> Any:
         index_elements=[table.c.form_id, table.c.day],
         set_={"calls": table.c.calls + 1},
         where=and_(table.c.calls < calls, or_(seen < 0, table.c.calls == seen)),
-    ).returning(table.c.calls)
+    )
 
 
 @cache
@@ -185,10 +203,10 @@ def _whole(shape: Shape) -> Select[Any]:
     taken: list[CTE] = []
     more: list[ColumnElement[bool]] = []
     if shape.takes_tokens:
-        taken.append(_taking_all().cte("taken"))
+        taken.append(_told(_taking_tokens(), "taken"))
         more.append(_count(taken[-1]) == bindparam("bucket_count"))
     if shape.counts_call:
-        taken.append(_counting_call().cte("counted"))
+        taken.append(_told(_counting_call(), "counted"))
         more.append(select(literal_column("1")).select_from(taken[-1]).exists())
     # A callback and its decoy are decided about by one row, and so in the same time; the list is looked into once.
     others = _all(*_clauses(shape, hidden=True, but=NOT_LISTED))
@@ -201,16 +219,22 @@ def _whole(shape: Shape) -> Select[Any]:
     )
     if decided is None:
         holds = _open_conditions(shape, *_clauses(shape, hidden=True), *more)
-        inserted = _inserting_first(Callback, shape.callback, None, holds).cte("inserted")
+        inserted = _told(_inserting_first(Callback, shape.callback, None, holds), "inserted")
         stored, decoys = _count(inserted), []
     else:
         holds = and_(decided.c.is_free, decided.c.is_unlisted)
-        inserted = _inserting_first(Callback, shape.callback, decided, holds).cte("inserted")
-        decoy = _inserting_first(DecoyRequest, shape.decoy, decided, not_(holds)).cte("decoy")
+        inserted = _told(_inserting_first(Callback, shape.callback, decided, holds), "inserted")
+        decoy = _told(_inserting_first(DecoyRequest, shape.decoy, decided, not_(holds)), "decoy")
         rejection = _inserting(Rejection, shape.rejection, decided, not_(decided.c.is_unlisted)).cte("rejection")
         stored, decoys = _count(inserted) + _count(decoy), [decoy, rejection]
     answer = literal_column("1", Integer) // stored if shape.takes_something else stored
     return select(_count(inserted), answer).add_cte(*taken, *decoys, *_related(shape, inserted))
+
+
+def _told(insert: Any, name: str) -> CTE:
+    """A part of the one statement, of which other parts see which rows it has written."""
+    table = insert.table
+    return cast("CTE", insert.returning(*table.primary_key).cte(name))
 
 
 def _count(of: CTE) -> Any:
@@ -232,21 +256,17 @@ def _related(shape: Shape, inserted: CTE) -> Iterator[CTE]:
     yield list_marks.ending_follow_ups(inserted).cte("followed")
 
 
-def _taking_all() -> Any:
-    arrays = [bindparam(f"bucket_{name}", type_=ARRAY(kind())) for name, kind in BUCKET_COLUMNS.items()]
-    given = func.unnest(*arrays).table_valued(*BUCKET_COLUMNS).render_derived(name="given")
-    return rate_limit.upsert_tokens(_insert(TokenBucket).from_select(list(BUCKET_COLUMNS), select(*given.c)))
+def _taking_tokens() -> Any:
+    given = given_rows(**{f"bucket_{name}": kind for name, kind in BUCKET_COLUMNS.items()})
+    # SQLite would take the ON of an upsert for the condition of a join.
+    rows = select(*given).where(literal_column("1 = 1"))
+    return rate_limit.upsert_tokens(_insert(TokenBucket).from_select(list(BUCKET_COLUMNS), rows))
 
 
 @cache
 def step_statement(name: str, shape: Shape) -> CompiledStatement:
     """Return one statement of SQLite's transaction; ``name`` is a key of ``_MAKERS``."""
     return CompiledStatement(lambda: _MAKERS[name](shape))
-
-
-def _taking_one(_: Shape) -> Any:
-    values = {name: bindparam(name, type_=kind()) for name, kind in BUCKET_COLUMNS.items()}
-    return rate_limit.upsert_tokens(_insert(TokenBucket).values(values))
 
 
 def _callback_if_all_hold(shape: Shape) -> Any:
@@ -260,13 +280,13 @@ def _decoy_if_a_hidden_one_does_not(shape: Shape) -> Any:
 
 
 _MAKERS: dict[str, Callable[[Shape], Any]] = {
-    "token": _taking_one,
+    "tokens": lambda _: _taking_tokens(),
     "call": lambda _: _counting_call(),
     "callback": _callback_if_all_hold,
     "website_request": lambda shape: _inserting(WebsiteRequest, shape.website_request),
     "decision": lambda shape: _inserting(Decision, shape.decision),
     "deliveries": lambda _: outbox.inserting_deliveries(),
-    "word": lambda _: list_marks.inserting_word(),
+    "words": lambda _: list_marks.inserting_words(),
     "entry": lambda _: marks.inserting_entry(),
     "follow_ups": lambda _: list_marks.ending_follow_ups(),
     "decoy": _decoy_if_a_hidden_one_does_not,

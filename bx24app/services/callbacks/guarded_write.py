@@ -1,15 +1,18 @@
 """The guarded write: it inserts a callback or its decoy only if every condition holds.
 
-On PostgreSQL it is one statement, on SQLite one short transaction. Where a condition does not hold, nothing is written.
+On PostgreSQL it is one statement, on SQLite a few in one transaction. Where a condition does not hold, nothing is written.
 PostgreSQL may have taken tokens by then; the statement then divides by zero on purpose, so that the whole statement is
 rolled back. That error puts no data into the server's log.
 """
 
+from collections.abc import Callable
+
 from sqlalchemy.exc import DataError, IntegrityError
 
 from bx24app.database import Base, is_postgresql
-from bx24app.database.compiled import Run, compiled_writing
+from bx24app.database.compiled import Run
 from bx24app.database.errors import is_missing_reference
+from bx24app.database.group_commit import write_together
 from bx24app.models import Callback, DecoyRequest
 from bx24app.services.callbacks.conditions import CONDITIONS, REVISION_PARAMETERS, Candidate
 from bx24app.services.callbacks.entries import marks
@@ -43,13 +46,9 @@ def write(candidate: Candidate) -> Callback | DecoyRequest | None:
     if budget is not None and (budget.overspent is not None or budget.calls == 0):
         return None
     shape, values = _described(candidate)
+    work = _whole(shape, values, candidate) if is_postgresql() else _steps(shape, values, candidate)
     try:
-        with compiled_writing() as run:
-            return (
-                _run_whole(run, shape, values, candidate)
-                if is_postgresql()
-                else _run_steps(run, shape, values, candidate)
-            )
+        return write_together(work)
     except _NotAccepted:
         return None
     except IntegrityError as error:
@@ -63,42 +62,45 @@ def write(candidate: Candidate) -> Callback | DecoyRequest | None:
         return None
 
 
-def _run_whole(run: Run, shape: Shape, values: Values, candidate: Candidate) -> Callback | DecoyRequest | None:
-    callbacks, anything = run(whole_statement(shape), values).fetchall()[0]
-    if not anything:
-        return None
-    return candidate.callback if callbacks else candidate.decoy
+# Writes with statements that are bound already; returns as ``write``.
+Work = Callable[[Run], Callback | DecoyRequest | None]
 
 
-def _run_steps(run: Run, shape: Shape, values: Values, candidate: Candidate) -> Callback | DecoyRequest | None:
-    """Take tokens and insert, one statement after the other; raises ``_NotAccepted``, and the caller rolls back."""
-    for row in _bucket_rows(candidate):
-        _run_needed(run, "token", shape, row)
-    if shape.counts_call:
-        _run_needed(run, "call", shape, values)
-    if run(step_statement("callback", shape), values).fetchall():
-        related = {
-            "website_request": shape.website_request,
-            "decision": shape.decision,
-            "deliveries": shape.has_deliveries,
-            "entry": shape.has_entry,
-        }
-        for name in (name for name, is_there in related.items() if is_there):
-            run(step_statement(name, shape), values)
-        for row in list_marks.word_rows(candidate.callback):
-            run(step_statement("word", shape), row)
-        run(step_statement("follow_ups", shape), values)
-        return candidate.callback
-    if not shape.decoy:
-        raise _NotAccepted
-    _run_needed(run, "decoy", shape, values)
-    run(step_statement("rejection", shape), values)
-    return candidate.decoy
+def _whole(shape: Shape, values: Values, candidate: Candidate) -> Work:
+    whole = whole_statement(shape).bind(values)
+
+    def work(run: Run) -> Callback | DecoyRequest | None:
+        callbacks, anything = run(whole).fetchall()[0]
+        if not anything:
+            return None
+        return candidate.callback if callbacks else candidate.decoy
+
+    return work
 
 
-def _run_needed(run: Run, name: str, shape: Shape, values: Values) -> None:
-    if not run(step_statement(name, shape), values).fetchall():
-        raise _NotAccepted
+def _steps(shape: Shape, values: Values, candidate: Candidate) -> Work:
+    """Take tokens and insert, one statement after the other; it raises ``_NotAccepted``, and nothing is written.
+
+    Meanwhile all other writers wait, and each statement and each row that it answers gives the interpreter away for a
+    moment: so they are few, and tell only how many rows they have written.
+    """
+    steps = {name: step_statement(name, shape).bind(values) for name in shape.steps}
+
+    def work(run: Run) -> Callback | DecoyRequest | None:
+        if shape.takes_tokens and run(steps["tokens"]).rowcount < len(candidate.rate_limits):
+            raise _NotAccepted
+        if shape.counts_call and not run(steps["call"]).rowcount:
+            raise _NotAccepted
+        if run(steps["callback"]).rowcount:
+            for name in shape.related:
+                run(steps[name])
+            return candidate.callback
+        if not shape.decoy or not run(steps["decoy"]).rowcount:
+            raise _NotAccepted
+        run(steps["rejection"])
+        return candidate.decoy
+
+    return work
 
 
 def _described(candidate: Candidate) -> tuple[Shape, Values]:
@@ -149,11 +151,7 @@ def _budget_values(candidate: Candidate) -> Values:
 
 
 def _bucket_values(candidate: Candidate) -> Values:
-    rows = _bucket_rows(candidate)
-    if not rows or not is_postgresql():
+    rows = rate_limit.bucket_rows(candidate.rate_limits, candidate.at.timestamp())
+    if not rows:
         return {}
     return {f"bucket_{name}": [row[name] for row in rows] for name in BUCKET_COLUMNS} | {"bucket_count": len(rows)}
-
-
-def _bucket_rows(candidate: Candidate) -> list[Values]:
-    return rate_limit.bucket_rows(candidate.rate_limits, candidate.at.timestamp())

@@ -84,8 +84,9 @@ def load_employee(portal_id: int, user_id: int, ticket: Ticket | None = None) ->
     this person does not count.
     """
     proven_at = datetime.fromtimestamp(ticket.proven_at, UTC) if ticket else utcnow()
+    asked = _EMPLOYEE.bind({"portal_id": portal_id, "user_id": user_id, "proven_at": proven_at})
     with compiled_reading() as run:
-        known = run(_EMPLOYEE, {"portal_id": portal_id, "user_id": user_id, "proven_at": proven_at}).fetchone()
+        known = run(asked).fetchone()
     if known is None:
         raise TicketExpired
     is_refused, *revisions, is_administrator, departments = known[:5]

@@ -65,13 +65,13 @@ def bucket_rows(buckets: Sequence[RateLimit], now: float) -> list[dict[str, Any]
 
 @cache
 def _taking(dialect: str) -> Any:
-    return upsert_tokens(insert_into(TokenBucket, dialect))
+    return upsert_tokens(insert_into(TokenBucket, dialect)).returning(_TABLE.c.digest)
 
 
 def upsert_tokens(statement: Any) -> Any:
     """Complete an insert of ``bucket_rows``: an existing bucket fills for the time that has passed and gives a token.
 
-    A bucket without a whole token is not changed. The statement returns the digests of the buckets that gave a token.
+    A bucket without a whole token is not changed.
     """
     old, new = _TABLE.c, statement.excluded
     least, greatest = (func.least, func.greatest) if isinstance(statement, postgresql.Insert) else (func.min, func.max)
@@ -80,9 +80,7 @@ def upsert_tokens(statement: Any) -> Any:
     tokens = least(old.tokens + (at - old.at) * new.refill, new.size)
     one = literal_column("1", Integer)
     values = {"tokens": tokens - one, "size": new.size, "refill": new.refill, "at": at, "full_at": new.full_at}
-    return statement.on_conflict_do_update(index_elements=[old.digest], set_=values, where=tokens >= one).returning(
-        old.digest
-    )
+    return statement.on_conflict_do_update(index_elements=[old.digest], set_=values, where=tokens >= one)
 
 
 def tokens_left(session: Session, bucket: RateLimit, now: float) -> float:

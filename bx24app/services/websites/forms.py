@@ -175,7 +175,7 @@ def confirm(opened: OpenForm) -> None:
     """Raise ``ChangedMeanwhile`` when a form that came from memory has changed since, or is gone."""
     if opened.is_unconfirmed:
         with compiled_reading() as run:
-            known = run(_REVISIONS[_BY_KEY], {"named": opened.form.key}).fetchone()
+            known = run(_REVISIONS[_BY_KEY].bind({"named": opened.form.key})).fetchone()
         if known is None or tuple(known[2:]) != opened.revisions:
             raise ChangedMeanwhile
 
@@ -205,7 +205,7 @@ _REVISIONS = {query: _revisions(query) for query in (_BY_KEY, _BY_ID)}
 
 def _open(query: Select[Form], named: str | int) -> OpenForm:
     with compiled_reading() as run:
-        known = run(_REVISIONS[query], {"named": named}).fetchone()
+        known = run(_REVISIONS[query].bind({"named": named})).fetchone()
     if known is None:
         raise NotFound
     key, portal_id, revision, *revisions = known

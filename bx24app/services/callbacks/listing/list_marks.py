@@ -5,21 +5,10 @@ The statements belong to the guarded write (``guarded_statements.py``), whose pa
 
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    CTE,
-    ColumnElement,
-    Insert,
-    String,
-    Update,
-    bindparam,
-    func,
-    insert,
-    literal_column,
-    select,
-)
+from sqlalchemy import CTE, ColumnElement, Insert, String, Update, bindparam, func, insert, literal_column, select
 from sqlalchemy import update as updating
 
+from bx24app.database import given_rows
 from bx24app.models import Callback, CallbackWord
 from bx24app.models.callbacks.callback_word import STEM
 from bx24app.services.calling.name_words import words_of
@@ -32,28 +21,15 @@ def word_values(callback: Callback) -> dict[str, Any]:
     return {"words": words_of(callback.customer_name)} if callback.customer_name else {}
 
 
-def word_rows(callback: Callback) -> list[dict[str, Any]]:
-    """Return the values of ``inserting_word``, word by word."""
-    words = words_of(callback.customer_name or "")
-    own = {"c_id": callback.id, "c_portal_id": callback.portal_id}
-    return [{**own, "word": word, "stem": word[:STEM]} for word in words]
-
-
 def _own() -> list[ColumnElement[Any]]:
     return [bindparam("c_id", type_=Callback.id.type), bindparam("c_portal_id", type_=Callback.portal_id.type)]
 
 
-def inserting_words(after: CTE) -> Insert:
-    """Insert all words of a name where that statement has inserted the callback."""
-    words = func.unnest(bindparam("words", type_=ARRAY(String()))).table_valued("word").render_derived(name="given")
-    rows = select(*_own(), func.left(words.c.word, literal_column(str(STEM))), words.c.word).select_from(words)
-    return insert(CallbackWord).from_select(_COLUMNS, rows.where(_has_rows(after)))
-
-
-def inserting_word() -> Insert:
-    """Insert one word of a name."""
-    word = [bindparam("stem", type_=String()), bindparam("word", type_=String())]
-    return insert(CallbackWord).from_select(_COLUMNS, select(*_own(), *word))
+def inserting_words(after: CTE | None = None) -> Insert:
+    """Insert all words of a name; with ``after`` only where that has inserted the callback."""
+    [word] = given_rows(words=String)
+    rows = select(*_own(), func.substr(word, literal_column("1"), literal_column(str(STEM))), word)
+    return insert(CallbackWord).from_select(_COLUMNS, rows if after is None else rows.where(_has_rows(after)))
 
 
 def ending_follow_ups(after: CTE | None = None) -> Update:
