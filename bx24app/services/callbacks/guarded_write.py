@@ -1,8 +1,8 @@
 """The guarded write: it inserts a callback or its decoy only if every condition holds.
 
-On PostgreSQL it is one statement, on SQLite a few in one transaction. Where a condition does not hold, nothing is written.
-PostgreSQL may have taken tokens by then; the statement then divides by zero on purpose, so that the whole statement is
-rolled back. That error puts no data into the server's log.
+On PostgreSQL it is one statement, on SQLite a few in one transaction. Where a condition does not hold, nothing is
+written. PostgreSQL may have taken tokens by then; the statement then divides by zero on purpose, so that the whole
+statement is rolled back. That error puts no data into the server's log.
 """
 
 from collections.abc import Callable
