@@ -1,5 +1,6 @@
 """How the web process is served (docs/operating.md): ``gunicorn app:app`` in this folder reads it."""
 
+import gc
 import os
 import sys
 
@@ -31,6 +32,11 @@ limit_request_line = 8190
 # Of a proxy on this machine gunicorn would believe ``SCRIPT_NAME`` and ``PATH_INFO`` as headers, which not every proxy
 # takes from visitors. What a proxy says is read by the app alone (``TRUSTED_PROXIES``).
 forwarder_headers = ""
+
+
+def post_worker_init(_worker: object) -> None:
+    """Look for garbage only among what requests make: to look through the whole app holds every one of them up."""
+    gc.freeze()
 
 
 def post_fork(_server: object, _worker: object) -> None:

@@ -3,6 +3,7 @@
 A bell of beat is the sweep: it also finds what was never announced, or whose announcement was lost.
 """
 
+import gc
 import logging
 import os
 import threading
@@ -93,7 +94,11 @@ def _follow_signals(rounds: Rounds) -> None:
         # Of what Celery 6 will do to tasks whose connection is lost: ours go on, for their rows are leased.
         warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
-    signals.worker_init.connect(lambda **_: metrics.share_counts(), weak=False)
+    def begin(**_: Any) -> None:
+        gc.freeze()  # As a worker does.
+        metrics.share_counts()
+
+    signals.worker_init.connect(begin, weak=False)
     signals.worker_shutting_down.connect(shut_down, weak=False)
     signals.setup_logging.connect(keep_our_log, weak=False)
 
