@@ -150,10 +150,10 @@ class Scheduler:
             self._changed.notify_all()
 
     def bring_forward(self, job: AnyJob, pause: float) -> None:
-        """Make a job that goes by time due as soon as ``pause`` seconds have passed since it last began."""
+        """Make a job that goes by time due in ``pause`` seconds, if not sooner: what is done now has the processor first."""
         with self._changed:
             state = self._states[job]
-            state.due_at = min(state.due_at, state.not_before - job.seconds + pause)
+            state.due_at = min(state.due_at, time.monotonic() + pause)
             self._changed.notify_all()
 
     def note_look(self, began_at: float, due: Collection[str]) -> None:
