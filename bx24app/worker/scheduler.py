@@ -150,7 +150,7 @@ class Scheduler:
             self._changed.notify_all()
 
     def bring_forward(self, job: AnyJob, pause: float) -> None:
-        """Make a job that goes by time due in ``pause`` seconds, if not sooner: what is done now has the processor first."""
+        """Make a job that goes by time due in ``pause`` seconds, if not sooner: what is done now goes first."""
         with self._changed:
             state = self._states[job]
             state.due_at = min(state.due_at, time.monotonic() + pause)
