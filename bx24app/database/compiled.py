@@ -160,12 +160,13 @@ def compiled_reading() -> Iterator[Run]:
 
 
 @contextmanager
-def compiled_writing() -> Iterator[Run]:
+def compiled_writing(wait_seconds: float | None = None) -> Iterator[Run]:
     """Run statements that write; they are committed when the block ends without an exception.
 
-    On SQLite they are one transaction. On PostgreSQL run only one statement, which is a transaction of its own.
+    On SQLite they are one transaction, which waits in line for the writer lock (``writer_lock``). On PostgreSQL run
+    only one statement, which is a transaction of its own.
     """
-    with single_transaction(), writer_lock(), _running(is_transaction=not is_postgresql()) as run:
+    with single_transaction(), writer_lock(wait_seconds), _running(is_transaction=not is_postgresql()) as run:
         yield run
 
 

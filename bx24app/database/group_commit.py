@@ -5,6 +5,7 @@ the same by itself, over all of its connections.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -46,6 +47,7 @@ class _NothingWritten(Exception):
 class _Write:
     def __init__(self, work: Callable[[Run], Any]) -> None:
         self.work = work
+        self.until = time.monotonic() + WAIT_SECONDS
         # Set when it is done, or when its thread is to lead.
         self.told = threading.Event()
         self.is_done = False
@@ -58,10 +60,26 @@ class _Write:
             with told_without_values():
                 self.result = self.work(run)
         except Exception as error:
-            # Fails where SQLite has rolled everything back by itself, as on a full disk: then all of them fail.
-            run(_UNDO)
             self.error = error
+            try:
+                run(_UNDO)
+            except Exception:
+                # SQLite has rolled everything back by itself, as on a full disk: all of them fail, for this reason.
+                raise error from None
         run(_END)
+
+    def seconds_left(self) -> float:
+        return max(0.0, self.until - time.monotonic())
+
+    def outcome(self) -> Any:
+        """Return the result or raise the error, and keep neither: an error holds on to all of its request."""
+        error, self.error = self.error, None
+        if error is None:
+            return self.result
+        try:
+            raise error
+        finally:
+            del error
 
     def finish(self, error: BaseException | None) -> None:
         self.error = self.error or error
@@ -84,13 +102,11 @@ class _Writers:
             leads, self._is_led = not self._is_led, True
         if leads or not self._is_told(mine):
             self._lead(mine)
-        if mine.error is not None:
-            raise mine.error
-        return mine.result
+        return mine.outcome()
 
     def _is_told(self, mine: _Write) -> bool:
         """Wait until the write is done; False: its thread is to lead."""
-        if not mine.told.wait(WAIT_SECONDS):
+        if not mine.told.wait(mine.seconds_left()):
             with self._lock:
                 is_waiting = mine in self._waiting and not mine.told.is_set()
                 if is_waiting:
@@ -105,7 +121,7 @@ class _Writers:
         together: list[_Write] = []
         failure: BaseException | None = None
         try:
-            with compiled_writing() as run:
+            with compiled_writing(mine.seconds_left()) as run:
                 together = self._take()
                 for one in together:
                     one.run(run)
@@ -118,12 +134,13 @@ class _Writers:
         with self._lock:
             if not together:
                 self._waiting.remove(mine)
-            next_one = self._waiting[0] if self._waiting else None
-            self._is_led = next_one is not None
+            self._is_led = bool(self._waiting)
+            if self._waiting:
+                # Under the lock, or the time of the next one could end before it is told, and nobody would ever lead.
+                self._waiting[0].told.set()
         for one in together or [mine]:
             one.finish(failure)
-        if next_one is not None:
-            next_one.told.set()
+        del failure, together
 
     def _take(self) -> list[_Write]:
         with self._lock:

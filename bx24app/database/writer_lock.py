@@ -23,18 +23,19 @@ _threads = threading.Lock()
 
 
 @contextmanager
-def writer_lock() -> Iterator[None]:
+def writer_lock(wait_seconds: float | None = None) -> Iterator[None]:
     """Wait in line to write to a SQLite file: first behind the threads of this process, then behind other processes.
 
     A writer that finds SQLite's own lock taken sleeps for longer and longer times; this lock lets the next writer in at
     once. SQLite's own lock still keeps the writers apart, so a lock file that somebody else could hold is left alone.
-    On PostgreSQL this does nothing. Raises ``DatabaseBusy`` after ``WAIT_SECONDS``.
+    On PostgreSQL this does nothing. Raises ``DatabaseBusy`` after ``wait_seconds``, or else ``WAIT_SECONDS``.
     """
     if is_postgresql() or not (path := sqlite_path()):
         yield
         return
-    until = time.monotonic() + WAIT_SECONDS
-    if not _threads.acquire(timeout=WAIT_SECONDS):
+    wait_seconds = WAIT_SECONDS if wait_seconds is None else wait_seconds
+    until = time.monotonic() + wait_seconds
+    if not _threads.acquire(timeout=wait_seconds):
         raise DatabaseBusy
     try:
         file = open_lock(path)

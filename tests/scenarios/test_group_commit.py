@@ -1,9 +1,10 @@
 """Writes that wait at the same time share a transaction, and each is kept or undone by itself."""
 
+import gc
 import sqlite3
-import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -61,9 +62,9 @@ def transactions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ends: list[str] = []
 
     @contextmanager
-    def noted() -> Iterator[Run]:
+    def noted(wait_seconds: float) -> Iterator[Run]:
         try:
-            with compiled.compiled_writing() as run:
+            with compiled.compiled_writing(wait_seconds) as run:
                 yield run
         except BaseException as error:
             ends.append(type(error).__name__)
@@ -154,6 +155,7 @@ def test_a_transaction_that_is_lost_is_lost_for_all_of_it(app: Flask, writers: W
         writers.start("b")
     told = writers.end()
     assert {type(error) for error in told.values()} == {OperationalError}
+    assert all("disk is full" in str(error) for error in told.values())
     assert kept(app) == set()
     writers.start("c")
     assert writers.end()["c"] == 1
@@ -164,8 +166,8 @@ def test_a_commit_that_fails_is_told_to_all_of_it(
     app: Flask, writers: Writers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def failing() -> Iterator[Run]:
-        with compiled.compiled_writing() as run:
+    def failing(wait_seconds: float) -> Iterator[Run]:
+        with compiled.compiled_writing(wait_seconds) as run:
             yield run
             raise OperationalError("COMMIT", None, sqlite3.OperationalError())
 
@@ -181,16 +183,56 @@ def test_a_commit_that_fails_is_told_to_all_of_it(
 def test_who_gets_no_turn_in_time_writes_nothing_and_holds_nobody_up(
     app: Flask, writers: Writers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each waits for its own time, whether it stood in line or was about to lead."""
     monkeypatch.setattr(group_commit, "WAIT_SECONDS", WAITS)
-    monkeypatch.setattr(sys.modules[writer_lock.__module__], "WAIT_SECONDS", WAITS)
     with app.app_context(), writer_lock():
+        began = time.monotonic()
         for name in "abc":
             writers.start(name)
-        time.sleep(3 * WAITS)
-    assert {type(error) for error in writers.end().values()} == {DatabaseBusy}
+        assert {type(error) for error in writers.end().values()} == {DatabaseBusy}
+        assert time.monotonic() - began < 2 * WAITS
     with app.app_context():
         assert write_together(adding("d")) == 1
     assert kept(app) == {"d"}
+
+
+def test_somebody_leads_also_when_the_next_ones_time_ends_at_that_moment(
+    app: Flask, writers: Writers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = group_commit._Write.finish
+
+    def finish_late(write: group_commit._Write, error: BaseException | None) -> None:
+        time.sleep(2 * WAITS)
+        finish(write, error)
+
+    monkeypatch.setattr(group_commit, "WAIT_SECONDS", WAITS)
+    monkeypatch.setattr(group_commit, "MOST_TOGETHER", 1)
+    monkeypatch.setattr(group_commit._Write, "finish", finish_late)
+    with app.app_context(), writer_lock():
+        for name in "ab":
+            writers.start(name)
+    writers.end()
+    monkeypatch.undo()
+    with app.app_context():
+        assert write_together(adding("c")) == 1
+
+
+def test_an_error_keeps_nothing_of_its_request(app: Flask) -> None:
+    class Body:
+        """What somebody has sent."""
+
+    def asks() -> weakref.ref[Body]:
+        body = Body()
+        with suppress(LookupError):
+            write_together(in_vain)
+        return weakref.ref(body)
+
+    with app.app_context():
+        gc.disable()
+        try:
+            assert asks()() is None
+        finally:
+            gc.enable()
 
 
 def test_many_threads_lose_nothing_and_write_nothing_twice(app: Flask, writers: Writers) -> None:
