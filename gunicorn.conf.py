@@ -36,6 +36,7 @@ forwarder_headers = ""
 
 def post_worker_init(_worker: object) -> None:
     """Look for garbage only among what requests make: to look through the whole app holds every one of them up."""
+    gc.collect()
     gc.freeze()
 
 

@@ -95,6 +95,7 @@ def _follow_signals(rounds: Rounds) -> None:
         warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
     def begin(**_: Any) -> None:
+        gc.collect()
         gc.freeze()  # As a worker does.
         metrics.share_counts()
 

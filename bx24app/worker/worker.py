@@ -67,6 +67,7 @@ class Worker:
     def run_until_told(self) -> None:
         """Run in the main thread until SIGTERM or SIGINT."""
         # What has been loaded stays. To look through all of it for garbage takes 0.2 s, in which no other thread runs.
+        gc.collect()
         gc.freeze()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
