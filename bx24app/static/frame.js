@@ -1,8 +1,6 @@
 // Talks with the portal's page around our frame: METHOD:JSON:CALLBACK:SID and CALLBACK:JSON, both strings.
 // Outside of a portal every command does nothing, so that the page stays usable.
 
-// The longest that a timer can wait.
-const FOREVER = 2 ** 31 - 1;
 const waiting = new Map();
 let around = null;
 let counter = 0;
@@ -38,14 +36,14 @@ function receive(event) {
   answered(value);
 }
 
-function send(method, parameters, callback = "") {
+export function send(method, parameters, callback = "") {
   const { sid, origin } = portal();
   const json = parameters === undefined ? "" : JSON.stringify(parameters);
   window.parent.postMessage(`${method}:${json}:${callback}:${sid}`, origin);
 }
 
 // The portal is silent about what it does not know: a command that wants an answer needs a time limit.
-function ask(method, parameters, limit = 10000) {
+export function ask(method, parameters, limit = 10000) {
   if (!portal().isInside) return Promise.resolve(null);
   const callback = `bx24app${++counter}${Math.random().toString(36).slice(2)}`;
   return new Promise((resolve) => {
@@ -81,24 +79,6 @@ export function refreshAuth() {
 // In a growing frame the portal's page scrolls, and not ours.
 export function scrollToTop() {
   if (portal().isInside) send("setScroll", { scroll: 0 });
-}
-
-// The portal's dialog to choose employees; whoever closes it chooses nobody, and the portal says nothing.
-export async function selectUsers(use) {
-  const chosen = await ask("selectUser", { mult: true }, FOREVER);
-  if (Array.isArray(chosen)) use(chosen);
-}
-
-// A page of the portal, such as a card, beside this one; the answer comes when it is closed. False: it cannot be opened
-// here, or there is no portal around.
-export async function openPath(path) {
-  const closed = await ask("openPath", { path }, FOREVER);
-  return closed?.result === "close";
-}
-
-// The whole desk in a slider; `link` chooses its view.
-export function openDesk(link) {
-  if (portal().isInside) send("openApplication", { ...link, bx24_width: 1200 });
 }
 
 // Inside of a placement's own commands (docs: widgets/crm/list-menu.md): the portal reads its list anew.

@@ -5,6 +5,7 @@ import { move, openMove } from "./callback/move.js";
 import { Parts, exactTimes, toldPlaces } from "./callback/parts.js";
 import { LIVE, Follower } from "./follow.js";
 import * as frame from "./frame.js";
+import { openPath } from "./portal_pages.js";
 import { busily, confirmFirst, copy, letGo, localTimes, say } from "./ui.js";
 
 const IN_USE = "input, select, textarea, .question, form";
@@ -46,6 +47,7 @@ class OneCallback {
     const change = await fetchChange(`/desk/callbacks/${this.id}/now`, this.etag);
     if (change) {
       await letGo();
+      if (this.follower.isOver) return false;
       this.etag = change.etag;
       this.show(change.page);
     }
@@ -140,7 +142,7 @@ class OneCallback {
       "copy-field": () => copy(button.parentElement.parentElement.querySelector("[readonly]")) && this.tell(button, done),
       block: () => this.block(number, done),
       erase: () => this.view.go("settings/privacy", { given: number }),
-      path: async () => (await frame.openPath(path)) || say(this.problem, failed, "warning"),
+      path: async () => (await openPath(path)) || say(this.problem, failed, "warning"),
     }[action];
     if (own) return own();
     const made = await act(this.id, action);

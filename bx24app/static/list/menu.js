@@ -1,6 +1,7 @@
 // The menu of a row: a button with a list over the rows, turned upwards where the page ends; arrows, Esc, first letters.
 import { request } from "../api.js";
 import * as frame from "../frame.js";
+import { openPath } from "../portal_pages.js";
 import { copy, say } from "../ui.js";
 
 export class Menu {
@@ -74,7 +75,7 @@ export class Menu {
   // On an error the sentence with the number: the portal does not open every card everywhere.
   async openCard(row) {
     const [type, id] = row.dataset.card.split("/");
-    if (!(await frame.openPath(`/crm/${type}/details/${id}/`))) say(row.querySelector("[data-row-problem]"), `${type} #${id}`, "warning");
+    if (!(await openPath(`/crm/${type}/details/${id}/`))) say(row.querySelector("[data-row-problem]"), `${type} #${id}`, "warning");
   }
 
   copyNumber(row, words) {

@@ -1,5 +1,6 @@
 // Who may call: everybody, or people chosen with the portal's own picker, or by their names; and what they see.
 import * as frame from "../frame.js";
+import { selectUsers } from "../portal_pages.js";
 import { startSettings } from "../settings_form.js";
 
 const listOf = (form) => form.querySelector("[data-people]");
@@ -54,7 +55,7 @@ export function start(panel) {
     async pick(button) {
       if (!frame.portal().isInside) return panel.say(button.dataset.outside, "warning");
       // The portal says nothing when its dialog is closed, so the button must not wait for it.
-      frame.selectUsers((people) => people.forEach((one) => add(page.form, one)));
+      selectUsers((people) => people.forEach((one) => add(page.form, one)));
       return null;
     },
     drop(button) {
