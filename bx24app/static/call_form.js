@@ -3,7 +3,10 @@ import { Problem, send, wordsFor } from "./api.js";
 import { callNow } from "./callback_actions.js";
 import * as frame from "./frame.js";
 import { startBar } from "./start/bar.js";
-import { busily, byId, clearErrors, fieldNamed, say, showErrors, toggle } from "./ui.js";
+import { busily, byId, clearErrors, fieldNamed, localTime, say, showErrors, toggle } from "./ui.js";
+
+// A number in national form is recognised by its end: 030 901820 is +49 30 901820.
+const sameNumber = (e164, typed) => e164.endsWith(typed.replace(/\D/g, "").replace(/^0+/, ""));
 
 class CallForm {
   constructor(root, list) {
@@ -150,6 +153,22 @@ class CallForm {
     return notices.length > 0;
   }
 
+  async plannedAlready() {
+    const typed = this.plainNumber;
+    const digits = typed.replace(/\D/g, "").slice(-7);
+    if (digits.length < 5) return null;
+    const { callbacks } = await send(`/callbacks?state=scheduled&q=${digits}&limit=20`);
+    return callbacks.find((callback) => sameNumber(callback.to_number, typed)) ?? null;
+  }
+
+  offerChoice(callback) {
+    const words = byId("planned-words");
+    words.textContent = words.dataset.words.replace("{moment}", localTime(callback.scheduled_at));
+    byId("planned-now").dataset.id = callback.id;
+    byId("planned-choice").hidden = false;
+    byId("planned-now").focus();
+  }
+
   async start() {
     byId("planned-choice").hidden = true;
     const callback = await send("/callbacks", { method: "POST", json: this.body(), headers: { "Idempotency-Key": this.key } });
@@ -183,8 +202,8 @@ class CallForm {
     }
     return this.busily(async () => {
       if (await this.explain()) return this.say(byId("number-notice").dataset.again, "warning");
-      const isAsked = !this.isPlanned && (await (await import("./start/planned.js")).offerPlanned(this.plainNumber));
-      return isAsked ? null : this.start();
+      const waiting = this.isPlanned ? null : await this.plannedAlready();
+      return waiting ? this.offerChoice(waiting) : this.start();
     });
   }
 

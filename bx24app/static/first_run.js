@@ -4,7 +4,7 @@ import { Follower } from "./follow.js";
 import { createForm } from "./new_form.js";
 import { Panel } from "./panels.js";
 import { submitted } from "./panels/fields.js";
-import { byId, toggle } from "./ui.js";
+import { byId, letGo, toggle } from "./ui.js";
 
 const CARD = "/desk/first-run";
 const GOES_AFTER = 6000;
@@ -37,7 +37,7 @@ class FirstRun extends Panel {
 
   // What the server says now; the strip of a test call stays where it is.
   show(fragment) {
-    if (!fragment.childElementCount) return this.end();
+    if (!fragment.childElementCount || !this.root.isConnected) return this.end();
     this.body.replaceChildren(fragment);
     if (this.strip?.place.isConnected === false) this.keepStrip();
     const zone = this.find("[data-zone-name]");
@@ -143,7 +143,7 @@ class FirstRun extends Panel {
     if (this.isOver) return;
     this.isOver = true;
     await request(CARD, { method: "DELETE" });
-    this.leaving = setTimeout(() => this.end(), GOES_AFTER);
+    this.leaving = setTimeout(() => letGo().then(() => this.end()), GOES_AFTER);
   }
 
   async close() {

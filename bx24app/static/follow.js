@@ -27,6 +27,7 @@ export class Follower {
   }
 
   async tick() {
+    this.isAskedAgain = this.isRunning;
     if (this.isRunning || this.isOver || document.hidden) return;
     this.isRunning = true;
     clearTimeout(this.timer);
@@ -40,7 +41,7 @@ export class Follower {
       this.pause = Math.min(this.pause * 2, SLOWEST);
     } finally {
       this.isRunning = false;
-      if (!document.hidden && !this.isOver) this.timer = setTimeout(() => this.tick(), this.pause);
+      if (!document.hidden && !this.isOver) this.timer = setTimeout(() => this.tick(), this.isAskedAgain ? 0 : this.pause);
     }
   }
 

@@ -96,6 +96,7 @@ export class CallbackList {
     const change = await fetchChange(`/desk/callbacks?${filters}&${showing}`, this.etag);
     const { merge } = change ? await import("./list/changes.js") : {};
     await letGo();
+    if (this.follower.isOver) return false;
     showAges(this.list);
     // Another list was opened meanwhile, or is on its way.
     if (this.opening || part !== this.part) return true;

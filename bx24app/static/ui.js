@@ -72,10 +72,14 @@ export async function busily(control, work) {
   }
 }
 
-// Nothing is put in the place of what is being pressed: a press that ends on something else than it began on is lost.
-export async function letGo() {
+async function released() {
   for (let waits = 0; waits < MOST_WAITS && document.querySelector(":active"); waits += 1) await new Promise((goOn) => { setTimeout(goOn, 50); });
 }
+
+// Nothing is put in the place of what is being pressed: a press that ends on something else than it began on is lost. All
+// wait for the same moment, so what came first is shown first.
+let going = null;
+export const letGo = () => (going ??= released().finally(() => { going = null; }));
 
 // Shows or hides what a button opens; tells whether it is open now.
 export function toggle(button, part) {

@@ -88,6 +88,7 @@ async function fetchList(list, opening) {
   try {
     const response = await request(`/desk/callbacks?${opening.filters}&${opening.showing}`);
     const answer = [response.headers.get("ETag") ?? "", await response.text()];
+    clearTimeout(waits);
     await letGo();
     return isLast() ? answer : null;
   } catch (error) {
