@@ -1,4 +1,7 @@
-"""Everything at once against one portal: another one is answered within twice its usual time."""
+"""Everything at once against one portal: another one is answered within twice its usual time.
+
+Whatever its portal is asked drips, also all that people meet inside of Bitrix24.
+"""
 
 import http.client
 import json
@@ -13,12 +16,19 @@ from dataclasses import asdict
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import select
 
+from bx24app.database import reading
+from bx24app.models import Portal
 from tests.attack.load import Plan
 from tests.attack.world import World, wait_for
+from tests.scenarios.test_dripping_portals import NATIVE_JOBS, asks_for_native_work
 from tests.support import ROOT
+from tests.support.rule_steps import ONCE
 
 FLOOD_PER_SECOND, SLOW_SENDERS, WAITING, OWN_LAUNCHES = 100, 50, 50, 8
+# Of cards, to-dos with their notifications, and runs of rules each.
+NATIVE_WORK = 20
 SAMPLES = 12
 WARM_UP_SECONDS = 4.0
 PAUSE_SECONDS = 0.3
@@ -126,11 +136,27 @@ def plan_of(world: World) -> Plan:
     )
 
 
+def give_native_work(world: World) -> None:
+    """The victim's worker has cards to show, to-dos to make, people to notify and rules to work on."""
+    portal = world.victim.portal
+    card = portal.crm.add_lead("Roof", phones=[world.number()])
+    with world.app.app_context(), reading() as session:
+        portal_id = session.scalars(select(Portal.id).where(Portal.member_id == portal.member_id)).one()
+    for number in range(2 * NATIVE_WORK):
+        person, is_over = portal.administrator.id + number % 2, number % 2 == 1
+        asks_for_native_work(world.app, portal_id, world.number(), person, is_over=is_over)
+    application = world.deployment.application
+    wait_for(lambda: ONCE in portal.bindings_of(application.client_id).rules)
+    for _ in range(NATIVE_WORK):
+        portal.automation.run(application, ONCE, f"LEAD_{card}", properties={})
+
+
 @contextmanager
 def attacked(world: World) -> Iterator[Counter[str]]:
     """The victim's portal drips, and all its attackers are at work; afterwards the counter says what they were told."""
     told: Counter[str] = Counter()
     fault = world.victim.portal.faults.add("drip_body", times=10**6, seconds=60)
+    give_native_work(world)
     command = [sys.executable, "-m", "tests.attack.load"]
     load = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -180,6 +206,8 @@ def test_another_portal_is_answered_within_twice_its_usual_time(world: World) ->
     assert made_up >= lasted * FLOOD_PER_SECOND * ENOUGH, "the attackers did not keep up"
     assert told["waiting: 201"] == WAITING
     assert told["slow sender: closed"] >= SLOW_SENDERS
+    asked = {method: len(world.victim.portal.requests_for(method)) for method in NATIVE_JOBS.values()}
+    assert all(asked.values()), f"the worker had nothing to do inside of Bitrix24: {asked}"
     for name in MEASURED:
         most = MOST * statistics.median(usual[name]) + NOISE_SECONDS
         assert statistics.median(loaded[name]) <= most, lines
