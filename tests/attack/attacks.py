@@ -534,7 +534,9 @@ def shared_address(world: World) -> None:
         # While many are asked about at once others are turned away before anything is refused of their address.
         made_up += at_once(
             PROCESSES * proof_limits.FAILURES_PER_ADDRESS,
-            lambda _: told(world.victim, "ONX", application_token="1" * 32, access_token=secrets.token_hex(35)),
+            lambda _: told(
+                world.victim, "ONX", application_token=secrets.token_hex(16), access_token=secrets.token_hex(35)
+            ),
         )
     assert 429 in made_up, Counter(made_up)
     assert 200 in [told(world.neighbour, "ONAPPUPDATE", **genuine) for _ in range(4 * PROCESSES)]

@@ -37,7 +37,7 @@ def watch_writes(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, Any]]]
     trips: list[list[tuple[str, Any]]] = []
 
     @contextmanager
-    def watched(_: float) -> Iterator[Any]:
+    def watched(*_: float) -> Iterator[Any]:
         trips.append([])
         with compiled.compiled_writing() as run:
 
@@ -411,7 +411,7 @@ def test_what_a_database_server_logs_of_a_refusal_tells_nothing_of_the_visitor(
     refused: list[str] = []
 
     @contextmanager
-    def watched(_: float) -> Iterator[Any]:
+    def watched(*_: float) -> Iterator[Any]:
         try:
             with compiled.compiled_writing() as run:
                 yield run
