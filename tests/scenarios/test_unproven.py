@@ -111,6 +111,28 @@ def test_what_others_send_from_an_address_keeps_no_portal_out_that_has_proven_it
     assert own[-1] == 429
 
 
+def test_made_up_portals_take_no_more_than_their_share_at_any_door(
+    still_limits: None,
+    client: FlaskClient,
+    manager: Actor,
+    portal: FakePortal,
+    application: FakeApp,
+    fake: FakeBitrix24,
+) -> None:
+    """From as many addresses as somebody likes; who is known is asked about all the same."""
+    server = fake.auth_server.server
+    for kind in ("ONAPPINSTALL", "ONAPPUPDATE"):
+        asked = len(server.requests)
+        for number in range(proof_limits.UNKNOWN_PORTALS + 10):
+            made_up = {"member_id": secrets.token_hex(16), "access_token": secrets.token_hex(35)}
+            sent = fields(portal, application, kind, {"VERSION": "2"}, **made_up)
+            client.post("/events", data=sent, environ_base={"REMOTE_ADDR": f"2001:db8:{number:x}::1"})
+        assert len(server.requests) - asked <= proof_limits.UNKNOWN_PORTALS
+    genuine = Actor(client, portal, application, portal.administrator).launches().form["AUTH_ID"]
+    sent = fields(portal, application, "ONAPPUPDATE", {"VERSION": "2"}, access_token=genuine)
+    assert client.post("/events", data=sent).status_code == 200
+
+
 def test_genuine_tokens_take_no_more_than_their_share_of_the_authorization_server(
     still_limits: None,
     client: FlaskClient,

@@ -83,9 +83,11 @@ def _prove(event: Event, address: str) -> None:
     Every employee has tokens of our application: theirs must not speak for the portal.
     """
     with proof_limits.proving(address, event.member_id, event.access_token):
-        info = token_proof.prove_token(event.access_token, event.member_id)
         with reading() as session:
             portal = session.scalar(select(Portal).where(Portal.member_id == event.member_id))
+        # Whoever makes portals up takes the authorization server's time from none that there is.
+        prove = token_proof.prove_unknown if portal is None else token_proof.prove_token
+        info = prove(event.access_token, event.member_id)
         if portal is not None and not _administrates(portal, event.access_token, info.user_id):
             raise Unverified("event token of a person who is no administrator")
 
