@@ -95,7 +95,8 @@ def _pairs(data: bytes) -> Iterable[tuple[bytes, bytes]]:
         else:
             text = data.removeprefix(b"\xef\xbb\xbf").decode(_BYTES)
             pairs = parse_qsl(text, keep_blank_values=True, encoding=_BYTES, max_num_fields=MAX_FIELDS)
-        return [(name.encode(_BYTES), value.encode(_BYTES)) for name, value in pairs]
+        # A part of a multipart body may have no name.
+        return [(name.encode(_BYTES), value.encode(_BYTES)) for name, value in pairs if name is not None]
     except (ValueError, RequestEntityTooLarge):
         raise UnreadableBody from None
 

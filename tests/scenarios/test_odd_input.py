@@ -215,3 +215,15 @@ def test_repeated_hints_of_a_payment_write_nothing(
             assert client.post("/events", data=sent).status_code == 200
     assert ran
     assert not [sql for sql in ran if "UPDATE" in sql or "BEGIN IMMEDIATE" in sql]
+
+
+NAMELESS = b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--\r\n"
+
+
+def test_a_part_without_a_name_fails_at_no_door(client: FlaskClient, desk: Actor, visitor_of: MakeVisitor) -> None:
+    visitor = visitor_of()
+    link = json_of(visitor.asks())["status_url"].rpartition("/c/")[2]
+    doors = ["/", "/install", "/placement", "/session", "/events", "/robot", f"/w/{visitor.form_key}/callbacks"]
+    for path in (*doors, f"/c/{link}/reschedule", f"/c/{link}/cancel"):
+        answer = client.post(path, data=NAMELESS, content_type="multipart/form-data; boundary=x")
+        assert answer.status_code < 500, path
