@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
+from bx24app.bitrix24.authorization import AppInfo
+from bx24app.bitrix24.errors import ApplicationRemoved
 from bx24app.database import reading, writing
 from bx24app.models import Credential, Portal, PortalState, utcnow
 from bx24app.services.portals import api, token_renewal
@@ -58,6 +60,44 @@ def test_who_buys_a_lapsed_domain_gets_no_token(
         assert check(app) == 1
         assert the_portal(app).client_endpoint == portal.client_endpoint
         assert manager.asks("GET", "/lines?refresh=1").status_code == 200
+
+
+def test_an_answer_that_others_have_overtaken_changes_nothing(
+    app: Flask, manager: Actor, administrator: Actor, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it was on its way, an administrator has installed the app again, or the portal has moved."""
+
+    def installed_again(_: int) -> AppInfo:
+        assert administrator.installs().status_code == 200
+        raise ApplicationRemoved("NOT_FOUND", "")
+
+    told = token_renewal.ask_app_info
+
+    def moved(credential_id: int) -> AppInfo:
+        answer = told(credential_id)
+        with writing() as session:
+            session.execute(update(Portal).values(client_endpoint="https://new.example.com/rest/"))
+        return answer
+
+    for overtaken in (installed_again, moved):
+        monkeypatch.setattr(token_renewal, "ask_app_info", overtaken)
+        let_pass(app, DAY)
+        assert check(app) == 1
+        assert the_portal(app).state == PortalState.INSTALLED
+    assert the_portal(app).client_endpoint == "https://new.example.com/rest/"
+
+
+def test_a_portal_that_is_gone_by_the_answer_is_not_looked_for(
+    app: Flask, manager: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: int) -> AppInfo:
+        with writing() as session:
+            session.execute(delete(Portal))
+        raise ApplicationRemoved("NOT_FOUND", "")
+
+    monkeypatch.setattr(token_renewal, "ask_app_info", gone)
+    let_pass(app, DAY)
+    assert check(app) == 1
 
 
 def test_an_access_token_that_has_expired_is_renewed_first(

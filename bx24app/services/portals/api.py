@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
@@ -235,25 +235,36 @@ def _next_unchecked(besides: Collection[int]) -> int | None:
 
 
 def _check_portal(portal_id: int) -> int:
+    asked_at = utcnow()
     with writing() as session:
-        session.get_one(Portal, portal_id, with_for_update=True).address_due_at = utcnow() + CHECK_AGAIN
+        portal = session.get(Portal, portal_id, with_for_update=True)
+        if portal is None:
+            return 1
+        portal.address_due_at, asked_of = asked_at + CHECK_AGAIN, portal.client_endpoint
     try:
         install = token_renewal.ask_app_info(tokens.service_credential_id(portal_id)).install
     except (ExchangeError, Refusal) as error:
         log.info("address_not_told", reason=error.code)
         # A portal that is closed for maintenance looks like one that is gone.
         if isinstance(error, ApplicationRemoved):
-            _keep_address(portal_id, None)
+            _keep_address(portal_id, asked_of, asked_at, None)
         return 1
-    _keep_address(portal_id, install if install.installed else None)
+    _keep_address(portal_id, asked_of, asked_at, install if install.installed else None)
     return 1
 
 
-def _keep_address(portal_id: int, install: Install | None) -> None:
-    """Do what the authorization server has said; ``install`` None: the app is not installed there."""
+def _keep_address(portal_id: int, asked_of: str, asked_at: datetime, install: Install | None) -> None:
+    """Do what the authorization server has said; ``install`` None: the app is not installed there.
+
+    Whoever has installed it again or has moved since then has proven more than this answer says.
+    """
     with writing() as session:
-        portal = session.get_one(Portal, portal_id, with_for_update=True)
+        portal = session.get(Portal, portal_id, with_for_update=True)
+        if portal is None or portal.client_endpoint != asked_of:
+            return
         if install is None:
+            if tokens.was_proven_since(session, portal_id, asked_at):
+                return
             portal.mark_uninstalled(utcnow())
             log.warning("portal_without_app", member_id=portal.member_id)
         elif install.member_id == portal.member_id:
