@@ -35,6 +35,7 @@ Facts = dict[str, object]
 # The parameters of ``Candidate.form_revisions``.
 REVISION_PARAMETERS = ("form_revision", "portal_revision", "settings_revision")
 
+RETRIED_STORED = "retried_stored"
 FORM_UNCHANGED = "form_unchanged"
 KEY_UNUSED = "key_unused"
 NOT_LISTED = "do_not_call"
@@ -166,6 +167,16 @@ def _in_hand_clause() -> ColumnElement[bool]:
     return _portal_has(Callback, holds(bindparam("c_to_number", type_=String)))
 
 
+def _retried_clause() -> ColumnElement[bool]:
+    """Make the condition that the callback which is tried again is still there: what was erased does not come back."""
+    return exists().where(Callback.id == bindparam("c_retry_of", type_=Callback.id.type))
+
+
+def _find_retried(session: Session, candidate: Candidate) -> Obstacle | None:
+    is_there = session.scalar(select(Callback.id).where(Callback.id == candidate.callback.retry_of)) is not None
+    return None if is_there else Obstacle(RETRIED_STORED)
+
+
 def _find_change(session: Session, candidate: Candidate) -> Obstacle | None:
     callback = candidate.callback
     known = session.execute(select(*_form_revisions(callback.form_id, callback.portal_id))).one()
@@ -214,6 +225,7 @@ def _find_holder(session: Session, candidate: Candidate) -> Obstacle | None:
 
 
 CONDITIONS: tuple[Condition, ...] = (
+    Condition(RETRIED_STORED, lambda c: c.callback.retry_of is not None, _find_retried, _retried_clause),
     Condition(FORM_UNCHANGED, lambda c: c.form_revisions is not None, _find_change, _form_clause),
     Condition(KEY_UNUSED, lambda c: c.callback.idempotency_key is not None, _find_key, _key_clause),
     Condition(TOKENS_LEFT, lambda c: bool(c.rate_limits), _find_limit),

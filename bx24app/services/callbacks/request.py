@@ -12,6 +12,7 @@ from bx24app.database import reading, writing
 from bx24app.errors import (
     InvalidRequest,
     LimitReached,
+    NotFound,
     NumberInHand,
     NumberListed,
     PortalDisconnected,
@@ -31,7 +32,7 @@ from bx24app.models import (
 from bx24app.models.callbacks.state import WAITING_SQL
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.accept import accept, earlier_answer, prepare_for_insert
-from bx24app.services.callbacks.conditions import NOT_LISTED, Candidate, Obstacle
+from bx24app.services.callbacks.conditions import NOT_LISTED, RETRIED_STORED, Candidate, Obstacle
 from bx24app.services.callbacks.idempotency import staff_key
 from bx24app.services.callbacks.people import read_names
 from bx24app.services.callbacks.principal import Principal
@@ -110,13 +111,16 @@ def request_callback(
 def accept_callback(principal: Principal, callback: Callback) -> AcceptedCallback:
     """Accept a prepared callback of a member of staff, and store the line and the voice that they chose; commits.
 
-    Raises ``NumberListed``, ``NumberInHand``, ``IdempotencyKeyReused``, ``LimitReached``.
+    Raises ``NumberListed``, ``NumberInHand``, ``IdempotencyKeyReused``, ``LimitReached``, and ``NotFound`` when it
+    repeats a callback that was erased meanwhile.
     """
     digest = do_not_call.number_digest(callback.to_number)
     outcome = accept(lambda: Candidate(prepare_for_insert(callback), callback.created_at, number_digest=digest))
     if isinstance(outcome, Obstacle):
         if isinstance(outcome.earlier, Callback):
             return AcceptedCallback(outcome.earlier, replayed=True)
+        if outcome.condition == RETRIED_STORED:
+            raise NotFound
         if outcome.condition == NOT_LISTED:
             raise _listed(callback.portal_id, digest)
         holder = outcome.holder
