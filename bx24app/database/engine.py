@@ -28,7 +28,7 @@ SQLITE_PRAGMAS = (
     "foreign_keys=ON",
     "busy_timeout=10000",
     "synchronous=FULL",
-    # What is deleted is overwritten, so that neither the file nor a backup of it holds an erased number.
+    # What is deleted is overwritten, so that neither the file nor a backup of it holds an erased number (``wal.py``).
     "secure_delete=ON",
 )
 

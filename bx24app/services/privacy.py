@@ -7,6 +7,7 @@ that the number stays one that is never called. What the app has written into th
 limits know the number by digest alone, the log of requests has it masked, and saved filters have none.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, not_, select, update
 from sqlalchemy.orm import Session
 
 from bx24app.database import Base, reading, writing
+from bx24app.database.wal import empty_wal
 from bx24app.errors import DatabaseBusy, InvalidNumber, InvalidRequest, NotFound, NumberInHand
 from bx24app.models import (
     OPEN,
@@ -151,6 +153,8 @@ def erase_number(portal: Portal, text: str, confirmed: str, user_id: int | None)
     _delete_callbacks(and_(of_number, not_(MAY_RING)))
     # One of them was dialled in this moment.
     _require_rest(of_number)
+    with suppress(DatabaseBusy):  # A job does it soon.
+        empty_wal()
     return known.counts
 
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from bx24app.database.wal import empty_wal
 from bx24app.messages.card_entries import entry_words
 from bx24app.messages.follow_up import notice_text, todo_words
 from bx24app.messages.rule_results import result_words
@@ -157,6 +158,7 @@ def _own_jobs() -> tuple[AnyJob, ...]:
         Job("apply_deadlines", 5.0, deadlines.apply_deadlines, due=deadlines.overdue_callbacks),
         Job("count_reports", 2.0, counting.count_changed, is_repeated=True, due=counting.changed_callbacks),
         *_PURGES,
+        Job("empty_wal", 60.0, empty_wal),
     )
 
 

@@ -2,14 +2,20 @@
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from sqlalchemy import MetaData, select
 
-from bx24app.database import db, writing
+from bx24app.database import db, reading, writing
+from bx24app.database.wal import empty_wal
 from bx24app.models import Callback, Form, State, Webhook, utcnow
+from bx24app.services import privacy
+from bx24app.services.callbacks import change
+from bx24app.services.callbacks.principal import Principal
+from bx24app.services.callbacks.request import AcceptedCallback, accept_callback
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
 from tests.support.actors import CUSTOMER, Actor, json_of
 from tests.support.operating import Operate, operate, programs
@@ -197,3 +203,59 @@ def test_a_backup_made_after_it_and_no_log_hold_an_erased_number(
     told = [repr(record.msg) for phase in ("setup", "call") for record in caplog.get_records(phase)]
     assert any("'event': 'dialled'" in line for line in told)
     assert [line for line in told if DIGITS in line or DIGITS[::-1] in line] == []
+
+
+def test_what_is_tried_again_while_it_is_erased_does_not_come_back(
+    app: Flask, manager: Actor, administrator: Actor, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    administrator.opens()
+    id = json_of(administrator.requests_callback(CUSTOMER, customer_name="Clara"))["id"]
+    work(app)
+    portal.telephony.calls[0].manager_refuses()
+    follow_calls(app, portal)
+    accepting = accept_callback
+
+    def erased_first(principal: Principal, callback: Callback) -> AcceptedCallback:
+        privacy.erase_number(principal.portal, CUSTOMER, CUSTOMER, principal.user_id)
+        return accepting(principal, callback)
+
+    monkeypatch.setattr(change, "accept_callback", erased_first)
+    assert administrator.asks("POST", f"/callbacks/{id}/retry").status_code == 404
+    assert mentions(app) == []
+
+
+def test_what_was_erased_is_not_left_in_the_log_of_the_file(
+    app: Flask, manager: Actor, administrator: Actor, database_url: str, portal: FakePortal
+) -> None:
+    if not database_url.startswith("sqlite"):
+        return  # That log is the operator's.
+    files = [Path(f"{database_url.removeprefix('sqlite:///')}{suffix}") for suffix in ("", "-wal")]
+    administrator.opens()
+    administrator.requests_callback(CUSTOMER, customer_name="Clara")
+    assert any(DIGITS.encode() in file.read_bytes() for file in files)
+    work(app)
+    portal.telephony.calls[0].manager_refuses()
+    follow_calls(app, portal)
+    erased = administrator.asks("POST", "/erase", {"number": CUSTOMER, "confirm": CUSTOMER})
+    assert erased.status_code == 200, erased.text
+    for file in files:
+        assert DIGITS.encode() not in file.read_bytes(), file.name
+
+
+def test_who_reads_an_older_state_keeps_the_log_and_nobody_waiting(
+    app: Flask, manager: Actor, database_url: str
+) -> None:
+    if not database_url.startswith("sqlite"):
+        return
+    with app.app_context():
+        with reading() as session:
+            session.scalar(select(Callback.id))
+            with ThreadPoolExecutor(1) as other:
+                other.submit(accept, app, to_number=OTHER).result()
+                assert other.submit(emptied, app).result() is False
+        assert emptied(app) is True
+
+
+def emptied(app: Flask) -> bool:
+    with app.app_context():
+        return empty_wal()

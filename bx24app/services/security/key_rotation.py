@@ -1,5 +1,6 @@
 """Rotate the encryption keys: values sealed under an older key are sealed again under the first."""
 
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
@@ -7,6 +8,8 @@ from sqlalchemy import not_, or_, select
 
 from bx24app.crypto import SealError, keyring
 from bx24app.database import reading, writing
+from bx24app.database.wal import empty_wal
+from bx24app.errors import DatabaseBusy
 from bx24app.models import Credential, DigestKey, Portal, RuleRun, Webhook
 from bx24app.models.digest_key import DIGEST_KEY_PLACE
 
@@ -36,7 +39,10 @@ def rotate_keys() -> int:
         sealed = RuleRun.token_sealed
         runs = session.scalars(select(RuleRun.id).where(sealed.is_not(None), not_(sealed.like(current)))).all()
     of_their_own = sum(_rotate(Webhook, id) for id in webhooks) + sum(_rotate(RuleRun, id) for id in runs)
-    return sum(map(_rotate_credential, ids)) + of_their_own + _rotate_digest_key()
+    rotated = sum(map(_rotate_credential, ids)) + of_their_own + _rotate_digest_key()
+    with suppress(DatabaseBusy):  # A job does it soon.
+        empty_wal()
+    return rotated
 
 
 def _rotate_credential(credential_id: int) -> int:
@@ -74,5 +80,9 @@ def _rotate_digest_key() -> int:
         row = session.get(DigestKey, 1, with_for_update=True)
         if row is None or row.sealed.startswith(f"{keyring.sealing_id}."):
             return 0
-        row.sealed = keyring.seal(keyring.open_sealed(row.sealed, DIGEST_KEY_PLACE), DIGEST_KEY_PLACE)
+        try:
+            row.sealed = keyring.seal(keyring.open_sealed(row.sealed, DIGEST_KEY_PLACE), DIGEST_KEY_PLACE)
+        except SealError:
+            log.warning("not_resealed", table=DigestKey.__tablename__, row=1)
+            return 0
     return 1
