@@ -74,9 +74,10 @@ class Router {
   start() {
     window.addEventListener("hashchange", () => this.follow());
     const wanted = parse(location.hash);
-    if (wanted && wanted.path !== this.first) this.open(wanted.path, wanted.query);
+    // The server has rendered the first view without what stands behind its path here, as after a reload.
+    if (wanted && (wanted.path !== this.first || wanted.query.size)) this.open(wanted.path, wanted.query);
     else {
-      const query = wanted?.query ?? new URLSearchParams();
+      const query = new URLSearchParams();
       this.begin(this.first, query).catch((error) => this.fail(error, this.first, query));
     }
   }

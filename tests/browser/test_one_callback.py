@@ -152,6 +152,10 @@ def test_through_the_list_and_to_an_outcome_by_keys(
         inner = page.frames[-1]
         inner.evaluate(f"location.hash = '#/callbacks/{ids[1]}?quick=all'")
         expect(tab.get_by_text("2 of 3")).to_be_visible()
+        # The frame loaded anew stands in the same list.
+        inner.evaluate("location.reload()")
+        expect(tab.get_by_role("heading", name="What happened")).to_be_visible()
+        expect(tab.get_by_text("2 of 3")).to_be_visible()
         tab.get_by_role("heading", level=1).click()
         for key, id, place in (
             ("j", ids[0], "3 of 3"),
