@@ -19,7 +19,12 @@ class _Collected:
 
     def collect(self) -> Iterator[Metric]:
         folder = shared_folder()
-        yield from REGISTRY.collect() if folder is None else MultiProcessCollector(None, str(folder)).collect()
+        if folder is None:
+            yield from REGISTRY.collect()
+        else:
+            # A process that has just begun has made its file and not yet written to it.
+            written = [str(file) for file in folder.glob("*.db") if file.stat().st_size]
+            yield from MultiProcessCollector.merge(written)
         yield from self._added
 
 

@@ -121,6 +121,20 @@ def test_a_process_that_is_forked_counts_for_itself(folder: Path) -> None:
     assert 'accepted_total{source="website"} 2000.0' in found.stdout
 
 
+def test_a_file_that_was_only_just_made_holds_no_scrape_up(folder: Path) -> None:
+    program = """
+import pathlib, sys
+from bx24app import metrics
+metrics.share_counts()
+metrics.count_accepted("staff")
+pathlib.Path(sys.argv[1], "counter_7.db").touch()
+print(metrics.expose([]).decode())
+"""
+    found = processes.run_python("-c", program, str(folder), environ={VARIABLE: str(folder)})
+    assert found.returncode == 0, found.stderr
+    assert 'accepted_total{source="staff"} 1.0' in found.stdout
+
+
 def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "file"
     folder.write_text("")
