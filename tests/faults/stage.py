@@ -50,7 +50,7 @@ class Stage:
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         """Do something as a worker or a view does; only a database that was hurt may make it fail."""
-        hurts = self.world.scene.hurts
+        hurts = self.world.hurts_until_now()
         try:
             with self.world.app.app_context():
                 return work()

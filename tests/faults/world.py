@@ -89,6 +89,7 @@ class World:
         self.user_id = self.portal.manager.id
         self._travelled: time_machine.Traveller = None  # type: ignore[assignment]
         self._idle, self._busy, self._is_hasty = threading.Condition(), 0, False
+        self._hurting = threading.Lock()
         self._client_id = environ["BX24APP_CLIENT_ID"]
         self._policy = app.extensions["bx24app.portals"].policy
         self._patient = PortalClients(self._policy, (CONNECT_SECONDS, PATIENCE))
@@ -335,11 +336,17 @@ class World:
 
     def hurt(self, *, restart: bool = False) -> None:
         """Take the database away for a moment."""
-        self.scene.hurts += 1
-        if restart and self.scene.plan.seed % 10 == 0:
-            self.database.restart()
-        else:
-            self.database.hurt()
+        with self._hurting:
+            self.scene.hurts += 1
+            if restart and self.scene.plan.seed % 10 == 0:
+                self.database.restart()
+            else:
+                self.database.hurt()
+
+    def hurts_until_now(self) -> int:
+        """How often the database was hurt; waits for the end of one that goes on, for a dial that was given up."""
+        with self._hurting:
+            return self.scene.hurts
 
     # Automation rules
 
