@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -34,6 +35,17 @@ limit_request_line = 8190
 forwarder_headers = ""
 
 
+# What ends a process.
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+# Of ``pre_fork``: gunicorn has no hook for the master after a process is born.
+os.register_at_fork(after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING))
+
+
+def pre_fork(_server: object, _worker: object) -> None:
+    """Hold back what ends a process that is being born: the handlers of the master there would lose it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+
+
 def post_worker_init(_worker: object) -> None:
     """Look for garbage only among what requests make: to look through the whole app holds every one of them up."""
     gc.collect()
@@ -42,6 +54,11 @@ def post_worker_init(_worker: object) -> None:
 
 def post_fork(_server: object, _worker: object) -> None:
     """Let every web process tell what all of them, and the worker, have counted (docs/operating.md, Metrics)."""
+    # It has taken no connection: until gunicorn has set handlers of its own it just ends.
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
     from bx24app.metrics import share_counts  # noqa: PLC0415  The master, which serves nobody, does not need it.
 
     share_counts()
