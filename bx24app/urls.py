@@ -13,7 +13,7 @@ import idna
 DEFAULT_PORTS = {"http": 80, "https": 443}
 # Copied texts begin and end with these: white space, and marks without a picture.
 _AROUND = "\ufeff\u200b\u200e\u200f\u2060\u202a\u202c \t\r\n\xa0"
-_HOST = re.compile(r"(?!.*\.\.)[a-z0-9_-][a-z0-9._-]{0,252}")
+_HOST = re.compile(r"(?!.*\.\.)[a-z0-9_-](?:[a-z0-9._-]{0,251}[a-z0-9_-])?")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 # Characters of a path or query that stay as they are, those of percent-encoding among them.
 _UNESCAPED = "!#$%&'()*+,/:;=?@[]~"

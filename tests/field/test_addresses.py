@@ -59,6 +59,8 @@ NO_ORIGINS = [
     "https://[::1",
     "https://" + "ü" * 80 + ".example",
     "https://a%2Fb.example",
+    "https://shop.example..",
+    "HTTP://0..",
     "https://shop.example\n.evil.example",
     "ftp://shop.example",
     "javascript:alert(1)",
