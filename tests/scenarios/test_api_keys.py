@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from bx24app.database import reading
 from bx24app.models import ApiKey, Rejection, WebsiteRequest
+from bx24app.services.runtime.local_limit import LocalLimit
 from bx24app.services.websites import api_keys
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
@@ -146,6 +147,14 @@ def test_the_last_use_is_noted_to_the_minute(desk: Actor, back_end: BackEnd) -> 
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=2)):
         back_end.asks("GET", "/callbacks")
     assert last_used() > first
+
+
+def test_all_keys_of_a_portal_together_are_limited(
+    visitor: Visitor, back_end_of: MakeBackEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [back_end_of(visitor) for _ in range(2)]
+    monkeypatch.setattr(api_keys, "REQUESTS_OF_PORTAL", LocalLimit("few", 3, 3600.0))
+    assert [key.asks("GET", "/callbacks?limit=1").status_code for key in keys * 2] == [200, 200, 200, 429]
 
 
 def test_a_key_is_limited(back_end: BackEnd) -> None:

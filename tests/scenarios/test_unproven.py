@@ -15,16 +15,20 @@ from werkzeug.test import TestResponse
 
 from bx24app.database import is_postgresql, reading, writer_lock
 from bx24app.models import RestCall, Throttle, TokenBucket
+from bx24app.services.native.automation import rule_posts
 from bx24app.services.runtime import local_limit
 from bx24app.services.runtime.local_limit import LocalLimit
 from bx24app.services.security import proof_limits, token_proof
-from bx24app.services.websites import rejections
+from bx24app.services.websites import api_keys, rejections, status_page
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.scenarios.test_call_events import fields
 from tests.scenarios.test_odd_input import statements
 from tests.support.actors import Actor, json_of, post_frame
+from tests.support.rule_steps import LINE, ONCE, Runs, registered, runs
 from tests.support.websites import MakeVisitor
+
+__all__ = ["registered", "runs"]
 
 FLOOD = 400
 
@@ -238,6 +242,29 @@ def test_updates_with_the_right_token_write_what_is_new(
             assert client.post("/events", data=sent).status_code == 200
     assert len([sql for sql in ran if sql.startswith("UPDATE")]) <= 2
     assert len([sql for sql in ran if "BEGIN IMMEDIATE" in sql or "FOR UPDATE" in sql]) <= 2
+
+
+def test_whoever_has_used_up_a_link_a_key_or_their_runs_waits_for_no_writer(
+    app: Flask, visitor_of: MakeVisitor, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visitor_of(limits={})
+    path = "/c/" + json_of(visitor.asks())["status_url"].rpartition("/c/")[2]
+    with app.app_context():
+        secret = api_keys.create_key(1, visitor.form_key, "CRM", None).secret
+        if is_postgresql():
+            pytest.skip("PostgreSQL has no lock that all writers wait for")
+    for holder, name in ((status_page, "CHANGES_EVER"), (api_keys, "REQUESTS_PER_MINUTE"), (rule_posts, "RUNS_A_DAY")):
+        monkeypatch.setattr(holder, name, 1)
+    monkeypatch.setattr(sys.modules["bx24app.database.writer_lock"], "WAIT_SECONDS", 0.2)
+    bearer = {"Authorization": f"Bearer {secret}"}
+    answers: dict[str, Callable[[], int | None]] = {
+        "link": lambda: app.test_client().post(f"{path}/cancel").status_code,
+        "key": lambda: app.test_client().get("/api/v1/callbacks", headers=bearer).status_code,
+        "run": lambda: runs(ONCE, "DEAL_1", number="+49 30 901820", line=LINE).delivery.status,
+    }
+    assert {name: answer() for name, answer in answers.items()} == {"link": 200, "key": 200, "run": 200}
+    with app.app_context(), writer_lock():
+        assert {name: answer() for name, answer in answers.items()} == {"link": 429, "key": 429, "run": 429}
 
 
 def test_the_same_again_and_more_of_what_is_too_much_wait_for_no_writer(

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from bx24app.database import insert_into, purge
+from bx24app.errors import RateLimited
 from bx24app.models import TokenBucket, utcnow
 
 _TABLE = cast("Table", TokenBucket.__table__)
@@ -89,6 +90,22 @@ def tokens_left(session: Session, bucket: RateLimit, now: float) -> float:
     if row is None:
         return bucket.size
     return min(bucket.size, row.tokens + max(0.0, now - row.at) * bucket.size / bucket.seconds)
+
+
+def first_empty(session: Session, buckets: Sequence[RateLimit], now: float) -> RateLimit | None:
+    """The first bucket without a token, None: each has one.
+
+    Whoever asks on and on is refused by reading, and waits in line for no writer.
+    """
+    return next((bucket for bucket in buckets if tokens_left(session, bucket, now) < 1), None)
+
+
+def refuse_if_empty(bucket: RateLimit | None, retry_after: int | None = None) -> None:
+    """Raise ``RateLimited`` for the bucket that gave no token, if there is one; ``retry_after`` in seconds."""
+    if bucket is not None:
+        refusal = RateLimited(bucket.name)
+        refusal.retry_after = retry_after
+        raise refusal
 
 
 def purge_full_buckets() -> int:

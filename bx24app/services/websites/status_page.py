@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from bx24app.database import purge, reading, writing
-from bx24app.errors import NotFound, RateLimited, TooLate
+from bx24app.errors import NotFound, TooLate
 from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, PortalState, utcnow
 from bx24app.services.callbacks import change
 from bx24app.services.runtime import rate_limit
@@ -95,12 +95,11 @@ def _count_change(id: UUID, what: str) -> None:
         # Each change stores a decision, which is kept with the callback.
         RateLimit("link_ever", digests.digest("rate", f"link ever {what} {id}"), CHANGES_EVER, _ever()),
     )
+    now = utcnow().timestamp()
+    with reading() as session:
+        rate_limit.refuse_if_empty(rate_limit.first_empty(session, limits, now), int(HOUR))
     with writing() as session:
-        refused_by = rate_limit.take_tokens(session, limits, utcnow().timestamp())
-        if refused_by is not None:
-            refusal = RateLimited(refused_by.name)
-            refusal.retry_after = int(HOUR)
-            raise refusal
+        rate_limit.refuse_if_empty(rate_limit.take_tokens(session, limits, now), int(HOUR))
 
 
 def _ever() -> float:

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import structlog
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import Tokens
 from bx24app.bitrix24.bizproc import RulePost
@@ -25,7 +26,7 @@ from bx24app.services.portals import app_events, tokens
 from bx24app.services.runtime import wakeup
 from bx24app.services.runtime.local_limit import LocalLimit, take_local
 from bx24app.services.runtime.local_memory import is_remembered, remember
-from bx24app.services.runtime.rate_limit import DAY, RateLimit, take_tokens
+from bx24app.services.runtime.rate_limit import DAY, RateLimit, first_empty, refuse_if_empty, take_tokens
 from bx24app.services.security import digests, proof_limits, token_proof
 from bx24app.services.security.proof_limits import TooManyAttempts
 
@@ -108,24 +109,38 @@ def _run_of(portal: Portal, post: RulePost) -> RuleRun:
 
 
 def _store(portal: Portal, run: RuleRun) -> None:
-    waiting = select(RuleRun.user_id, func.count()).where(RuleRun.portal_id == portal.id, OPEN_SQL)
     person = digests.digest("rate", f"{portal.member_id} rule_runs {run.user_id}")
-    a_day = RateLimit("rule_runs", person, RUNS_A_DAY, DAY)
+    a_day, at = [RateLimit("rule", person, RUNS_A_DAY, DAY)], run.made_at.timestamp()
+    # Twice, because what is refused by reading keeps no other writer waiting.
+    with reading() as session:
+        _check_room(session, portal, run)
+        refuse_if_empty(first_empty(session, a_day, at))
     with writing() as session:
-        by_person = dict[int, int](session.execute(waiting.group_by(RuleRun.user_id)).all())
-        is_much = by_person.get(run.user_id, 0) >= MAX_OPEN_RUNS or sum(by_person.values()) >= MAX_OPEN_OF_PORTAL
-        if is_much or take_tokens(session, [a_day], run.made_at.timestamp()) is not None:
-            raise RateLimited("rule")
+        _check_room(session, portal, run)
+        refuse_if_empty(take_tokens(session, a_day, at))
         insert_new(session, [run], RuleRun.id)
+
+
+def _check_room(session: Session, portal: Portal, run: RuleRun) -> None:
+    waiting = select(RuleRun.user_id, func.count()).where(RuleRun.portal_id == portal.id, OPEN_SQL)
+    by_person = dict[int, int](session.execute(waiting.group_by(RuleRun.user_id)).all())
+    if by_person.get(run.user_id, 0) >= MAX_OPEN_RUNS or sum(by_person.values()) >= MAX_OPEN_OF_PORTAL:
+        raise RateLimited("rule")
 
 
 def _store_unproven(portal: Portal, run: RuleRun) -> None:
+    with reading() as session:
+        _check_room_unproven(session, portal)
+    with writing() as session:
+        _check_room_unproven(session, portal)
+        insert_new(session, [run], RuleRun.id)
+
+
+def _check_room_unproven(session: Session, portal: Portal) -> None:
     waiting = select(func.count()).select_from(RuleRun)
     waiting = waiting.where(RuleRun.portal_id == portal.id, OPEN_SQL, RuleRun.stage == RuleStage.UNPROVEN)
-    with writing() as session:
-        if session.scalars(waiting).one() >= MAX_UNPROVEN_RUNS:
-            raise RateLimited("rule")
-        insert_new(session, [run], RuleRun.id)
+    if session.scalars(waiting).one() >= MAX_UNPROVEN_RUNS:
+        raise RateLimited("rule")
 
 
 def _keep_access(portal: Portal, run: RuleRun, posted: PostedTokens, user_id: int) -> None:
