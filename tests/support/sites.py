@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -67,21 +68,31 @@ class Site:
         while not self.released.wait(0.05):
             handler.wfile.write(b"x")
 
+    def hesitates(self, handler: BaseHTTPRequestHandler) -> None:
+        """The usual answer: 204, after a moment in which another request would be seen.
+
+        It has ended before its answer leaves, for whoever has that may send the next request at once.
+        """
+        time.sleep(0.005)
+        self._end()
+        status(204)(handler)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._at_once -= 1
+
     def take(self, handler: BaseHTTPRequestHandler) -> None:
         """Note a request and answer it."""
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
         with self._lock:
             self.told.append(Told(handler.path, dict(handler.headers.items()), body))
-            answer = self.answers.pop(0) if self.answers else status(204)
+            answer = self.answers.pop(0) if self.answers else self.hesitates
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
-        try:
+        with suppress(OSError):  # The other side has hung up.
             answer(handler)
-        except OSError:
-            pass  # The other side has hung up.
-        finally:
-            with self._lock:
-                self._at_once -= 1
+        if answer != self.hesitates:
+            self._end()
 
     def states(self, callback_id: object = None) -> list[str]:
         """The states that it was told, in the order they came."""
