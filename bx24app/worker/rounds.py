@@ -107,12 +107,12 @@ class Rounds:
         self._announcer.announce(job.name)
 
     def _work(self, job: LeasedJob, one: Any) -> None:
-        self._guarded(job, "work", partial(job.work, one))
+        self._guarded(job, "work", partial(job.work, one), one.portal_id)
         self._give_back(job, 1)
 
-    def _guarded(self, job: AnyJob, step: str, work: Callable[[], T]) -> T | None:
+    def _guarded(self, job: AnyJob, step: str, work: Callable[[], T], portal_id: int | None = None) -> T | None:
         # A row that failed is leased again, and a job that failed is rung for again: here nothing has to wait.
-        return run_guarded(self._app, job.name, step, work, lambda: None)
+        return run_guarded(self._app, job.name, step, work, lambda: None, portal_id)
 
     def _take(self, job: AnyJob, most: int) -> int:
         """Take so many of a job's threads at the most; returns how many."""

@@ -43,6 +43,7 @@ class Job:
 class LeasedJob:
     """Rows that wait for a worker: ``lease`` takes at most as many as it is told, and ``work`` handles one of them.
 
+    What was leased names the portal whose row it is (``portal_id``).
     While ``due`` selects something, rows are leased every few ``seconds``, and at once where one was. A lease ends by
     itself when its worker dies. ``is_awaited_at_stop``: a worker that is stopped first waits until what it has leased
     is done.

@@ -27,6 +27,11 @@ class _Turn(Generic[L]):
 
     lease: L
 
+    @property
+    def portal_id(self) -> int:
+        """Whose row it is."""
+        return self.lease.portal_id
+
 
 def shared_job(  # noqa: PLR0913  A job has as many parts.
     name: str,

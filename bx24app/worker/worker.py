@@ -121,13 +121,13 @@ class Worker:
             self._threads.start(partial(self._follow, job, one))
 
     def _follow(self, job: LeasedJob, leased: Any) -> None:
-        self._guarded(job, partial(job.work, leased), "work")
+        self._guarded(job, partial(job.work, leased), "work", leased.portal_id)
         self._scheduler.end(job, is_more=True)
         self._look_soon()
 
-    def _guarded(self, job: AnyJob, work: Callable[[], T], step: str) -> T | None:
+    def _guarded(self, job: AnyJob, work: Callable[[], T], step: str, portal_id: int | None = None) -> T | None:
         """Run a job, whose failure must not end the worker; it waits a little then."""
-        return run_guarded(self._app, job.name, step, work, partial(self._scheduler.fail, job))
+        return run_guarded(self._app, job.name, step, work, partial(self._scheduler.fail, job), portal_id)
 
 
 def init_app(app: Flask) -> None:

@@ -300,6 +300,24 @@ def test_events_of_the_second_dial_say_nothing_about_the_first(
     assert [a["outcome"] for a in manager.sees(id)["attempts"]] == ["unknown", "started"]
 
 
+def test_a_portal_that_is_removed_while_it_is_dialled_is_no_failure(
+    app: Flask,
+    manager: Actor,
+    worker: Worker,
+    portal: FakePortal,
+    eventually: Eventually,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hanging = portal.faults.add("hang_after", START, seconds=30)
+    asks(manager)
+    assert hanging.executed.wait(10)
+    with app.app_context(), writing() as session:
+        session.delete(session.scalars(select(Portal)).one())
+    hanging.released.set()
+    eventually(lambda: "portal_removed_meanwhile" in caplog.text)
+    assert "job_failed" not in caplog.text
+
+
 @pytest.mark.parametrize(("outcome", "state"), [("reached", "completed"), ("not_reached", "missed")])
 def test_a_person_settles_an_unknown_outcome(
     manager: Actor, worker: Worker, portal: FakePortal, eventually: Eventually, outcome: str, state: str
