@@ -216,7 +216,7 @@ def app(environ: dict[str, str], serving: Serving, fake: FakeBitrix24) -> Iterat
             if pool.checkedout() == 0:
                 break
             threading.Event().wait(0.05)
-        db.engine.dispose()
+        database.leave(db.engine)
 
 
 OtherApp = Callable[..., Flask]
@@ -235,7 +235,7 @@ def other_app(environ: dict[str, str], app: Flask) -> Iterator[OtherApp]:
     yield make
     for one in made:
         with one.app_context():
-            db.engine.dispose()
+            database.leave(db.engine)
 
 
 @pytest.fixture

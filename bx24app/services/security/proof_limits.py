@@ -35,6 +35,18 @@ REFUSED_SECONDS = 60.0
 # As long as an access token lives.
 TOKEN_SECONDS = 3600.0
 ADDRESS_SECONDS = 24 * 3600.0
+REFUSED_OF_ADDRESS = LocalLimit("refused_of_address", FAILURES_PER_ADDRESS)
+REFUSED_OF_PORTAL = LocalLimit("refused_of_portal", FAILURES_PER_PORTAL)
+# At one place where somebody of a portal has proven themselves, and at all such places of a portal together.
+REFUSED_OF_PLACE = LocalLimit("refused_of_place", FAILURES_PER_ADDRESS)
+REFUSED_AT_PLACES = LocalLimit("refused_at_places", 300)
+# A person is at few places in an hour. Whoever has many networks would prove each, and send made-up tokens from all.
+PLACES_OF_TOKEN = LocalLimit("places_of_token", 3, TOKEN_SECONDS)
+# A portal of somebody's own vouches for any number of tokens: these push the proofs of others out of the memory.
+PROOFS_OF_PORTAL = LocalLimit("proofs_of_portal", 1_000, TOKEN_SECONDS)
+# A token is asked about again where nothing is remembered of it, as for each installation, by each process.
+QUESTIONS_OF_TOKEN = LocalLimit("questions_of_token", 10)
+LAUNCHES_OF_TOKEN = LocalLimit("launches_of_token", 30)
 # Said of people whose token was proven.
 _PROVEN = (NotInstalled, AdministratorNeeded, OpenedElsewhere, VisitorRefused)
 
@@ -51,6 +63,11 @@ class TooManyAttempts(Unverified):
 
 def _digest(member_id: str, token: str) -> str:
     return digests.digest("posted_token", f"{member_id}\0{token}")
+
+
+def _take(buckets: Iterable[tuple[LocalLimit, str]]) -> None:
+    if not all(take_local(limit, key) for limit, key in buckets):
+        raise TooManyAttempts("too much was refused")
 
 
 def _give_back(buckets: Iterable[tuple[LocalLimit, str]]) -> None:
@@ -71,14 +88,13 @@ def proving(address: str, member_id: str, token: str) -> Iterator[None]:
     digest, place = _digest(member_id, token), _digest(member_id, address)
     if is_remembered("refused", digest):
         raise Unverified("token refused a moment ago")
-    if is_remembered("proven", digest) or is_remembered("proven", place):
-        buckets = [(LocalLimit("refused_of_place", FAILURES_PER_ADDRESS), place)]
-    else:
-        address_limit = LocalLimit("refused_of_address", FAILURES_PER_ADDRESS)
-        portal_limit = LocalLimit("refused_of_portal", FAILURES_PER_PORTAL)
-        buckets = [(address_limit, address), (portal_limit, member_id)]
-    if not all(take_local(limit, key) for limit, key in buckets):
-        raise TooManyAttempts("too much was refused")
+    is_place_proven = is_remembered("proven_place", place)
+    buckets = [(REFUSED_OF_ADDRESS, address), (REFUSED_OF_PORTAL, member_id)]
+    if is_remembered("proven", digest):
+        buckets = []  # Once it is refused it is not asked about for a while.
+    elif is_place_proven:
+        buckets = [(REFUSED_OF_PLACE, place), (REFUSED_AT_PLACES, member_id)]
+    _take(buckets)
     try:
         yield
     except (Malformed, TooManyLaunches, *_PROVEN):
@@ -86,7 +102,7 @@ def proving(address: str, member_id: str, token: str) -> Iterator[None]:
         raise
     except PortalUnreachable:
         # Nobody has refused anything. Where somebody was proven before, a silence keeps no genuine post out.
-        if is_remembered("proven", place):
+        if is_place_proven:
             _give_back(buckets)
         raise
     except Unverified as error:
@@ -94,12 +110,36 @@ def proving(address: str, member_id: str, token: str) -> Iterator[None]:
             remember("refused", digest, REFUSED_SECONDS)
         raise
     _give_back(buckets)
-    remember("proven", digest, TOKEN_SECONDS)
-    remember("proven", place, ADDRESS_SECONDS)
+    _remember_proof(member_id, digest, place)
+
+
+def _remember_proof(member_id: str, digest: str, place: str) -> None:
+    if is_remembered("proven", digest) or take_local(PROOFS_OF_PORTAL, member_id):
+        remember("proven", digest, TOKEN_SECONDS)
+    is_known = is_remembered("proven_place", place)
+    if is_known or (take_local(PLACES_OF_TOKEN, digest) and take_local(PROOFS_OF_PORTAL, member_id)):
+        remember("proven_place", place, ADDRESS_SECONDS)
 
 
 def _was_proven(member_id: str, token: str) -> bool:
     return is_remembered("proven", _digest(member_id, token))
+
+
+def take_question(member_id: str, token: str) -> None:
+    """Take one of the questions about a token, of its owner too; raises ``TooManyAttempts``."""
+    if not take_local(QUESTIONS_OF_TOKEN, _digest(member_id, token)):
+        raise TooManyAttempts("asked about this token too often")
+
+
+def take_launch(member_id: str, token: str) -> None:
+    """Take one of the pages that a token may open, for each waits for its portal; raises ``TooManyAttempts``."""
+    if not take_local(LAUNCHES_OF_TOKEN, _digest(member_id, token)):
+        raise TooManyAttempts("too many pages opened with this token")
+
+
+def may_wait(kind: str, most: float, member_id: str, address: str) -> bool:
+    """Take one of the ``most`` rows of a kind that what comes from a place, and cannot be proven now, may leave."""
+    return take_local(LocalLimit(f"waiting_{kind}", most, TOKEN_SECONDS), _digest(member_id, address))
 
 
 def may_ask_portal(member_id: str, token: str) -> bool:

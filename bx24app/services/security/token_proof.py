@@ -11,15 +11,17 @@ from bx24app.settings import settings
 
 # The server answers a few questions of a process at once, for all portals: whoever has genuine tokens, which each
 # employee has, could take all of its time. What is refused has limits of its own (``proof_limits``).
-PROVEN_OF_PORTAL = LocalLimit("proven_of_portal", 60)
+PROVEN_OF_PORTAL = LocalLimit("proven_of_portal", 120)
 
 
 def prove_token(access_token: str, member_id: str) -> AppInfo:
     """Let the authorization server say whose token it is: of our application, on this portal.
 
-    Raises ``Unverified`` for any other token, ``PortalUnreachable`` when it does not say, and when it has said so for
-    this portal so often that others have their turn.
+    Raises ``Unverified`` for any other token, ``TooManyAttempts`` where it was asked about too often,
+    ``PortalUnreachable`` when the server does not say, and when it has said so for this portal so often that others
+    have their turn.
     """
+    proof_limits.take_question(member_id, access_token)
     if not take_local(PROVEN_OF_PORTAL, member_id):
         raise PortalUnreachable("authorization server: asked for this portal too often")
     try:

@@ -83,6 +83,7 @@ def _guarding(
                 proof_limits.proving(network_of(request.remote_addr or ""), post.member_id, post.AUTH_ID),
                 _launches.hold(post.member_id) as is_held,
             ):
+                proof_limits.take_launch(post.member_id, post.AUTH_ID)
                 if not is_held:
                     raise TooManyLaunches("too many launches at once")
                 proven = prove(post)

@@ -24,7 +24,6 @@ from bx24app.services.native.automation.properties import kept_properties, wants
 from bx24app.services.native.automation.rule_runs import RuleLease, leased_run
 from bx24app.services.portals import app_events, tokens
 from bx24app.services.runtime import wakeup
-from bx24app.services.runtime.local_limit import LocalLimit, take_local
 from bx24app.services.runtime.local_memory import is_remembered, remember
 from bx24app.services.runtime.rate_limit import DAY, RateLimit, first_empty, refuse_if_empty, take_tokens
 from bx24app.services.security import digests, proof_limits, token_proof
@@ -44,8 +43,8 @@ PROVEN_SECONDS = 600.0
 # As long as an access token lives: afterwards nobody can say any more whose it was.
 PROVEN_WITHIN = timedelta(hours=1)
 PROVE_AGAIN_FIRST, PROVE_AGAIN_LAST = timedelta(seconds=15), timedelta(minutes=10)
-# What is not remembered of a token, as where a post lies about its owner, is asked so often a minute, by each process.
-ASKED_OF_TOKEN = LocalLimit("asked_of_rule_token", 10)
+# So many unproven runs a place may leave in an hour: whoever has one proves nothing with what comes from there.
+UNPROVEN_OF_PLACE = 250
 _REMEMBERED_AS = {True: "rule_person", False: "rule_onlooker"}
 _VERDICTS = {kind: may_start for may_start, kind in _REMEMBERED_AS.items()}
 NOT_PERMITTED, NOT_PROVEN = "rule_not_permitted", "rule_not_proven"
@@ -74,6 +73,8 @@ def receive_rule_post(post: RulePost, address: str) -> None:
     try:
         proof = _prove(portal, posted, address, post.user_id)
     except PortalUnreachable as error:
+        if not proof_limits.may_wait("runs", UNPROVEN_OF_PLACE, portal.member_id, address):
+            raise TooManyAttempts("too many unproven runs from here") from None
         log.info("rule_waits_unproven", reason=error.explanation)
         run.keep_posted(keyring, portal.member_id, posted)
         _store_unproven(portal, run)
@@ -155,7 +156,7 @@ def _keep_access(portal: Portal, run: RuleRun, posted: PostedTokens, user_id: in
         if tokens.has_own_access(session, portal.id, user_id):
             return
     try:
-        _take_question(posted)
+        proof_limits.take_question(portal.member_id, posted.access_token)
         person_of_token(portal, posted.access_token, user_id)
     except Unverified as error:
         log.info("rule_access_not_kept", member_id=portal.member_id, reason=error.code)
@@ -175,27 +176,18 @@ def _keep_access(portal: Portal, run: RuleRun, posted: PostedTokens, user_id: in
 
 def _prove(portal: Portal, posted: PostedTokens, address: str, claimed_id: int) -> _Proof:
     """Ask whose access the run came with; ``claimed_id`` is whose it says. Raises ``Unverified``."""
-    known = f"{_token_digest(posted)} {portal.id} {portal.revisions} {claimed_id}"
+    digest = digests.digest("posted_token", posted.access_token)
+    known = f"{digest} {portal.id} {portal.revisions} {claimed_id}"
     for kind, may_start in _VERDICTS.items():
         if posted.access_token and is_remembered(kind, known):
             return _Proof(claimed_id, may_start)
-    _take_question(posted)
+    proof_limits.take_question(portal.member_id, posted.access_token)
     with proof_limits.proving(address, portal.member_id, posted.access_token):
         info = token_proof.read_owner(posted.access_token, portal.member_id)
         may_start = role_of_token(portal, posted.access_token, info.user_id) >= Role.OPERATOR
     if info.user_id == claimed_id:
         remember(_REMEMBERED_AS[may_start], known, PROVEN_SECONDS)
     return _Proof(info.user_id, may_start)
-
-
-def _token_digest(posted: PostedTokens) -> str:
-    return digests.digest("posted_token", posted.access_token)
-
-
-def _take_question(posted: PostedTokens) -> None:
-    """Take one of the questions about a token that was seen before; raises ``TooManyAttempts``."""
-    if not take_local(ASKED_OF_TOKEN, _token_digest(posted)):
-        raise TooManyAttempts("asked about this token too often")
 
 
 def prove(lease: RuleLease) -> None:

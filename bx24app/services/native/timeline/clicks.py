@@ -8,9 +8,13 @@ from sqlalchemy import select
 from bx24app.bitrix24.events import Event
 from bx24app.bitrix24.timeline import TimelineClick, read_click
 from bx24app.database import reading, writing
-from bx24app.errors import Retry, Unverified
+from bx24app.errors import PortalUnreachable
 from bx24app.models import Portal, TimelineEntry
 from bx24app.services.native.timeline import click_actions, kept_clicks
+from bx24app.services.security import proof_limits
+
+# So many clicks that nobody can prove now a place may leave in an hour.
+CLICKS_OF_PLACE = 50
 
 
 def receive_click(portal: Portal, event: Event, address: str) -> None:
@@ -26,8 +30,8 @@ def receive_click(portal: Portal, event: Event, address: str) -> None:
         return
     try:
         principal = click_actions.prove_clicker(portal, event.access_token, address)
-    except Unverified as error:
-        if error.retry is Retry.NEVER:
+    except PortalUnreachable as error:
+        if not proof_limits.may_wait("clicks", CLICKS_OF_PLACE, portal.member_id, address):
             raise
         kept_clicks.keep(portal, entry, click.action, event.access_token, reason=error.explanation)
         return

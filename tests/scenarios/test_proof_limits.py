@@ -1,0 +1,177 @@
+"""Somebody of a portal, or who has one of their own, uses the limits of proofs against others."""
+
+import secrets
+from types import SimpleNamespace
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from bx24app.services.native.automation import rule_posts
+from bx24app.services.native.timeline import clicks
+from bx24app.services.runtime import local_limit, local_memory
+from bx24app.services.runtime.local_limit import LocalLimit
+from bx24app.services.security import proof_limits, token_proof
+from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal, LaunchPost
+from tests.fake_bitrix24.events import http_build_query
+from tests.scenarios.test_kept_clicks import kept
+from tests.support.actors import Actor
+from tests.support.rule_steps import LINE, ONCE, registered, runs_of
+from tests.support.timeline_steps import Plans, plans, shows
+
+__all__ = ["plans", "registered", "shows"]
+AT_HOME, SHARED = "198.51.100.1", "203.0.113.9"
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No limit fills again, however slow the machine is."""
+    monkeypatch.setattr(local_limit, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+
+
+@pytest.fixture(autouse=True)
+def roomy(portal: FakePortal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The portal answers whatever it is asked, so that our own limits speak alone."""
+    monkeypatch.setattr(portal.rest.bucket, "enabled", False)
+
+
+def posts(client: FlaskClient, path: str, post: LaunchPost, address: str, **form: str) -> int:
+    sent = {"REMOTE_ADDR": address}
+    return client.post(path, query_string=post.query, data={**post.form, **form}, environ_base=sent).status_code
+
+
+def made_up() -> str:
+    return secrets.token_hex(35)
+
+
+def test_a_token_proves_few_places_however_many_networks_somebody_has(
+    client: FlaskClient, manager: Actor, fake: FakeBitrix24
+) -> None:
+    post, server = manager.launches(), fake.auth_server.server
+    homes = [f"2001:db8:2:{number:x}::1" for number in range(10)]
+    assert {posts(client, "/", post, home) for home in homes} == {200}
+    asked = len(server.requests)
+    for home in homes:
+        for _ in range(proof_limits.FAILURES_PER_ADDRESS):
+            posts(client, "/install", post, home, AUTH_ID=made_up())
+    # Three places of the token, one of its installation; what comes from elsewhere has the portal's limit.
+    assert len(server.requests) - asked <= 4 * proof_limits.FAILURES_PER_ADDRESS + proof_limits.FAILURES_PER_PORTAL
+
+
+def test_what_is_refused_at_all_places_of_a_portal_has_a_bound(
+    client: FlaskClient, manager: Actor, fake: FakeBitrix24, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof_limits, "REFUSED_AT_PLACES", LocalLimit("refused_at_places", 10))
+    post, server = manager.launches(), fake.auth_server.server
+    homes = [f"2001:db8:2:{number:x}::1" for number in range(3)]
+    assert {posts(client, "/", post, home) for home in homes} == {200}
+    asked = len(server.requests)
+    for home in homes:
+        for _ in range(8):
+            posts(client, "/install", post, home, AUTH_ID=made_up())
+    assert len(server.requests) - asked == 10
+    # Whoever has a token that was proven goes on.
+    assert posts(client, "/", post, homes[0]) == 200
+
+
+def test_an_employee_who_installs_again_and_again_keeps_the_desk_open_for_colleagues(
+    client: FlaskClient, manager: Actor, administrator: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof_limits, "LAUNCHES_OF_TOKEN", LocalLimit("launches_of_token", 1_000))
+    post = manager.launches()
+    said = [posts(client, "/install", post, SHARED) for _ in range(int(token_proof.PROVEN_OF_PORTAL.size) + 20)]
+    assert said[-1] == 429
+    for _ in range(proof_limits.QUESTIONS_TO_PORTAL + 2):
+        posts(client, "/", post, "203.0.113.10", AUTH_ID=made_up())
+    assert posts(client, "/", administrator.launches(), AT_HOME) == 200
+    assert posts(client, "/session", administrator.launches(), AT_HOME) == 200
+
+
+def test_one_token_opens_so_many_pages_a_minute(client: FlaskClient, manager: Actor, administrator: Actor) -> None:
+    post, most = manager.launches(), int(proof_limits.LAUNCHES_OF_TOKEN.size)
+    assert [posts(client, "/", post, SHARED) for _ in range(most + 2)][most - 1 :] == [200, 429, 429]
+    assert posts(client, "/", manager.launches(), SHARED) == 200
+
+
+def click(client: FlaskClient, portal: FakePortal, application: FakeApp, activity_id: int) -> int:
+    """A made-up click of somebody who knows the application token and the number of an activity."""
+    auth = portal.event_auth(application) | {"access_token": made_up()}
+    data = {"id": "cancel", "activityId": activity_id}
+    event = {"event": "ONCRMTIMELINEITEMACTION", "data": data, "auth": auth, "ts": 1}
+    sent = dict(http_build_query(event))
+    return client.post("/events", data=sent, environ_base={"REMOTE_ADDR": SHARED}).status_code
+
+
+def test_made_up_clicks_are_kept_only_where_bitrix24_is_silent_and_few_of_a_place(
+    app: Flask,
+    client: FlaskClient,
+    plans: Plans,
+    portal: FakePortal,
+    application: FakeApp,
+    fake: FakeBitrix24,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    activity = plans()
+    said = [click(client, portal, application, activity.id) for _ in range(proof_limits.FAILURES_PER_ADDRESS + 5)]
+    assert (said[0], said[-1]) == (403, 429)
+    assert kept(app) == []
+    app.extensions.pop(local_limit.LIMITS_STATE)
+    monkeypatch.setattr(clicks, "CLICKS_OF_PLACE", 3)
+    fake.auth_server.faults.add("html_502", "app.info", times=99)
+    assert [click(client, portal, application, activity.id) for _ in range(5)] == [200] * 3 + [503] * 2
+    assert len(kept(app)) == 3
+
+
+def test_a_place_leaves_so_many_runs_that_nobody_can_prove_now(
+    app: Flask,
+    client: FlaskClient,
+    administrator: Actor,
+    registered: FakePortal,
+    application: FakeApp,
+    fake: FakeBitrix24,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rule_posts, "UNPROVEN_OF_PLACE", 3)
+    administrator.opens()
+    fake.auth_server.faults.add("html_502", "app.info", times=99)
+
+    def run(address: str) -> int:
+        token = registered.automation.new_token()
+        values: dict[str, object] = {"number": "+49 30 901820", "line": LINE}
+        person = registered.administrator
+        sent = registered.automation.fields(application, ONCE, "DEAL_1", token, person, values)
+        pairs = dict(http_build_query({**sent, "ts": 1}))
+        return client.post("/robot", data=pairs, environ_base={"REMOTE_ADDR": address}).status_code
+
+    assert [run(SHARED) for _ in range(5)] == [200] * 3 + [429] * 2
+    # Bitrix24 sends from addresses of its own.
+    assert run(AT_HOME) == 200
+    assert len(runs_of(app)) == 4
+
+
+def test_a_portal_that_vouches_for_everybody_pushes_no_proofs_of_others_out(
+    app: Flask, client: FlaskClient, manager: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_memory, "MAX_REMEMBERED", 60)
+    monkeypatch.setattr(proof_limits, "PROOFS_OF_PORTAL", LocalLimit("proofs_of_portal", 20, 3600.0))
+    assert posts(client, "/", manager.launches(), AT_HOME) == 200
+    with app.app_context():
+        for number in range(100):
+            with proof_limits.proving("203.0.113.77", "evil", f"token{number}"):
+                pass
+    post = manager.launches()
+    for number in range(proof_limits.FAILURES_PER_PORTAL + 5):
+        posts(client, "/", post, f"203.0.113.{number}", AUTH_ID=made_up())
+    assert posts(client, "/", manager.launches(), AT_HOME) == 200
+
+
+def test_the_address_of_somebody_is_no_token(
+    client: FlaskClient, manager: Actor, portal: FakePortal, fake: FakeBitrix24
+) -> None:
+    post = manager.launches()
+    assert posts(client, "/", post, AT_HOME) == 200
+    for number in range(proof_limits.FAILURES_PER_PORTAL + 5):
+        posts(client, "/", post, f"203.0.113.{number}", AUTH_ID=made_up())
+    asked = len(portal.requests) + len(fake.auth_server.server.requests)
+    assert posts(client, "/", post, "203.0.113.200", AUTH_ID=AT_HOME) == 429
+    assert len(portal.requests) + len(fake.auth_server.server.requests) == asked
