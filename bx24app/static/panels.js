@@ -76,10 +76,14 @@ export class Panel {
   }
 }
 
+const scriptOf = (root) => import(`./panels/${root.dataset.panel}.js`);
+
+export const fetchScripts = (content) => Promise.all([...content.querySelectorAll("[data-panel]")].map(scriptOf));
+
 export async function openPanels(view) {
   const panels = [...view.root.querySelectorAll("[data-panel]")].map((root) => new Panel(view, root));
   await Promise.all(panels.map(async (panel) => {
-    const { start } = await import(`./panels/${panel.name}.js`);
+    const { start } = await scriptOf(panel.root);
     // Another view may have taken the place of this one meanwhile.
     if (panel.root.isConnected) await start(panel);
   }));

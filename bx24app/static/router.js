@@ -60,6 +60,8 @@ function parse(hash) {
   return { path, query: new URLSearchParams(query) };
 }
 
+const scriptOf = (path) => import(`./sections/${path.split("/")[0]}.js`);
+
 class Router {
   constructor(main) {
     Object.assign(this, { main, first: main.dataset.path, shown: location.hash, turn: 0, leave: null, holds: null, given: null, from: "" });
@@ -114,6 +116,8 @@ class Router {
     try {
       const search = query.size ? `?${query}` : "";
       const view = await fetchFragment(`/desk/view/${path}${search}`);
+      // It is shown once its scripts are here: what somebody typed or pressed before would be lost.
+      await (await scriptOf(path)).fetchScripts?.(view);
       clearTimeout(waits);
       if (mine !== this.turn) return;
       this.show(view, path);
@@ -161,7 +165,7 @@ class Router {
   async begin(path, query) {
     const mine = this.turn;
     const view = new View(this, this.main, path, query);
-    const { show } = await import(`./sections/${view.section}.js`);
+    const { show } = await scriptOf(path);
     if (mine !== this.turn) return;
     this.leave = (await show(view)) ?? null;
     this.main.dataset.path = path;

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import FilePayload, FrameLocator, Locator, Page, expect
+from playwright.sync_api import FilePayload, FrameLocator, Locator, Page, Route, expect
 
 from bx24app.web.api.do_not_call import lists_at_once
 from tests.browser.test_appearance import shoot
@@ -273,3 +273,24 @@ def test_refusals_are_counted_and_a_used_up_budget_is_told_at_once(
     goes_to(tab, "Websites > Rejected requests")
     expect(tab.get_by_role("heading", name="Main site: 3 rejected requests")).to_be_visible()
     expect(tab.get_by_role("row", name="The number of calls for today is used up. 1")).to_be_visible()
+
+
+@BOTH
+def test_what_is_typed_and_pressed_while_the_editors_script_is_late_is_not_lost(
+    page: Page, portal: FakePortal, manager: Actor, administrator: Actor
+) -> None:
+    def deliver(route: Route) -> None:
+        page.wait_for_timeout(700)
+        route.continue_()
+
+    made = makes_form(administrator)
+    page.route("**/panels/form.js", deliver)
+    tab = opens(page, portal, administrator, "Websites")
+    tab.locator(".item").get_by_role("link", name="Settings").click()
+    tab.get_by_label("Internal name").fill("Shop")
+    tab.get_by_role("link", name="Questions").click()
+    tab.get_by_label("Topic", exact=True).select_option("asked, required")
+    tab.get_by_role("button", name="Save").click()
+    expect(tab.get_by_text("Saved.", exact=True)).to_be_visible()
+    form = reads(administrator, made["key"])
+    assert (form["name"], form["fields"]["topic"]) == ("Shop", "required")

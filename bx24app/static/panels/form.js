@@ -42,10 +42,6 @@ export function start(panel) {
   const { view, body } = panel;
   const form = panel.find("form");
   const conflict = panel.find("[data-conflict]");
-  // What somebody has typed before this script came differs from what is saved, like everything after it.
-  const typed = [...form.elements].map((field) => [field, field.value, field.checked]);
-  form.reset();
-  const early = typed.filter(([field, value, checked]) => field.value !== value || field.checked !== checked);
   body.querySelectorAll("[data-chooser]").forEach(chooser);
   hours.start(panel.find("[data-hours]"));
   panel.note = panel.find("[data-note]");
@@ -58,7 +54,6 @@ export function start(panel) {
   };
   const showConsent = () => { panel.find("[data-consent-texts]").hidden = !form.elements.asks_consent.checked; };
   const bar = new SaveBar(view, form, read);
-  for (const [field, value, checked] of early) Object.assign(field, { value, checked });
   const reveal = startTabs(panel);
   const preview = followPreview(panel.root.querySelector("[data-preview]"), form.dataset.key, read, panel.find("[data-contrast]"));
   let version = form.dataset.version;

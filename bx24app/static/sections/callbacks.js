@@ -41,6 +41,11 @@ export function startList(root, around) {
   };
 }
 
+export async function fetchScripts(content) {
+  if (content.querySelector(".one-callback")) await import("../one_callback.js");
+  else if (content.querySelector("[data-panel]")) await (await import("../panels.js")).fetchScripts(content);
+}
+
 export async function show(view) {
   if (view.path === "callbacks") {
     const end = startList(view.root, { view });
