@@ -7,17 +7,20 @@ from typing import TypeVar
 import structlog
 from flask import Flask
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, NoResultFound, SQLAlchemyError
+from sqlalchemy.orm.exc import StaleDataError
 
 from bx24app import metrics
 from bx24app.database import reading
 from bx24app.errors import DatabaseBusy
 from bx24app.log import begin_lines, end_lines
-from bx24app.models import Portal
+from bx24app.models import Portal, PortalState
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+# What a row that has gone, or its portal, makes of reading and writing.
+ROW_GONE = (NoResultFound, IntegrityError, StaleDataError)
 
 
 def run_guarded(
@@ -34,7 +37,7 @@ def run_guarded(
         with metrics.watch_job(job, step, DatabaseBusy), app.app_context():
             try:
                 return work()
-            except SQLAlchemyError:
+            except ROW_GONE:
                 if portal_id is None or not _is_removed(portal_id):
                     raise
                 log.info("portal_removed_meanwhile")
@@ -52,6 +55,8 @@ def run_guarded(
 def _is_removed(portal_id: int) -> bool:
     try:
         with reading() as session:
-            return session.scalar(select(Portal.id).where(Portal.id == portal_id)) is None
+            # One that keeps its settings has lost all rows at which jobs work.
+            there = select(Portal.id).where(Portal.id == portal_id, Portal.state != PortalState.UNINSTALLED)
+            return session.scalar(there) is None
     except SQLAlchemyError:
         return False  # Nobody can say.

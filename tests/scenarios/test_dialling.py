@@ -15,7 +15,7 @@ from bx24app.models import Attempt, Callback, Credential, Portal, PortalState, u
 from bx24app.services.dialling import dial as dialling
 from bx24app.services.dialling import queue
 from bx24app.services.portals import api as portal_api
-from bx24app.services.portals import tokens
+from bx24app.services.portals import tokens, uninstall
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeLine, FakePortal
@@ -300,6 +300,7 @@ def test_events_of_the_second_dial_say_nothing_about_the_first(
     assert [a["outcome"] for a in manager.sees(id)["attempts"]] == ["unknown", "started"]
 
 
+@pytest.mark.parametrize("keeps_settings", [False, True])
 def test_a_portal_that_is_removed_while_it_is_dialled_is_no_failure(
     app: Flask,
     manager: Actor,
@@ -307,12 +308,15 @@ def test_a_portal_that_is_removed_while_it_is_dialled_is_no_failure(
     portal: FakePortal,
     eventually: Eventually,
     caplog: pytest.LogCaptureFixture,
+    keeps_settings: bool,
 ) -> None:
     hanging = portal.faults.add("hang_after", START, seconds=30)
     asks(manager)
     assert hanging.executed.wait(10)
     with app.app_context(), writing() as session:
-        session.delete(session.scalars(select(Portal)).one())
+        row = session.scalars(select(Portal)).one()
+        row.removal_keeps_settings = keeps_settings
+        uninstall._remove(session, row)
     hanging.released.set()
     eventually(lambda: "portal_removed_meanwhile" in caplog.text)
     assert "job_failed" not in caplog.text
