@@ -105,7 +105,9 @@ def authenticate(secret: str) -> Principal:
         rate_limit.refuse_if_empty(rate_limit.first_empty(session, a_minute, now.timestamp()), 1)
     key, *revisions = row
     if not take_local(REQUESTS_OF_PORTAL, key.portal_id):
-        raise RateLimited(REQUESTS_OF_PORTAL.name)
+        refusal = RateLimited(REQUESTS_OF_PORTAL.name)
+        refusal.retry_after = 1
+        raise refusal
     with writing() as session:
         rate_limit.refuse_if_empty(rate_limit.take_tokens(session, a_minute, now.timestamp()), 1)
         if key.last_used_at is None or now - key.last_used_at > USE_NOTED_EVERY:

@@ -79,15 +79,13 @@ def _guarding(
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             speak(request.args.get("LANG", ""))
             post = read_frame_post(request.args, request.form)
-            with (
-                proof_limits.proving(network_of(request.remote_addr or ""), post.member_id, post.AUTH_ID),
-                _launches.hold(post.member_id) as is_held,
-            ):
+            with proof_limits.proving(network_of(request.remote_addr or ""), post.member_id, post.AUTH_ID):
                 proof_limits.take_launch(post.member_id, post.AUTH_ID)
-                if not is_held:
-                    raise TooManyLaunches("too many launches at once")
-                proven = prove(post)
-                return view(proven, *args, **kwargs)
+                with _launches.hold(post.member_id) as is_held:
+                    if not is_held:
+                        raise TooManyLaunches("too many launches at once")
+                    proven = prove(post)
+                    return view(proven, *args, **kwargs)
 
         guarded.__dict__["proven"] = kind
         return guarded
