@@ -116,7 +116,7 @@ def test_made_up_clicks_are_kept_only_where_bitrix24_is_silent_and_few_of_a_plac
     assert (said[0], said[-1]) == (403, 429)
     assert kept(app) == []
     app.extensions.pop(local_limit.LIMITS_STATE)
-    monkeypatch.setattr(clicks, "CLICKS_OF_PLACE", 3)
+    monkeypatch.setattr(clicks, "WAITING_CLICKS", LocalLimit("waiting_clicks", 3))
     fake.auth_server.faults.add("html_502", "app.info", times=99)
     assert [click(client, portal, application, activity.id) for _ in range(5)] == [200] * 3 + [503] * 2
     assert len(kept(app)) == 3
@@ -131,7 +131,7 @@ def test_a_place_leaves_so_many_runs_that_nobody_can_prove_now(
     fake: FakeBitrix24,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rule_posts, "UNPROVEN_OF_PLACE", 3)
+    monkeypatch.setattr(rule_posts, "WAITING_RUNS", LocalLimit("waiting_runs", 3))
     administrator.opens()
     fake.auth_server.faults.add("html_502", "app.info", times=99)
 

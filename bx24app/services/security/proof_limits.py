@@ -137,9 +137,9 @@ def take_launch(member_id: str, token: str) -> None:
         raise TooManyAttempts("too many pages opened with this token")
 
 
-def may_wait(kind: str, most: float, member_id: str, address: str) -> bool:
-    """Take one of the ``most`` rows of a kind that what comes from a place, and cannot be proven now, may leave."""
-    return take_local(LocalLimit(f"waiting_{kind}", most, TOKEN_SECONDS), _digest(member_id, address))
+def may_wait(limit: LocalLimit, member_id: str, address: str) -> bool:
+    """Take one of the rows that what comes from a place, and cannot be proven now, may leave."""
+    return take_local(limit, _digest(member_id, address))
 
 
 def may_ask_portal(member_id: str, token: str) -> bool:

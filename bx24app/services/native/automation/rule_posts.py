@@ -24,6 +24,7 @@ from bx24app.services.native.automation.properties import kept_properties, wants
 from bx24app.services.native.automation.rule_runs import RuleLease, leased_run
 from bx24app.services.portals import app_events, tokens
 from bx24app.services.runtime import wakeup
+from bx24app.services.runtime.local_limit import LocalLimit
 from bx24app.services.runtime.local_memory import is_remembered, remember
 from bx24app.services.runtime.rate_limit import DAY, RateLimit, first_empty, refuse_if_empty, take_tokens
 from bx24app.services.security import digests, proof_limits, token_proof
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 # it; and of a portal twice as many, so that nobody who makes up runs takes all the room.
 MAX_OPEN_RUNS, MAX_OPEN_OF_PORTAL = 10_000, 20_000
 # So many of a portal whose access nobody has proven yet.
-MAX_UNPROVEN_RUNS = 1_000
+MAX_UNPROVEN_RUNS = 2_000
 # With one person's access.
 RUNS_A_DAY = 20_000
 # Bitrix24 has said of a token whose it is, and the portal what that person may do: hundreds of runs come with the same.
@@ -43,8 +44,8 @@ PROVEN_SECONDS = 600.0
 # As long as an access token lives: afterwards nobody can say any more whose it was.
 PROVEN_WITHIN = timedelta(hours=1)
 PROVE_AGAIN_FIRST, PROVE_AGAIN_LAST = timedelta(seconds=15), timedelta(minutes=10)
-# So many unproven runs a place may leave in an hour: whoever has one proves nothing with what comes from there.
-UNPROVEN_OF_PLACE = 250
+# So many of them a place may leave in an hour; a portal may send all of its own from one, hundreds at once.
+WAITING_RUNS = LocalLimit("waiting_runs", 600, 3600.0)
 _REMEMBERED_AS = {True: "rule_person", False: "rule_onlooker"}
 _VERDICTS = {kind: may_start for may_start, kind in _REMEMBERED_AS.items()}
 NOT_PERMITTED, NOT_PROVEN = "rule_not_permitted", "rule_not_proven"
@@ -73,7 +74,7 @@ def receive_rule_post(post: RulePost, address: str) -> None:
     try:
         proof = _prove(portal, posted, address, post.user_id)
     except PortalUnreachable as error:
-        if not proof_limits.may_wait("runs", UNPROVEN_OF_PLACE, portal.member_id, address):
+        if not proof_limits.may_wait(WAITING_RUNS, portal.member_id, address):
             raise TooManyAttempts("too many unproven runs from here") from None
         log.info("rule_waits_unproven", reason=error.explanation)
         run.keep_posted(keyring, portal.member_id, posted)

@@ -11,10 +11,11 @@ from bx24app.database import reading, writing
 from bx24app.errors import PortalUnreachable
 from bx24app.models import Portal, TimelineEntry
 from bx24app.services.native.timeline import click_actions, kept_clicks
+from bx24app.services.runtime.local_limit import LocalLimit
 from bx24app.services.security import proof_limits
 
-# So many clicks that nobody can prove now a place may leave in an hour.
-CLICKS_OF_PLACE = 50
+# So many clicks that nobody can prove now a place may leave in the time for which they are kept.
+WAITING_CLICKS = LocalLimit("waiting_clicks", 50, kept_clicks.ACTED_WITHIN.total_seconds())
 
 
 def receive_click(portal: Portal, event: Event, address: str) -> None:
@@ -31,7 +32,7 @@ def receive_click(portal: Portal, event: Event, address: str) -> None:
     try:
         principal = click_actions.prove_clicker(portal, event.access_token, address)
     except PortalUnreachable as error:
-        if not proof_limits.may_wait("clicks", CLICKS_OF_PLACE, portal.member_id, address):
+        if not proof_limits.may_wait(WAITING_CLICKS, portal.member_id, address):
             raise
         kept_clicks.keep(portal, entry, click.action, event.access_token, reason=error.explanation)
         return
