@@ -1,7 +1,10 @@
 """Bytes that programs of others send, as text: they may name their charset, mark it, or do neither."""
 
 import codecs
+import encodings
+import pkgutil
 import re
+from encodings.aliases import aliases
 
 _ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -15,6 +18,10 @@ _OF_THE_WEB = re.compile(
     r"utf-8|utf-16(-[lb]e)?|ascii|iso8859-\d+|cp125\d|cp866|koi8-[ru]|mac-(roman|cyrillic)"
     r"|gbk|gb2312|gb18030|big5|euc_(jp|kr)|shift_jis|cp932|cp949|iso2022_jp|tis-620"
 )
+# Modules of Python's codecs by every name for them. Python is never asked for any other name: it remembers each that it
+# does not know for as long as the process lives, and strangers name charsets.
+_MODULES = {one.name: one.name for one in pkgutil.iter_modules(encodings.__path__)} | aliases
+_LONGEST_NAME = max(map(len, _MODULES))
 _CYRILLIC = frozenset({"ru", "ua", "uk", "by", "be", "kz", "kk", "bg"})
 # A document or a picture holds these, a text does not.
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x7f]")
@@ -22,9 +29,13 @@ _NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x7f]")
 
 def known_charset(name: str | None) -> str | None:
     """Return Python's name of a charset of the web; None for any other name."""
+    if not name or len(name) > _LONGEST_NAME:
+        return None
+    name = encodings.normalize_encoding(name.lower())
+    module = _MODULES.get(name) or _MODULES.get(name.replace(".", "_"))
     try:
-        found = codecs.lookup(name or "").name
-    except (LookupError, ValueError):
+        found = codecs.lookup(module).name if module else ""
+    except LookupError:  # Some modules are of another system, or no codec.
         return None
     return found if _OF_THE_WEB.fullmatch(found) else None
 

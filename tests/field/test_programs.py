@@ -1,5 +1,6 @@
 """Bodies as other programs and browsers write them, at every door. A new case is a new line in one of the tables."""
 
+import encodings
 import json
 from collections.abc import Callable
 from typing import Any
@@ -348,6 +349,22 @@ def test_the_charset_that_a_request_names(app: Flask, visitor: Visitor, back_end
     headers = {"Authorization": f"Bearer {back_end.secret}", "Content-Type": kind}
     assert back_end.client.post("/api/v1/callbacks", data=sent, headers=headers).status_code == 201
     assert [one.name for one in requests_of(app)] == [name] * 6
+
+
+def test_a_charset_that_nobody_knows_is_not_remembered(visitor: Visitor, back_end: BackEnd, desk: Actor) -> None:
+    # Python keeps each name that it has been asked for in vain, and everybody may name one.
+    form, known = "application/x-www-form-urlencoded", dict(vars(encodings)["_cache"])
+    unknown = (f"{begin}{'x' * length}" for length in (1, 40, 4000) for begin in ("a", "utf-", "cp.", "Ä"))
+    for name in unknown:
+        assert post_form(visitor, urlencode({"_charset_": name}).encode()).status_code < 500
+        for kind in (form, "application/json"):
+            named = f"{kind}; charset={name}"
+            assert post_form(visitor, b"{}", named).status_code < 500
+            headers = {"Authorization": f"Bearer {back_end.secret}", "Content-Type": named}
+            assert back_end.client.post("/api/v1/callbacks", data=b"{}", headers=headers).status_code < 500
+        headers = {"Authorization": f"Bearer {desk.ticket}", "Content-Type": f"text/csv; charset={name}"}
+        assert desk.client.post("/api/v1/do-not-call/import", data=b"+4930901820", headers=headers).status_code == 200
+    assert vars(encodings)["_cache"].keys() - known.keys() == set()
 
 
 # Bytes of the field ``name`` of a form that names no charset, and the name that is understood.
