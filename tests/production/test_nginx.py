@@ -27,7 +27,7 @@ NGINX = shutil.which("nginx", path=SYSTEM)
 pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx: run .ci/servers")
 BEHIND = """daemon off; pid {folder}/pid; error_log {folder}/log; {as_user}
 events {{}}
-http {{ {temporary} access_log off; include {folder}/site; }}
+http {{ {temporary} access_log off; set_real_ip_from 127.0.0.0/8; real_ip_header Test-Address; include {folder}/site; }}
 """
 COMPANY, HOME = "127.0.0.1", "127.0.0.2"
 
@@ -180,6 +180,16 @@ def test_an_address_is_limited_where_strangers_come_in_and_another_one_is_not(
     assert answers[429] in refused, answers
     assert answers[200] + answers[429] == count
     assert site.flood(method, path, 1, HOME) == {200: 1}
+
+
+def test_the_addresses_of_an_ipv6_network_are_limited_together(site: Site) -> None:
+    def asked_from(network: str) -> Counter[int]:
+        # Line feeds, NULs and bytes that are no UTF-8 are addresses, too.
+        ends = [f"{number:x}:a0a:0:ffff" for number in range(60)]
+        return Counter(site.ask("POST", "/w/form/callbacks", Test_Address=f"{network}:{end}") for end in ends)
+
+    assert asked_from("2001:db8:a0a:1")[429] in range(25, 31)
+    assert asked_from("2001:db8:a0a:2")[429] in range(25, 31)
 
 
 def test_a_request_comes_through_as_a_whole_or_not_at_all(site: Site) -> None:
