@@ -58,9 +58,8 @@ class RulePost:
     waits: bool
     document: RuleDocument | None
     properties: dict[str, str] = field(repr=False)
-    # As an event, with what may prove it; ``user_id`` is whose tokens these are, 0 when it does not say.
+    # As an event, with what may prove it.
     event: Event = field(repr=False)
-    user_id: int
     refresh_token: str = field(repr=False)
 
 
@@ -89,7 +88,6 @@ def read_rule_post(items: Iterable[tuple[str, str]]) -> RulePost:
             ts=_number(tree["ts"].get("", "")),
             fields={},
         ),
-        user_id=_number(auth.get("user_id", "")),
         refresh_token=refresh if _SENDABLE.fullmatch(refresh := auth.get("refresh_token", "")) else "",
     )
 

@@ -63,7 +63,7 @@ def principal_required(
     def guarding(view: Callable[Concatenate[Principal, P], R]) -> Callable[P, R]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            secret = _bearer()
+            secret = bearer()
             is_key = lets_keys_in and secret.startswith(api_keys.KEY_PREFIX)
             asking = api_keys.authenticate(secret) if is_key else principal.authenticate(secret)
             name_portal(asking.portal.member_id)
@@ -88,7 +88,8 @@ def require_fresh_proof(asking: Principal) -> None:
         raise ProofTooOld
 
 
-def _bearer() -> str:
+def bearer() -> str:
+    """What a request sends as ``Authorization: Bearer``; empty: nothing."""
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
 

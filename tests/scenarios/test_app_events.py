@@ -116,6 +116,21 @@ class TestUninstalling:
         with app.app_context():
             assert uninstall.confirm_removals() == 0
 
+    def test_one_that_is_no_news_writes_nothing(
+        self, app: Flask, called: Actor, portal: FakePortal, application: FakeApp
+    ) -> None:
+        """Everybody who ever opened the app can send one, as often as they like."""
+
+        def tells(clean: int) -> int:
+            portal.send_event(application, "ONAPPUNINSTALL", {"CLEAN": clean})
+            portal.events.wait_until_idle()
+            with app.app_context(), reading() as session:
+                return session.scalars(select(Portal.revision)).one()
+
+        first = tells(1)
+        assert tells(1) == tells(1) == first
+        assert tells(0) != first
+
     def test_while_nobody_can_be_asked_nothing_is_deleted_and_nothing_is_shown(
         self, app: Flask, fake: FakeBitrix24, called: Actor, portal: FakePortal, application: FakeApp
     ) -> None:

@@ -1,12 +1,16 @@
 """Somebody of a portal, or who has one of their own, uses the limits of proofs against others."""
 
 import secrets
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import delete
 
+from bx24app.database import writing
+from bx24app.models import RuleRun, RuleStage
 from bx24app.services.native.automation import rule_posts
 from bx24app.services.native.timeline import clicks
 from bx24app.services.runtime import local_limit, local_memory
@@ -16,7 +20,7 @@ from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal, LaunchPost
 from tests.fake_bitrix24.events import http_build_query
 from tests.scenarios.test_kept_clicks import kept
 from tests.support.actors import Actor
-from tests.support.rule_steps import LINE, ONCE, registered, runs_of
+from tests.support.rule_steps import LINE, ONCE, make_runs_due, registered, runs_of, stored, worked
 from tests.support.timeline_steps import Plans, plans, shows
 
 __all__ = ["plans", "registered", "shows"]
@@ -44,6 +48,11 @@ def made_up() -> str:
     return secrets.token_hex(35)
 
 
+def of_stranger(post: LaunchPost) -> LaunchPost:
+    """The post as somebody sends it who does not know the application token."""
+    return replace(post, form={name: value for name, value in post.form.items() if name != "APPLICATION_TOKEN"})
+
+
 def test_a_token_proves_few_places_however_many_networks_somebody_has(
     client: FlaskClient, manager: Actor, fake: FakeBitrix24
 ) -> None:
@@ -54,15 +63,18 @@ def test_a_token_proves_few_places_however_many_networks_somebody_has(
     for home in homes:
         for _ in range(proof_limits.FAILURES_PER_ADDRESS):
             posts(client, "/install", post, home, AUTH_ID=made_up())
-    # Three places of the token, one of its installation; what comes from elsewhere has the portal's limit.
-    assert len(server.requests) - asked <= 4 * proof_limits.FAILURES_PER_ADDRESS + proof_limits.FAILURES_PER_PORTAL
+    # Three places of the token, one of its installation; what comes from elsewhere has the portal's limit. At either of
+    # them whoever shows the application token has as much again as all of them together.
+    at_places = min(4 * proof_limits.FAILURES_PER_ADDRESS, int(proof_limits.REFUSED_AT_PLACES.size))
+    known = 2 * int(proof_limits.REFUSED_OF_ALL_KNOWN.size)
+    assert len(server.requests) - asked <= at_places + proof_limits.FAILURES_PER_PORTAL + known
 
 
 def test_what_is_refused_at_all_places_of_a_portal_has_a_bound(
     client: FlaskClient, manager: Actor, fake: FakeBitrix24, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proof_limits, "REFUSED_AT_PLACES", LocalLimit("refused_at_places", 10))
-    post, server = manager.launches(), fake.auth_server.server
+    post, server = of_stranger(manager.launches()), fake.auth_server.server
     homes = [f"2001:db8:2:{number:x}::1" for number in range(3)]
     assert {posts(client, "/", post, home) for home in homes} == {200}
     asked = len(server.requests)
@@ -102,6 +114,145 @@ def click(client: FlaskClient, portal: FakePortal, application: FakeApp, activit
     return client.post("/events", data=sent, environ_base={"REMOTE_ADDR": SHARED}).status_code
 
 
+def runs(client: FlaskClient, portal: FakePortal, application: FakeApp, address: str, **auth: str) -> int:
+    """A run of a rule from an address, genuine but for what is given."""
+    token, person = portal.automation.new_token(), portal.administrator
+    values: dict[str, object] = {"number": "+49 30 901820", "line": LINE}
+    sent = portal.automation.fields(application, ONCE, "DEAL_1", token, person, values)
+    given = sent["auth"]
+    assert isinstance(given, dict)
+    sent["auth"] = given | auth
+    pairs = dict(http_build_query({**sent, "ts": 1}))
+    return client.post("/robot", data=pairs, environ_base={"REMOTE_ADDR": address}).status_code
+
+
+def updates(client: FlaskClient, portal: FakePortal, application: FakeApp, address: str) -> int:
+    """A genuine event from an address."""
+    event = {"event": "ONAPPUPDATE", "data": {"VERSION": 2}, "auth": portal.event_auth(application), "ts": 1}
+    sent = dict(http_build_query(event))
+    return client.post("/events", data=sent, environ_base={"REMOTE_ADDR": address}).status_code
+
+
+def flood(client: FlaskClient, portal: FakePortal, application: FakeApp) -> None:
+    """Made-up tokens for a portal from Bitrix24's address and from others, until nothing more is asked about."""
+    post = of_stranger(portal.launch(application, portal.administrator))
+    for address in (SHARED, AT_HOME, *(f"203.0.113.{number}" for number in range(60))):
+        for _ in range(10):
+            posts(client, "/", post, address, AUTH_ID=made_up())
+
+
+def test_strangers_keep_out_nothing_that_shows_the_portal_s_own_token(
+    app: Flask, client: FlaskClient, administrator: Actor, registered: FakePortal, application: FakeApp
+) -> None:
+    administrator.opens()
+    app.extensions.pop(local_memory.MEMORY_STATE)
+    flood(client, registered, application)
+    without = of_stranger(administrator.launches())
+    # No process remembers anybody: from an address of Bitrix24, which everybody shares, and from an own one.
+    assert posts(client, "/", without, "203.0.113.200") == 429
+    assert runs(client, registered, application, SHARED) == 200
+    assert updates(client, registered, application, "203.0.113.201") == 200
+    assert posts(client, "/", administrator.launches(), "203.0.113.202") == 200
+    assert [run.stage for run in runs_of(app)] == [RuleStage.RECEIVED]
+
+
+def test_an_event_with_another_application_token_has_no_more_room_than_strangers(
+    app: Flask, client: FlaskClient, administrator: Actor, registered: FakePortal, application: FakeApp
+) -> None:
+    administrator.opens()
+    app.extensions.pop(local_memory.MEMORY_STATE)
+    flood(client, registered, application)
+    assert runs(client, registered, application, SHARED, application_token=made_up()) == 429
+
+
+def test_guests_at_an_office_keep_nobody_of_it_out(client: FlaskClient, manager: Actor, administrator: Actor) -> None:
+    assert posts(client, "/", administrator.launches(), SHARED) == 200
+    guest = of_stranger(manager.launches())
+    said = [posts(client, "/", guest, SHARED, AUTH_ID=made_up()) for _ in range(proof_limits.FAILURES_PER_ADDRESS + 5)]
+    assert said[-1] == 429
+    assert posts(client, "/", administrator.launches(), SHARED) == 200
+
+
+def test_a_page_that_is_open_renews_its_ticket_whatever_a_colleague_sends(
+    client: FlaskClient, manager: Actor, administrator: Actor
+) -> None:
+    assert posts(client, "/", administrator.launches(), SHARED) == 200
+    colleague, most = manager.launches(), 2 * proof_limits.FAILURES_PER_ADDRESS
+    said = [posts(client, "/", colleague, SHARED, AUTH_ID=made_up()) for _ in range(most + 5)]
+    assert said[-1] == 429
+    assert posts(client, "/session", administrator.launches(), SHARED) == 429
+
+    def renews(ticket: str) -> int:
+        post, headers = administrator.launches(), {"Authorization": f"Bearer {ticket}"}
+        sent = {"REMOTE_ADDR": SHARED}
+        return client.post(
+            "/session", query_string=post.query, data=post.form, headers=headers, environ_base=sent
+        ).status_code
+
+    assert renews(administrator.ticket) == 200
+    assert renews(administrator.ticket + "x") == 429
+
+
+def test_a_run_waits_where_somebody_who_was_dismissed_has_used_up_everything(
+    app: Flask, client: FlaskClient, administrator: Actor, registered: FakePortal, application: FakeApp
+) -> None:
+    administrator.opens()
+    app.extensions.pop(local_memory.MEMORY_STATE)
+    for number in range(60):
+        for _ in range(5):
+            runs(client, registered, application, f"203.0.113.{number}", access_token=made_up())
+    with app.app_context(), writing() as session:
+        session.execute(delete(RuleRun))
+    assert runs(client, registered, application, "203.0.113.200") == 200
+    assert [run.stage for run in runs_of(app)] == [RuleStage.UNPROVEN]
+    app.extensions.pop(local_limit.LIMITS_STATE)
+    make_runs_due(app)
+    assert worked(app) == 2
+    assert len(stored(app)) == 1
+
+
+def test_runs_that_nobody_was_asked_about_are_few_of_a_place(
+    app: Flask,
+    client: FlaskClient,
+    administrator: Actor,
+    registered: FakePortal,
+    application: FakeApp,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rule_posts, "WAITING_UNASKED", LocalLimit("waiting_unasked", 3, 3600.0))
+    administrator.opens()
+    most = 2 * proof_limits.FAILURES_PER_ADDRESS
+    said = [runs(client, registered, application, SHARED, access_token=made_up()) for _ in range(most + 10)]
+    assert (said[0], said[-4:]) == (403, [429] * 4)
+    assert len(runs_of(app)) == 3
+
+
+def test_who_may_not_open_the_desk_uses_up_nothing_of_their_colleagues(
+    client: FlaskClient, manager: Actor, administrator: Actor
+) -> None:
+    assert administrator.lets_call(people=[administrator.user.id], others="none").status_code == 200
+    for path in ("/", "/session"):
+        most = 2 * proof_limits.FAILURES_PER_ADDRESS
+        assert {posts(client, path, manager.launches(), SHARED) for _ in range(most)} == {403}
+    assert posts(client, "/", of_stranger(administrator.launches()), SHARED) == 200
+
+
+def test_opening_again_leaves_strangers_no_more_questions_to_the_portal(
+    client: FlaskClient, manager: Actor, portal: FakePortal
+) -> None:
+    post = manager.launches()
+
+    def asked() -> int:
+        return sum(request.user_id is None for request in portal.requests)
+
+    assert posts(client, "/", post, AT_HOME) == 200
+    before = asked()
+    for number in range(proof_limits.QUESTIONS_TO_PORTAL + 10):
+        posts(client, "/", post, AT_HOME)
+        posts(client, "/", post, f"203.0.113.{number}", AUTH_ID=made_up())
+    assert asked() - before <= proof_limits.QUESTIONS_TO_PORTAL
+
+
 def test_made_up_clicks_are_kept_only_where_bitrix24_is_silent_and_few_of_a_place(
     app: Flask,
     client: FlaskClient,
@@ -112,7 +263,8 @@ def test_made_up_clicks_are_kept_only_where_bitrix24_is_silent_and_few_of_a_plac
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     activity = plans()
-    said = [click(client, portal, application, activity.id) for _ in range(proof_limits.FAILURES_PER_ADDRESS + 5)]
+    most = 2 * proof_limits.FAILURES_PER_ADDRESS
+    said = [click(client, portal, application, activity.id) for _ in range(most + 5)]
     assert (said[0], said[-1]) == (403, 429)
     assert kept(app) == []
     app.extensions.pop(local_limit.LIMITS_STATE)
@@ -136,12 +288,7 @@ def test_a_place_leaves_so_many_runs_that_nobody_can_prove_now(
     fake.auth_server.faults.add("html_502", "app.info", times=99)
 
     def run(address: str) -> int:
-        token = registered.automation.new_token()
-        values: dict[str, object] = {"number": "+49 30 901820", "line": LINE}
-        person = registered.administrator
-        sent = registered.automation.fields(application, ONCE, "DEAL_1", token, person, values)
-        pairs = dict(http_build_query({**sent, "ts": 1}))
-        return client.post("/robot", data=pairs, environ_base={"REMOTE_ADDR": address}).status_code
+        return runs(client, registered, application, address)
 
     assert [run(SHARED) for _ in range(5)] == [200] * 3 + [429] * 2
     # Bitrix24 sends from addresses of its own.
@@ -170,6 +317,7 @@ def test_the_address_of_somebody_is_no_token(
 ) -> None:
     post = manager.launches()
     assert posts(client, "/", post, AT_HOME) == 200
+    post = of_stranger(post)
     for number in range(proof_limits.FAILURES_PER_PORTAL + 5):
         posts(client, "/", post, f"203.0.113.{number}", AUTH_ID=made_up())
     asked = len(portal.requests) + len(fake.auth_server.server.requests)

@@ -48,9 +48,9 @@ def stored(app: Flask) -> tuple[int, float, int]:
 
 
 def forge(manager: Actor, client: FlaskClient, *, token: str = "", address: str = "203.0.113.9") -> int:
-    """Open the desk with a made-up token, knowing the portal's ``member_id``; returns the status."""
+    """Open the desk with a made-up token, knowing the portal's ``member_id`` alone; returns the status."""
     post = manager.launches()
-    form = {**post.form, "AUTH_ID": token or secrets.token_hex(35)}
+    form = {**post.form, "AUTH_ID": token or secrets.token_hex(35), "APPLICATION_TOKEN": ""}
     environ = {"REMOTE_ADDR": address}
     return client.post("/", query_string=post.query, data=form, environ_base=environ).status_code
 
@@ -101,7 +101,8 @@ def test_what_others_send_from_an_address_keeps_no_portal_out_that_has_proven_it
     shared, post = "203.0.113.9", manager.launches()
 
     def opens(token: str, member_id: str = "") -> int:
-        form = {**post.form, "AUTH_ID": token, "member_id": member_id or portal.member_id}
+        made_up = {"member_id": member_id or portal.member_id, "APPLICATION_TOKEN": ""}
+        form = {**post.form, "AUTH_ID": token, **made_up}
         sent = {"REMOTE_ADDR": shared}
         return client.post("/", query_string=post.query, data=form, environ_base=sent).status_code
 

@@ -137,7 +137,7 @@ def verify_launch(post: FramePost) -> Launch:
             _mismatch(post)
     except ExchangeError as error:
         return _open_by_authorization_server(_Doubt(post, portal, place, error, asked_at), requests)
-    proof_limits.note_proof(post.member_id)
+    proof_limits.note_proof(post.member_id, post.AUTH_ID)
     requests.write(portal.id, None)
     return _launch(post, portal, place, word)
 
@@ -152,6 +152,13 @@ def known_portal(member_id: str) -> Portal | None:
         return session.scalar(
             select(Portal).where(Portal.member_id == member_id, Portal.state != PortalState.UNINSTALLED)
         )
+
+
+def shows_application_token(post: FramePost) -> bool:
+    """Tell whether a post shows what only people of the portal know; it proves nothing of who they are."""
+    portal = known_portal(post.member_id) if post.APPLICATION_TOKEN else None
+    expected = portal.application_token_digest if portal else None
+    return digests.matches("application_token", post.APPLICATION_TOKEN, expected)
 
 
 def _mismatch(post: FramePost) -> NoReturn:
@@ -179,7 +186,7 @@ def _open_by_authorization_server(doubt: _Doubt, requests: portal_api.LoggedRequ
     if is_refused and not proof_limits.may_look_for_move(post.member_id):
         raise Unverified(f"the portal refuses the visitor: {error}")
     info = token_proof.prove_token(post.AUTH_ID, post.member_id)
-    proof_limits.note_proof(post.member_id)
+    proof_limits.note_proof(post.member_id, post.AUTH_ID)
     try:
         if info.install.client_endpoint != portal.client_endpoint:
             try:

@@ -72,9 +72,19 @@ def receive_uninstall(portal: Portal, event: Event) -> None:
     if event.ts < int(portal.installed_at.timestamp()):
         log.info("late_uninstallation", member_id=portal.member_id)
         return
+    keeps_settings = event.fields.get("CLEAN") == "0"
+    if _is_known(portal, now, keeps_settings=keeps_settings):
+        return
     with writing() as session:
         row = session.get_one(Portal, portal.id, with_for_update=True)
-        row.tell_removal(now, keeps_settings=event.fields.get("CLEAN") == "0")
+        row.tell_removal(now, keeps_settings=keeps_settings)
+
+
+def _is_known(portal: Portal, now: datetime, *, keeps_settings: bool) -> bool:
+    """Tell whether the event is no news: everybody who ever opened the app can send one, again and again."""
+    is_told = portal.removal_told_at is not None and portal.removal_keeps_settings == keeps_settings
+    is_due_later = portal.removal_due_at is not None and portal.removal_due_at > now
+    return is_told and (is_due_later or portal.state == PortalState.UNINSTALLED)
 
 
 def confirm_removals() -> int:

@@ -4,17 +4,15 @@ Kept in memory by each process, for a row would be a write on behalf of a strang
 what was refused, or could not be answered, counts.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from bx24app.errors import (
     AdministratorNeeded,
-    Malformed,
     NotInstalled,
     OpenedElsewhere,
     PortalUnreachable,
     Retry,
-    TooManyLaunches,
     Unverified,
     VisitorRefused,
 )
@@ -39,7 +37,10 @@ REFUSED_OF_ADDRESS = LocalLimit("refused_of_address", FAILURES_PER_ADDRESS)
 REFUSED_OF_PORTAL = LocalLimit("refused_of_portal", FAILURES_PER_PORTAL)
 # At one place where somebody of a portal has proven themselves, and at all such places of a portal together.
 REFUSED_OF_PLACE = LocalLimit("refused_of_place", FAILURES_PER_ADDRESS)
-REFUSED_AT_PLACES = LocalLimit("refused_at_places", 300)
+REFUSED_AT_PLACES = LocalLimit("refused_at_places", 120)
+# The same for posts that show more than strangers know, kept for when strangers have used up the others.
+REFUSED_OF_KNOWN = LocalLimit("refused_of_known", FAILURES_PER_ADDRESS)
+REFUSED_OF_ALL_KNOWN = LocalLimit("refused_of_all_known", 60)
 # A person is at few places in an hour. Whoever has many networks would prove each, and send made-up tokens from all.
 PLACES_OF_TOKEN = LocalLimit("places_of_token", 3, TOKEN_SECONDS)
 # A portal of somebody's own vouches for any number of tokens: these push the proofs of others out of the memory.
@@ -65,9 +66,27 @@ def _digest(member_id: str, token: str) -> str:
     return digests.digest("posted_token", f"{member_id}\0{token}")
 
 
-def _take(buckets: Iterable[tuple[LocalLimit, str]]) -> None:
-    if not all(take_local(limit, key) for limit, key in buckets):
-        raise TooManyAttempts("too much was refused")
+Buckets = list[tuple[LocalLimit, str]]
+KnownAs = Callable[[], str | None]
+
+
+def nobody() -> str | None:
+    """The post shows nothing that strangers do not know."""
+    return None
+
+
+def insider() -> str | None:
+    """It shows the portal's application token, which each of its people knows."""
+    return "insider"
+
+
+def _take(buckets: Buckets) -> bool:
+    """Take one of each, or none."""
+    for place, (limit, key) in enumerate(buckets):
+        if not take_local(limit, key):
+            _give_back(buckets[:place])
+            return False
+    return True
 
 
 def _give_back(buckets: Iterable[tuple[LocalLimit, str]]) -> None:
@@ -75,39 +94,54 @@ def _give_back(buckets: Iterable[tuple[LocalLimit, str]]) -> None:
         give_back(limit, key)
 
 
+def _taken(address: str, member_id: str, place: str, known_as: KnownAs) -> Buckets:
+    """Take from the buckets of a place, then from those of whoever is known; raises ``TooManyAttempts``."""
+    is_proven = is_remembered("proven_place", place)
+    buckets = [(REFUSED_OF_ADDRESS, address), (REFUSED_OF_PORTAL, member_id)]
+    if is_proven:
+        buckets = [(REFUSED_OF_PLACE, place), (REFUSED_AT_PLACES, member_id)]
+    if _take(buckets):
+        return buckets
+    if name := known_as():
+        buckets = [(REFUSED_OF_KNOWN, f"{place} {name}"), (REFUSED_OF_ALL_KNOWN, f"{member_id} {name} {is_proven}")]
+        if _take(buckets):
+            return buckets
+    raise TooManyAttempts("too much was refused")
+
+
 @contextmanager
-def proving(address: str, member_id: str, token: str) -> Iterator[None]:
+def proving(address: str, member_id: str, token: str, known_as: KnownAs = nobody) -> Iterator[None]:
     """Let a post be proven inside, if not too much was refused of its address and its portal; keep the verdict a while.
 
     What was refused of a portal, or of an address, keeps nobody of a portal out from whose address somebody has proven
-    a token of it: events of all portals come from Bitrix24's addresses, and a whole building may have one. Raises
-    ``TooManyAttempts``, and ``Unverified`` for a token that was refused a moment ago.
+    a token of it: events of all portals come from Bitrix24's addresses, and a whole building may have one. Nor does
+    what strangers send keep out who is ``known_as`` more than they are, which is asked where nothing else is left.
+    Raises ``TooManyAttempts``, and ``Unverified`` for a token that was refused a moment ago.
     """
     if not token:
         raise Unverified("no access token")
     digest, place = _digest(member_id, token), _digest(member_id, address)
     if is_remembered("refused", digest):
         raise Unverified("token refused a moment ago")
-    is_place_proven = is_remembered("proven_place", place)
-    buckets = [(REFUSED_OF_ADDRESS, address), (REFUSED_OF_PORTAL, member_id)]
-    if is_remembered("proven", digest):
-        buckets = []  # Once it is refused it is not asked about for a while.
-    elif is_place_proven:
-        buckets = [(REFUSED_OF_PLACE, place), (REFUSED_AT_PLACES, member_id)]
-    _take(buckets)
+    # One that was proven has no limit: once it is refused it is not asked about for a while.
+    buckets = [] if is_remembered("proven", digest) else _taken(address, member_id, place, known_as)
     try:
         yield
-    except (Malformed, TooManyLaunches, *_PROVEN):
+    except _PROVEN:
         _give_back(buckets)
         raise
     except PortalUnreachable:
         # Nobody has refused anything. Where somebody was proven before, a silence keeps no genuine post out.
-        if is_place_proven:
+        if is_remembered("proven_place", place):
             _give_back(buckets)
         raise
     except Unverified as error:
         if error.retry == Retry.NEVER:
             remember("refused", digest, REFUSED_SECONDS)
+        raise
+    except Exception:
+        # What a view refuses once its sender is proven, and mistakes of ours, say nothing against the token.
+        _give_back(buckets)
         raise
     _give_back(buckets)
     _remember_proof(member_id, digest, place)
@@ -147,9 +181,10 @@ def may_ask_portal(member_id: str, token: str) -> bool:
     return _was_proven(member_id, token) or take_local(LocalLimit("asked_portal", QUESTIONS_TO_PORTAL), member_id)
 
 
-def note_proof(member_id: str) -> None:
-    """The token that was asked about is a good one."""
-    give_back(LocalLimit("asked_portal", QUESTIONS_TO_PORTAL), member_id)
+def note_proof(member_id: str, token: str) -> None:
+    """The token that was asked about is a good one; of one that was proven before no question was taken."""
+    if not _was_proven(member_id, token):
+        give_back(LocalLimit("asked_portal", QUESTIONS_TO_PORTAL), member_id)
 
 
 def take_unknown() -> None:

@@ -22,18 +22,22 @@ def prove_token(access_token: str, member_id: str) -> AppInfo:
     have their turn.
     """
     proof_limits.take_question(member_id, access_token)
-    if not take_local(PROVEN_OF_PORTAL, member_id):
+    return read_owner(access_token, member_id, PROVEN_OF_PORTAL)
+
+
+def read_owner(access_token: str, member_id: str, share: LocalLimit) -> AppInfo:
+    """The same for a token of which it was counted that it is asked about; ``share``: what the portal has of it."""
+    if not take_local(share, member_id):
         raise PortalUnreachable("authorization server: asked for this portal too often")
     try:
-        return read_owner(access_token, member_id)
+        return _owner(access_token, member_id)
     except Unverified:
         # Strangers, who know the portal's name, use up nothing of it.
-        give_back(PROVEN_OF_PORTAL, member_id)
+        give_back(share, member_id)
         raise
 
 
-def read_owner(access_token: str, member_id: str) -> AppInfo:
-    """The same for posts that have a limit for each token: of one portal hundreds may be genuine at once."""
+def _owner(access_token: str, member_id: str) -> AppInfo:
     try:
         info = authorization_server.app_info(access_token)
     except ExchangeError as error:

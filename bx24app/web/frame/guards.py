@@ -1,21 +1,22 @@
 """Guards of the frame: a post of the portal's frame is proven before a view sees anything of it."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from flask import request
 
 from bx24app.bitrix24.frame_post import FramePost, read_frame_post
-from bx24app.errors import OpenedElsewhere, TooManyLaunches
+from bx24app.errors import OpenedElsewhere, TicketExpired, TooManyLaunches
 from bx24app.services.portals import install, launch
 from bx24app.services.portals.install import Installation
 from bx24app.services.portals.launch import Launch
 from bx24app.services.portals.manifest import manifest
 from bx24app.services.runtime.slots import Slots
-from bx24app.services.security import proof_limits
+from bx24app.services.security import proof_limits, tickets
 from bx24app.services.websites.submission import network_of
 from bx24app.urls import normal_origin, origin_of
+from bx24app.web.guards import bearer
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak
 
@@ -79,7 +80,8 @@ def _guarding(
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             speak(request.args.get("LANG", ""))
             post = read_frame_post(request.args, request.form)
-            with proof_limits.proving(network_of(request.remote_addr or ""), post.member_id, post.AUTH_ID):
+            address, known_as = network_of(request.remote_addr or ""), partial(_known_as, post)
+            with proof_limits.proving(address, post.member_id, post.AUTH_ID, known_as):
                 proof_limits.take_launch(post.member_id, post.AUTH_ID)
                 with _launches.hold(post.member_id) as is_held:
                     if not is_held:
@@ -91,6 +93,15 @@ def _guarding(
         return guarded
 
     return guarding
+
+
+def _known_as(post: FramePost) -> str | None:
+    """What a post shows that strangers do not know: a page that is open its ticket, any other the application token."""
+    try:
+        ticket = tickets.read_ticket(bearer())
+    except TicketExpired:
+        return proof_limits.insider() if launch.shows_application_token(post) else None
+    return f"user {ticket.user_id}" if ticket.member_id == post.member_id else None
 
 
 def _frame_in(proven: Launch, post: FramePost) -> None:

@@ -25,8 +25,9 @@ from bx24app.services.native.automation.rule_runs import RuleLease, leased_run
 from bx24app.services.portals import app_events, tokens
 from bx24app.services.runtime import wakeup
 from bx24app.services.runtime.local_limit import LocalLimit
-from bx24app.services.runtime.local_memory import is_remembered, remember
+from bx24app.services.runtime.local_memory import recall, remember
 from bx24app.services.runtime.rate_limit import DAY, RateLimit, first_empty, refuse_if_empty, take_tokens
+from bx24app.services.runtime.slots import Slots
 from bx24app.services.security import digests, proof_limits, token_proof
 from bx24app.services.security.proof_limits import TooManyAttempts
 
@@ -46,8 +47,12 @@ PROVEN_WITHIN = timedelta(hours=1)
 PROVE_AGAIN_FIRST, PROVE_AGAIN_LAST = timedelta(seconds=15), timedelta(minutes=10)
 # So many of them a place may leave in an hour; a portal may send all of its own from one, hundreds at once.
 WAITING_RUNS = LocalLimit("waiting_runs", 600, 3600.0)
-_REMEMBERED_AS = {True: "rule_person", False: "rule_onlooker"}
-_VERDICTS = {kind: may_start for may_start, kind in _REMEMBERED_AS.items()}
+# The same where nobody was asked, because too much was refused: there somebody makes them up.
+WAITING_UNASKED = LocalLimit("waiting_unasked", 60, 3600.0)
+# What a portal's runs may ask of the authorization server, beside what its pages may.
+PROVEN_FOR_RUNS = LocalLimit("proven_for_runs", 300)
+# One of the runs that come with the same token asks about it, and none waits for another.
+_asked_about = Slots[str](each=1, in_all=1_000)
 NOT_PERMITTED, NOT_PROVEN = "rule_not_permitted", "rule_not_proven"
 
 
@@ -72,9 +77,10 @@ def receive_rule_post(post: RulePost, address: str) -> None:
     posted = PostedTokens(post.event_token, post.event.access_token, post.refresh_token)
     run = _run_of(portal, post)
     try:
-        proof = _prove(portal, posted, address, post.user_id)
-    except PortalUnreachable as error:
-        if not proof_limits.may_wait(WAITING_RUNS, portal.member_id, address):
+        proof = _prove(portal, posted, address)
+    except (PortalUnreachable, TooManyAttempts) as error:
+        room = WAITING_UNASKED if isinstance(error, TooManyAttempts) else WAITING_RUNS
+        if not proof_limits.may_wait(room, portal.member_id, address):
             raise TooManyAttempts("too many unproven runs from here") from None
         log.info("rule_waits_unproven", reason=error.explanation)
         run.keep_posted(keyring, portal.member_id, posted)
@@ -175,20 +181,26 @@ def _keep_access(portal: Portal, run: RuleRun, posted: PostedTokens, user_id: in
         tokens.store_tokens(session, row, given, administrator=None)
 
 
-def _prove(portal: Portal, posted: PostedTokens, address: str, claimed_id: int) -> _Proof:
-    """Ask whose access the run came with; ``claimed_id`` is whose it says. Raises ``Unverified``."""
+def _prove(portal: Portal, posted: PostedTokens, address: str) -> _Proof:
+    """Ask whose access the run came with; raises ``Unverified``, ``PortalUnreachable``.
+
+    The verdict is remembered by the token alone, for a run may lie about its person, and each event changes the row of
+    the portal. What it depends on beside the token are the installation and the roles.
+    """
     digest = digests.digest("posted_token", posted.access_token)
-    known = f"{digest} {portal.id} {portal.revisions} {claimed_id}"
-    for kind, may_start in _VERDICTS.items():
-        if posted.access_token and is_remembered(kind, known):
-            return _Proof(claimed_id, may_start)
-    proof_limits.take_question(portal.member_id, posted.access_token)
-    with proof_limits.proving(address, portal.member_id, posted.access_token):
-        info = token_proof.read_owner(posted.access_token, portal.member_id)
-        may_start = role_of_token(portal, posted.access_token, info.user_id) >= Role.OPERATOR
-    if info.user_id == claimed_id:
-        remember(_REMEMBERED_AS[may_start], known, PROVEN_SECONDS)
-    return _Proof(info.user_id, may_start)
+    known = f"{digest} {portal.id} {portal.installed_at.timestamp()} {portal.settings.revision}"
+    if isinstance(proof := recall("rule_proof", known), _Proof):
+        return proof
+    with _asked_about.hold(known) as is_held:
+        if not is_held:
+            raise PortalUnreachable("authorization server: it is being asked about this token")
+        proof_limits.take_question(portal.member_id, posted.access_token)
+        with proof_limits.proving(address, portal.member_id, posted.access_token, proof_limits.insider):
+            info = token_proof.read_owner(posted.access_token, portal.member_id, PROVEN_FOR_RUNS)
+            may_start = role_of_token(portal, posted.access_token, info.user_id) >= Role.OPERATOR
+        proof = _Proof(info.user_id, may_start)
+        remember("rule_proof", known, PROVEN_SECONDS, proof)
+        return proof
 
 
 def prove(lease: RuleLease) -> None:
@@ -204,7 +216,7 @@ def prove(lease: RuleLease) -> None:
     try:
         posted = run.posted(keyring, portal.member_id)
         # Questions of jobs come from no address: what was refused of the portal bounds them.
-        proof = _prove(portal, posted, f"rules of {portal.member_id}", 0)
+        proof = _prove(portal, posted, f"rules of {portal.member_id}")
     except (Unverified, SealError) as error:
         _not_proven(lease, error)
         return

@@ -23,11 +23,11 @@ CLICKS_A_MINUTE = 60
 
 
 def prove_clicker(portal: Portal, access_token: str, address: str) -> Principal:
-    """Tell who has clicked, and with which role; ``address``: of whoever has sent the token.
+    """Tell who has clicked, and with which role; ``address``: of whoever has sent the token, with the portal's own.
 
     Raises ``Unverified``, ``PortalUnreachable`` where nobody can say now, ``RateLimited``.
     """
-    with proof_limits.proving(address, portal.member_id, access_token):
+    with proof_limits.proving(address, portal.member_id, access_token, proof_limits.insider):
         info = token_proof.prove_token(access_token, portal.member_id)
         if not take_local(LocalLimit("timeline_clicks", CLICKS_A_MINUTE), (portal.id, info.user_id)):
             raise RateLimited("clicks")
