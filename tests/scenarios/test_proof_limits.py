@@ -114,9 +114,11 @@ def click(client: FlaskClient, portal: FakePortal, application: FakeApp, activit
     return client.post("/events", data=sent, environ_base={"REMOTE_ADDR": SHARED}).status_code
 
 
-def runs(client: FlaskClient, portal: FakePortal, application: FakeApp, address: str, **auth: str) -> int:
+def runs(
+    client: FlaskClient, portal: FakePortal, application: FakeApp, address: str, *, event_token: str = "", **auth: str
+) -> int:
     """A run of a rule from an address, genuine but for what is given."""
-    token, person = portal.automation.new_token(), portal.administrator
+    token, person = event_token or portal.automation.new_token(), portal.administrator
     values: dict[str, object] = {"number": "+49 30 901820", "line": LINE}
     sent = portal.automation.fields(application, ONCE, "DEAL_1", token, person, values)
     given = sent["auth"]

@@ -48,6 +48,7 @@ class RuleRun(Leased, Base):
     __table_args__ = (
         UniqueConstraint("token_digest", "portal_id"),
         Index("ix_rule_run_due_at", "due_at", "portal_id", sqlite_where=_DUE_SQL, postgresql_where=_DUE_SQL),
+        Index("ix_rule_run_turn", "portal_id", "turn", "due_at", sqlite_where=_DUE_SQL, postgresql_where=_DUE_SQL),
         Index("ix_rule_run_calling", "callback_id", sqlite_where=CALLING_SQL, postgresql_where=CALLING_SQL),
         Index("ix_rule_run_open", "portal_id", "user_id", sqlite_where=OPEN_SQL, postgresql_where=OPEN_SQL),
         Index("ix_rule_run_callback_id", "callback_id"),
@@ -77,6 +78,9 @@ class RuleRun(Leased, Base):
     # Why no callback was made, or why there is no result of it.
     reason: Mapped[Code | None]
     tries: Mapped[int] = mapped_column(server_default=stored(0))
+    # How many runs with the same access were open when this one came. The lowest of a portal goes first, so that nobody
+    # waits for all that somebody else has sent.
+    turn: Mapped[int] = mapped_column(server_default=stored(0))
     made_at: Mapped[At]
     # When its callback is started, or its result sent; None: there is nothing to do but to wait for the call.
     due_at: Mapped[At | None]
@@ -108,9 +112,10 @@ class RuleRun(Leased, Base):
         event_token, refresh_token, access_token = self._sealed(keyring, member_id).split("\n", 2)
         return PostedTokens(event_token, access_token, refresh_token)
 
-    def prove(self, user_id: int, at: datetime) -> None:
-        """Record whose access the run came with: it may be started now."""
+    def prove(self, user_id: int, at: datetime, turn: int) -> None:
+        """Record whose access the run came with: it may be started now, when it is its ``turn``."""
         self.stage, self.user_id, self.due_at, self.tries = RuleStage.RECEIVED, user_id, at, 0
+        self.turn = turn
         self.release()
 
     def reseal(self, keyring: Keyring, member_id: str) -> None:

@@ -21,7 +21,7 @@ from bx24app.models import Portal, PostedTokens, RuleRun, RuleStage, utcnow
 from bx24app.models.callbacks.rule_run import OPEN_SQL
 from bx24app.services.callbacks.roles import Role, person_of_token, role_of_token
 from bx24app.services.native.automation.properties import kept_properties, wants_hours, wants_person
-from bx24app.services.native.automation.rule_runs import RuleLease, leased_run
+from bx24app.services.native.automation.rule_runs import RuleLease, forged_by, leased_run, open_runs
 from bx24app.services.portals import app_events, tokens
 from bx24app.services.runtime import wakeup
 from bx24app.services.runtime.local_limit import LocalLimit
@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 # So many runs that came with one person's access may wait: to be started, for the end of their calls, or to be told of
 # it; and of a portal twice as many, so that nobody who makes up runs takes all the room.
 MAX_OPEN_RUNS, MAX_OPEN_OF_PORTAL = 10_000, 20_000
+# So many of somebody of whom as many runs came within the hour that the portal does not know.
+MAX_OPEN_OF_FORGER = 100
 # So many of a portal whose access nobody has proven yet.
 MAX_UNPROVEN_RUNS = 2_000
 # With one person's access.
@@ -124,31 +126,36 @@ def _store(portal: Portal, run: RuleRun) -> None:
         _check_room(session, portal, run)
         refuse_if_empty(first_empty(session, a_day, at))
     with writing() as session:
-        _check_room(session, portal, run)
+        run.turn = _check_room(session, portal, run)
         refuse_if_empty(take_tokens(session, a_day, at))
         insert_new(session, [run], RuleRun.id)
 
 
-def _check_room(session: Session, portal: Portal, run: RuleRun) -> None:
-    waiting = select(RuleRun.user_id, func.count()).where(RuleRun.portal_id == portal.id, OPEN_SQL)
-    by_person = dict[int, int](session.execute(waiting.group_by(RuleRun.user_id)).all())
-    if by_person.get(run.user_id, 0) >= MAX_OPEN_RUNS or sum(by_person.values()) >= MAX_OPEN_OF_PORTAL:
+def _check_room(session: Session, portal: Portal, run: RuleRun) -> int:
+    """Return how many runs with the same access are open; raises ``RateLimited``."""
+    by_person = open_runs(session, portal.id)
+    mine, all_of_portal = by_person.get(run.user_id, 0), sum(by_person.values())
+    if mine >= MAX_OPEN_RUNS or all_of_portal >= MAX_OPEN_OF_PORTAL:
         raise RateLimited("rule")
+    if mine >= MAX_OPEN_OF_FORGER:
+        refuse_if_empty(first_empty(session, [forged_by(portal, run.user_id)], run.made_at.timestamp()))
+    return mine
 
 
 def _store_unproven(portal: Portal, run: RuleRun) -> None:
     with reading() as session:
         _check_room_unproven(session, portal)
     with writing() as session:
-        _check_room_unproven(session, portal)
+        run.turn = _check_room_unproven(session, portal)
         insert_new(session, [run], RuleRun.id)
 
 
-def _check_room_unproven(session: Session, portal: Portal) -> None:
+def _check_room_unproven(session: Session, portal: Portal) -> int:
     waiting = select(func.count()).select_from(RuleRun)
     waiting = waiting.where(RuleRun.portal_id == portal.id, OPEN_SQL, RuleRun.stage == RuleStage.UNPROVEN)
-    if session.scalars(waiting).one() >= MAX_UNPROVEN_RUNS:
+    if (found := session.scalars(waiting).one()) >= MAX_UNPROVEN_RUNS:
         raise RateLimited("rule")
+    return found
 
 
 def _keep_access(portal: Portal, run: RuleRun, posted: PostedTokens, user_id: int) -> None:
@@ -228,7 +235,7 @@ def prove(lease: RuleLease) -> None:
             return
         mine.keep_token(keyring, portal.member_id, posted.event_token)
         mine.reason = None if proof.may_start else NOT_PERMITTED
-        mine.prove(proof.user_id, utcnow())
+        mine.prove(proof.user_id, utcnow(), open_runs(session, portal.id).get(proof.user_id, 0))
 
 
 def _not_proven(lease: RuleLease, error: Unverified | SealError) -> None:

@@ -4,19 +4,23 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from bx24app.database import purge, reading, writing
 from bx24app.models import Portal, PortalState, RuleRun, RuleStage, utcnow
+from bx24app.models.callbacks.rule_run import OPEN_SQL
 from bx24app.services.calling.phone_numbers import read_number
 from bx24app.services.native.automation.properties import first_number
 from bx24app.services.portals import throttle
+from bx24app.services.runtime.rate_limit import HOUR, RateLimit
+from bx24app.services.security import digests
 from bx24app.settings import settings
 
 RULE_LEASE = timedelta(seconds=90)
 LONGEST_RULE_LEASE = RULE_LEASE + timedelta(minutes=2)
 RUNS_AT_ONCE = 8
+FORGED_AN_HOUR = 20
 # The digest of a run that has led to no call is kept longer than its token could prove the same post again.
 WITHOUT_CALL_KEPT = timedelta(days=1)
 
@@ -32,7 +36,7 @@ class RuleLease:
 
 
 def due_runs(now: datetime, besides: Collection[int] = ()) -> Select[RuleRun]:
-    """Select the run that is due longest, of a portal for whose runs nothing is being done."""
+    """Select the run that is due longest of all, of a portal for whose runs nothing is being done."""
     busy = aliased(RuleRun)
     # A lease that ends later was written by a machine whose clock was wrong.
     leased = busy.leased_until.between(now, now + LONGEST_RULE_LEASE)
@@ -46,6 +50,12 @@ def due_runs(now: datetime, besides: Collection[int] = ()) -> Select[RuleRun]:
         .order_by(RuleRun.due_at, RuleRun.id)
         .limit(1)
     )
+
+
+def next_run(now: datetime, portal_id: int, besides: Collection[int] = ()) -> Select[RuleRun]:
+    """Select the due run of a portal whose turn it is, if nothing is being done for the portal."""
+    due = due_runs(now, besides).where(RuleRun.portal_id == portal_id)
+    return due.order_by(None).order_by(RuleRun.turn, RuleRun.due_at, RuleRun.id)
 
 
 def lease_rule_run(besides: Collection[int] = ()) -> RuleLease | None:
@@ -65,8 +75,20 @@ def lease_rule_run(besides: Collection[int] = ()) -> RuleLease | None:
             return None
     with writing() as session:
         now = utcnow()
-        run = session.scalar(due_runs(now, full).with_for_update(of=RuleRun, skip_locked=True))
+        run = session.scalar(next_run(now, portal_id, full).with_for_update(of=RuleRun, skip_locked=True))
         return RuleLease(run.id, run.portal_id, run.lease(now, RULE_LEASE), run.stage) if run is not None else None
+
+
+def open_runs(session: Session, portal_id: int) -> dict[int, int]:
+    """Count the runs of a portal for which something is to be done, or whose call is under way, by their person."""
+    waiting = select(RuleRun.user_id, func.count()).where(RuleRun.portal_id == portal_id, OPEN_SQL)
+    return dict[int, int](session.execute(waiting.group_by(RuleRun.user_id)).all())
+
+
+def forged_by(portal: Portal, user_id: int) -> RateLimit:
+    """What may come with somebody's access, and the portal does not know."""
+    person = digests.digest("rate", f"{portal.member_id} forged_runs {user_id}")
+    return RateLimit("rule", person, FORGED_AN_HOUR, HOUR)
 
 
 def leased_run(session: Session, lease: RuleLease) -> RuleRun | None:

@@ -23,9 +23,10 @@ from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.calling import do_not_call, phone_numbers, spoken_text
 from bx24app.services.calling.business_hours import hours_in_force
 from bx24app.services.native.automation.properties import RuleProperties, RuleUnreadable, first_number, read_properties
-from bx24app.services.native.automation.rule_runs import RuleLease, leased_run
+from bx24app.services.native.automation.rule_runs import RuleLease, forged_by, leased_run
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import lines, token_renewal
+from bx24app.services.runtime.rate_limit import take_tokens
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +83,8 @@ def _forget_forged(lease: RuleLease, portal: Portal) -> None:
     with writing() as session:
         if (mine := leased_run(session, lease)) is not None:
             session.delete(mine)
+            # One more than there is room for changes nothing.
+            take_tokens(session, [forged_by(portal, mine.user_id)], utcnow().timestamp())
             log.warning("rule_forged", member_id=portal.member_id, user=mine.user_id)
 
 
