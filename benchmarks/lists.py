@@ -22,6 +22,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -52,8 +53,11 @@ class Portal:
     # The id of a callback, and the last four digits of its number.
     newest: str
     digits: str
-    # A person, the line of few callbacks, and a state, which some callback has together.
+    # What some callback has together: a person, the line of few callbacks and a state; a form, that line and a state.
     rare: str
+    rare_of_form: str
+    # Two words of the last name.
+    words: str
 
     def asks(self, query: str, limit: int = 25) -> tuple[float, int]:
         """Ask for a list; returns the seconds that it took, and how many callbacks it has shown."""
@@ -68,8 +72,8 @@ class Portal:
         return taken, len((answer.json or {}).get("callbacks", ())) if answer.is_json else 0
 
 
-def queries(rare: str) -> dict[str, str]:
-    """What is asked for, by a name."""
+def queries(few: Portal) -> dict[str, str]:
+    """What is asked for, by a name. What is rare is so that the small portal has some of it too."""
     week, month = ((utcnow() - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ") for days in (7, 30))
     return {
         "all": "?limit=25",
@@ -81,8 +85,8 @@ def queries(rare: str) -> dict[str, str]:
         "line": "?limit=25&line_id=sip7",
         "rare line": "?limit=25&line_id=reg150908",
         "person": "?limit=25&requested_by=3",
-        "person and line and state": f"?limit=25&{rare}",
-        "the same, rarer": "?limit=25&requested_by=3&line_id=reg150908&state=expired",
+        "person and line and state": f"?limit=25&{few.rare}",
+        "form and line and state": f"?limit=25&form_key=FORM&{few.rare_of_form}",
         "form and source and state": "?limit=25&form_key=FORM&source=api&state=cancelled",
         "what never was": "?limit=25&source=staff&form_key=FORM",
         "several attempts and state": "?limit=25&several_attempts=1&state=missed",
@@ -91,7 +95,7 @@ def queries(rare: str) -> dict[str, str]:
         "beginning": "?limit=25&q=%2B4930",
         "national beginning": "?limit=25&q=0301000",
         "name": "?limit=25&q=mey",
-        "two words, 30 days": f"?limit=25&q=clara%20oz&from={month}",
+        "two words, 30 days": f"?limit=25&q={few.words}&from={month}",
         "name and form and state": "?limit=25&q=kell&form_key=FORM&state=missed",
         "needs a person": "?limit=25&quick=attention",
         "today": "?limit=25&quick=today",
@@ -124,7 +128,10 @@ def portal_with(url: str, count: int) -> Iterator[Portal]:
         with reading() as session:
             forms = list(session.scalars(select(Form).order_by(Form.id)))
         # Few forms of many callbacks are harder than many of few; of all callbacks one in a thousand is not over.
-        wanted = Crowd(forms[0].portal_id, [form.id for form in forms[:5]], count, now - LASTS, now, open_every=1000)
+        form_ids, step = [form.id for form in forms[:5]], LASTS / count
+        # The last one is of today whatever the time: else the small portal may have none of today.
+        ends = now + step - timedelta(seconds=1)
+        wanted = Crowd(forms[0].portal_id, form_ids, count, ends - LASTS, ends, open_every=1000)
         with writing() as session:
             insert_crowd(session, wanted)
         with writing() as session:
@@ -144,13 +151,17 @@ def portal_with(url: str, count: int) -> Iterator[Portal]:
 def opened(app: Flask, ticket: str, form_key: str) -> Portal:
     """A filled portal, for somebody with a ticket."""
     newest_first = select(Callback).order_by(Callback.id.desc()).limit(1)
+    of_rare_line = newest_first.where(Callback.line_id == LINES[2])
     with app.app_context(), reading() as session:
         newest = session.scalars(newest_first).one()
-        one = session.scalars(
-            newest_first.where(Callback.line_id == LINES[2], Callback.requested_by.is_not(None))
-        ).one()
-    rare = f"requested_by={one.requested_by}&line_id={one.line_id}&state={one.state}"
-    return Portal(app.test_client(), ticket, form_key, str(newest.id), newest.to_number[-4:], rare)
+        named = session.scalars(newest_first.where(Callback.customer_name.is_not(None))).one()
+        asked = session.scalars(of_rare_line.where(Callback.requested_by.is_not(None))).one()
+        sent = session.scalars(of_rare_line.join(Form).where(Form.key == form_key)).one()
+    rare, rare_of_form = (f"line_id={one.line_id}&state={one.state}" for one in (asked, sent))
+    rare = f"requested_by={asked.requested_by}&{rare}"
+    words = quote(str(named.customer_name))
+    own = (form_key, str(newest.id), newest.to_number[-4:], rare, rare_of_form, words)
+    return Portal(app.test_client(), ticket, *own)
 
 
 def measure(kind: str, many: int, rounds: int) -> Iterator[tuple[dict[str, Any], str]]:
@@ -167,7 +178,7 @@ def measure(kind: str, many: int, rounds: int) -> Iterator[tuple[dict[str, Any],
                 url = stack.enter_context(database.fresh_database(server))
             portals.append(stack.enter_context(portal_with(url, count)))
         few, large = portals
-        for name, query in queries(few.rare).items():
+        for name, query in queries(few).items():
             large.asks(query)
             # The same number of rows from both: what is compared is finding them.
             limit = max(1, few.asks(query)[1])

@@ -62,6 +62,9 @@ def parts(plan: str) -> str:
     """The plan without what is read for the rows of a page, or looked up for one callback after the other."""
     if re.search(r"ix_decision_callback_id|sqlite_autoindex_attempt_1 \(callback_id", plan):
         return ""
+    if "SCAN page" in plan:
+        # The rows of the page alone are put in order last of all.
+        plan = plan.removesuffix("\nUSE TEMP B-TREE FOR ORDER BY")
     return plan.partition("SCAN found")[0]
 
 

@@ -30,7 +30,7 @@ CALLBACK_INDEXES = (
     UniqueConstraint("idempotency_key", "portal_id", name="uq_callback_portal_id_idempotency_key"),
     _flagged("uq_callback_in_hand", "to_number", "portal_id", flag="holds_number", unique=True),
     Index("ix_callback_state_due_at", "state", "due_at"),
-    _partial("ix_callback_waiting", "portal_id", "due_at", "id", where=WAITING_SQL),
+    _partial("ix_callback_waiting", "portal_id", "due_at", "id", "state", where=WAITING_SQL),
     _partial("ix_callback_leased", "portal_id", where=text("leased_until IS NOT NULL")),
     Index("ix_callback_portal_id_id", "portal_id", "id"),
     _partial(
@@ -49,8 +49,8 @@ CALLBACK_INDEXES = (
     _partial("ix_callback_person", *_PERSON, where=text("requested_by IS NOT NULL")),
     _partial("ix_callback_outcome", "portal_id", "counted_outcome", "id", where=text("counted_outcome IS NOT NULL")),
     _flagged("ix_callback_follow_up", "portal_id", "state", "id", "source", "to_number", flag="needs_follow_up"),
-    # Of a part only, and without the id: else SQLite takes it for what is waiting or leased.
-    _partial("ix_callback_due", "portal_id", "due_at", where=PUT_OFF_SQL),
+    # Of a part only, and with the id last: else SQLite takes it for what is waiting or leased.
+    _partial("ix_callback_due", "portal_id", "due_at", "created_at", "id", where=PUT_OFF_SQL),
     # In an order that no other index has: PostgreSQL takes "differs" for true of most rows, and would scan all.
     _partial("ix_callback_uncounted", "counted_version", "id", "portal_id", where=UNCOUNTED_SQL),
     # Numbers: from the front, and from the back.

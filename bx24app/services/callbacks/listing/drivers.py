@@ -23,7 +23,7 @@ Ids = Select[UUID] | CompoundSelect[UUID]
 # A callback gets its id within this time after the moment that counts as that of its request.
 ID_DELAY = timedelta(minutes=1)
 # So many callbacks of a driver are read for a page, or counted (``pages.py``), at the very most.
-MOST_READ = 2001
+MOST_READ = 1001
 # The first id that failing within ``ATTENTION_LASTS`` can have, at the time of the statement's run.
 RECENT = bindparam("recent", callable_=lambda: first_id(utcnow() - ATTENTION_LASTS), type_=Callback.id.type)
 _LAST_LETTER = "\U0010ffff"
@@ -38,6 +38,8 @@ class Driver:
     is_ordered: bool = True
     # They come from the table of callbacks, so that more of them can be read at once.
     of_callbacks: bool = True
+    # Of one without an order: what has to be read of its index, also when the list is of another time.
+    whole: tuple[Select[UUID], ...] = ()
 
     @property
     def ids(self) -> Ids:
@@ -199,15 +201,17 @@ class _Ways:
         parts = [digits_begin(Callback.to_number, beginning) for beginning in number.beginnings]
         if number.reversed_end:
             parts.append(digits_begin(Callback.number_reversed, number.reversed_end))
-        branches = (self.own.where(part, *self.span.within(Callback.id)) for part in parts)
-        return Driver(tuple(branches), frozenset({"number"}), is_ordered=False)
+        whole = tuple(self.own.where(part) for part in parts)
+        branches = tuple(branch.where(*self.span.within(Callback.id)) for branch in whole)
+        return Driver(branches, frozenset({"number"}), is_ordered=False, whole=whole)
 
     def by_word(self, word: str) -> Iterator[Driver]:
         """By the word, while few names have it; else in order of time among those with the same first letters."""
-        ids = select(CallbackWord.callback_id.label("id")).where(CallbackWord.portal_id == self.scope.portal_id)
-        ids = ids.where(*self.span.within(CallbackWord.callback_id)).distinct()
-        covers = frozenset({f"word {word}"})
-        yield Driver((ids.where(word_begins(word)),), covers, is_ordered=False, of_callbacks=False)
+        whole = select(CallbackWord.callback_id.label("id")).where(CallbackWord.portal_id == self.scope.portal_id)
+        ids = whole.where(*self.span.within(CallbackWord.callback_id)).distinct()
+        covers, begins = frozenset({f"word {word}"}), word_begins(word)
+        few = (ids.where(begins),)
+        yield Driver(few, covers, is_ordered=False, of_callbacks=False, whole=(whole.where(begins),))
         stem = CallbackWord.stem == word[:STEM]
         branch = ids.where(stem if len(word) <= STEM else and_(stem, word_begins(word)))
         yield Driver((branch,), covers, of_callbacks=False)

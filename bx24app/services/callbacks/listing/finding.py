@@ -1,8 +1,8 @@
 """The callbacks of a list: found by the best driver, in a bounded number of steps.
 
 A list looks at ``EFFORT`` callbacks at most, however many are stored. What the plain fields of a callback tell stands
-in the indexes of lists, so that looking at one of theirs reads no row. Where each has to be looked up elsewhere, a list
-looks at a few first, and ends where these fill the page.
+in the indexes of lists, so that looking at one of theirs reads no row; its number is one read. Where each has to be
+looked up elsewhere, a list looks at a few first, and ends where these fill the page.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -62,7 +62,7 @@ def find_ids(
     if order is Order.DUE:
         return _find_planned(search, at, most)
     parts = parts_of(scope, wanted)
-    if parts.keys() <= IN_INDEXES:
+    if parts.keys() <= IN_INDEXES | {"number"}:
         return _find(search, parts, at, most, EFFORT)
     effort = min(FIRST_EFFORT, EFFORT)
     first = _find(search, parts, at, most, effort)
@@ -82,21 +82,33 @@ def _find(
         return Found([])
     driver, stopped_at = _choose(search.session, drivers, parts.keys(), order, effort)
     left = [condition for name, condition in parts.items() if name not in driver.covers]
-    if not left and (driver.of_callbacks or len(driver.branches) == 1):
-        found = _first_of(driver, order, most.counted).subquery("found")
-        return Found(*_ids_and_count(search.session, found, [_in_order(found.c[0], order)], most))
     if not left:
-        # To put what somebody answered in order with what they asked for takes more than an index: only a page is.
-        ids = search.session.scalars(_first_of(driver, order, most.shown)).all()
-        if len(ids) < most.shown:
-            return Found(ids, len(ids))
-        same = _drivers(search, at, most.counted)[next(place for place, one in enumerate(drivers) if one is driver)]
-        counted = select(func.count()).select_from(any_of(same, most.counted).subquery())
-        return Found(ids, search.session.scalars(counted).one())
+        return _whole(search, at, most, drivers, driver)
     # Those of a driver without an order are few.
     found = _matching(driver, left, order, most.counted, effort if driver.is_ordered else EFFORT).subquery("found")
     ids, count = _ids_and_count(search.session, found, [_in_order(found.c[0], order)], most)
     return Found(ids, count, stopped_at if count < most.counted else None)
+
+
+def _whole(search: _Search, at: Position | None, most: Most, drivers: list[Driver], driver: Driver) -> Found:
+    """Find the first of a driver that leaves nothing, and count its callbacks, which need not be put in order."""
+    session, order = search.session, search.order
+    page = _first_of(driver, order, most.shown)
+    is_simple = driver.of_callbacks or len(driver.branches) == 1
+    if is_simple and most.counted > most.shown:
+        found, count = page.subquery("page"), _count(driver, most.counted).scalar_subquery()
+        rows = session.execute(select(found.c[0], count).order_by(_in_order(found.c[0], order))).all()
+        return Found([row[0] for row in rows], rows[0][1] if rows else 0)
+    ids = session.scalars(page).all()
+    if is_simple or len(ids) < most.shown:
+        return Found(ids, len(ids))
+    # To put what somebody answered in order with what they asked for takes more than an index: only a page is.
+    same = _drivers(search, at, most.counted)[next(place for place, one in enumerate(drivers) if one is driver)]
+    return Found(ids, session.scalars(_count(same, most.counted)).one())
+
+
+def _count(driver: Driver, most: int) -> Select[int]:
+    return select(func.count()).select_from(any_of(driver, most).subquery("counted"))
 
 
 def _drivers(search: _Search, at: Position | None, most: int) -> list[Driver]:
@@ -213,7 +225,7 @@ def _last_looked_at(driver: Driver, order: Order, effort: int) -> ColumnElement[
         ids = _first_of(driver, order, effort)
         return ids.limit(1).offset(effort - 1).scalar_subquery()  # type: ignore[no-any-return]
     # Some may be counted twice; but not all of them have to be found first.
-    ids = driver.branches[0] if len(driver.branches) == 1 else union_all(*driver.branches)
+    ids = driver.whole[0] if len(driver.whole) == 1 else union_all(*driver.whole)
     return ids.limit(1).offset(EFFORT).scalar_subquery()
 
 
@@ -228,12 +240,10 @@ def _find_planned(search: _Search, at: Position | None, most: Most) -> Found:
     columns = (column for column in _columns_in(parts) if column.key != "due_at")
     waiting = waiting.add_columns(Callback.due_at, *columns).order_by(Callback.due_at, Callback.id).limit(EFFORT)
     looked_at = waiting.subquery("looked_at")
-    in_order = (looked_at.c.due_at, looked_at.c.id)
     met = select(looked_at.c.id, looked_at.c.due_at).where(*(_read_from(looked_at, one) for one in parts))
-    found = met.order_by(*in_order).limit(most.counted).subquery("found")
+    found = met.order_by(looked_at.c.due_at, looked_at.c.id).limit(most.counted).subquery("found")
     ids, count = _ids_and_count(search.session, found, [found.c.due_at, found.c.id], most)
     if count >= most.counted:
         return Found(ids, count)
-    last = select(looked_at.c.id, looked_at.c.due_at).order_by(*in_order)
-    end = search.session.execute(last.limit(1).offset(EFFORT - 1)).one_or_none()
+    end = search.session.execute(waiting.limit(1).offset(EFFORT - 1)).first()
     return Found(ids, count, Position(end.id, end.due_at) if end else None)
