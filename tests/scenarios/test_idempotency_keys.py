@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
-from bx24app.database import reading
+from bx24app.database import reading, writing
 from bx24app.models import Callback, DecoyRequest
+from bx24app.services.callbacks import idempotency
+from bx24app.services.security import digests
 from tests.support.actors import CUSTOMER, Actor, json_of
 from tests.support.websites import BackEnd, MakeBackEnd, MakeVisitor
 
@@ -127,3 +129,53 @@ def test_a_form_takes_any_text_of_a_key(visitor_of: MakeVisitor) -> None:
     for number, nothing in ((NUMBERS[5], " "), (NUMBERS[6], None), (NUMBERS[7], "")):
         first, again = (visitor.asks(number, idempotency_key=nothing) for _ in range(2))
         assert json_of(first)["reference"] != json_of(again)["reference"]
+
+
+def test_what_is_stored_of_a_request_can_be_made_only_with_the_key_of_digests(
+    app: Flask, manager: Actor, visitor_of: MakeVisitor, back_end_of: MakeBackEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An erased number stays in the digests of its decoys: whoever has the rows could try all numbers."""
+    visitor = visitor_of()
+
+    def ask_all() -> list[tuple[str, str | None]]:
+        before = {row.id for model in (Callback, DecoyRequest) for row in rows(app, model)}
+        # The number is in hand after the first: the second is a decoy.
+        for key in ("one", "two"):
+            assert visitor.asks(NUMBERS[0], idempotency_key=key).status_code == 202
+        assert back_end_of(visitor).requests_callback(NUMBERS[1], key="one").status_code == 201
+        assert manager.requests_callback(NUMBERS[2], key="one").status_code == 201
+        stored = [row for model in (Callback, DecoyRequest) for row in rows(app, model) if row.id not in before]
+        return [(row.idempotency_key or "", row.request_digest) for row in stored]
+
+    first = ask_all()
+    with app.app_context(), writing() as session:
+        for model in (Callback, DecoyRequest):
+            session.execute(delete(model))
+    monkeypatch.setitem(app.extensions, digests.KEY_CACHE, b"another key")
+    again = ask_all()
+    assert len(first) == len(again) == 4
+    assert {digest for _, digest in first}.isdisjoint(digest for _, digest in again)
+    assert {key for key, _ in first if key.startswith("w.")}.isdisjoint(key for key, _ in again)
+
+
+@pytest.mark.parametrize("number", [NUMBERS[0], NUMBERS[1]], ids=["free", "in hand"])
+def test_a_repeat_of_a_request_that_an_earlier_version_stored_is_answered_alike(
+    app: Flask, manager: Actor, visitor_of: MakeVisitor, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    visitor = visitor_of()
+    manager.requests_callback(NUMBERS[1])
+    proof = visitor.works()
+
+    def ask_all() -> list[Any]:
+        answers = [
+            visitor.asks(number, idempotency_key="8061", altcha=proof),
+            manager.requests_callback(NUMBERS[2], key="8061"),
+        ]
+        return [json_of(answer).get("reference") or json_of(answer)["id"] for answer in answers]
+
+    with monkeypatch.context() as before:
+        before.setattr(idempotency, "_keyed", lambda plain: plain)
+        first = ask_all()
+    assert ask_all() == first
+    other = visitor.asks(number, idempotency_key="8061", name="Anna", altcha=proof)
+    assert (other.status_code, json_of(other)["code"]) == (422, "idempotency_key_reused")

@@ -69,12 +69,17 @@ def _names(candidate: Candidate) -> Iterator[str]:
     yield from (limit.digest for limit in candidate.rate_limits)
 
 
-def earlier_answer(portal_id: int, key: str | None, digest: str) -> Callback | DecoyRequest | None:
-    """Find what the same request under the same key led to before; None: nothing. Raises ``IdempotencyKeyReused``."""
+def earlier_answer(
+    portal_id: int, key: str | None, digest: str, former_key: str | None = None
+) -> Callback | DecoyRequest | None:
+    """Find what the same request under the same key led to before; None: nothing. Raises ``IdempotencyKeyReused``.
+
+    ``former_key``: the key as an earlier version stored it.
+    """
     if key is None:
         return None
     with reading() as session:
-        return find_earlier(session, portal_id, key, digest)
+        return find_earlier(session, portal_id, [key, *filter(None, [former_key])], digest)
 
 
 def prepare_for_insert(callback: Callback) -> Callback:

@@ -4,7 +4,7 @@ A request learns the first condition of the table that does not hold. Tokens and
 only when every condition holds.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -25,6 +25,7 @@ from bx24app.models import (
     Rejection,
     WebsiteRequest,
 )
+from bx24app.services.callbacks.idempotency import is_same_request
 from bx24app.services.callbacks.number_holder import holder_of, holds
 from bx24app.services.callbacks.queries import with_history
 from bx24app.services.calling import do_not_call
@@ -186,8 +187,9 @@ def _find_change(session: Session, candidate: Candidate) -> Obstacle | None:
 def _find_key(session: Session, candidate: Candidate) -> Obstacle | None:
     callback = candidate.callback
     key, digest = callback.idempotency_key, callback.request_digest
+    assert key is not None
     # A visitor, who has a decoy, is shown nothing of the history.
-    earlier = find_earlier(session, callback.portal_id, key, digest, has_history=candidate.decoy is None)
+    earlier = find_earlier(session, callback.portal_id, [key], digest, has_history=candidate.decoy is None)
     return Obstacle(KEY_UNUSED, earlier=earlier) if earlier is not None else None
 
 
@@ -254,19 +256,18 @@ def obstacles(session: Session, candidate: Candidate) -> Iterator[Obstacle]:
 
 
 def find_earlier(
-    session: Session, portal_id: int, key: str | None, digest: str | None, *, has_history: bool = True
+    session: Session, portal_id: int, keys: Sequence[str], digest: str | None, *, has_history: bool = True
 ) -> Callback | DecoyRequest | None:
     """Find what the same request led to before: its callback, with attempts and decisions, its decoy, or None.
 
-    Raises ``IdempotencyKeyReused`` when another request used the key.
+    ``keys``: all that it may be stored under. Raises ``IdempotencyKeyReused`` when another request used one of them.
     """
-    if key is None:
-        return None
     query = (with_history() if has_history else select(Callback)).where(
-        Callback.portal_id == portal_id, Callback.idempotency_key == key
+        Callback.portal_id == portal_id, Callback.idempotency_key.in_(keys)
     )
-    earlier = session.scalar(query) or session.scalar(select(DecoyRequest).where(DecoyRequest.idempotency_key == key))
-    if earlier is not None and earlier.request_digest != digest:
+    decoy = select(DecoyRequest).where(DecoyRequest.idempotency_key.in_(keys))
+    earlier = session.scalar(query) or session.scalar(decoy)
+    if earlier is not None and not is_same_request(earlier.request_digest, digest):
         raise IdempotencyKeyReused
     return earlier
 

@@ -1,7 +1,5 @@
 """Accept the callback requests of staff."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
@@ -33,7 +31,7 @@ from bx24app.models.callbacks.state import WAITING_SQL
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks.accept import accept, earlier_answer, prepare_for_insert
 from bx24app.services.callbacks.conditions import NOT_LISTED, RETRIED_STORED, Candidate, Obstacle
-from bx24app.services.callbacks.idempotency import staff_key
+from bx24app.services.callbacks.idempotency import request_digest, staff_key
 from bx24app.services.callbacks.people import read_names
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.retry_policy import expiry_of
@@ -62,7 +60,7 @@ class CallbackRequest:
 
     def digest(self) -> str:
         """Return a digest that tells whether two requests under one idempotency key are the same."""
-        return hashlib.sha256(json.dumps(self._asked(), default=str, sort_keys=True).encode()).hexdigest()
+        return request_digest(self._asked())
 
     def _asked(self) -> dict[str, object]:
         """Return what makes two requests the same; a name, which may be spoken, only where there is one."""

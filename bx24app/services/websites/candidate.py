@@ -1,7 +1,5 @@
 """Make the candidate of a submission that passed the rules: callback, website request, decoy and quotas."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -10,6 +8,7 @@ from uuid import UUID
 from bx24app.models import Callback, DecoyRequest, Source, WebsiteRequest
 from bx24app.services.callbacks.accept import prepare_for_insert
 from bx24app.services.callbacks.conditions import Candidate
+from bx24app.services.callbacks.idempotency import request_digest
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.calling import spoken_text
 from bx24app.services.runtime.rate_limit import RateLimit
@@ -42,7 +41,7 @@ def submission_digest(submission: Submission, *more: object) -> str:
         submission.scheduled_at,
         *more,
     ]
-    return hashlib.sha256(json.dumps(fields, default=str).encode()).hexdigest()
+    return request_digest(fields)
 
 
 def candidate_of(request: PreparedSubmission, limits: Sequence[RateLimit]) -> Candidate:

@@ -9,7 +9,7 @@ from bx24app.models import Callback, DecoyRequest, utcnow
 from bx24app.services.callbacks.accept import accept, earlier_answer
 from bx24app.services.callbacks.conditions import FORM_UNCHANGED, Obstacle
 from bx24app.services.callbacks.decoys import ShownStep, shown_step
-from bx24app.services.callbacks.idempotency import visitor_key
+from bx24app.services.callbacks.idempotency import unkeyed_visitor_key, visitor_key
 from bx24app.services.callbacks.retry_policy import retry_policy_of_form
 from bx24app.services.calling.decoration import SentTexts, read_decoration
 from bx24app.services.websites import challenge, forms, quotas, rejections, rules
@@ -69,11 +69,18 @@ def submit(opened: OpenForm, post: FormPost) -> Receipt:
         return _receipt(outcome.earlier, submission)
     except RuleRefused as refusal:
         forms.confirm(opened)
-        earlier = earlier_answer(submission.portal.id, submission.key, request.digest)
+        earlier = _earlier(post, request)
         if earlier is not None:
             return _receipt(earlier, submission)
         rejections.record(submission, refusal)
         raise
+
+
+def _earlier(post: FormPost, request: PreparedSubmission) -> Callback | DecoyRequest | None:
+    """Find what the same request led to; its proof is spent, so a repeat comes here after an upgrade too."""
+    submission = request.submission
+    former_key = unkeyed_visitor_key(submission.form.key, post.idempotency_key, submission.parsed.e164)
+    return earlier_answer(submission.portal.id, submission.key, request.digest, former_key)
 
 
 def accept_submission(request: PreparedSubmission) -> Callback | DecoyRequest | Obstacle:
