@@ -13,7 +13,7 @@ from bx24app.services.dialling import call_events
 from bx24app.services.native.automation.rule_posts import receive_rule_post
 from bx24app.services.native.timeline import clicks
 from bx24app.services.portals import app_events, payment, uninstall
-from bx24app.services.websites.submission import network_of
+from bx24app.services.security.networks import network_of
 
 blueprint = Blueprint("events", __name__)
 

@@ -16,7 +16,8 @@ from bx24app.models import Attempt, Callback, Rejection, State, TokenBucket, Web
 from bx24app.services import retention
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import RateLimit
-from bx24app.services.websites import budgets, submission
+from bx24app.services.security import networks
+from bx24app.services.websites import budgets
 from tests.conftest import OtherApp
 from tests.support.actors import Actor, json_of
 from tests.support.visitors import Visitor
@@ -90,7 +91,61 @@ def test_twenty_threads_take_no_more_than_there_is(app: Flask) -> None:
     ],
 )
 def test_an_ipv6_household_counts_as_one(address: str, network: str) -> None:
-    assert submission.network_of(address) == network
+    assert networks.network_of(address) == network
+
+
+@pytest.mark.parametrize(
+    ("network", "wider"),
+    [
+        ("203.0.113.7", ["203.0.113.0/24"]),
+        ("2001:db8:1:2ff::/64", ["2001:db8:1::/48", "2001:db8:1:200::/56"]),
+        ("unknown", ["unknown"]),
+        ("", [""]),
+    ],
+)
+def test_a_network_stands_in_wider_ones(network: str, wider: list[str]) -> None:
+    assert networks.wider_networks(network) == wider
+
+
+# What one tenant, one office and one attacker has: the most that each takes of the limits of a new form in an hour.
+@pytest.mark.parametrize(
+    ("address", "taken", "rule"),
+    [
+        ("2001:db8:77:{}::1", 10, "network_hour"),
+        ("2001:db8:77:{}00::1", 20, "network_hour"),
+        ("198.51.100.{}", 20, "network_hour"),
+    ],
+    ids=["/56", "/48", "/24"],
+)
+def test_one_network_takes_a_part_of_a_form_and_others_find_room(
+    app: Flask, visitor_of: MakeVisitor, address: str, taken: int, rule: str
+) -> None:
+    visitor = visitor_of()
+    answers = []
+    for place in range(30):
+        visitor.address = address.format(f"{place:x}" if ":" in address else place)
+        answers.append(visitor.asks(f"+49309010{place:02}"))
+    assert [answer.status_code for answer in answers] == [202] * taken + [429] * (30 - taken)
+    with app.app_context(), reading() as session:
+        assert set(session.scalars(select(Rejection.rule))) == {rule}
+    visitor.address = "192.0.2.55"
+    assert visitor.asks("+493090200").status_code == 202
+
+
+def test_one_network_takes_a_third_of_a_day(visitor_of: MakeVisitor) -> None:
+    visitor = visitor_of(limits={"address_hour": 5, "number_day": 3, "form_hour": 60, "form_day": 30})
+    visitor.address = "198.51.100.1"
+    at, taken = datetime(2026, 11, 24, 6, 0, tzinfo=UTC), 0
+    for place in range(15):
+        visitor.address = f"198.51.100.{place}"
+        with time_machine.travel(at + timedelta(seconds=place)):
+            taken += visitor.asks(f"+49309010{place:02}").status_code == 202
+    assert taken == 10
+
+
+def test_an_address_may_always_use_its_own_limit(visitor_of: MakeVisitor) -> None:
+    visitor = visitor_of(limits={"address_hour": 8, "number_day": 3, "form_hour": 9, "form_day": 9})
+    assert [visitor.asks(f"+49309010{place:02}").status_code for place in range(9)] == [202] * 8 + [429]
 
 
 def test_one_address_and_one_number_have_their_own_limits(app: Flask, visitor_of: MakeVisitor) -> None:

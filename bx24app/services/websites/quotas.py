@@ -6,6 +6,7 @@ form and turns them into rejections. A proof counts as a bucket of one token, so
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -25,6 +26,7 @@ from bx24app.services.callbacks.conditions import (
 )
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
 from bx24app.services.security import digests
+from bx24app.services.security.networks import wider_networks
 from bx24app.services.websites import budgets, rejections
 from bx24app.services.websites.budgets import LocalDay
 from bx24app.services.websites.rules import RuleFacts
@@ -32,6 +34,11 @@ from bx24app.services.websites.submission import Submission
 
 # A request without JavaScript brings no proof of work, so such requests may use only this part of the limits.
 NO_SCRIPT_DIVISOR = 3
+# Whoever has one network has the addresses in it: the widest has four times the limit of an address, the next one
+# twice, and the widest may use only a third of what the form has. Many customers of one provider are below that.
+NETWORK_TIMES = (4, 2)
+NETWORK_DIVISOR = 3
+OF_THE_ADDRESS = frozenset({"address_hour", "network_hour", "network_day"})
 # What counts over all forms of a portal.
 OF_THE_PORTAL = frozenset({"number_day"})
 # A used proof is remembered for so many seconds longer than it is valid.
@@ -42,16 +49,12 @@ def rate_limits_of(submission: Submission) -> list[RateLimit]:
     """Return the buckets from which a submission takes a token; call it outside of transactions."""
     wanted = submission.form.limits
     values = [
-        ("address_hour", submission.network, HOUR),
-        ("number_day", submission.number.digest, DAY),
-        ("form_hour", "", HOUR),
-        ("form_day", "", DAY),
+        *_of_the_address(submission),
+        ("number_day", submission.number.digest, wanted["number_day"], DAY),
+        ("form_hour", "", wanted["form_hour"], HOUR),
+        ("form_day", "", wanted["form_day"], DAY),
     ]
-    if submission.source != Source.WEBSITE:
-        values = values[1:]  # The address is that of the site's back end, so it is not limited.
-    whole = [
-        RateLimit(name, _digest(submission, name, value), wanted[name], seconds) for name, value, seconds in values
-    ]
+    whole = [RateLimit(name, _digest(submission, name, value), size, seconds) for name, value, size, seconds in values]
     if submission.has_script:
         return [*_proof(submission), *whole]
     for_no_script = [
@@ -64,6 +67,24 @@ def rate_limits_of(submission: Submission) -> list[RateLimit]:
         for bucket, value in zip(whole, values, strict=True)
     ]
     return [*_proof(submission), *whole, *for_no_script]
+
+
+def _of_the_address(submission: Submission) -> Iterator[tuple[str, str, int, float]]:
+    """Make name, value, size and seconds of the limits of an address and of the networks around it."""
+    if submission.source != Source.WEBSITE:
+        return  # The address is that of the site's back end, so it is not limited.
+    of_address = submission.form.limits["address_hour"]
+    networks = wider_networks(submission.network)
+    yield "address_hour", submission.network, of_address, HOUR
+    for network, times in zip(networks, NETWORK_TIMES, strict=False):
+        yield "network_hour", network, min(times * of_address, _network_part(submission, "form_hour")), HOUR
+    yield "network_day", networks[0], _network_part(submission, "form_day"), DAY
+
+
+def _network_part(submission: Submission, name: str) -> int:
+    """Return how much of a limit of the form one network may take: as much as an address at least."""
+    limits = submission.form.limits
+    return max(limits["address_hour"], ceil(limits[name] / NETWORK_DIVISOR))
 
 
 def _proof(submission: Submission) -> list[RateLimit]:
@@ -152,7 +173,7 @@ def evaluate_quotas(session: Session, submission: Submission) -> Iterator[QuotaR
     for limit in rate_limits_of(submission):
         if not limit.for_no_script:
             # The rule tester has no visitor's address, so it cannot tell what one address has sent.
-            in_tests = limit.name != "address_hour"
+            in_tests = limit.name not in OF_THE_ADDRESS
             obstacle = _first(session, replace(bare, rate_limits=(limit,))) if in_tests else None
             yield QuotaResult(limit.name, _limited(limit), obstacle.facts if obstacle else None, in_tests)
     exhausted = {obstacle.condition: obstacle.facts for obstacle in exhausted_budgets(session, submission)}

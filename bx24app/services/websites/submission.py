@@ -3,19 +3,16 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from ipaddress import IPv6Address, ip_address
 
 from bx24app.log import mask_number
 from bx24app.models import Form, Portal, Source
 from bx24app.services.calling import business_hours, do_not_call, phone_numbers
 from bx24app.services.calling.decoration import Decoration
 from bx24app.services.calling.phone_numbers import NOTHING_READ, ReadNumber
+from bx24app.services.security.networks import network_of
 from bx24app.services.websites.challenge import FormProof
 from bx24app.services.websites.forms import OpenForm, form_country
 
-# A household has at least a /64 of IPv6 addresses, so limits count the whole network.
-IPV6_NETWORK = 64
-UNKNOWN_NETWORK = "unknown"
 # So much is shown, masked, of what is no number.
 MASKED_LENGTH = 64
 ALWAYS = business_hours.Hours(
@@ -114,16 +111,3 @@ class Submission:
     def has_script(self) -> bool:
         """Tell whether the request brought a proof of work, or came from a back end, which needs none."""
         return self.proof is not None or self.source != Source.WEBSITE
-
-
-def network_of(address: str) -> str:
-    """Return an IPv4 address, or the /64 network of an IPv6 address; all texts that are no address are one network."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return UNKNOWN_NETWORK if address else ""
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return f"{IPv6Address(int(parsed) >> IPV6_NETWORK << IPV6_NETWORK)}/{IPV6_NETWORK}"

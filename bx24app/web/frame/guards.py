@@ -14,7 +14,7 @@ from bx24app.services.portals.launch import Launch
 from bx24app.services.portals.manifest import manifest
 from bx24app.services.runtime.slots import Slots
 from bx24app.services.security import proof_limits, tickets
-from bx24app.services.websites.submission import network_of
+from bx24app.services.security.networks import network_of
 from bx24app.urls import normal_origin, origin_of
 from bx24app.web.guards import bearer
 from bx24app.web.headers import frame_only_in

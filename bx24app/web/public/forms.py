@@ -15,11 +15,12 @@ from bx24app.messages.numbers import extension_notices
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import utcnow
 from bx24app.services.security import signing
+from bx24app.services.security.networks import network_of
 from bx24app.services.websites import forms, rules, wait_estimate
 from bx24app.services.websites.availability import form_problems
 from bx24app.services.websites.challenge import new_challenge_for, new_token
 from bx24app.services.websites.forms import OpenForm
-from bx24app.services.websites.submission import Submission, network_of
+from bx24app.services.websites.submission import Submission
 from bx24app.services.websites.submit import Receipt, reject_unreadable
 from bx24app.services.websites.submit import submit as submit_request
 from bx24app.web.bodies import UnreadableBody
