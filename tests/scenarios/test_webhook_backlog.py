@@ -1,18 +1,19 @@
-"""What one webhook has kept while its site is down costs the webhooks of others nothing."""
+"""What one webhook has kept while its site is down, and its pings, cost the webhooks of others nothing."""
 
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from flask import Flask
 from sqlalchemy import event, insert, text
 
 from bx24app.database import db, is_postgresql, reading, writing
 from bx24app.models import Webhook, WebhookDelivery, utcnow
-from bx24app.services.webhooks import delivery
-from tests.support.actors import Actor
-from tests.support.sites import Site
-from tests.support.webhook_steps import added, asked, form, site
+from bx24app.services.webhooks import delivery, subscriptions
+from tests.support.actors import Actor, json_of
+from tests.support.sites import Site, status
+from tests.support.webhook_steps import added, asked, form, listed, site, told_all
 
 __all__ = ["form", "site"]  # Fixtures.
 
@@ -84,3 +85,34 @@ def test_a_site_that_is_down_costs_others_nothing(app: Flask, administrator: Act
             leased = {one.id: one.leased_until for one in session.query(Webhook)}
         assert leased[healthy_id]
         assert not leased[down_id]
+
+
+def test_pings_are_few_however_often_somebody_asks_for_one(
+    app: Flask, administrator: Actor, form: int, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "PINGS_KEPT", 3)
+    webhook = added(administrator, site)
+
+    def ping() -> int:
+        sent = administrator.asks("POST", f"/webhooks/{webhook['id']}/test")
+        assert sent.status_code == 202
+        return int(json_of(sent)["id"])
+
+    assert len({ping() for _ in range(5)}) == 1
+    site.answers.append(status(500))
+    told_all(app)
+    # It waits for another attempt: whoever asks again wants it now.
+    before = listed(administrator, webhook)[0]
+    assert ping() == before["id"]
+    told_all(app)
+    assert [told.json["type"] for told in site.told] == ["ping"] * 2
+    asked(app, form)
+    told_all(app)
+    later = []
+    for _ in range(5):
+        later.append(ping())
+        told_all(app)
+    shown = [(one["type"], one["id"], one["state"]) for one in listed(administrator, webhook)]
+    assert [id for kind, id, _ in shown if kind == "ping"] == later[:-4:-1]
+    assert shown[-1][0] == "callback.state_changed"
+    assert {state for _, _, state in shown} == {"delivered"}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from sqlalchemy import Select, func, insert, select
+from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from bx24app.crypto import keyring
@@ -22,6 +22,9 @@ from bx24app.urls import normal_url
 # A site with more receivers than this should distribute the events itself.
 MAX_PER_FORM = 5
 DELIVERIES_SHOWN = 50
+# As many as are shown. A few are deleted with each new one, so that no press takes long.
+PINGS_KEPT = DELIVERIES_SHOWN
+OLD_PINGS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -177,15 +180,34 @@ def remove_webhook(portal_id: int, webhook_id: int, user_id: int | None) -> None
 def send_test(portal_id: int, webhook_id: int) -> WebhookDelivery:
     """Send a ``ping`` as soon as a worker can, and end the webhook's pause; commits.
 
+    One that still waits is sent now instead of another one; of those that have ended the last are kept.
     Raises ``NotFound``, ``InvalidRequest`` when the webhook is switched off.
     """
     with _changing(portal_id, webhook_id) as (session, webhook):
         if not webhook.is_on:
             raise InvalidRequest("is_on")
         webhook.waits_until = None
+        waiting = session.scalar(_pings(webhook.id).where(WebhookDelivery.done_at.is_(None)).limit(1))
+        if waiting is not None:
+            waiting.repeat(utcnow())
+            return waiting
         row = outbox.new_delivery(webhook.id, {"type": outbox.PING, "webhook_id": webhook.id})
         delivery_id = session.scalars(insert(WebhookDelivery).returning(WebhookDelivery.id), row).one()
+        _forget_old_pings(session, webhook.id)
         return session.get_one(WebhookDelivery, delivery_id)
+
+
+def _pings(webhook_id: int) -> Select[WebhookDelivery]:
+    """Select the pings of a webhook, the newest first: all else that it is told is about a callback."""
+    query = select(WebhookDelivery).where(
+        WebhookDelivery.callback_id.is_(None), WebhookDelivery.webhook_id == webhook_id
+    )
+    return query.order_by(WebhookDelivery.id.desc())
+
+
+def _forget_old_pings(session: Session, webhook_id: int) -> None:
+    old = _pings(webhook_id).with_only_columns(WebhookDelivery.id).offset(PINGS_KEPT).limit(OLD_PINGS_AT_ONCE)
+    session.execute(delete(WebhookDelivery).where(WebhookDelivery.id.in_(session.scalars(old).all())))
 
 
 def list_deliveries(portal_id: int, webhook_id: int) -> list[WebhookDelivery]:
