@@ -148,7 +148,9 @@ def test_cards_that_keep_it(app: Flask, manager: Actor, portal: FakePortal) -> N
             lead = portal.crm.add_lead("Field", "Anna", [row.typed for row in rows])
             post = manager.launches("CRM_LEAD_DETAIL_TAB", ID=str(lead))
             with app.app_context():
-                customer = read_customer(verify_launch(read_frame_post(MultiDict(post.query), MultiDict(post.form))))
+                customer = read_customer(
+                    verify_launch(read_frame_post(MultiDict(post.query), MultiDict(post.form)), "")
+                )
             assert customer is not None
             assert customer.problem is None
             offered = {number.e164 for number in customer.numbers}

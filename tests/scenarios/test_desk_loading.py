@@ -45,7 +45,7 @@ def load(app: Flask, actor: Actor, placement: str = "DEFAULT", **options: str) -
     """What a page shows, with the transactions and the requests to the portal that reading it took."""
     post = actor.launches(placement, **options)
     with app.app_context():
-        launch = verify_launch(read_frame_post(MultiDict(post.query), MultiDict(post.form)))
+        launch = verify_launch(read_frame_post(MultiDict(post.query), MultiDict(post.form)), "")
         asked = len(actor.portal.requests)
         with transactions(app) as begun:
             customer = read_customer(launch)

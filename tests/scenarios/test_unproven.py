@@ -221,6 +221,28 @@ def test_portals_that_nobody_knows_cost_few_questions_together(
     assert manager.opens().status_code == 200
 
 
+@pytest.mark.parametrize(
+    "address", ["203.0.113.{}", "2001:db8:7:{}::1"], ids=["addresses of a /24", "networks of a /48"]
+)
+def test_one_network_keeps_no_new_portal_out(
+    still_limits: None,
+    client: FlaskClient,
+    manager: Actor,
+    application: FakeApp,
+    fake: FakeBitrix24,
+    address: str,
+) -> None:
+    """As many addresses as there are in it, at every door; the portal's people have an address elsewhere."""
+    server, post = len(fake.auth_server.server.requests), manager.launches()
+    for number in range(proof_limits.UNKNOWN_PORTALS + 20):
+        form = {**post.form, "AUTH_ID": secrets.token_hex(35), "member_id": secrets.token_hex(16)}
+        sent = {"REMOTE_ADDR": address.format(number)}
+        client.post("/install" if number % 2 else "/", query_string=post.query, data=form, environ_base=sent)
+    assert len(fake.auth_server.server.requests) - server == proof_limits.UNKNOWN_OF_NETWORK.size
+    new = fake.add_portal("beta")
+    assert Actor(client, new, application, new.administrator).installs().status_code == 200
+
+
 def test_updates_that_cannot_be_proven_now_write_once(
     app: Flask, client: FlaskClient, manager: Actor, portal: FakePortal, application: FakeApp, fake: FakeBitrix24
 ) -> None:

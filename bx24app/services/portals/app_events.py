@@ -91,10 +91,12 @@ def _prove(event: Event, address: str) -> None:
         return proof_limits.insider() if is_shown else None
 
     with proof_limits.proving(address, event.member_id, event.access_token, known_as):
-        # Whoever makes portals up takes the authorization server's time from none that there is.
-        prove = token_proof.prove_unknown if portal is None else token_proof.prove_token
-        info = prove(event.access_token, event.member_id)
-        if portal is not None and not _administrates(portal, event.access_token, info.user_id):
+        if portal is None:
+            # Whoever makes portals up takes the authorization server's time from none that there is.
+            token_proof.prove_unknown(event.access_token, event.member_id, address)
+            return
+        info = token_proof.prove_token(event.access_token, event.member_id)
+        if not _administrates(portal, event.access_token, info.user_id):
             raise Unverified("event token of a person who is no administrator")
 
 

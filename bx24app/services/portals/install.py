@@ -37,15 +37,17 @@ class Installation:
     problems: list[MissingPart]
 
 
-def install(post: FramePost) -> Installation:
+def install(post: FramePost, address: str) -> Installation:
     """Prove, store and bind; a repeated installation brings everything up to date.
 
-    Raises ``Unverified``, ``AdministratorNeeded``, ``PortalUnreachable``.
+    ``address``: of whoever sends it. Raises ``Unverified``, ``AdministratorNeeded``, ``PortalUnreachable``.
     """
     if not post.AUTH_ID or not post.REFRESH_ID:
         raise Unverified("no tokens")
-    is_known = launch.known_portal(post.member_id) is not None
-    info = (token_proof.prove_token if is_known else token_proof.prove_unknown)(post.AUTH_ID, post.member_id)
+    if launch.known_portal(post.member_id) is None:
+        info = token_proof.prove_unknown(post.AUTH_ID, post.member_id, address)
+    else:
+        info = token_proof.prove_token(post.AUTH_ID, post.member_id)
     place = LaunchPlace(post.PLACEMENT)
     requests = portal_api.LoggedRequests(launch.request_label(place))
     asked_at = utcnow()
@@ -77,16 +79,16 @@ def _ask_administrator(
     return batch, app, profile
 
 
-def launch_or_install(post: FramePost) -> Launch:
+def launch_or_install(post: FramePost, address: str) -> Launch:
     """Prove the launch of a page, and mend the installation where an administrator opens it.
 
     A portal that Bitrix24 vouches for but we do not know is installed again, and what it lacks of the present manifest,
     or could not have before it granted more scopes, is bound. Raises as ``verify_launch`` and ``install`` do.
     """
     try:
-        proven = launch.verify_launch(post)
+        proven = launch.verify_launch(post, address)
     except NotInstalled:
-        return install(post).launch
+        return install(post, address).launch
     if proven.asked_at and proven.user.is_administrator:
         bindings.look_at_rules_again(proven.portal)
         if bindings.is_rebinding_due(proven.portal, proven.batch):

@@ -115,8 +115,10 @@ def tokens_of(post: FramePost, portal: Portal, user_id: int) -> Tokens:
     )
 
 
-def verify_launch(post: FramePost) -> Launch:
+def verify_launch(post: FramePost, address: str) -> Launch:
     """Prove a frame post and note the visitor; until it is proven nothing is stored or counted.
+
+    ``address``: of whoever sends it.
 
     Raises ``Unverified`` (another application's token, another portal's, none), ``NotInstalled`` when Bitrix24
     vouches for a portal that we do not know, ``PortalUnreachable`` when nobody could be asked.
@@ -125,7 +127,7 @@ def verify_launch(post: FramePost) -> Launch:
         raise Unverified("no access token")
     portal = known_portal(post.member_id)
     if portal is None:
-        token_proof.prove_unknown(post.AUTH_ID, post.member_id)
+        token_proof.prove_unknown(post.AUTH_ID, post.member_id, address)
         raise NotInstalled("portal not installed")
     if not proof_limits.may_ask_portal(post.member_id, post.AUTH_ID):
         token_proof.prove_token(post.AUTH_ID, post.member_id)

@@ -19,11 +19,15 @@ from bx24app.errors import (
 from bx24app.services.runtime.local_limit import LocalLimit, give_back, take_local
 from bx24app.services.runtime.local_memory import is_remembered, remember
 from bx24app.services.security import digests
+from bx24app.services.security.networks import wider_networks
 
 FAILURES_PER_ADDRESS = 30
 FAILURES_PER_PORTAL = 60
 # Questions about portals that we do not know, over all of them: who makes up their names makes up many.
 UNKNOWN_PORTALS = 60
+UNKNOWN_OF_ALL = LocalLimit("unknown_portals", UNKNOWN_PORTALS)
+# One network, which has any number of addresses, leaves the others most of them.
+UNKNOWN_OF_NETWORK = LocalLimit("unknown_of_network", 10)
 # Questions to a portal's own address, which count against the pace of its dials; more are asked of the
 # authorization server first.
 QUESTIONS_TO_PORTAL = 10
@@ -187,15 +191,19 @@ def note_proof(member_id: str, token: str) -> None:
         give_back(LocalLimit("asked_portal", QUESTIONS_TO_PORTAL), member_id)
 
 
-def take_unknown() -> None:
+def take_unknown(address: str) -> None:
     """Take one of the questions about portals that we do not know; raises ``TooManyAttempts``."""
-    if not take_local(LocalLimit("unknown_portals", UNKNOWN_PORTALS)):
+    if not _take(_of_unknown(address)):
         raise TooManyAttempts("too many unknown portals")
 
 
-def give_back_unknown() -> None:
+def give_back_unknown(address: str) -> None:
     """Bitrix24 vouches for the portal that was asked about."""
-    give_back(LocalLimit("unknown_portals", UNKNOWN_PORTALS))
+    _give_back(_of_unknown(address))
+
+
+def _of_unknown(address: str) -> Buckets:
+    return [(UNKNOWN_OF_NETWORK, wider_networks(address)[0]), (UNKNOWN_OF_ALL, "")]
 
 
 def may_look_for_move(member_id: str) -> bool:

@@ -56,9 +56,12 @@ def unproven(who: str, error: ExchangeError) -> Unverified:
     return PortalUnreachable(f"{who}: {error.code}")
 
 
-def prove_unknown(access_token: str, member_id: str) -> AppInfo:
-    """Prove a token of a portal that we do not know: strangers make up any number. Raises ``TooManyAttempts`` too."""
-    proof_limits.take_unknown()
+def prove_unknown(access_token: str, member_id: str, address: str) -> AppInfo:
+    """Prove a token of a portal that we do not know: strangers make up any number. Raises ``TooManyAttempts`` too.
+
+    ``address``: of whoever sends it, as ``network_of`` counts it.
+    """
+    proof_limits.take_unknown(address)
     info = prove_token(access_token, member_id)
-    proof_limits.give_back_unknown()
+    proof_limits.give_back_unknown(address)
     return info

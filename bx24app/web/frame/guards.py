@@ -41,9 +41,9 @@ def launch_required(*, opens_desk: bool) -> Callable[[Callable[Concatenate[Launc
     Raises ``Malformed`` for a placement that does not belong here, ``Unverified`` and its subclasses.
     """
 
-    def prove(post: FramePost) -> Launch:
+    def prove(post: FramePost, address: str) -> Launch:
         launch.check_placement(post, opens_desk=opens_desk)
-        proven = install.launch_or_install(post)
+        proven = install.launch_or_install(post, address)
         _frame_in(proven, post)
         return proven
 
@@ -53,9 +53,9 @@ def launch_required(*, opens_desk: bool) -> Callable[[Callable[Concatenate[Launc
 def ticket_renewal_required(view: Callable[Concatenate[Launch, P], R]) -> Callable[P, R]:
     """Pass the proven launch of a page that is open already and needs another ticket: nothing is installed."""
 
-    def prove(post: FramePost) -> Launch:
+    def prove(post: FramePost, address: str) -> Launch:
         launch.check_placement(post, opens_desk=manifest().opens_desk(post.PLACEMENT))
-        return launch.verify_launch(post)
+        return launch.verify_launch(post, address)
 
     return _guarding(Launch, prove)(view)
 
@@ -63,9 +63,9 @@ def ticket_renewal_required(view: Callable[Concatenate[Launch, P], R]) -> Callab
 def installation_required(view: Callable[Concatenate[Installation, P], R]) -> Callable[P, R]:
     """Pass an installation that is proven and stored; raises as ``launch_required`` does."""
 
-    def prove(post: FramePost) -> Installation:
+    def prove(post: FramePost, address: str) -> Installation:
         launch.check_placement(post, opens_desk=True)
-        installation = install.install(post)
+        installation = install.install(post, address)
         _frame_in(installation.launch, post)
         return installation
 
@@ -73,7 +73,7 @@ def installation_required(view: Callable[Concatenate[Installation, P], R]) -> Ca
 
 
 def _guarding(
-    kind: type[T], prove: Callable[[FramePost], T]
+    kind: type[T], prove: Callable[[FramePost, str], T]
 ) -> Callable[[Callable[Concatenate[T, P], R]], Callable[P, R]]:
     def guarding(view: Callable[Concatenate[T, P], R]) -> Callable[P, R]:
         @wraps(view)
@@ -86,7 +86,7 @@ def _guarding(
                 with _launches.hold(post.member_id) as is_held:
                     if not is_held:
                         raise TooManyLaunches("too many launches at once")
-                    proven = prove(post)
+                    proven = prove(post, address)
                     return view(proven, *args, **kwargs)
 
         guarded.__dict__["proven"] = kind
