@@ -81,6 +81,9 @@ _DECISIONS: dict[str, DecisionSentence] = {
     "event_applied": lambda i: _named(_EVENTS, i.get("event", "")),
     "cancelled": lambda i: _("Cancelled") + _by(i),
     "rescheduled": lambda i: _("Moved to another time") + _by(i),
+    "left_to_others": lambda _inputs: _(
+        "Withdrawn or moved by its link; it is called as it was, because others asked for this number too"
+    ),
     "taken_over": lambda i: _(
         "Taken over from %(former)s: it is called under the access of %(user)s",
         former=i.get("former", "?"),

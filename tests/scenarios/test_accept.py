@@ -31,6 +31,7 @@ from bx24app.services.callbacks.conditions import (
     BUDGET_MONEY,
     KEY_UNUSED,
     NOT_LISTED,
+    NUMBER_DAY,
     NUMBER_NOT_IN_HAND,
     TOKENS_LEFT,
     Budget,
@@ -59,6 +60,7 @@ class Model:
     requests: int = 0
     decoys: int = 0
     rejections: int = 0
+    limited: int = 0
     told: int = 0
 
     def expects(self, candidate: Candidate) -> str:
@@ -67,7 +69,7 @@ class Model:
         known = self.keys.get(callback.idempotency_key or "")
         if known is not None:
             return KEY_UNUSED if known == callback.request_digest else "reused"
-        if any(self.tokens.get(limit.digest, limit.size) < 1 for limit in candidate.rate_limits):
+        if any(not self.has(limit) for limit in candidate.open_limits):
             return TOKENS_LEFT
         if budget is not None and budget.calls is not None and self.calls >= budget.calls:
             return BUDGET_CALLS
@@ -75,21 +77,29 @@ class Model:
             return BUDGET_MONEY
         if candidate.number_digest and callback.to_number == LISTED:
             return "decoy" if candidate.decoy is not None else NOT_LISTED
+        if any(not self.has(limit) for limit in candidate.hidden_limits):
+            return "decoy"
         if candidate.needs_free_number and callback.to_number in self.holders:
             return "decoy" if candidate.decoy is not None else NUMBER_NOT_IN_HAND
         return "accepted"
 
+    def has(self, limit: RateLimit) -> bool:
+        """Whether a bucket has a token."""
+        return self.tokens.get(limit.digest, limit.size) >= 1
+
     def follow(self, candidate: Candidate, outcome: str) -> None:
         """Take what a candidate that was stored takes."""
         callback = candidate.callback
-        for limit in candidate.rate_limits:
+        is_limited = any(not self.has(limit) for limit in candidate.hidden_limits)
+        for limit in filter(self.has, candidate.rate_limits):
             self.tokens[limit.digest] = self.tokens.get(limit.digest, limit.size) - 1
         self.calls += candidate.budget is not None
         if callback.idempotency_key is not None:
             self.keys[callback.idempotency_key] = str(callback.request_digest)
         if outcome == "decoy":
             self.decoys += 1
-            self.rejections += callback.to_number == LISTED
+            self.rejections += callback.to_number == LISTED or is_limited
+            self.limited += callback.to_number != LISTED and is_limited
             return
         self.callbacks += 1
         self.requests += candidate.website_request is not None
@@ -125,7 +135,10 @@ def make(luck: random.Random, form: Form, at: datetime, calls: int) -> Candidate
     candidate = Candidate(callback=callback, at=at)
     if is_staff:
         return candidate
-    limits = [RateLimit("number_day", f"number {number}", 30, 86400.0), RateLimit("form_day", "form", 90, 86400.0)]
+    limits = [
+        RateLimit("number_day", f"number {number}", 6, 86400.0, is_hidden=True),
+        RateLimit("form_day", "form", 90, 86400.0),
+    ]
     if luck.random() < 0.5:
         limits.append(RateLimit("proof_unspent", f"proof {luck.randrange(30)}", 1, 1200.0, is_single_use=True))
     overspent: Facts | None = {"budget": "1"} if luck.random() < 0.3 else None
@@ -158,6 +171,8 @@ def stored(model: Model) -> dict[str, Any]:
         counts: dict[str, Any] = {
             name: session.scalars(select(func.count()).select_from(table)).one() for name, table in tables.items()
         }
+        is_limited = select(func.count()).where(Rejection.rule == NUMBER_DAY)
+        counts["limited"] = session.scalars(is_limited).one()
         counts["calls"] = session.scalar(select(BudgetDay.calls)) or 0
         counts["tokens"] = {
             row.digest: row.tokens for row in session.scalars(select(TokenBucket)) if row.digest in model.tokens
@@ -213,6 +228,7 @@ def test_what_is_stored_and_what_is_explained_agree_with_the_conditions(
                 "requests": model.requests,
                 "decoys": model.decoys,
                 "rejections": model.rejections,
+                "limited": model.limited,
                 "told": model.told,
                 "calls": model.calls,
                 "tokens": model.tokens,
@@ -220,6 +236,7 @@ def test_what_is_stored_and_what_is_explained_agree_with_the_conditions(
             }
             if model.holders and luck.random() < 0.3:
                 end_one(model, luck, at)
+    assert model.limited
     assert met >= {"accepted", "decoy", KEY_UNUSED, NOT_LISTED, TOKENS_LEFT, BUDGET_MONEY, NUMBER_NOT_IN_HAND}
 
 

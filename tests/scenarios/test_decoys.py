@@ -12,7 +12,17 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import TRANSITIONS, Attempt, Callback, DecoyRequest, Outcome, State, utcnow
+from bx24app.models import (
+    TRANSITIONS,
+    Attempt,
+    Callback,
+    DecoyRequest,
+    Outcome,
+    Rejection,
+    State,
+    TokenBucket,
+    utcnow,
+)
 from bx24app.services.callbacks import accept as accepting
 from bx24app.services.websites import status_page
 from bx24app.settings import settings
@@ -101,14 +111,66 @@ def test_refusals_and_limits_are_those_of_a_true_request(app: Flask, form: Visit
     asks(form, number, altcha=spent)
     again = form.asks(number, altcha=spent)
     assert (again.status_code, json_of(again)["code"]) == (400, "invalid_request")
-    for _ in range(2):
-        asks(form, number)
-    limited = form.asks(number)
-    for _ in range(3):
-        asks(form, FREE, scheduled_at=(NOON + timedelta(hours=1)).isoformat())
-    true = form.asks(FREE, scheduled_at=(NOON + timedelta(hours=1)).isoformat())
-    assert (limited.status_code, json_of(limited)) == (true.status_code, json_of(true))
-    assert limited.status_code == 429
+    # The limits of a form and of an address are told of any number.
+    bare = form.asks(FREE, altcha=spent)
+    assert (bare.status_code, json_of(bare)) == (again.status_code, json_of(again))
+
+
+def test_a_number_that_is_asked_for_too_often_is_answered_like_any_other_and_the_portal_is_told(
+    app: Flask, form: Visitor
+) -> None:
+    """Else the fourth request would tell whether somebody has asked for this number today."""
+    plan = {"scheduled_at": (NOON + timedelta(hours=1)).isoformat()}
+    true = [asks(form, FREE, **plan) for _ in range(3)]
+    limited, other = asks(form, FREE, **plan), asks(form, "+494042829", **plan)
+    assert len(rows(app, Callback)) == len(true) + 2
+    assert [(row.rule, row.inputs["number"]) for row in rows(app, Rejection)] == [("number_day", "...828")]
+    [decoy] = rows(app, DecoyRequest)
+    assert (str(decoy.id), decoy.holder_id) == (limited["reference"], None)
+    named = {"reference", "status_url"}
+    assert {k: v for k, v in limited.items() if k not in named} == {k: v for k, v in other.items() if k not in named}
+    assert looks(form, limited) == looks(form, other)
+    assert acts(form, limited, "cancel") == acts(form, other, "cancel")
+
+
+def withdraws(visitor: Visitor, answer: dict[str, Any]) -> None:
+    assert acts(visitor, answer, "cancel")[0] == 200
+
+
+def test_withdrawn_requests_shut_nobody_out(app: Flask, form: Visitor) -> None:
+    plan = {"scheduled_at": (NOON + timedelta(days=2)).isoformat()}
+    for _ in range(5):
+        withdraws(form, asks(form, FREE, **plan))
+    asks(form, FREE)
+    assert not rows(app, Rejection)
+    states = sorted(callback.state for callback in rows(app, Callback) if callback.form_id is not None)
+    assert states == [State.CANCELLED] * 5 + [State.QUEUED]
+
+
+def test_withdrawn_requests_save_up_none_and_decoys_give_nothing_back(app: Flask, form: Visitor) -> None:
+    plan = {"scheduled_at": (NOON + timedelta(days=2)).isoformat()}
+    first, *_ = (asks(form, FREE, **plan) for _ in range(3))
+    withdraws(form, asks(form, FREE, **plan))
+    withdraws(form, asks(form, FREE, **plan))
+    assert [row.rule for row in rows(app, Rejection)] == ["number_day"] * 2
+    with time_machine.travel(NOON + timedelta(hours=7, minutes=59), tick=False):
+        withdraws(form, first)
+    assert left(app) == pytest.approx([1.998], abs=0.01)
+    # A token has come back by itself after a third of the day.
+    with time_machine.travel(NOON + timedelta(hours=8, minutes=1), tick=False):
+        withdraws(form, asks(form, "+494042829", **plan))
+        later = asks(form, "+494042831", **plan)
+    with time_machine.travel(NOON + timedelta(hours=17), tick=False):
+        before = left(app)
+        withdraws(form, later)
+        assert left(app) == before
+
+
+def left(app: Flask) -> list[float]:
+    """The tokens of the buckets of numbers, as they are stored."""
+    with app.app_context(), reading() as session:
+        query = select(TokenBucket.tokens).where(TokenBucket.size == MANY["number_day"]).order_by(TokenBucket.at)
+        return list(session.scalars(query))
 
 
 @pytest.mark.parametrize("number", [IN_HAND, LISTED])

@@ -3,15 +3,17 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from bx24app.bitrix24.telephony import HistoryRow
-from bx24app.database import db, migrations
+from bx24app.database import db, migrations, reading
+from bx24app.models import Callback, DecoyRequest, Rejection
 from bx24app.services.runtime.kept_answer import ANSWERS_STATE
 from tests.conftest import OtherApp
 from tests.fake_bitrix24 import FakeApp, FakePortal
@@ -136,17 +138,27 @@ def test_no_number_in_a_query_fails(desk: Actor, query: str) -> None:
             assert desk.asks("GET", f"{path}?{query.replace('?', value)}").status_code in (200, 400)
 
 
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+
+def count(app: Flask, model: type[Any]) -> int:
+    with app.app_context(), reading() as session:
+        return len(session.scalars(select(model)).all())
+
+
 def test_one_number_is_limited_over_all_forms_of_a_portal(app: Flask, visitor_of: MakeVisitor) -> None:
     forms = [visitor_of(limits=PLENTY | {"number_day": 3}) for _ in range(5)]
-    answers = [forms[turn % 5].asks(NUMBER) for turn in range(8)]
-    assert [answer.status_code for answer in answers] == [202] * 3 + [429] * 5
+    answers = [forms[turn % 5].asks(NUMBER, scheduled_at=TOMORROW) for turn in range(8)]
+    assert [answer.status_code for answer in answers] == [202] * 8
     assert forms[4].asks("040 42828").status_code == 202
+    assert (count(app, Callback), count(app, DecoyRequest), count(app, Rejection)) == (4, 5, 5)
 
 
 def test_without_javascript_it_is_too(app: Flask, visitor_of: MakeVisitor) -> None:
     forms = [visitor_of(limits=PLENTY | {"number_day": 3}) for _ in range(3)]
-    answers = [form.asks(NUMBER, token=form.opens()) for form in forms]
-    assert [answer.status_code for answer in answers] == [202, 429, 429]
+    answers = [form.asks(NUMBER, token=form.opens(), scheduled_at=TOMORROW) for form in forms]
+    assert [answer.status_code for answer in answers] == [202] * 3
+    assert (count(app, Callback), count(app, DecoyRequest), count(app, Rejection)) == (1, 2, 2)
 
 
 @pytest.fixture

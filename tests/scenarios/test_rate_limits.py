@@ -153,10 +153,9 @@ def test_one_address_and_one_number_have_their_own_limits(app: Flask, visitor_of
     visitor.address = "2001:db8::1"
     assert visitor.asks("+4930901001").status_code == 202
     visitor.address = "2001:db8::2"
-    same_number = visitor.asks("+4930901001")
-    assert (same_number.status_code, int(same_number.headers["Retry-After"]) > 0) == (429, True)
-    assert visitor.asks("+4930901002").status_code == 202
-    assert visitor.asks("+4930901003").status_code == 429
+    assert visitor.asks("+4930901001").status_code == 202
+    same_address = visitor.asks("+4930901003")
+    assert (same_address.status_code, int(same_address.headers["Retry-After"]) > 0) == (429, True)
     visitor.address = "2001:db8:0:1::1"
     assert visitor.asks("+4930901003").status_code == 202
     with app.app_context(), reading() as session:

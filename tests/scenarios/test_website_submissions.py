@@ -426,7 +426,7 @@ def test_what_a_database_server_logs_of_a_refusal_tells_nothing_of_the_visitor(
     proof = visitor.works()
     assert visitor.asks(name="Clara Fall", altcha=proof).status_code == 202
     assert visitor.asks("040 42828", name="Clara Fall", altcha=proof).status_code == 400
-    for status in (202, 202, 429):
+    for status in (202, 202, 202, 202, 429):
         assert visitor.asks(name="Clara Fall").status_code == status
     # SQLite's writers stand in line, so that nobody meets a request of the same moment.
     assert len(refused) == (2 if app.config["SQLALCHEMY_DATABASE_URI"].startswith("postgresql") else 0)

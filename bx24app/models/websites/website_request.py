@@ -93,8 +93,9 @@ class WebsiteRequest(Leased, Base):
 class DecoyRequest(Base):
     """A request for a number that was in hand or is not called: answered and shown like any other; nothing follows.
 
-    It holds no number and no reference to a callback in hand: whoever asked may be a stranger. What is shown of it as
-    time goes by follows from its id (services/callbacks/decoys.py).
+    It holds no number, and nothing of the callback in hand is shown of it: whoever asked may be a stranger. What is
+    shown as time goes by follows from its id (services/callbacks/decoys.py). One with the id of a callback is shown
+    instead of it, because the callback was left to others who wait for it (services/callbacks/shared.py).
     """
 
     __tablename__ = "ghost"
@@ -107,6 +108,9 @@ class DecoyRequest(Base):
     due_at: Mapped[At]
     cancelled_at: Mapped[At | None]
     created_at: Mapped[At] = mapped_column(default=utcnow, index=True)
+    # The callback that held the number, and rings for this request too; None: the number is listed or asked for too
+    # often. It is never shown.
+    holder_id: Mapped[UUID | None] = mapped_column(Uuid, index=True)
 
     def cancel(self, at: datetime) -> None:
         """Withdraw it, for the eyes of whoever asked."""

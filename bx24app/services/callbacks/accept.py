@@ -66,7 +66,7 @@ def _names(candidate: Candidate) -> Iterator[str]:
     """What a candidate has in common with the next one that is refused like it."""
     if candidate.callback.idempotency_key is not None:
         yield _key_name(candidate)
-    yield from (limit.digest for limit in candidate.rate_limits)
+    yield from (limit.digest for limit in candidate.open_limits)
 
 
 def earlier_answer(

@@ -43,6 +43,7 @@ NOT_LISTED = "do_not_call"
 TOKENS_LEFT = "tokens_left"
 BUDGET_CALLS = "budget_calls"
 BUDGET_MONEY = "budget_money"
+NUMBER_DAY = "number_day"
 NUMBER_NOT_IN_HAND = "number_not_in_hand"
 
 
@@ -78,9 +79,19 @@ class Candidate:
     rate_limits: tuple[RateLimit, ...] = ()
     budget: Budget | None = None
     # What is stored instead where a hidden condition does not hold: a decoy with the callback's id, and the rejection
-    # that the portal reads when the number is listed. None: nothing is stored then.
+    # that the portal reads when the number is listed, or asked for too often. None: nothing is stored then.
     decoy: DecoyRequest | None = None
     rejection: Rejection | None = None
+
+    @property
+    def hidden_limits(self) -> tuple[RateLimit, ...]:
+        """The rate limits of which its sender must not learn that they are empty: those of a visitor's number."""
+        return tuple(limit for limit in self.rate_limits if limit.is_hidden) if self.decoy is not None else ()
+
+    @property
+    def open_limits(self) -> tuple[RateLimit, ...]:
+        """The rate limits that its sender is told of."""
+        return tuple(limit for limit in self.rate_limits if limit not in self.hidden_limits)
 
     @property
     def needs_free_number(self) -> bool:
@@ -199,11 +210,21 @@ def _find_listed(session: Session, candidate: Candidate) -> Obstacle | None:
 
 
 def _find_limit(session: Session, candidate: Candidate) -> Obstacle | None:
+    return _empty_limit(session, candidate, TOKENS_LEFT, candidate.open_limits)
+
+
+def _find_number_limit(session: Session, candidate: Candidate) -> Obstacle | None:
+    return _empty_limit(session, candidate, NUMBER_DAY, candidate.hidden_limits)
+
+
+def _empty_limit(
+    session: Session, candidate: Candidate, condition: str, limits: tuple[RateLimit, ...]
+) -> Obstacle | None:
     now = candidate.at.timestamp()
-    for limit in candidate.rate_limits:
+    for limit in limits:
         left = rate_limit.tokens_left(session, limit, now)
         if left < 1:
-            return Obstacle(TOKENS_LEFT, {"limit": limit.size, "left": round(left, 2)}, rate_limit=limit)
+            return Obstacle(condition, {"limit": limit.size, "left": round(left, 2)}, rate_limit=limit)
     return None
 
 
@@ -234,6 +255,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition(BUDGET_CALLS, lambda c: c.budget is not None, _find_calls),
     Condition(BUDGET_MONEY, lambda c: c.budget is not None, _find_money),
     Condition(NOT_LISTED, lambda c: bool(c.number_digest), _find_listed, lambda: not_(_listed_clause()), hidden=True),
+    Condition(NUMBER_DAY, lambda c: bool(c.hidden_limits), _find_number_limit, hidden=True),
     Condition(
         NUMBER_NOT_IN_HAND,
         lambda c: c.needs_free_number,
@@ -265,8 +287,9 @@ def find_earlier(
     query = (with_history() if has_history else select(Callback)).where(
         Callback.portal_id == portal_id, Callback.idempotency_key.in_(keys)
     )
+    # The decoy first: it is shown instead of a callback that was left to others.
     decoy = select(DecoyRequest).where(DecoyRequest.idempotency_key.in_(keys))
-    earlier = session.scalar(query) or session.scalar(decoy)
+    earlier = session.scalar(decoy) or session.scalar(query)
     if earlier is not None and not is_same_request(earlier.request_digest, digest):
         raise IdempotencyKeyReused
     return earlier

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from sqlalchemy import (
     CTE,
-    BindParameter,
     ColumnElement,
     Date,
     Double,
@@ -15,6 +14,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    all_,
     and_,
     bindparam,
     func,
@@ -23,38 +23,20 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
-from bx24app.database import Base, given_rows, is_postgresql
+from bx24app.database import given_rows
 from bx24app.database.compiled import CompiledStatement
-from bx24app.models import BudgetDay, Callback, Decision, DecoyRequest, Rejection, TokenBucket, WebsiteRequest
+from bx24app.models import BudgetDay, Callback, Decision, TokenBucket, WebsiteRequest
 from bx24app.services.callbacks.conditions import CONDITIONS, NOT_LISTED
 from bx24app.services.callbacks.entries import marks
+from bx24app.services.callbacks.guarded.decoy_inserts import holder, inserting_decoy, inserting_rejection
+from bx24app.services.callbacks.guarded.row_inserts import insert_of, inserting, inserting_first
 from bx24app.services.callbacks.listing import list_marks
 from bx24app.services.runtime import rate_limit
 from bx24app.services.webhooks import outbox
 
-Values = dict[str, Any]
 BUCKET_COLUMNS = {"digest": String, "tokens": Double, "size": Double, "refill": Double, "at": Double, "full_at": Double}
-
-_PREFIXES = {"callback": "c", "ghost": "g", "website_request": "r", "decision": "d", "refusal": "n"}
-# These columns share a parameter with an equal value, because psycopg parses a statement with more than 50
-# parameters again each time.
-_SHARED_PARAMETERS = {
-    "r_callback_id": "c_id",
-    "r_form_id": "c_form_id",
-    "r_number_digest": "number_digest",
-    "r_created_at": "c_created_at",
-    "d_callback_id": "c_id",
-    "n_portal_id": "c_portal_id",
-    "n_form_id": "c_form_id",
-    "n_made_at": "c_created_at",
-    # A decoy is what the callback would have been.
-    **{
-        f"g_{name}": f"c_{name}"
-        for name in ("id", "form_id", "idempotency_key", "request_digest", "scheduled_at", "due_at", "created_at")
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -68,6 +50,7 @@ class Shape:
     rejection: tuple[str, ...]
     conditions: tuple[str, ...]
     takes_tokens: bool
+    hides_tokens: bool
     counts_call: bool
     has_deliveries: bool
     has_words: bool
@@ -76,8 +59,9 @@ class Shape:
     @property
     def steps(self) -> list[str]:
         """The statements of SQLite's transaction."""
-        possible = {"tokens": self.takes_tokens, "call": self.counts_call, "callback": True}
-        possible |= {"decoy": bool(self.decoy), "rejection": bool(self.decoy)}
+        possible = {"tokens": self.takes_tokens, "number_tokens": self.hides_tokens, "call": self.counts_call}
+        possible |= {"callback": True, "decoy": bool(self.decoy), "rejection": bool(self.decoy)}
+        possible |= {"limited_decoy": self.hides_tokens, "limited_rejection": self.hides_tokens}
         return [*(name for name, is_there in possible.items() if is_there), *self.related]
 
     @property
@@ -97,57 +81,6 @@ class Shape:
     def takes_something(self) -> bool:
         """Tell whether something has to be given back when the callback is not inserted."""
         return self.takes_tokens or self.counts_call
-
-
-def values_of(row: Base) -> Values:
-    """Return the columns that were set, and the defaults of others; the database fills the rest."""
-    attributes, values = row.__dict__, {}
-    for key, name, default in _columns(type(row)):
-        if key in attributes:
-            values[name] = attributes[key]
-        elif default is not None:
-            values[name] = default.arg(None) if default.is_callable else default.arg
-    return values
-
-
-@cache
-def _columns(model: type[Base]) -> list[tuple[str, str, Any]]:
-    """List the key of each column, its name as a parameter, and its default."""
-    table = cast("Table", model.__table__)
-    return [(column.key, _name(table, column.key), column.default) for column in table.columns]
-
-
-def _name(table: Table, key: str) -> str:
-    name = f"{_PREFIXES[table.name]}_{key}"
-    return _SHARED_PARAMETERS.get(name, name)
-
-
-def _insert(model: type[Base]) -> Any:
-    return (postgresql if is_postgresql() else sqlite).insert(cast("Table", model.__table__))
-
-
-def _parameters_of(model: type[Base], names: tuple[str, ...]) -> dict[str, BindParameter[Any]]:
-    table = cast("Table", model.__table__)
-    return {
-        column.key: bindparam(_name(table, column.key), type_=column.type)
-        for column in table.columns
-        if _name(table, column.key) in names
-    }
-
-
-def _inserting(
-    model: type[Base], names: tuple[str, ...], after: CTE | None = None, holds: ColumnElement[bool] | None = None
-) -> Any:
-    """Insert a row of parameters: once for each row of ``after``, and only where ``holds``."""
-    parameters = _parameters_of(model, names)
-    row = select(*parameters.values())
-    row = row if after is None else row.select_from(after)
-    return _insert(model).from_select(list(parameters), row if holds is None else row.where(holds))
-
-
-def _inserting_first(model: type[Base], names: tuple[str, ...], after: CTE | None, holds: ColumnElement[bool]) -> Any:
-    """Insert the callback or its decoy; nothing is inserted where another request was faster."""
-    return _inserting(model, names, after, holds).on_conflict_do_nothing()
 
 
 def _clauses(shape: Shape, *, hidden: bool, but: str = "") -> Iterator[ColumnElement[bool]]:
@@ -182,7 +115,7 @@ def _counting_call() -> Any:
     seen = bindparam("budget_seen", type_=Integer)
     columns: list[Any] = [bindparam("budget_form_id", type_=Integer), bindparam("budget_day", type_=Date)]
     row: Select[Any] = select(*columns, literal_column("1"))
-    insert = _insert(BudgetDay).from_select(["form_id", "day", "calls"], row.where(calls >= 1))
+    insert = insert_of(BudgetDay).from_select(["form_id", "day", "calls"], row.where(calls >= 1))
     return insert.on_conflict_do_update(
         index_elements=[table.c.form_id, table.c.day],
         set_={"calls": table.c.calls + 1},
@@ -202,33 +135,47 @@ def whole_statement(shape: Shape) -> CompiledStatement:
 def _whole(shape: Shape) -> Select[Any]:
     taken: list[CTE] = []
     more: list[ColumnElement[bool]] = []
+    is_allowed: ColumnElement[bool] = literal_column("true")
     if shape.takes_tokens:
-        taken.append(_told(_taking_tokens(), "taken"))
-        more.append(_count(taken[-1]) == bindparam("bucket_count"))
+        tokens = _told(_taking_tokens(), "taken")
+        taken.append(tokens)
+        is_allowed = _count(tokens) == bindparam("bucket_count")
+        more.append(_has_open_tokens(tokens) if shape.hides_tokens else is_allowed)
     if shape.counts_call:
         taken.append(_told(_counting_call(), "counted"))
         more.append(select(literal_column("1")).select_from(taken[-1]).exists())
-    # A callback and its decoy are decided about by one row, and so in the same time; the list is looked into once.
-    others = _all(*_clauses(shape, hidden=True, but=NOT_LISTED))
-    decided = (
-        select(others.label("is_free"), _is_unlisted().label("is_unlisted"))
-        .where(_open_conditions(shape, *more))
-        .cte("decided")
-        if shape.decoy
-        else None
-    )
-    if decided is None:
+    if not shape.decoy:
         holds = _open_conditions(shape, *_clauses(shape, hidden=True), *more)
-        inserted = _told(_inserting_first(Callback, shape.callback, None, holds), "inserted")
+        inserted = _told(inserting_first(Callback, shape.callback, None, holds), "inserted")
         stored, decoys = _count(inserted), []
     else:
-        holds = and_(decided.c.is_free, decided.c.is_unlisted)
-        inserted = _told(_inserting_first(Callback, shape.callback, decided, holds), "inserted")
-        decoy = _told(_inserting_first(DecoyRequest, shape.decoy, decided, not_(holds)), "decoy")
-        rejection = _inserting(Rejection, shape.rejection, decided, not_(decided.c.is_unlisted)).cte("rejection")
-        stored, decoys = _count(inserted) + _count(decoy), [decoy, rejection]
+        # A callback and its decoy are decided about by one row, and so in the same time; the list is looked into once.
+        others = _all(*_clauses(shape, hidden=True, but=NOT_LISTED))
+        decided = (
+            select(others.label("is_free"), _is_unlisted().label("is_unlisted"), is_allowed.label("is_allowed"))
+            .where(_open_conditions(shape, *more))
+            .cte("decided")
+        )
+        is_free, is_unlisted, is_allowed = decided.c
+        inserted = _told(
+            inserting_first(Callback, shape.callback, decided, and_(is_free, is_unlisted, is_allowed)), "inserted"
+        )
+        # Whoever changes the holder waits for this, or is waited for: then it may hold the number no more.
+        held_by = select(holder().with_for_update(read=True).cte("holder"))
+        is_rejected = not_(and_(is_unlisted, is_allowed))
+        decoy = inserting_decoy(shape.decoy, decided, or_(is_rejected, and_(not_(is_free), held_by.exists())), held_by)
+        rejection = inserting_rejection(shape.rejection, decided, is_rejected, is_unlisted).cte("rejection")
+        decoys = [_told(decoy, "decoy"), rejection]
+        stored = _count(inserted) + _count(decoys[0])
     answer = literal_column("1", Integer) // stored if shape.takes_something else stored
     return select(_count(inserted), answer).add_cte(*taken, *decoys, *_related(shape, inserted))
+
+
+def _has_open_tokens(taken: CTE) -> ColumnElement[bool]:
+    """Make the condition that every bucket gave a token of which the sender may know that it is empty."""
+    hidden = bindparam("hidden_buckets", type_=postgresql.ARRAY(String()))
+    given = select(func.count()).select_from(taken).where(taken.c.digest != all_(hidden)).scalar_subquery()
+    return given == bindparam("bucket_count") - func.cardinality(hidden)
 
 
 def _told(insert: Any, name: str) -> CTE:
@@ -244,9 +191,9 @@ def _count(of: CTE) -> Any:
 def _related(shape: Shape, inserted: CTE) -> Iterator[CTE]:
     """Make what is inserted together with the callback."""
     if shape.website_request:
-        yield _inserting(WebsiteRequest, shape.website_request, inserted).cte("request")
+        yield inserting(WebsiteRequest, shape.website_request, inserted).cte("request")
     if shape.decision:
-        yield _inserting(Decision, shape.decision, inserted).cte("decision")
+        yield inserting(Decision, shape.decision, inserted).cte("decision")
     if shape.has_deliveries:
         yield outbox.inserting_deliveries(inserted).cte("deliveries")
     if shape.has_words:
@@ -260,7 +207,7 @@ def _taking_tokens() -> Any:
     given = given_rows(**{f"bucket_{name}": kind for name, kind in BUCKET_COLUMNS.items()})
     # SQLite would take the ON of an upsert for the condition of a join.
     rows = select(*given).where(literal_column("1 = 1"))
-    return rate_limit.upsert_tokens(_insert(TokenBucket).from_select(list(BUCKET_COLUMNS), rows))
+    return rate_limit.upsert_tokens(insert_of(TokenBucket).from_select(list(BUCKET_COLUMNS), rows))
 
 
 @cache
@@ -271,24 +218,33 @@ def step_statement(name: str, shape: Shape) -> CompiledStatement:
 
 def _callback_if_all_hold(shape: Shape) -> Any:
     holds = _open_conditions(shape, *_clauses(shape, hidden=True))
-    return _inserting_first(Callback, shape.callback, None, holds)
+    return inserting_first(Callback, shape.callback, None, holds)
 
 
-def _decoy_if_a_hidden_one_does_not(shape: Shape) -> Any:
-    holds = _open_conditions(shape, not_(_hidden_conditions(shape)))
-    return _inserting_first(DecoyRequest, shape.decoy, None, holds)
+def _decoy(shape: Shape, *, is_limited: bool) -> Any:
+    """Insert the decoy where a hidden condition does not hold; ``is_limited``: the step of the tokens has found one."""
+    hidden = () if is_limited else (not_(_hidden_conditions(shape)),)
+    return inserting_decoy(shape.decoy, None, _open_conditions(shape, *hidden), holder())
+
+
+def _rejection(shape: Shape, *, is_limited: bool) -> Any:
+    where = None if is_limited else not_(_is_unlisted())
+    return inserting_rejection(shape.rejection, None, where, _is_unlisted())
 
 
 _MAKERS: dict[str, Callable[[Shape], Any]] = {
     "tokens": lambda _: _taking_tokens(),
+    "number_tokens": lambda _: _taking_tokens(),
     "call": lambda _: _counting_call(),
     "callback": _callback_if_all_hold,
-    "website_request": lambda shape: _inserting(WebsiteRequest, shape.website_request),
-    "decision": lambda shape: _inserting(Decision, shape.decision),
+    "website_request": lambda shape: inserting(WebsiteRequest, shape.website_request),
+    "decision": lambda shape: inserting(Decision, shape.decision),
     "deliveries": lambda _: outbox.inserting_deliveries(),
     "words": lambda _: list_marks.inserting_words(),
     "entry": lambda _: marks.inserting_entry(),
     "follow_ups": lambda _: list_marks.ending_follow_ups(),
-    "decoy": _decoy_if_a_hidden_one_does_not,
-    "rejection": lambda shape: _inserting(Rejection, shape.rejection, holds=not_(_is_unlisted())),
+    "decoy": lambda shape: _decoy(shape, is_limited=False),
+    "rejection": lambda shape: _rejection(shape, is_limited=False),
+    "limited_decoy": lambda shape: _decoy(shape, is_limited=True),
+    "limited_rejection": lambda shape: _rejection(shape, is_limited=True),
 }

@@ -5,7 +5,7 @@ written. PostgreSQL may have taken tokens by then; the statement then divides by
 statement is rolled back. That error puts no data into the server's log.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -16,16 +16,11 @@ from bx24app.database.group_commit import write_together
 from bx24app.models import Callback, DecoyRequest
 from bx24app.services.callbacks.conditions import CONDITIONS, REVISION_PARAMETERS, Candidate
 from bx24app.services.callbacks.entries import marks
-from bx24app.services.callbacks.guarded_statements import (
-    BUCKET_COLUMNS,
-    Shape,
-    Values,
-    step_statement,
-    values_of,
-    whole_statement,
-)
+from bx24app.services.callbacks.guarded.row_inserts import Values, values_of
+from bx24app.services.callbacks.guarded_statements import BUCKET_COLUMNS, Shape, step_statement, whole_statement
 from bx24app.services.callbacks.listing import list_marks
 from bx24app.services.runtime import rate_limit
+from bx24app.services.runtime.rate_limit import RateLimit
 from bx24app.services.webhooks import outbox
 
 DIVISION_BY_ZERO = "22012"
@@ -84,20 +79,27 @@ def _steps(shape: Shape, values: Values, candidate: Candidate) -> Work:
     Meanwhile all other writers wait, and each statement and each row that it answers gives the interpreter away for a
     moment: so they are few, and tell only how many rows they have written.
     """
-    steps = {name: step_statement(name, shape).bind(values) for name in shape.steps}
+    of_buckets = {
+        "tokens": _bucket_values(candidate, candidate.open_limits),
+        "number_tokens": _bucket_values(candidate, candidate.hidden_limits),
+    }
+    steps = {name: step_statement(name, shape).bind(of_buckets.get(name, values)) for name in shape.steps}
 
     def work(run: Run) -> Callback | DecoyRequest | None:
-        if shape.takes_tokens and run(steps["tokens"]).rowcount < len(candidate.rate_limits):
+        if shape.takes_tokens and run(steps["tokens"]).rowcount < len(candidate.open_limits):
             raise _NotAccepted
+        hidden = len(candidate.hidden_limits)
+        is_limited = shape.hides_tokens and run(steps["number_tokens"]).rowcount < hidden
         if shape.counts_call and not run(steps["call"]).rowcount:
             raise _NotAccepted
-        if run(steps["callback"]).rowcount:
+        if not is_limited and run(steps["callback"]).rowcount:
             for name in shape.related:
                 run(steps[name])
             return candidate.callback
-        if not shape.decoy or not run(steps["decoy"]).rowcount:
+        decoy, rejection = ("limited_decoy", "limited_rejection") if is_limited else ("decoy", "rejection")
+        if not shape.decoy or not run(steps[decoy]).rowcount:
             raise _NotAccepted
-        run(steps["rejection"])
+        run(steps[rejection])
         return candidate.decoy
 
     return work
@@ -120,6 +122,7 @@ def _described(candidate: Candidate) -> tuple[Shape, Values]:
         rejection=tuple(rejection),
         conditions=tuple(c.name for c in CONDITIONS if c.clause is not None and c.applies(candidate)),
         takes_tokens=bool(candidate.rate_limits),
+        hides_tokens=bool(candidate.hidden_limits),
         counts_call=candidate.budget is not None,
         has_deliveries=has_deliveries,
         has_words=bool(candidate.callback.customer_name),
@@ -129,8 +132,9 @@ def _described(candidate: Candidate) -> tuple[Shape, Values]:
     entry = marks.entry_values(candidate.callback) if shape.has_entry else {}
     revisions = zip(REVISION_PARAMETERS, candidate.form_revisions or (), strict=candidate.form_revisions is not None)
     named = callback | words | entry | website | decision | decoy | rejection | delivery | dict(revisions)
-    return shape, named | _budget_values(candidate) | _bucket_values(candidate) | {
-        "number_digest": candidate.number_digest
+    return shape, named | _budget_values(candidate) | _bucket_values(candidate, candidate.rate_limits) | {
+        "number_digest": candidate.number_digest,
+        "hidden_buckets": [limit.digest for limit in candidate.hidden_limits],
     }
 
 
@@ -150,8 +154,6 @@ def _budget_values(candidate: Candidate) -> Values:
     }
 
 
-def _bucket_values(candidate: Candidate) -> Values:
-    rows = rate_limit.bucket_rows(candidate.rate_limits, candidate.at.timestamp())
-    if not rows:
-        return {}
+def _bucket_values(candidate: Candidate, limits: Sequence[RateLimit]) -> Values:
+    rows = rate_limit.bucket_rows(limits, candidate.at.timestamp())
     return {f"bucket_{name}": [row[name] for row in rows] for name in BUCKET_COLUMNS} | {"bucket_count": len(rows)}

@@ -23,6 +23,7 @@ from bx24app.models import (
     SPAN_LENGTHS,
     Attempt,
     Callback,
+    DecoyRequest,
     Portal,
     PortalSettings,
     ReportFigure,
@@ -96,6 +97,8 @@ def delete_counted(condition: ColumnElement[bool], limit: int) -> int:
                     continue
                 free = session.scalars(_unlocked(Callback.id.in_(ids), condition)).all()
                 session.execute(delete(Callback).where(Callback.id.in_(free)))
+                # What their links showed, where they were left to others.
+                session.execute(delete(DecoyRequest).where(DecoyRequest.id.in_(free)))
                 gone += len(free)
                 _recount(session, portal_id, few)
     return gone

@@ -34,6 +34,8 @@ class RateLimit:
     for_no_script: bool = False
     # The bucket never fills again; its row is deleted after ``seconds``.
     is_single_use: bool = False
+    # A visitor must not learn that it is empty.
+    is_hidden: bool = False
 
 
 def take_tokens(session: Session, buckets: Sequence[RateLimit], now: float) -> RateLimit | None:
@@ -82,6 +84,23 @@ def upsert_tokens(statement: Any) -> Any:
     one = literal_column("1", Integer)
     values = {"tokens": tokens - one, "size": new.size, "refill": new.refill, "at": at, "full_at": new.full_at}
     return statement.on_conflict_do_update(index_elements=[old.digest], set_=values, where=tokens >= one)
+
+
+def give_back(session: Session, buckets: Sequence[RateLimit], now: float) -> None:
+    """Put a token back into each bucket, as far as it has room.
+
+    The rows are locked in the order in which others take from them, one after the other.
+    """
+    for bucket in sorted(buckets, key=lambda bucket: bucket.digest):
+        row = session.get(TokenBucket, bucket.digest, with_for_update=True)
+        if row is not None:
+            row.tokens = min(row.size, tokens_in(row, now) + 1)
+            row.at = max(row.at, now)
+
+
+def tokens_in(row: TokenBucket, now: float) -> float:
+    """Count the tokens of a row at ``now``."""
+    return min(row.size, row.tokens + max(0.0, now - row.at) * row.refill)
 
 
 def tokens_left(session: Session, bucket: RateLimit, now: float) -> float:

@@ -11,26 +11,30 @@ from math import ceil
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from bx24app.database import reading
+from bx24app.database import reading, writing
 from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, RateLimited, RuleRefused
-from bx24app.models import BudgetDay, Callback, Rejection, Source
+from bx24app.models import BudgetDay, Callback, Rejection, Source, utcnow
 from bx24app.services.callbacks.conditions import (
     BUDGET_CALLS,
     BUDGET_MONEY,
     NOT_LISTED,
+    NUMBER_DAY,
     Budget,
     Candidate,
     Obstacle,
     calls_taken,
     obstacles,
 )
+from bx24app.services.calling import do_not_call
+from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
 from bx24app.services.security import digests
 from bx24app.services.security.networks import wider_networks
 from bx24app.services.websites import budgets, rejections
 from bx24app.services.websites.budgets import LocalDay
+from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.rules import RuleFacts
-from bx24app.services.websites.submission import Submission
+from bx24app.services.websites.submission import Submission, SubmittedNumber
 
 # A request without JavaScript brings no proof of work, so such requests may use only this part of the limits.
 NO_SCRIPT_DIVISOR = 3
@@ -40,7 +44,7 @@ NETWORK_TIMES = (4, 2)
 NETWORK_DIVISOR = 3
 OF_THE_ADDRESS = frozenset({"address_hour", "network_hour", "network_day"})
 # What counts over all forms of a portal.
-OF_THE_PORTAL = frozenset({"number_day"})
+OF_THE_PORTAL = frozenset({NUMBER_DAY})
 # A used proof is remembered for so many seconds longer than it is valid.
 PROOF_KEPT_SECONDS = 60.0
 
@@ -50,11 +54,14 @@ def rate_limits_of(submission: Submission) -> list[RateLimit]:
     wanted = submission.form.limits
     values = [
         *_of_the_address(submission),
-        ("number_day", submission.number.digest, wanted["number_day"], DAY),
+        (NUMBER_DAY, submission.number.digest, wanted[NUMBER_DAY], DAY),
         ("form_hour", "", wanted["form_hour"], HOUR),
         ("form_day", "", wanted["form_day"], DAY),
     ]
-    whole = [RateLimit(name, _digest(submission, name, value), size, seconds) for name, value, size, seconds in values]
+    whole = [
+        RateLimit(name, _digest(submission, name, value), size, seconds, is_hidden=name == NUMBER_DAY)
+        for name, value, size, seconds in values
+    ]
     if submission.has_script:
         return [*_proof(submission), *whole]
     for_no_script = [
@@ -85,6 +92,21 @@ def _network_part(submission: Submission, name: str) -> int:
     """Return how much of a limit of the form one network may take: as much as an address at least."""
     limits = submission.form.limits
     return max(limits["address_hour"], ceil(limits[name] / NETWORK_DIVISOR))
+
+
+def give_back_number(opened: OpenForm, withdrawn: Callback) -> None:
+    """Give back what a withdrawn callback took from the limit of its number, if no phone rang for it; commits.
+
+    After the time in which one token comes back by itself nothing is given back, so that nobody saves up requests.
+    """
+    size, now = opened.form.limits[NUMBER_DAY], utcnow()
+    if withdrawn.attempts or (now - withdrawn.created_at).total_seconds() > DAY / size:
+        return
+    number = SubmittedNumber(digest=do_not_call.number_digest(withdrawn.to_number))
+    submission = Submission(form=opened.form, portal=opened.portal, now=now, number=number)
+    buckets = [limit for limit in rate_limits_of(submission) if limit.is_hidden]
+    with writing() as session:
+        rate_limit.give_back(session, buckets, now.timestamp())
 
 
 def _proof(submission: Submission) -> list[RateLimit]:
@@ -142,7 +164,10 @@ def _listed(submission: Submission) -> RuleRefused:
 
 
 def hidden_rejection(submission: Submission) -> Rejection:
-    """Make the rejection of a listed number that only the portal reads: its visitor gets the answer of a decoy."""
+    """Make the rejection that only the portal reads, because its visitor gets the answer of a decoy.
+
+    It is that of a listed number; the guarded write names the rule of one that was asked for too often.
+    """
     return rejections.rejection_row(submission, _listed(submission))
 
 

@@ -13,13 +13,12 @@ from bx24app.services.callbacks import change
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
 from bx24app.services.security import digests, signing
-from bx24app.services.websites import rules
+from bx24app.services.websites import quotas, rules
 from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.submission import Submission
 from bx24app.services.websites.submit import shown_to_visitor
 from bx24app.settings import settings
 
-CUSTOMER = "customer"
 CHANGES_AN_HOUR, CHANGES_EVER = 6, 24
 
 
@@ -56,10 +55,15 @@ def cancel_request(signed: str) -> RequestStatus:
     request, opened = _read_request(signed)
     _count_change(request.id, "cancel")
     if isinstance(request, Callback):
-        return _status(opened, change.cancel(request.portal_id, request.id, None, by=CUSTOMER))
+        withdrawn = change.withdraw(request.portal_id, request.id)
+        if isinstance(withdrawn, Callback):
+            quotas.give_back_number(opened, withdrawn)
+        return _status(opened, withdrawn)
     with writing() as session:
         decoy = _waiting(session, opened, request.id)
         decoy.cancel(utcnow())
+    if decoy.holder_id is not None:
+        change.withdraw_for_all(opened.portal.id, decoy.holder_id)
     return _status(opened, decoy)
 
 
@@ -77,8 +81,7 @@ def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: s
     rules.check_time_rules(submission)
     _count_change(request.id, "reschedule")
     if isinstance(request, Callback):
-        changed = change.reschedule(request.portal_id, request.id, None, submission.due_at, by=CUSTOMER)
-        return _status(opened, changed)
+        return _status(opened, change.move_by_link(request.portal_id, request.id, submission.due_at))
     with writing() as session:
         decoy = _waiting(session, opened, request.id)
         decoy.reschedule(submission.due_at)
@@ -117,7 +120,8 @@ def _read_request(signed: str) -> tuple[Callback | DecoyRequest, OpenForm]:
 def _find(session: Session, id: UUID) -> Callback | DecoyRequest:
     # Both are read of every link, so that the time tells nothing.
     callback, decoy = session.get(Callback, id), session.get(DecoyRequest, id)
-    request = callback or decoy
+    # The decoy of a callback that was left to others is shown instead of it.
+    request = decoy or callback
     if request is None or request.form_id is None:
         raise NotFound
     return request

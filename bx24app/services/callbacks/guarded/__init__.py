@@ -1,0 +1,1 @@
+"""Parts of the statements of the guarded write."""
