@@ -28,7 +28,7 @@ from bx24app.errors import DatabaseBusy
 
 Parameters = Mapping[str, Any]
 # SQLAlchemy labels what is computed, for a reader that these statements do not have; nothing refers to such a label.
-_MADE_LABEL = re.compile(r" AS (?:anon|count|left|gen_random_uuid)_\d+\b")
+_MADE_LABEL = re.compile(r" AS (?:anon_?|count|left|substr|gen_random_uuid)_\d+\b")
 # PostgreSQL calls a column by its own name without being told so.
 _OWN_NAME = re.compile(r"(\w+\.(\w+)) AS \2\b")
 _SHORT_TYPES = {
@@ -39,7 +39,7 @@ _SHORT_TYPES = {
     "BIGINT": "int8",
 }
 _TYPE = re.compile(rf"::({'|'.join(_SHORT_TYPES)})\b(?!\()")
-_TYPED = re.compile(r"(%\(p\d+\)s)::[\w\[\]]+")
+_TYPED = re.compile(r"(%\(\d+\)s)::[\w\[\]]+")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Compiled:
     order: list[str] | None
     constants: dict[str, Any]
     converters: dict[str, Callable[[Any], Any]]
-    # The short name of each parameter (``p<its place>``), and its own one.
+    # The short name of each parameter (its place), and its own one.
     named: tuple[tuple[str, str], ...]
 
     def parameters(self, values: Parameters) -> Any:
@@ -104,7 +104,7 @@ def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
         if not parameter.required:
             constants[name] = parameter.value if converter is None else converter(parameter.value)
     names = tuple(name for name in compiled.binds if name not in constants)
-    named = tuple((f"p{number}", name) for number, name in enumerate(compiled.binds))
+    named = tuple((str(number), name) for number, name in enumerate(compiled.binds))
     order = compiled.positiontup if dialect.positional else None
     sql = str(compiled) if order is not None else _with_short_names(str(compiled), named)
     return _Compiled(sql, names, order, constants, converters, named)
@@ -128,7 +128,7 @@ def _element(value: Any) -> str:
 
 
 def _with_short_names(sql: str, named: tuple[tuple[str, str], ...]) -> str:
-    """Write it short, with parameters p0, p1, …: psycopg parses over 4,096 characters each time anew."""
+    """Write it short, with parameters 0, 1, …: psycopg parses over 4,096 characters each time anew."""
     for short, name in named:
         sql = sql.replace(f"%({name})s", f"%({short})s")
     sql = _TYPE.sub(lambda found: f"::{_SHORT_TYPES[found[1]]}", " ".join(sql.split()))

@@ -83,9 +83,9 @@ class Shape:
         return self.takes_tokens or self.counts_call
 
 
-def _clauses(shape: Shape, *, hidden: bool, but: str = "") -> Iterator[ColumnElement[bool]]:
+def _clauses(shape: Shape, *, hidden: bool) -> Iterator[ColumnElement[bool]]:
     for condition in CONDITIONS:
-        is_wanted = condition.name in shape.conditions and condition.name != but and condition.hidden == hidden
+        is_wanted = condition.name in shape.conditions and condition.hidden == hidden
         if is_wanted and condition.clause is not None:
             yield condition.clause()
 
@@ -146,27 +146,21 @@ def _whole(shape: Shape) -> Select[Any]:
         more.append(select(literal_column("1")).select_from(taken[-1]).exists())
     if not shape.decoy:
         holds = _open_conditions(shape, *_clauses(shape, hidden=True), *more)
-        inserted = _told(inserting_first(Callback, shape.callback, None, holds), "inserted")
+        inserted = _told(inserting_first(Callback, shape.callback, None, holds), "made")
         stored, decoys = _count(inserted), []
     else:
-        # A callback and its decoy are decided about by one row, and so in the same time; the list is looked into once.
-        others = _all(*_clauses(shape, hidden=True, but=NOT_LISTED))
-        decided = (
-            select(others.label("is_free"), _is_unlisted().label("is_unlisted"), is_allowed.label("is_allowed"))
-            .where(_open_conditions(shape, *more))
-            .cte("decided")
-        )
+        # A callback and its decoy are decided about by one row, and so in the same time. Whoever changes the holder
+        # waits for this, or is waited for: then it may hold the number no more.
+        held_by = select(holder().with_for_update(read=True).cte("held"))
+        hidden = (not_(held_by.exists()).label("free"), _is_unlisted().label("unlisted"), is_allowed.label("allowed"))
+        decided = select(*hidden).where(_open_conditions(shape, *more)).cte("fit")
         is_free, is_unlisted, is_allowed = decided.c
-        inserted = _told(
-            inserting_first(Callback, shape.callback, decided, and_(is_free, is_unlisted, is_allowed)), "inserted"
-        )
-        # Whoever changes the holder waits for this, or is waited for: then it may hold the number no more.
-        held_by = select(holder().with_for_update(read=True).cte("holder"))
+        holds = and_(is_free, is_unlisted, is_allowed)
+        inserted = _told(inserting_first(Callback, shape.callback, decided, holds), "made")
+        decoy = _told(inserting_decoy(shape.decoy, decided, not_(holds), held_by), "decoy")
         is_rejected = not_(and_(is_unlisted, is_allowed))
-        decoy = inserting_decoy(shape.decoy, decided, or_(is_rejected, and_(not_(is_free), held_by.exists())), held_by)
-        rejection = inserting_rejection(shape.rejection, decided, is_rejected, is_unlisted).cte("rejection")
-        decoys = [_told(decoy, "decoy"), rejection]
-        stored = _count(inserted) + _count(decoys[0])
+        decoys = [decoy, inserting_rejection(shape.rejection, decided, is_rejected, is_unlisted).cte("said")]
+        stored = _count(inserted) + _count(decoy)
     answer = literal_column("1", Integer) // stored if shape.takes_something else stored
     return select(_count(inserted), answer).add_cte(*taken, *decoys, *_related(shape, inserted))
 
