@@ -284,9 +284,8 @@ def find_earlier(
 
     ``keys``: all that it may be stored under. Raises ``IdempotencyKeyReused`` when another request used one of them.
     """
-    query = (with_history() if has_history else select(Callback)).where(
-        Callback.portal_id == portal_id, Callback.idempotency_key.in_(keys)
-    )
+    mine = (Callback.portal_id == portal_id, Callback.idempotency_key.in_(keys))
+    query = (with_history() if has_history else select(Callback)).where(*mine)
     # The decoy first: it is shown instead of a callback that was left to others.
     decoy = select(DecoyRequest).where(DecoyRequest.idempotency_key.in_(keys))
     earlier = session.scalar(decoy) or session.scalar(query)
