@@ -8,16 +8,13 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import insert, select
 
-from bx24app.database import reading, writing
-from bx24app.models import Portal, RuleRun, RuleStage, utcnow
+from bx24app.models import RuleStage, utcnow
 from bx24app.services.native.automation import rule_posts, rule_runs
 from bx24app.services.runtime.local_limit import LocalLimit
 from bx24app.services.security import proof_limits, token_proof
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.scenarios.test_proof_limits import AT_HOME, SHARED, posts, roomy, runs, still
-from tests.scenarios.test_query_plans import plans
 from tests.support.actors import Actor
 from tests.support.rule_steps import make_runs_due, registered, runs_of, stored, worked
 from tests.support.waiting import change_portal, pass_time
@@ -166,26 +163,3 @@ def test_whose_runs_the_portal_does_not_know_has_little_room(
     assert runs(client, registered, application, SHARED, access_token=token) == 200
     assert worked(app, most=5) == 5
     assert forges(3) == [200, 200, 429]
-
-
-def test_the_next_run_of_a_portal_is_found_by_its_turn(app: Flask, token: str) -> None:
-    with app.app_context(), reading() as session:
-        portal_id = session.scalars(select(Portal.id)).one()
-    made = [
-        {
-            "portal_id": portal_id,
-            "token_digest": f"{number:064}",
-            "user_id": number % 3,
-            "properties": {},
-            "made_at": utcnow(),
-            "due_at": utcnow(),
-            "turn": number,
-        }
-        for number in range(2_000)
-    ]
-    with app.app_context(), writing() as session:
-        session.execute(insert(RuleRun), made)
-    found: list[str] = []
-    with app.app_context(), reading() as session, plans(found, is_large=True):
-        session.scalar(rule_runs.next_run(utcnow(), portal_id))
-    assert "ix_rule_run_turn" in found[0], found

@@ -375,17 +375,14 @@ def test_a_number_that_is_erased_while_its_run_begins_is_not_called(
 def test_a_portal_has_so_many_runs_open_and_so_many_a_day(
     app: Flask, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rule_posts, "MAX_OPEN_RUNS", 1)
+    monkeypatch.setattr(rule_posts, "MAX_OPEN_OF_PORTAL", 1)
     monkeypatch.setattr(rule_posts, "RUNS_A_DAY", 2)
     planned = {"number": CUSTOMER, "line": LINE, "delay": "60"}
     assert runs(ONCE, "DEAL_1", **planned).delivery.status == 200
     worked(app)
     assert runs(ONCE, "DEAL_1", **planned).delivery.status == 429
-    monkeypatch.setattr(rule_posts, "MAX_OPEN_RUNS", 10)
+    monkeypatch.setattr(rule_posts, "MAX_OPEN_OF_PORTAL", 10)
     assert [runs(ONCE, "DEAL_1", **planned).delivery.status for _ in range(2)] == [200, 429]
-    monkeypatch.setattr(rule_posts, "RUNS_A_DAY", 10)
-    monkeypatch.setattr(rule_posts, "MAX_OPEN_OF_PORTAL", 1)
-    assert runs(ONCE, "DEAL_1", **planned).delivery.status == 429
 
 
 def test_a_portal_whose_plan_has_ended_says_nothing_about_a_run(app: Flask, registered: FakePortal, runs: Runs) -> None:

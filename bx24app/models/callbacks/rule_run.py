@@ -18,6 +18,8 @@ from bx24app.models.lease import Leased
 CALLING_SQL = text("stage = 'calling'")
 OPEN_SQL = text("(due_at IS NOT NULL OR stage = 'calling')")
 _DUE_SQL = text("due_at IS NOT NULL")
+# From this turn on a run has to wait until nobody else has one that is due.
+BEHIND_ALL = 1_000_000_000
 
 
 class RuleStage(StrEnum):
@@ -78,8 +80,8 @@ class RuleRun(Leased, Base):
     # Why no callback was made, or why there is no result of it.
     reason: Mapped[Code | None]
     tries: Mapped[int] = mapped_column(server_default=stored(0))
-    # How many runs with the same access were open when this one came. The lowest of a portal goes first, so that nobody
-    # waits for all that somebody else has sent.
+    # The lowest of a portal goes first. Each person's runs have one turn after the other, from the one that the portal
+    # has come to, so that nobody waits for all that somebody else has sent.
     turn: Mapped[int] = mapped_column(server_default=stored(0))
     made_at: Mapped[At]
     # When its callback is started, or its result sent; None: there is nothing to do but to wait for the call.

@@ -21,7 +21,15 @@ from bx24app.models import Portal, PostedTokens, RuleRun, RuleStage, utcnow
 from bx24app.models.callbacks.rule_run import OPEN_SQL
 from bx24app.services.callbacks.roles import Role, person_of_token, role_of_token
 from bx24app.services.native.automation.properties import kept_properties, wants_hours, wants_person
-from bx24app.services.native.automation.rule_runs import RuleLease, forged_by, leased_run, open_runs
+from bx24app.services.native.automation.rule_runs import (
+    UNPROVEN_TURNS,
+    RuleLease,
+    forged_by,
+    leased_run,
+    open_runs,
+    turn_after,
+    waiting_runs,
+)
 from bx24app.services.portals import app_events, tokens
 from bx24app.services.runtime import wakeup
 from bx24app.services.runtime.local_limit import LocalLimit
@@ -33,10 +41,12 @@ from bx24app.services.security.proof_limits import TooManyAttempts
 
 log = structlog.get_logger(__name__)
 
-# So many runs that came with one person's access may wait: to be started, for the end of their calls, or to be told of
-# it; and of a portal twice as many, so that nobody who makes up runs takes all the room.
-MAX_OPEN_RUNS, MAX_OPEN_OF_PORTAL = 10_000, 20_000
-# So many of somebody of whom as many runs came within the hour that the portal does not know.
+# So many runs of a portal may wait: to be started, for the end of their calls, or to be told of it. One person has at
+# most as many of them as are left free, so that some room is always free for the next one: 10,000 of one person, 6,666
+# of each of two.
+MAX_OPEN_OF_PORTAL = 20_000
+# So many of somebody wait of whom ``FORGED_AN_HOUR`` came within the hour that the portal does not know, and none under
+# way that it knows.
 MAX_OPEN_OF_FORGER = 100
 # So many of a portal whose access nobody has proven yet.
 MAX_UNPROVEN_RUNS = 2_000
@@ -126,36 +136,53 @@ def _store(portal: Portal, run: RuleRun) -> None:
         _check_room(session, portal, run)
         refuse_if_empty(first_empty(session, a_day, at))
     with writing() as session:
-        run.turn = _check_room(session, portal, run)
+        _check_room(session, portal, run)
+        run.turn = _turn(session, portal, run.user_id)
         refuse_if_empty(take_tokens(session, a_day, at))
         insert_new(session, [run], RuleRun.id)
 
 
-def _check_room(session: Session, portal: Portal, run: RuleRun) -> int:
-    """Return how many runs with the same access are open; raises ``RateLimited``."""
+def _check_room(session: Session, portal: Portal, run: RuleRun) -> None:
+    """Raise ``RateLimited`` where there is no room for one more run with the same access."""
     by_person = open_runs(session, portal.id)
-    mine, all_of_portal = by_person.get(run.user_id, 0), sum(by_person.values())
-    if mine >= MAX_OPEN_RUNS or all_of_portal >= MAX_OPEN_OF_PORTAL:
+    mine, left = by_person.get(run.user_id, 0), MAX_OPEN_OF_PORTAL - sum(by_person.values())
+    if mine >= left:
         raise RateLimited("rule")
-    if mine >= MAX_OPEN_OF_FORGER:
-        refuse_if_empty(first_empty(session, [forged_by(portal, run.user_id)], run.made_at.timestamp()))
-    return mine
+    # Where the portal has signed one of them, somebody else may have copied the token: genuine ones are not lost.
+    nothing_signed = select(waiting_runs(portal.id, run.user_id) == mine)
+    if mine >= MAX_OPEN_OF_FORGER and _has_forged(session, portal, run.user_id) and session.scalar(nothing_signed):
+        raise RateLimited("rule")
+
+
+def _has_forged(session: Session, portal: Portal, user_id: int) -> bool:
+    return first_empty(session, [forged_by(portal, user_id)], utcnow().timestamp()) is not None
+
+
+def _turn(session: Session, portal: Portal, user_id: int) -> int:
+    is_behind = _has_forged(session, portal, user_id)
+    return turn_after(session, portal.id, waiting_runs(portal.id, user_id), is_behind=is_behind)
 
 
 def _store_unproven(portal: Portal, run: RuleRun) -> None:
     with reading() as session:
         _check_room_unproven(session, portal)
     with writing() as session:
-        run.turn = _check_room_unproven(session, portal)
+        waiting = _check_room_unproven(session, portal)
+        run.turn = turn_after(session, portal.id, UNPROVEN_TURNS * (waiting + 1))
         insert_new(session, [run], RuleRun.id)
 
 
 def _check_room_unproven(session: Session, portal: Portal) -> int:
-    waiting = select(func.count()).select_from(RuleRun)
-    waiting = waiting.where(RuleRun.portal_id == portal.id, OPEN_SQL, RuleRun.stage == RuleStage.UNPROVEN)
-    if (found := session.scalars(waiting).one()) >= MAX_UNPROVEN_RUNS:
+    """Return how many wait; raises ``RateLimited``."""
+    if (found := _unproven_runs(session, portal.id)) >= MAX_UNPROVEN_RUNS:
         raise RateLimited("rule")
     return found
+
+
+def _unproven_runs(session: Session, portal_id: int) -> int:
+    waiting = select(func.count()).select_from(RuleRun)
+    waiting = waiting.where(RuleRun.portal_id == portal_id, OPEN_SQL, RuleRun.stage == RuleStage.UNPROVEN)
+    return session.scalars(waiting).one()
 
 
 def _keep_access(portal: Portal, run: RuleRun, posted: PostedTokens, user_id: int) -> None:
@@ -235,7 +262,7 @@ def prove(lease: RuleLease) -> None:
             return
         mine.keep_token(keyring, portal.member_id, posted.event_token)
         mine.reason = None if proof.may_start else NOT_PERMITTED
-        mine.prove(proof.user_id, utcnow(), open_runs(session, portal.id).get(proof.user_id, 0))
+        mine.prove(proof.user_id, utcnow(), _turn(session, portal, proof.user_id))
 
 
 def _not_proven(lease: RuleLease, error: Unverified | SealError) -> None:
@@ -247,6 +274,9 @@ def _not_proven(lease: RuleLease, error: Unverified | SealError) -> None:
         if mine is None or mine.stage != RuleStage.UNPROVEN:
             return
         if may_pass and now - mine.made_at < PROVEN_WITHIN:
+            mine.turn = turn_after(session, mine.portal_id, UNPROVEN_TURNS * _unproven_runs(session, mine.portal_id))
             mine.put_off(now + max(PROVE_AGAIN_FIRST, min((now - mine.made_at) / 2, PROVE_AGAIN_LAST)))
         else:
+            # That the automation goes on is less urgent than that a customer is called.
+            mine.turn = turn_after(session, mine.portal_id, 0, is_behind=True)
             mine.end(now, NOT_PROVEN)

@@ -4,12 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ScalarSelect, Select, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from bx24app.database import purge, reading, writing
 from bx24app.models import Portal, PortalState, RuleRun, RuleStage, utcnow
-from bx24app.models.callbacks.rule_run import OPEN_SQL
+from bx24app.models.callbacks.rule_run import BEHIND_ALL, OPEN_SQL
 from bx24app.services.calling.phone_numbers import read_number
 from bx24app.services.native.automation.properties import first_number
 from bx24app.services.portals import throttle
@@ -21,6 +21,8 @@ RULE_LEASE = timedelta(seconds=90)
 LONGEST_RULE_LEASE = RULE_LEASE + timedelta(minutes=2)
 RUNS_AT_ONCE = 8
 FORGED_AN_HOUR = 20
+# Runs of which nobody could say yet whose they are: one of them for so many of each person.
+UNPROVEN_TURNS = 4
 # The digest of a run that has led to no call is kept longer than its token could prove the same post again.
 WITHOUT_CALL_KEPT = timedelta(days=1)
 
@@ -83,6 +85,40 @@ def open_runs(session: Session, portal_id: int) -> dict[int, int]:
     """Count the runs of a portal for which something is to be done, or whose call is under way, by their person."""
     waiting = select(RuleRun.user_id, func.count()).where(RuleRun.portal_id == portal_id, OPEN_SQL)
     return dict[int, int](session.execute(waiting.group_by(RuleRun.user_id)).all())
+
+
+def waiting_runs(portal_id: int, user_id: int) -> ScalarSelect[int]:
+    """Count the runs of a person that nobody has looked at."""
+    mine = select(func.count()).select_from(RuleRun).where(RuleRun.portal_id == portal_id, RuleRun.user_id == user_id)
+    return mine.where(OPEN_SQL, RuleRun.stage == RuleStage.RECEIVED).scalar_subquery()
+
+
+def turn_after(session: Session, portal_id: int, before: int | ScalarSelect[int], *, is_behind: bool = False) -> int:
+    """Return the turn of a run that has ``before`` turns of its own person before it.
+
+    It is counted from the turn that the portal has come to: from the first one, whoever sends one run after another
+    would always go before what others have sent at once. ``is_behind``: its turn is among those behind all others.
+    """
+    lowest = BEHIND_ALL if is_behind else 0
+    now_at = select(RuleRun.turn).where(RuleRun.portal_id == portal_id, RuleRun.due_at <= utcnow())
+    now_at = now_at.where(RuleRun.stage == RuleStage.RECEIVED, RuleRun.turn.between(lowest, lowest + BEHIND_ALL - 1))
+    now_at = now_at.order_by(RuleRun.turn).limit(1)
+    turn: int = session.scalars(select(func.coalesce(now_at.scalar_subquery(), lowest) + before)).one()
+    return turn
+
+
+def line_up_again(session: Session, run: RuleRun) -> None:
+    """Let the result of a run wait behind what of its person has come before: customers are called first."""
+    before = waiting_runs(run.portal_id, run.user_id)
+    run.turn = turn_after(session, run.portal_id, before, is_behind=run.turn >= BEHIND_ALL)
+
+
+def put_behind(session: Session, portal_id: int, user_id: int) -> None:
+    """Put what waits of somebody behind the runs of all others."""
+    waiting = select(RuleRun.id).where(RuleRun.portal_id == portal_id, RuleRun.user_id == user_id, OPEN_SQL)
+    waiting = waiting.where(RuleRun.stage == RuleStage.RECEIVED, RuleRun.turn < BEHIND_ALL)
+    moved = update(RuleRun).where(RuleRun.id.in_(waiting.with_for_update(skip_locked=True)))
+    session.execute(moved.values(turn=RuleRun.turn + BEHIND_ALL), execution_options={"synchronize_session": False})
 
 
 def forged_by(portal: Portal, user_id: int) -> RateLimit:

@@ -23,10 +23,10 @@ from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.calling import do_not_call, phone_numbers, spoken_text
 from bx24app.services.calling.business_hours import hours_in_force
 from bx24app.services.native.automation.properties import RuleProperties, RuleUnreadable, first_number, read_properties
-from bx24app.services.native.automation.rule_runs import RuleLease, forged_by, leased_run
+from bx24app.services.native.automation.rule_runs import RuleLease, forged_by, leased_run, line_up_again, put_behind
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import lines, token_renewal
-from bx24app.services.runtime.rate_limit import take_tokens
+from bx24app.services.runtime.rate_limit import first_empty, take_tokens
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +56,7 @@ def start(lease: RuleLease) -> None:
         mine = leased_run(session, lease)
         if mine is None:
             return
+        line_up_again(session, mine)
         if mine.stage != RuleStage.RECEIVED:
             # Its number was erased meanwhile, and there is a callback again.
             _take_back(session, run, outcome)
@@ -83,8 +84,11 @@ def _forget_forged(lease: RuleLease, portal: Portal) -> None:
     with writing() as session:
         if (mine := leased_run(session, lease)) is not None:
             session.delete(mine)
+            forged, at = [forged_by(portal, mine.user_id)], utcnow().timestamp()
             # One more than there is room for changes nothing.
-            take_tokens(session, [forged_by(portal, mine.user_id)], utcnow().timestamp())
+            take_tokens(session, forged, at)
+            if first_empty(session, forged, at):
+                put_behind(session, portal.id, mine.user_id)
             log.warning("rule_forged", member_id=portal.member_id, user=mine.user_id)
 
 
@@ -105,6 +109,7 @@ def _not_started(lease: RuleLease, run: RuleRun, error: ExchangeError | Refusal)
         if _may_pass(error) and now - run.made_at < STARTED_WITHIN:
             mine.put_off(now + min(max(SHORTEST_START_WAIT, (now - run.made_at) / 2), LONGEST_START_WAIT))
         else:
+            line_up_again(session, mine)
             mine.end(now, error.explanation if isinstance(error, Refusal) else error.code)
 
 
