@@ -1,8 +1,10 @@
 """Accepting a callback: random candidates against a model that asks the conditions one by one."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from bx24app.database import reading, writing
-from bx24app.errors import IdempotencyKeyReused
+from bx24app.errors import DatabaseBusy, IdempotencyKeyReused
 from bx24app.models import (
     BudgetDay,
     Callback,
@@ -142,7 +144,9 @@ def make(luck: random.Random, form: Form, at: datetime, calls: int) -> Candidate
     if luck.random() < 0.5:
         limits.append(RateLimit("proof_unspent", f"proof {luck.randrange(30)}", 1, 1200.0, is_single_use=True))
     overspent: Facts | None = {"budget": "1"} if luck.random() < 0.3 else None
-    budget = Budget(form.id, at.date(), luck.choice([None, CALLS]), overspent, luck.choice([None, calls]))
+    budget = Budget(
+        form.id, at.date(), luck.choice([None, CALLS]), overspent, luck.choice([None, calls + 1, calls + 5])
+    )
     request = WebsiteRequest(callback_id=callback.id, form_id=form.id, number_digest=f"d{number}", created_at=at)
     return replace(
         candidate,
@@ -240,7 +244,8 @@ def test_what_is_stored_and_what_is_explained_agree_with_the_conditions(
     assert met >= {"accepted", "decoy", KEY_UNUSED, NOT_LISTED, TOKENS_LEFT, BUDGET_MONEY, NUMBER_NOT_IN_HAND}
 
 
-def test_a_verdict_about_money_counts_only_while_no_other_request_was_counted(app: Flask, visitor: Visitor) -> None:
+def tries_beside_others(app: Flask, money_calls: Iterator[int], counted: int) -> int:
+    """Accept a request while others were counted since the money was looked up; returns how many tries it took."""
     luck, at, tries = random.Random(1), utcnow(), []
     with app.app_context():
         with reading() as session:
@@ -251,13 +256,27 @@ def test_a_verdict_about_money_counts_only_while_no_other_request_was_counted(ap
             while candidate.website_request is None or candidate.callback.to_number == LISTED:
                 candidate = make(luck, form, at, 0)
             tries.append(candidate)
-            # The first verdict is of before another request was counted.
-            return replace(
-                candidate, budget=Budget(form.id, at.date(), None, None, seen=len(tries) - 1), rate_limits=()
-            )
+            budget = Budget(form.id, at.date(), money_calls=next(money_calls))
+            return replace(candidate, budget=budget, rate_limits=())
 
         with writing() as session:
-            session.add(BudgetDay(form_id=form.id, day=at.date(), calls=1))
+            session.add(BudgetDay(form_id=form.id, day=at.date(), calls=counted))
         assert isinstance(accept(again), Callback)
-        assert len(tries) == 2
-        assert stored(Model())["calls"] == 2
+        assert stored(Model())["calls"] == counted + 1
+    return len(tries)
+
+
+def test_money_that_others_have_used_up_meanwhile_is_looked_up_again(app: Flask, visitor: Visitor) -> None:
+    assert tries_beside_others(app, iter([3, 4]), counted=3) == 2
+
+
+def test_others_who_left_enough_money_cost_no_try(app: Flask, visitor: Visitor) -> None:
+    assert tries_beside_others(app, iter([4]), counted=3) == 1
+
+
+def test_whoever_loses_every_try_is_told_to_come_again(
+    app: Flask, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bx24app.services.callbacks.accept.COLLISION_SECONDS", 0.1)
+    with pytest.raises(DatabaseBusy):
+        tries_beside_others(app, repeat(0), counted=3)

@@ -124,6 +124,20 @@ def test_nothing_accepted_is_lost_when_web_and_worker_are_killed_right_after_the
     assert {number for number, state in states.items() if state == "started"} <= set(dialled)
 
 
+def test_all_who_come_at_once_are_taken_while_there_is_money_and_no_more(
+    app: Flask, visitor_of: MakeVisitor, start_web: StartWeb
+) -> None:
+    rich = visitor_of(limits=PLENTY, budget_money="100000", budget_currency="EUR")
+    # While no cost is known, a twentieth is kept for each call.
+    poor = visitor_of(limits=PLENTY, budget_money="10", budget_currency="EUR")
+    urls = list(start_web(2))
+    for place, (visitor, taken) in enumerate([(rich, 16), (poor, 16), (poor, 4)]):
+        answers = send_all(urls, visitor, bodies_for(visitor, 16, 100 * place))
+        told = Counter((answer.status_code, answer.json().get("code")) for answer in answers)
+        assert told == Counter({(202, None): taken, (429, "budget_exhausted"): 16 - taken})
+    assert count(app, Callback) == 36
+
+
 def test_limits_and_the_budget_of_calls_are_exact_over_four_processes_and_a_restart(
     app: Flask, visitor_of: MakeVisitor, start_web: StartWeb
 ) -> None:

@@ -1,20 +1,23 @@
 """Accept a callback: the only way to insert one, for staff, websites and API keys."""
 
+import random
+import time
 from collections.abc import Callable, Iterator
 
 from uuid6 import uuid7
 
 from bx24app import metrics
 from bx24app.database import reading
-from bx24app.errors import NumberInHand
+from bx24app.errors import DatabaseBusy
 from bx24app.models import Callback, DecoyRequest
 from bx24app.services.callbacks.conditions import Candidate, Obstacle, find_earlier, obstacles
 from bx24app.services.callbacks.guarded_write import write
 from bx24app.services.runtime import wakeup
 from bx24app.services.runtime.local_memory import is_any_remembered, remember
 
-# When two requests meet, the one that lost tries again and then sees what the other has stored.
-COLLISION_TRIES = 5
+# When two requests meet, the one that lost tries again and then sees what the other has stored: for so many seconds,
+# after a pause of so many seconds at most. So nobody is turned away because others came at the same time.
+COLLISION_SECONDS, COLLISION_PAUSE = 5.0, 0.03
 # For so long what was refused, or is used up, is looked for before anything is written.
 LOOKED_FOR_SECONDS = 600.0
 _LOOKED_FOR = "refused_candidates"
@@ -26,9 +29,10 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
     If a condition does not hold, nothing is stored or taken, and the first such condition is returned as an obstacle.
     If only hidden ones do not hold, the candidate's decoy is stored and returned instead, where it has one.
     ``make`` is called again for every try, outside of transactions. Raises ``IdempotencyKeyReused``, and
-    ``NumberInHand`` when other requests were faster in every try.
+    ``DatabaseBusy`` when other requests were faster in every try.
     """
-    for _ in range(COLLISION_TRIES):
+    until = time.monotonic() + COLLISION_SECONDS
+    while True:
         candidate = make()
         if is_any_remembered(_LOOKED_FOR, _names(candidate)):
             # The same again, or more of what was too much: reading first keeps no other writer waiting.
@@ -48,7 +52,9 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
             if obstacle.rate_limit is not None:
                 remember(_LOOKED_FOR, obstacle.rate_limit.digest, LOOKED_FOR_SECONDS)
             return obstacle
-    raise NumberInHand(None)
+        if time.monotonic() > until:
+            raise DatabaseBusy
+        time.sleep(random.uniform(0, COLLISION_PAUSE))  # noqa: S311  It is no secret.
 
 
 def _told_obstacle(candidate: Candidate) -> Obstacle | None:

@@ -52,15 +52,16 @@ class Budget:
     """How many calls a form may take on one day, in the time zone of its hours.
 
     ``calls``: the limit, None for no limit. ``overspent``: why the day's money is used up, None while some is left.
-    The money was looked up when the form had taken ``seen`` calls that day; after another call it must be looked up
-    again, so the guarded write compares ``seen`` with the count.
+    ``money_calls``: up to how many calls of the day the money is enough, as it was looked up; None: no limit. Each call
+    that is counted meanwhile uses up one of them, so requests that come at once need not wait for each other, and only
+    when they are used up must the money be looked up again.
     """
 
     form_id: int
     day: date
     calls: int | None = None
     overspent: Facts | None = None
-    seen: int | None = None
+    money_calls: int | None = None
 
 
 @dataclass(frozen=True)

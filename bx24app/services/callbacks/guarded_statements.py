@@ -20,7 +20,6 @@ from sqlalchemy import (
     func,
     literal_column,
     not_,
-    or_,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -109,17 +108,16 @@ def _is_unlisted() -> ColumnElement[bool]:
 
 
 def _counting_call() -> Any:
-    """Count one more request of the day, unless the budget is used up or others were counted since money was read."""
+    """Count one more request of the day, unless its calls, or those for which there was money, are used up."""
     table = cast("Table", BudgetDay.__table__)
     calls = bindparam("budget_calls", type_=Integer)
-    seen = bindparam("budget_seen", type_=Integer)
     columns: list[Any] = [bindparam("budget_form_id", type_=Integer), bindparam("budget_day", type_=Date)]
     row: Select[Any] = select(*columns, literal_column("1"))
     insert = insert_of(BudgetDay).from_select(["form_id", "day", "calls"], row.where(calls >= 1))
     return insert.on_conflict_do_update(
         index_elements=[table.c.form_id, table.c.day],
         set_={"calls": table.c.calls + 1},
-        where=and_(table.c.calls < calls, or_(seen < 0, table.c.calls == seen)),
+        where=table.c.calls < calls,
     )
 
 

@@ -146,11 +146,11 @@ def _budget_values(candidate: Candidate) -> Values:
     budget = candidate.budget
     if budget is None:
         return {}
+    limits = budget.calls, budget.money_calls
     return {
         "budget_form_id": budget.form_id,
         "budget_day": budget.day,
-        "budget_calls": _ANY_NUMBER if budget.calls is None else budget.calls,
-        "budget_seen": -1 if budget.seen is None else budget.seen,
+        "budget_calls": min((limit for limit in limits if limit is not None), default=_ANY_NUMBER),
     }
 
 

@@ -18,6 +18,8 @@ LAST_CALLS = 100
 COST_PERCENTILE = 0.9
 # While no cost is known, this part of the budget is reserved for one call.
 UNKNOWN_PART = Decimal("0.05")
+# More than a form takes in a day: a budget is enough for so many calls that cost nothing.
+MOST_CALLS = 1_000_000_000
 BUDGET_DAYS_KEPT = timedelta(days=400)
 # Attempts with these outcomes may have cost something that the portal has not reported yet.
 _MAY_COST = (
@@ -56,10 +58,13 @@ class SpentMoney:
     reserve: Decimal
     currency: str | None
 
-    @property
-    def with_one_more(self) -> Decimal:
-        """The known cost plus a reserve for each open call and for one more call."""
-        return self.known + self.reserve * (self.open_calls + 1)
+    def calls_left(self, budget: Decimal) -> int:
+        """Tell for how many more calls a budget has a reserve, beside the known cost and the open calls."""
+        if self.known + self.reserve * (self.open_calls + 1) > budget:
+            return 0
+        if self.reserve <= 0:
+            return MOST_CALLS
+        return min(MOST_CALLS, int((budget - self.known) // self.reserve) - self.open_calls)
 
     def facts(self) -> dict[str, Any]:
         """Return the facts that the portal may read about the decision."""

@@ -141,11 +141,12 @@ def _budget(session: Session, submission: Submission) -> Budget:
     form, day = submission.form, budget_day_of(submission)
     if form.budget_money is None:
         return Budget(form.id, day.day, form.budget_calls)
-    # The count is read before the money: a request that is counted in between then invalidates what the money says.
-    seen = calls_taken(session, form.id, day.day)
+    # The count is read before the money: a request that is counted in between is then reserved for twice, never not.
+    taken = calls_taken(session, form.id, day.day)
     money = budgets.spent_money(session, form, day)
-    overspent = {"budget": str(form.budget_money), **money.facts()} if money.with_one_more > form.budget_money else None
-    return Budget(form.id, day.day, form.budget_calls, overspent, seen)
+    left = money.calls_left(form.budget_money)
+    overspent = {"budget": str(form.budget_money), **money.facts()} if left < 1 else None
+    return Budget(form.id, day.day, form.budget_calls, overspent, taken + left)
 
 
 def rejection_of(submission: Submission, obstacle: Obstacle) -> RuleRefused:
