@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
 from bx24app.errors import DatabaseBusy, IdempotencyKeyReused
@@ -36,11 +37,10 @@ from bx24app.services.callbacks.conditions import (
     NUMBER_DAY,
     NUMBER_NOT_IN_HAND,
     TOKENS_LEFT,
-    Budget,
     Candidate,
-    Facts,
     Obstacle,
 )
+from bx24app.services.callbacks.guarded.budget import Budget, DayMoney, Facts
 from bx24app.services.runtime.rate_limit import RateLimit
 from tests.support.visitors import Visitor
 
@@ -75,7 +75,7 @@ class Model:
             return TOKENS_LEFT
         if budget is not None and budget.calls is not None and self.calls >= budget.calls:
             return BUDGET_CALLS
-        if budget is not None and budget.overspent is not None:
+        if budget is not None and budget.look_up is not None and budget.look_up(Session()).overspent is not None:
             return BUDGET_MONEY
         if candidate.number_digest and callback.to_number == LISTED:
             return "decoy" if candidate.decoy is not None else NOT_LISTED
@@ -143,10 +143,10 @@ def make(luck: random.Random, form: Form, at: datetime, calls: int) -> Candidate
     ]
     if luck.random() < 0.5:
         limits.append(RateLimit("proof_unspent", f"proof {luck.randrange(30)}", 1, 1200.0, is_single_use=True))
-    overspent: Facts | None = {"budget": "1"} if luck.random() < 0.3 else None
-    budget = Budget(
-        form.id, at.date(), luck.choice([None, CALLS]), overspent, luck.choice([None, calls + 1, calls + 5])
-    )
+    overspent: Facts | None = {"budget": "1"} if luck.random() < 0.5 else None
+    money = DayMoney(calls if overspent else luck.choice([calls + 1, calls + 5]), overspent)
+    look_up = luck.choice([None, lambda _: money])
+    budget = Budget(form.id, at.date(), luck.choice([None, CALLS]), look_up)
     request = WebsiteRequest(callback_id=callback.id, form_id=form.id, number_digest=f"d{number}", created_at=at)
     return replace(
         candidate,
@@ -256,7 +256,8 @@ def tries_beside_others(app: Flask, money_calls: Iterator[int], counted: int) ->
             while candidate.website_request is None or candidate.callback.to_number == LISTED:
                 candidate = make(luck, form, at, 0)
             tries.append(candidate)
-            budget = Budget(form.id, at.date(), money_calls=next(money_calls))
+            money = DayMoney(next(money_calls))
+            budget = Budget(form.id, at.date(), look_up=lambda _: money)
             return replace(candidate, budget=budget, rate_limits=())
 
         with writing() as session:

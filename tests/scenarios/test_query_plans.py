@@ -4,15 +4,16 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, insert, text
+from sqlalchemy import event, insert, select, text, update
 
 from bx24app.database import db, is_postgresql, reading, writing
-from bx24app.models import SPAN_LENGTHS, Callback, Form, Portal, ReportFigure, State, utcnow
+from bx24app.models import SPAN_LENGTHS, Attempt, Callback, Form, Portal, ReportFigure, State, utcnow
 from bx24app.services import retention
 from bx24app.services.callbacks import conditions, guarded_statements, guarded_write
 from bx24app.services.callbacks.conditions import Candidate
@@ -141,6 +142,41 @@ def test_nobody_looks_through_all_callbacks(app: Flask, crowded: Form, asked: st
     assert found
     for plan in found:
         assert not walks.search(plan.replace(IN_ORDER.get(asked, "-"), "")), plan
+
+
+def dial_all(form: Form, at: datetime) -> None:
+    """Each callback of the form was dialled once; the portal has told what one of ten has cost."""
+    with writing() as session:
+        ids = session.scalars(select(Callback.id).where(Callback.form_id == form.id)).all()
+        common = {
+            "portal_id": form.portal_id,
+            "number": 1,
+            "line_id": "reg150907",
+            "to_number": "+4940",
+            "started_at": at,
+        }
+        costs = [{"cost": Decimal("0.10"), "cost_currency": "EUR"}] + [{"cost": None, "cost_currency": None}] * 9
+        rows = [common | costs[place % 10] | {"callback_id": id, "number": 1} for place, id in enumerate(ids)]
+        session.execute(insert(Attempt), rows)
+        session.execute(update(Form).values(budget_money=Decimal(10)))
+    if is_postgresql():
+        with db.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
+
+
+def test_the_money_of_a_day_is_read_by_an_index_whatever_was_dialled_before(app: Flask, crowded: Form) -> None:
+    found: list[str] = []
+    with app.app_context():
+        dial_all(crowded, utcnow() - timedelta(days=3))
+        with plans(found):
+            look_around(crowded)
+        walks = POSTGRESQL_WALKS if is_postgresql() else SQLITE_WALKS
+    used = {index for plan in found for index in re.findall(r"ix_attempt_\w+|ix_callback_waiting", plan)}
+    assert used == {"ix_attempt_started_at", "ix_attempt_cost", "ix_attempt_currency", "ix_callback_waiting"}
+    for plan in found:
+        assert not walks.search(plan), plan
+        assert not re.search(r"Seq Scan on attempt|SCAN attempt", plan), plan
+        assert not re.search(r"ix_callback_form\w*", plan), plan
 
 
 # PostgreSQL takes the newest of indexes that cost the same.

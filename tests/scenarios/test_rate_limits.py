@@ -258,6 +258,25 @@ def test_a_budget_without_any_known_cost_keeps_a_twentieth_for_each_call(visitor
     assert answers == [202] * 20 + [429] * 2
 
 
+def test_the_money_is_not_looked_up_for_what_is_refused_without_it(
+    visitor_of: MakeVisitor, other_app: OtherApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visitor_of(limits=PLENTY, budget_money="10")
+    full = visitor_of(limits=PLENTY | {"form_hour": 1}, budget_money="10")
+    proof = visitor.works()
+    assert visitor.asks(altcha=proof, idempotency_key="k").status_code == 202
+    assert full.asks("+4930901821").status_code == 202
+    looked_up: list[object] = []
+    monkeypatch.setattr(budgets, "spent_money", lambda *given: looked_up.append(given))
+    # Another process has not seen any of it.
+    for client in (visitor.client, other_app().test_client()):
+        one = Visitor(client, visitor.form_key, origin=visitor.origin)
+        assert one.asks("+4930901822", altcha=proof).status_code == 400
+        assert one.asks(idempotency_key="k").status_code == 202
+        assert Visitor(client, full.form_key, origin=full.origin).asks("+4930901823").status_code == 429
+    assert looked_up == []
+
+
 def test_days_begin_and_end_where_the_clock_changes() -> None:
     day = budgets.local_day(datetime(2027, 3, 28, 12, 0, tzinfo=UTC), "Europe/Berlin")
     assert day.ends_at - day.begins_at == timedelta(hours=23)

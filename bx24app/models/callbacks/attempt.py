@@ -36,6 +36,7 @@ _ORDER = {
 _END = 4
 # A report without a known call may be about attempts with these outcomes.
 _NAMELESS_SQL = text("outcome IN ('dialling', 'unknown')")
+_HAS_COST_SQL, _HAS_CURRENCY_SQL = text("cost IS NOT NULL"), text("cost_currency IS NOT NULL")
 SECOND_SQL, _ANSWERED_SQL = text("number = 2"), text("answered_by IS NOT NULL")
 
 
@@ -66,6 +67,19 @@ class Attempt(Base):
             "callback_id",
             sqlite_where=_ANSWERED_SQL,
             postgresql_where=_ANSWERED_SQL,
+        ),
+        # The money of a form's day: what was dialled that day, the last costs, and the currency of the last one.
+        Index("ix_attempt_started_at", "portal_id", "started_at"),
+        Index(
+            "ix_attempt_cost",
+            "portal_id",
+            "cost_currency",
+            "id",
+            sqlite_where=_HAS_COST_SQL,
+            postgresql_where=_HAS_COST_SQL,
+        ),
+        Index(
+            "ix_attempt_currency", "portal_id", "id", sqlite_where=_HAS_CURRENCY_SQL, postgresql_where=_HAS_CURRENCY_SQL
         ),
         NEVER_REUSED,
     )

@@ -34,8 +34,9 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
     until = time.monotonic() + COLLISION_SECONDS
     while True:
         candidate = make()
-        if is_any_remembered(_LOOKED_FOR, _names(candidate)):
-            # The same again, or more of what was too much: reading first keeps no other writer waiting.
+        if candidate.has_money or is_any_remembered(_LOOKED_FOR, _names(candidate)):
+            # The same again, or more of what was too much: reading first keeps no other writer waiting. Where there is
+            # a budget of money it is looked up here, once all else that its sender may learn holds.
             obstacle = _told_obstacle(candidate)
             if obstacle is not None:
                 return obstacle
@@ -58,10 +59,9 @@ def accept(make: Callable[[], Candidate]) -> Callback | DecoyRequest | Obstacle:
 
 
 def _told_obstacle(candidate: Candidate) -> Obstacle | None:
-    """Find the first condition that does not hold, unless a decoy hides it."""
+    """Find the first condition that does not hold; what a decoy hides is not even looked for, which takes time."""
     with reading() as session:
-        obstacle = next(obstacles(session, candidate), None)
-    return None if obstacle is not None and obstacle.is_hidden and candidate.decoy is not None else obstacle
+        return next(obstacles(session, candidate, with_hidden=candidate.decoy is None), None)
 
 
 def _key_name(candidate: Candidate) -> str:

@@ -6,7 +6,7 @@ only when every condition holds.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Integer, ScalarSelect, String, and_, bindparam, exists, not_, select
@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from bx24app.database import is_postgresql
 from bx24app.errors import IdempotencyKeyReused
 from bx24app.models import (
-    BudgetDay,
     Callback,
     DecoyRequest,
     DoNotCall,
@@ -25,6 +24,7 @@ from bx24app.models import (
     Rejection,
     WebsiteRequest,
 )
+from bx24app.services.callbacks.guarded.budget import Budget, Facts, calls_taken
 from bx24app.services.callbacks.idempotency import is_same_request
 from bx24app.services.callbacks.number_holder import holder_of, holds
 from bx24app.services.callbacks.queries import with_history
@@ -32,7 +32,6 @@ from bx24app.services.calling import do_not_call
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import RateLimit
 
-Facts = dict[str, object]
 # The parameters of ``Candidate.form_revisions``.
 REVISION_PARAMETERS = ("form_revision", "portal_revision", "settings_revision")
 
@@ -45,23 +44,6 @@ BUDGET_CALLS = "budget_calls"
 BUDGET_MONEY = "budget_money"
 NUMBER_DAY = "number_day"
 NUMBER_NOT_IN_HAND = "number_not_in_hand"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How many calls a form may take on one day, in the time zone of its hours.
-
-    ``calls``: the limit, None for no limit. ``overspent``: why the day's money is used up, None while some is left.
-    ``money_calls``: up to how many calls of the day the money is enough, as it was looked up; None: no limit. Each call
-    that is counted meanwhile uses up one of them, so requests that come at once need not wait for each other, and only
-    when they are used up must the money be looked up again.
-    """
-
-    form_id: int
-    day: date
-    calls: int | None = None
-    overspent: Facts | None = None
-    money_calls: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +77,11 @@ class Candidate:
         return tuple(limit for limit in self.rate_limits if limit not in self.hidden_limits)
 
     @property
+    def has_money(self) -> bool:
+        """Tell whether there is a budget of money, which must be looked up before the guarded write."""
+        return self.budget is not None and self.budget.look_up is not None
+
+    @property
     def needs_free_number(self) -> bool:
         """Tell whether its number must be free: only a callback that staff plan for later may share a number."""
         return self.website_request is not None or self.callback.holds_number
@@ -112,11 +99,6 @@ class Obstacle:
     rate_limit: RateLimit | None = None
     earlier: Callback | DecoyRequest | None = None
     holder: Callback | None = None
-
-    @property
-    def is_hidden(self) -> bool:
-        """Tell whether a visitor must not learn of it."""
-        return self.condition in _HIDDEN
 
 
 @dataclass(frozen=True)
@@ -237,10 +219,10 @@ def _find_calls(session: Session, candidate: Candidate) -> Obstacle | None:
     return Obstacle(BUDGET_CALLS, {"budget": budget.calls, "day": budget.day.isoformat()})
 
 
-def _find_money(_: Session, candidate: Candidate) -> Obstacle | None:
-    budget = candidate.budget
-    assert budget is not None
-    return Obstacle(BUDGET_MONEY, budget.overspent) if budget.overspent is not None else None
+def _find_money(session: Session, candidate: Candidate) -> Obstacle | None:
+    assert candidate.budget is not None
+    money = candidate.budget.money(session)
+    return Obstacle(BUDGET_MONEY, money.overspent) if money is not None and money.overspent is not None else None
 
 
 def _find_holder(session: Session, candidate: Candidate) -> Obstacle | None:
@@ -265,15 +247,16 @@ CONDITIONS: tuple[Condition, ...] = (
         hidden=True,
     ),
 )
-_HIDDEN = frozenset(condition.name for condition in CONDITIONS if condition.hidden)
 
 
-def obstacles(session: Session, candidate: Candidate) -> Iterator[Obstacle]:
+def obstacles(session: Session, candidate: Candidate, *, with_hidden: bool = True) -> Iterator[Obstacle]:
     """Find the obstacles of a candidate in the order of the table, inside the caller's transaction; takes nothing.
 
     Raises ``IdempotencyKeyReused``.
     """
     for condition in CONDITIONS:
+        if condition.hidden and not with_hidden:
+            continue
         if condition.applies(candidate) and (obstacle := condition.find(session, candidate)) is not None:
             yield obstacle
 
@@ -293,9 +276,3 @@ def find_earlier(
     if earlier is not None and not is_same_request(earlier.request_digest, digest):
         raise IdempotencyKeyReused
     return earlier
-
-
-def calls_taken(session: Session, form_id: int, day: date) -> int:
-    """Count the requests that a form has taken on a day."""
-    query = select(BudgetDay.calls).where(BudgetDay.form_id == form_id, BudgetDay.day == day)
-    return session.scalar(query) or 0

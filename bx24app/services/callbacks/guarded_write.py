@@ -38,7 +38,7 @@ def write(candidate: Candidate) -> Callback | DecoyRequest | None:
     nothing was changed.
     """
     budget = candidate.budget
-    if budget is not None and (budget.overspent is not None or budget.calls == 0):
+    if budget is not None and budget.most_calls == 0:
         return None
     shape, values = _described(candidate)
     work = _whole(shape, values, candidate) if is_postgresql() else _steps(shape, values, candidate)
@@ -146,11 +146,10 @@ def _budget_values(candidate: Candidate) -> Values:
     budget = candidate.budget
     if budget is None:
         return {}
-    limits = budget.calls, budget.money_calls
     return {
         "budget_form_id": budget.form_id,
         "budget_day": budget.day,
-        "budget_calls": min((limit for limit in limits if limit is not None), default=_ANY_NUMBER),
+        "budget_calls": _ANY_NUMBER if budget.most_calls is None else budget.most_calls,
     }
 
 

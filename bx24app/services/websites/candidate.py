@@ -45,7 +45,7 @@ def submission_digest(submission: Submission, *more: object) -> str:
 
 
 def candidate_of(request: PreparedSubmission, limits: Sequence[RateLimit]) -> Candidate:
-    """Make the candidate of a submission; reads the money spent today if the form has a budget for it."""
+    """Make the candidate of a submission; reads nothing."""
     submission = request.submission
     callback = prepare_for_insert(_callback_of(request))
     is_visitor = submission.source == Source.WEBSITE

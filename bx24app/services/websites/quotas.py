@@ -6,12 +6,13 @@ form and turns them into rejections. A proof counts as a bucket of one token, so
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from bx24app.database import reading, writing
+from bx24app.database import writing
 from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, RateLimited, RuleRefused
 from bx24app.models import BudgetDay, Callback, Rejection, Source, utcnow
 from bx24app.services.callbacks.conditions import (
@@ -19,12 +20,11 @@ from bx24app.services.callbacks.conditions import (
     BUDGET_MONEY,
     NOT_LISTED,
     NUMBER_DAY,
-    Budget,
     Candidate,
     Obstacle,
-    calls_taken,
     obstacles,
 )
+from bx24app.services.callbacks.guarded.budget import Budget, DayMoney, calls_taken
 from bx24app.services.calling import do_not_call
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
@@ -129,24 +129,23 @@ def budget_day_of(submission: Submission) -> LocalDay:
 
 
 def budget_of(submission: Submission) -> Budget | None:
-    """Return the form's budget for today, None when it has none; call it outside of transactions."""
+    """Return the form's budget for today, None when it has none; its money is looked up when it is asked for."""
     form = submission.form
     if form.budget_calls is None and form.budget_money is None:
         return None
-    with reading() as session:
-        return _budget(session, submission)
+    look_up = partial(_money_of_day, submission=submission) if form.budget_money is not None else None
+    return Budget(form.id, budget_day_of(submission).day, form.budget_calls, look_up)
 
 
-def _budget(session: Session, submission: Submission) -> Budget:
+def _money_of_day(session: Session, submission: Submission) -> DayMoney:
     form, day = submission.form, budget_day_of(submission)
-    if form.budget_money is None:
-        return Budget(form.id, day.day, form.budget_calls)
+    assert form.budget_money is not None
     # The count is read before the money: a request that is counted in between is then reserved for twice, never not.
     taken = calls_taken(session, form.id, day.day)
     money = budgets.spent_money(session, form, day)
     left = money.calls_left(form.budget_money)
     overspent = {"budget": str(form.budget_money), **money.facts()} if left < 1 else None
-    return Budget(form.id, day.day, form.budget_calls, overspent, taken + left)
+    return DayMoney(taken + left, overspent)
 
 
 def rejection_of(submission: Submission, obstacle: Obstacle) -> RuleRefused:
@@ -211,7 +210,7 @@ def evaluate_quotas(session: Session, submission: Submission) -> Iterator[QuotaR
 def exhausted_budgets(session: Session, submission: Submission) -> list[Obstacle]:
     """Return the budgets for today that the form has used up; inside the caller's transaction."""
     bare = Callback(portal_id=submission.portal.id, to_number="")
-    return list(obstacles(session, Candidate(callback=bare, at=submission.now, budget=_budget(session, submission))))
+    return list(obstacles(session, Candidate(callback=bare, at=submission.now, budget=budget_of(submission))))
 
 
 def exhausted_by_calls(session: Session, submissions: Sequence[Submission]) -> set[int]:
@@ -229,7 +228,7 @@ def exhausted_by_calls(session: Session, submissions: Sequence[Submission]) -> s
 
 def is_money_spent(session: Session, submission: Submission) -> bool:
     """Tell whether the form's money for today leaves no room for one more call; inside the caller's transaction."""
-    return submission.form.budget_money is not None and _budget(session, submission).overspent is not None
+    return submission.form.budget_money is not None and _money_of_day(session, submission).overspent is not None
 
 
 def _first(session: Session, candidate: Candidate) -> Obstacle | None:
