@@ -33,8 +33,7 @@ async function renew() {
     PLACEMENT_OPTIONS: JSON.stringify(launch.PLACEMENT_OPTIONS || {}),
   });
   // While others at this address send what is refused, the old ticket tells this page apart.
-  const headers = { Authorization: `Bearer ${meta("bx24app-ticket")?.content ?? ""}` };
-  const response = await fetch(`/session?${query}`, { method: "POST", headers, body, credentials: "omit" });
+  const response = await once(`/session?${query}`, { method: "POST", body });
   if (!response.ok) return false;
   const { ticket, expires_at: expires } = await response.json();
   meta("bx24app-ticket").content = ticket;
@@ -48,8 +47,8 @@ function renewOnce() {
 }
 
 function expiresSoon() {
-  const at = Date.parse(meta("bx24app-ticket-expires")?.content ?? "");
-  return Number.isFinite(at) && at - Date.now() < EARLY;
+  // No time is NaN, which is not less than anything.
+  return Date.parse(meta("bx24app-ticket-expires")?.content) - Date.now() < EARLY;
 }
 
 async function once(path, { method, json, body, headers }) {

@@ -95,7 +95,7 @@ class DecoyRequest(Base):
 
     It holds no number, and nothing of the callback in hand is shown of it: whoever asked may be a stranger. What is
     shown as time goes by follows from its id (services/callbacks/decoys.py). One with the id of a callback is shown
-    instead of it, because the callback was left to others who wait for it (services/callbacks/shared.py).
+    instead of it, because the callback was left to others who wait for it (services/callbacks/change.py).
     """
 
     __tablename__ = "ghost"
