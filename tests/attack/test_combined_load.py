@@ -95,7 +95,7 @@ def form_sent(world: World) -> float:
         "idempotency_key": str(uuid4()),
         "altcha": world.proof(world.neighbours_things),
     }
-    address = f"198.51.100.{world.used_numbers % 250}"
+    address = f"198.51.{world.used_numbers % 250}.7"
     began = time.perf_counter()
     status, content = ask(
         world, "POST", f"/w/{key}/callbacks", body, Origin=world.deployment.url, X_Forwarded_For=address

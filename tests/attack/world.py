@@ -110,7 +110,8 @@ class World:
         created = self.neighbour.requests_callback(number := self.number(), wait=10)
         assert created.status_code == 201, created.text
         wait_for(lambda: any(dial["number"] == number for dial in self.neighbour.portal.telephony.dials))
-        visitor = self.visitor(self.neighbours_things, f"198.51.100.{self.used_numbers % 250}")
+        # Each from another network, as customers do.
+        visitor = self.visitor(self.neighbours_things, f"198.51.{self.used_numbers % 250}.7")
         taken = visitor.asks(self.number(), altcha=self.proof(self.neighbours_things))
         assert taken.status_code == 202, taken.text
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
-from bx24app.database import reading, writing
+from bx24app.database import db, is_postgresql, reading, writing
 from bx24app.models import Portal, RuleRun, RuleStage, utcnow
 from bx24app.models.callbacks.rule_run import BEHIND_ALL
 from bx24app.services.native.automation import rule_posts, rule_runs
@@ -164,6 +164,10 @@ def test_the_turns_of_a_portal_are_found_by_their_index(app: Flask, token: str) 
     ]
     with app.app_context(), writing() as session:
         session.execute(insert(RuleRun), made)
+    with app.app_context():
+        if is_postgresql():
+            with db.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
     found: list[str] = []
     with app.app_context(), reading() as session, plans(found, is_large=True):
         session.scalar(rule_runs.next_run(utcnow(), portal_id))
