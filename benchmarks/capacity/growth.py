@@ -81,7 +81,7 @@ def _live_a_day(world: World, portal: FakePortal) -> None:
         for number in range(OF_WEBSITES + OF_STAFF):
             with world.simulation.outside():
                 if number % (OF_WEBSITES + OF_STAFF) < OF_WEBSITES:
-                    visitor = Visitor(world.app.test_client(), form["key"], address=f"203.0.113.{number}")
+                    visitor = Visitor(world.app.test_client(), form["key"], address=f"203.0.{number}.7")
                     answer = visitor.asks(next(numbers), name="Clara Meyer", altcha=_proof(form["key"], world))
                 else:
                     answer = staff.requests_callback(next(numbers))
