@@ -95,6 +95,10 @@ def _whole(search: _Search, at: Position | None, most: Most, drivers: list[Drive
     session, order = search.session, search.order
     page = _first_of(driver, order, most.shown)
     is_simple = driver.of_callbacks or len(driver.branches) == 1
+    if is_simple and most.counted > most.shown and is_postgresql() and len(driver.branches) > 1:
+        # Twice as many branches take it longer to plan than to put some in order.
+        whole = _first_of(driver, order, most.counted).subquery("found")
+        return Found(*_ids_and_count(session, whole, [_in_order(whole.c[0], order)], most))
     if is_simple and most.counted > most.shown:
         found, count = page.subquery("page"), _count(driver, most.counted).scalar_subquery()
         rows = session.execute(select(found.c[0], count).order_by(_in_order(found.c[0], order))).all()
