@@ -15,7 +15,9 @@ from bx24app.services.native.automation import rule_posts
 from bx24app.services.native.timeline import clicks
 from bx24app.services.runtime import local_limit, local_memory
 from bx24app.services.runtime.local_limit import LocalLimit
+from bx24app.services.runtime.slots import Slots
 from bx24app.services.security import proof_limits, token_proof
+from bx24app.web.frame import guards
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal, LaunchPost
 from tests.fake_bitrix24.events import http_build_query
 from tests.scenarios.test_kept_clicks import kept
@@ -237,6 +239,25 @@ def test_who_may_not_open_the_desk_uses_up_nothing_of_their_colleagues(
         most = 2 * proof_limits.FAILURES_PER_ADDRESS
         assert {posts(client, path, manager.launches(), SHARED) for _ in range(most)} == {403}
     assert posts(client, "/", of_stranger(administrator.launches()), SHARED) == 200
+
+
+def test_what_is_wrong_with_a_post_says_nothing_against_its_token(
+    client: FlaskClient, manager: Actor, administrator: Actor
+) -> None:
+    genuine, elsewhere = of_stranger(administrator.launches()), {"PLACEMENT": "CRM_LEAD_DETAIL_TAB"}
+    others = [of_stranger(manager.launches()) for _ in range(proof_limits.FAILURES_PER_ADDRESS)]
+    assert {posts(client, "/", post, SHARED, **elsewhere) for post in (genuine, genuine, *others)} == {400}
+    assert posts(client, "/", genuine, SHARED) == 200
+
+
+def test_who_finds_the_room_for_launches_taken_has_been_refused_nothing(
+    client: FlaskClient, manager: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(guards, "_launches", Slots[str](0, 0))
+        most = 2 * proof_limits.FAILURES_PER_ADDRESS
+        assert {posts(client, "/", manager.launches(), SHARED) for _ in range(most)} == {503}
+    assert posts(client, "/", of_stranger(manager.launches()), SHARED) == 200
 
 
 def test_opening_again_leaves_strangers_no_more_questions_to_the_portal(

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 
 from bx24app.errors import (
     AdministratorNeeded,
+    Malformed,
     NotInstalled,
     OpenedElsewhere,
     PortalUnreachable,
     Retry,
+    TooManyLaunches,
     Unverified,
     VisitorRefused,
 )
@@ -86,9 +88,9 @@ def insider() -> str | None:
 
 def _take(buckets: Buckets) -> bool:
     """Take one of each, or none."""
-    for place, (limit, key) in enumerate(buckets):
+    for number, (limit, key) in enumerate(buckets):
         if not take_local(limit, key):
-            _give_back(buckets[:place])
+            _give_back(buckets[:number])
             return False
     return True
 
@@ -131,7 +133,7 @@ def proving(address: str, member_id: str, token: str, known_as: KnownAs = nobody
     buckets = [] if is_remembered("proven", digest) else _taken(address, member_id, place, known_as)
     try:
         yield
-    except _PROVEN:
+    except (Malformed, TooManyLaunches, *_PROVEN):
         _give_back(buckets)
         raise
     except PortalUnreachable:

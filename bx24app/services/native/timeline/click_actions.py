@@ -23,7 +23,7 @@ CLICKS_A_MINUTE = 60
 
 
 def prove_clicker(portal: Portal, access_token: str, address: str) -> Principal:
-    """Tell who has clicked, and with which role; ``address``: of whoever has sent the token, with the portal's own.
+    """Tell who has clicked, and with which role; ``address``: of whoever has sent both tokens.
 
     Raises ``Unverified``, ``PortalUnreachable`` where nobody can say now, ``RateLimited``.
     """
