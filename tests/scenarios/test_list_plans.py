@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -10,8 +12,9 @@ from sqlalchemy import select, text
 
 from bx24app.database import db, is_postgresql, reading, writing
 from bx24app.models import Form, Source, State, utcnow
-from bx24app.services.callbacks.listing import counters, pages
-from bx24app.services.callbacks.listing.filters import Day, ListFilter, Quick, Scope, read_search
+from bx24app.services.callbacks.listing import counters, finding, pages
+from bx24app.services.callbacks.listing.filters import Day, ListFilter, Order, Quick, Scope, read_search
+from bx24app.services.callbacks.listing.finding import Most
 from bx24app.services.callbacks.listing.pages import ListRequest
 from tests.scenarios.test_query_plans import plans
 from tests.support.many_callbacks import Crowd, insert_crowd
@@ -127,3 +130,35 @@ def test_filters_together_are_answered_from_an_index(app: Flask, crowded: Form, 
         if is_sqlite:
             assert "callback USING COVERING INDEX ix_callback_" in plan, plan
             assert "callback USING INDEX ix_callback" not in plan, plan
+
+
+@rows_in_one_world("name", ["name", "number"])
+def test_how_often_something_occurs_is_not_counted_through_all_times(
+    app: Flask, crowded: Form, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "EFFORT", 20)
+    asked = ListFilter(**read_search({"name": "mey", "number": "+4930"}[name], None))  # type: ignore[arg-type]
+    # A time of before everything, in which there is nothing.
+    empty = replace(asked, since=NOW - timedelta(days=400), until=NOW - timedelta(days=390))
+    scope = Scope(crowded.portal_id, user_id=3)
+
+    def steps(wanted: ListFilter) -> int:
+        taken = [0]
+
+        def tick() -> int:
+            taken[0] += 1
+            return 0
+
+        with reading() as session:
+            raw: Any = session.connection().connection.dbapi_connection
+            raw.set_progress_handler(tick, 1)
+            try:
+                finding.find_ids(session, scope, wanted, Order.NEWEST, None, Most(26, 26))
+            finally:
+                raw.set_progress_handler(None, 0)
+        return taken[0]
+
+    with app.app_context():
+        if is_postgresql():
+            pytest.skip("counts the steps of SQLite")
+        assert steps(empty) < steps(asked)

@@ -175,3 +175,36 @@ def test_the_turns_of_a_portal_are_found_by_their_index(app: Flask, token: str) 
         assert rule_runs.turn_after(session, portal_id, 5, is_behind=True) == BEHIND_ALL + 5
         assert session.scalar(select(rule_runs.waiting_runs(portal_id, 1))) == 667
     assert [name in plan for name, plan in zip(INDEXES, found, strict=True)] == [True] * len(INDEXES), found
+
+
+def test_a_portal_that_another_worker_has_taken_a_moment_before_hides_no_other(
+    app: Flask, token: str, fake: FakeBitrix24, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with app.app_context(), writing() as session:
+        first = session.scalars(select(Portal)).one()
+        kept = ("member_id", "domain", "client_endpoint", "app_code", "app_id", "language", "installed_at")
+        second = Portal(**{name: getattr(first, name) for name in kept} | {"member_id": "f" * 32})
+        session.add(second)
+        session.flush()
+        ids = first.id, second.id
+        for number, portal_id in enumerate(ids):
+            at = utcnow() - timedelta(seconds=60 - number)
+            whose = {"portal_id": portal_id, "token_digest": f"{number:064}", "user_id": 1}
+            session.add(RuleRun(**whose, properties={}, made_at=at, due_at=at))
+    look = rule_runs._due_portal
+    taken: list[int | None] = []
+
+    def another_is_faster(full: list[int]) -> int | None:
+        found = look(full)
+        if not taken:
+            taken.append(found)
+            with writing() as session:
+                run = session.scalars(select(RuleRun).where(RuleRun.portal_id == found)).one()
+                run.lease(utcnow(), rule_runs.RULE_LEASE)
+        return found
+
+    monkeypatch.setattr(rule_runs, "_due_portal", another_is_faster)
+    with app.app_context():
+        lease = rule_runs.lease_rule_run()
+    assert lease is not None
+    assert lease.portal_id == ids[1]

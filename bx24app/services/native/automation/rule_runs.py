@@ -66,19 +66,28 @@ def lease_rule_run(besides: Collection[int] = ()) -> RuleLease | None:
     Portals ``besides``, and those whose pace dialling needs now, are passed over.
     """
     full = [*besides]
+    while (portal_id := _due_portal(full)) is not None:
+        with writing() as session:
+            now = utcnow()
+            run = session.scalar(next_run(now, portal_id, full).with_for_update(of=RuleRun, skip_locked=True))
+            if run is not None:
+                return RuleLease(run.id, run.portal_id, run.lease(now, RULE_LEASE), run.stage)
+        # Another one was faster; other portals have runs too.
+        full.append(portal_id)
+    return None
+
+
+def _due_portal(full: list[int]) -> int | None:
+    """The portal whose run is due longest, besides those in ``full``, which gets those whose pace is needed now."""
+    portal_id: int | None
+    # Reading first takes no lock, and most of the time there is nothing to lease.
     with reading() as session:
-        # Reading first takes no lock, and most of the time there is nothing to lease.
         now = utcnow()
         while (portal_id := session.scalar(due_runs(now, full).with_only_columns(RuleRun.portal_id))) is not None:
             if throttle.has_spare(session, portal_id):
                 break
             full.append(portal_id)
-        else:
-            return None
-    with writing() as session:
-        now = utcnow()
-        run = session.scalar(next_run(now, portal_id, full).with_for_update(of=RuleRun, skip_locked=True))
-        return RuleLease(run.id, run.portal_id, run.lease(now, RULE_LEASE), run.stage) if run is not None else None
+    return portal_id
 
 
 def open_runs(session: Session, portal_id: int) -> dict[int, int]:
