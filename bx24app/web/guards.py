@@ -8,12 +8,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from bx24app.errors import InvalidRequest, ListRefused, NotPermitted, ProofTooOld
+from bx24app.errors import InvalidRequest, ListRefused, NotPermitted, PortalDisconnected, ProofTooOld
 from bx24app.inputs import TolerantModel, is_nothing
 from bx24app.log import name_portal
 from bx24app.services.callbacks import principal
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
+from bx24app.services.runtime.removed_portals import unless_removed
 from bx24app.services.websites import api_keys
 from bx24app.web.bodies import UnreadableBody, read_json
 
@@ -57,7 +58,7 @@ def principal_required(
     """Pass who sends the ticket, or where keys are let in the API key, of ``Authorization: Bearer``.
 
     Raises ``TicketExpired``, ``NotPermitted`` for a smaller role, with ``needs_proof`` ``ProofTooOld``, for a key
-    ``KeyRefused`` or ``RateLimited``.
+    ``KeyRefused`` or ``RateLimited``. The view's own is ``PortalDisconnected`` when the portal is removed meanwhile.
     """
 
     def guarding(view: Callable[Concatenate[Principal, P], R]) -> Callable[P, R]:
@@ -71,7 +72,9 @@ def principal_required(
                 raise NotPermitted
             if needs_proof:
                 require_fresh_proof(asking)
-            return view(asking, *args, **kwargs)
+            with unless_removed(asking.portal.id):
+                return view(asking, *args, **kwargs)
+            raise PortalDisconnected
 
         guarded.__dict__["guard"] = Guard(role, lets_keys_in, needs_proof)
         return guarded

@@ -1,0 +1,105 @@
+"""A portal that is removed while a job is at it: nothing has failed, and the portals behind it have their turn."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TypeVar
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+from sqlalchemy.exc import NoResultFound
+
+from bx24app.database import writing
+from bx24app.models import Credential, Portal, utcnow
+from bx24app.services.native.automation import registration
+from bx24app.services.portals import api as portal_api
+from bx24app.services.portals import bindings, payment, token_renewal, uninstall
+from bx24app.services.runtime.slots import Slots, work_through
+from tests.fake_bitrix24 import FakeBitrix24, FakePortal
+from tests.fake_bitrix24.faults import Fault
+from tests.support.actors import Actor, json_of
+from tests.support.waiting import change_portal
+
+T = TypeVar("T")
+LONG_AGO = timedelta(days=400)
+ASKING_JOBS: dict[str, Callable[[], int]] = {
+    "register_rules": registration.register_due,
+    "bind_again": bindings.rebind_due,
+    "check_payments": payment.check_payments,
+    "check_portals": portal_api.check_portals,
+    "confirm_removals": uninstall.confirm_removals,
+    "renew_idle_tokens": token_renewal.renew_idle,
+}
+
+
+def remove(app: Flask, *, keeps_settings: bool) -> None:
+    with app.app_context(), writing() as session:
+        portal = session.scalars(select(Portal)).one()
+        portal.removal_keeps_settings = keeps_settings
+        uninstall._remove(session, portal)
+
+
+def remove_during(app: Flask, work: Callable[[], T], hanging: Sequence[Fault], *, keeps_settings: bool) -> T:
+    """Do ``work`` and remove the portal while it waits for an answer."""
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(work)
+        while not any(fault.executed.wait(0.05) for fault in hanging):
+            assert not working.done()
+        remove(app, keeps_settings=keeps_settings)
+        for fault in hanging:
+            fault.times = 0
+            fault.released.set()
+        return working.result(10)
+
+
+@pytest.mark.parametrize("keeps_settings", [False, True])
+@pytest.mark.parametrize("job", ASKING_JOBS)
+def test_a_portal_that_is_removed_while_it_is_asked_is_no_failure(
+    app: Flask, fake: FakeBitrix24, manager: Actor, portal: FakePortal, job: str, keeps_settings: bool
+) -> None:
+    past = utcnow() - LONG_AGO
+    change_portal(app, rules_at=None, bound_at=None, payment_hinted_at=past, payment_asked_at=None)
+    change_portal(app, address_due_at=past, removal_told_at=past, removal_due_at=past)
+    with app.app_context(), writing() as session:
+        session.execute(update(Credential).values(used_at=past))
+    hanging = [asked.faults.add("hang_after", "*", seconds=30) for asked in (portal, fake.auth_server)]
+
+    def work() -> int:
+        with app.app_context():
+            return ASKING_JOBS[job]()
+
+    assert remove_during(app, work, hanging, keeps_settings=keeps_settings) in (0, 1, 2)
+
+
+@pytest.mark.parametrize("path", ["/lines?refresh=1", "/voices?refresh=1"])
+def test_whoever_asks_the_portal_meanwhile_is_told_that_it_is_disconnected(
+    app: Flask, manager: Actor, administrator: Actor, portal: FakePortal, path: str
+) -> None:
+    hanging = [portal.faults.add("hang_after", "*", seconds=30)]
+    answer = remove_during(app, lambda: administrator.asks("GET", path), hanging, keeps_settings=False)
+    assert (answer.status_code, json_of(answer)["code"]) == (409, "portal_disconnected")
+
+
+def test_the_portals_behind_one_that_was_removed_have_their_turn(app: Flask, manager: Actor) -> None:
+    waiting, worked = [404, 1], []
+
+    def work(portal_id: int) -> int:
+        if portal_id == 404:
+            raise NoResultFound
+        worked.append(portal_id)
+        return 1
+
+    with app.app_context():
+        assert work_through(Slots(each=1, in_all=1), lambda _: waiting.pop(0) if waiting else None, work) == 1
+    assert worked == [1]
+
+
+def test_a_row_that_is_missing_is_a_failure_where_the_portal_is_there(app: Flask, manager: Actor) -> None:
+    waiting = [1]
+
+    def work(portal_id: int) -> int:
+        raise NoResultFound
+
+    with app.app_context(), pytest.raises(NoResultFound):
+        work_through(Slots(each=1, in_all=1), lambda _: waiting.pop(0) if waiting else None, work)
