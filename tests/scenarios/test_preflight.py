@@ -67,6 +67,25 @@ class TestServed:
         work(app)
         was_not_dialled(app, portal, later, State.CANCELLED, "already_served")
 
+    @pytest.mark.parametrize("minutes", [90, 30])
+    def test_a_time_that_was_chosen_stands_unless_it_is_near(
+        self, app: Flask, manager: Actor, portal: FakePortal, minutes: int
+    ) -> None:
+        at = utcnow() + timedelta(minutes=minutes)
+        planned = accept(app, due_at=at, scheduled_at=at)
+        # Anybody who knows the number can ask for this one.
+        accept(app)
+        work(app)
+        portal.telephony.calls[0].hang_up()
+        follow_calls(app, portal)
+        portal.telephony.dials.clear()
+        pass_time(app, timedelta(minutes=minutes + 1))
+        work(app)
+        if minutes < 60:
+            was_not_dialled(app, portal, planned, State.CANCELLED, "already_served")
+        else:
+            assert seen(app, planned).state == State.STARTED
+
     @pytest.mark.parametrize("call_type", ["1", "2", "3", "4"])
     def test_by_a_call_that_is_not_ours(
         self, app: Flask, manager: Actor, application: FakeApp, portal: FakePortal, call_type: str

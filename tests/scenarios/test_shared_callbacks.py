@@ -143,6 +143,14 @@ def test_what_its_link_shows_goes_with_the_callback(app: Flask, form: Visitor, a
         assert status_page.purge_decoys() == 1
 
 
+def test_a_time_that_was_chosen_is_called_besides_what_rings_now(app: Flask, form: Visitor) -> None:
+    asks(form)
+    planned = asks(form, scheduled_at=later())
+    assert planned["state"] == "scheduled"
+    assert [callback.state for callback in callbacks(app)] == [State.QUEUED, State.SCHEDULED]
+    assert str(callbacks(app)[1].id) == planned["reference"]
+
+
 def test_a_request_and_a_withdrawal_at_once_lose_no_call(app: Flask, form: Visitor) -> None:
     """Either the second is answered by a callback of its own, or the first one stays."""
     others = [Visitor(app.test_client(), form.form_key, origin=form.origin, address=form.address) for _ in range(2)]

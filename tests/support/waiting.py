@@ -109,8 +109,8 @@ def pass_time(app: Flask, by: timedelta) -> None:
     """Let everything that is noted in the database have happened earlier."""
     with app.app_context(), writing() as session:
         for callback in session.query(Callback):
-            moments = ("due_at", "expires_at", "created_at", "updated_at", "leased_until", "ended_at", "asks_since")
-            for name in moments:
+            moments = ("scheduled_at", "due_at", "expires_at", "created_at", "updated_at", "leased_until", "ended_at")
+            for name in (*moments, "asks_since"):
                 if (moment := getattr(callback, name)) is not None:
                     setattr(callback, name, moment - by)
             for attempt in callback.attempts:

@@ -83,8 +83,12 @@ class Candidate:
 
     @property
     def needs_free_number(self) -> bool:
-        """Tell whether its number must be free: only a callback that staff plan for later may share a number."""
-        return self.website_request is not None or self.callback.holds_number
+        """Tell whether its number must be free.
+
+        A call at a time that somebody has chosen is made besides whatever goes on with the number now.
+        """
+        is_asked_now = self.website_request is not None and self.callback.scheduled_at is None
+        return is_asked_now or self.callback.holds_number
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     func,
     literal_column,
     not_,
+    null,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -27,7 +28,7 @@ from sqlalchemy.dialects import postgresql
 from bx24app.database import given_rows
 from bx24app.database.compiled import CompiledStatement
 from bx24app.models import BudgetDay, Callback, Decision, TokenBucket, WebsiteRequest
-from bx24app.services.callbacks.conditions import CONDITIONS, NOT_LISTED
+from bx24app.services.callbacks.conditions import CONDITIONS, NOT_LISTED, NUMBER_NOT_IN_HAND
 from bx24app.services.callbacks.entries import marks
 from bx24app.services.callbacks.guarded.decoy_inserts import holder, inserting_decoy, inserting_rejection
 from bx24app.services.callbacks.guarded.row_inserts import insert_of, inserting, inserting_first
@@ -75,6 +76,11 @@ class Shape:
             "follow_ups": True,
         }
         return [name for name, is_there in possible.items() if is_there]
+
+    @property
+    def needs_free_number(self) -> bool:
+        """Tell whether the number must be in no other callback's hand."""
+        return NUMBER_NOT_IN_HAND in self.conditions
 
     @property
     def takes_something(self) -> bool:
@@ -153,9 +159,9 @@ def _whole(shape: Shape) -> Select[Any]:
         hidden = (not_(held_by.exists()).label("free"), _is_unlisted().label("unlisted"), is_allowed.label("allowed"))
         decided = select(*hidden).where(_open_conditions(shape, *more)).cte("fit")
         is_free, is_unlisted, is_allowed = decided.c
-        holds = and_(is_free, is_unlisted, is_allowed)
+        holds = and_(is_unlisted, is_allowed, *([is_free] if shape.needs_free_number else []))
         inserted = _told(inserting_first(Callback, shape.callback, decided, holds), "made")
-        decoy = _told(inserting_decoy(shape.decoy, decided, not_(holds), held_by), "decoy")
+        decoy = _told(_inserting_decoy(shape, decided, not_(holds), held_by), "decoy")
         is_rejected = not_(and_(is_unlisted, is_allowed))
         decoys = [decoy, inserting_rejection(shape.rejection, decided, is_rejected, is_unlisted).cte("said")]
         stored = _count(inserted) + _count(decoy)
@@ -216,7 +222,13 @@ def _callback_if_all_hold(shape: Shape) -> Any:
 def _decoy(shape: Shape, *, is_limited: bool) -> Any:
     """Insert the decoy where a hidden condition does not hold; ``is_limited``: the step of the tokens has found one."""
     hidden = () if is_limited else (not_(_hidden_conditions(shape)),)
-    return inserting_decoy(shape.decoy, None, _open_conditions(shape, *hidden), holder())
+    return _inserting_decoy(shape, None, _open_conditions(shape, *hidden), holder())
+
+
+def _inserting_decoy(shape: Shape, after: CTE | None, where: ColumnElement[bool], held_by: Any) -> Any:
+    # What holds the number now does not ring at a time that somebody has chosen.
+    rings_for_it = held_by.scalar_subquery() if shape.needs_free_number else null()
+    return inserting_decoy(shape.decoy, after, where, rings_for_it)
 
 
 def _rejection(shape: Shape, *, is_limited: bool) -> Any:

@@ -15,6 +15,8 @@ from bx24app.services.calling import do_not_call
 from bx24app.services.dialling.call_report import ReportKind, stored_report
 
 PreflightFacts = dict[str, str]
+# A time that was chosen stands, whoever calls long before it.
+SERVES_BEFORE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,13 @@ def _listed(context: PreflightContext) -> PreflightResult | None:
 
 
 def _served(context: PreflightContext) -> PreflightResult | None:
-    """Check whether another call has reached the customer since the request, or since our last attempt."""
+    """Check whether another call has reached the customer since the request, or since our last attempt.
+
+    Of a time that was chosen it must be shortly before it: anybody who knows the number can have it called earlier.
+    """
     if not context.is_automatic:
         return None
-    since = max([context.callback.created_at, *(a.started_at for a in context.callback.attempts)])
+    since = _waited_since(context.callback)
     other = select(Callback.id).where(
         Callback.portal_id == context.portal.id,
         Callback.to_number == context.callback.to_number,
@@ -87,6 +92,12 @@ def _served(context: PreflightContext) -> PreflightResult | None:
         if report.is_success and report.began_at is not None and report.began_at > since:
             return PreflightResult("already_served", "withdraw", inputs={"call": report.call_id})
     return None
+
+
+def _waited_since(callback: Callback) -> datetime:
+    """Return from when on a call with the customer makes another one needless."""
+    chosen = [] if callback.scheduled_at is None else [callback.scheduled_at - SERVES_BEFORE]
+    return max([callback.created_at, *chosen, *(attempt.started_at for attempt in callback.attempts)])
 
 
 def _closed(context: PreflightContext) -> PreflightResult | None:

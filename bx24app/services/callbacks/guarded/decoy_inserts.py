@@ -20,7 +20,7 @@ def holder() -> Select[Any]:
 
 def inserting_decoy(names: tuple[str, ...], after: CTE | None, where: ColumnElement[bool], held_by: Any) -> Any:
     """Insert the decoy with its holder (``held_by``); nothing is inserted where another request was faster."""
-    row = inserting(DecoyRequest, names, after, where, {"holder_id": held_by.scalar_subquery()})
+    row = inserting(DecoyRequest, names, after, where, {"holder_id": held_by})
     return row.on_conflict_do_nothing()
 
 
