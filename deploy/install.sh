@@ -243,7 +243,7 @@ prepare_settings() {
 render() {
   local text name
   text=$(cat "$1")
-  for name in DOMAIN PUBLIC_URL CERTIFICATE CERTIFICATE_KEY LISTEN_HTTP LISTEN_HTTPS UPSTREAM LOGS \
+  for name in DOMAIN PUBLIC_URL CERTIFICATE CERTIFICATE_KEY LISTEN_HTTP LISTEN_HTTPS UPSTREAM ACCESS_LOG ERROR_LOG \
     RELEASE SETTINGS DATA SOCKET USER PROXY_GROUP; do
     text=${text//"\${$name}"/"${values[$name]}"}
   done
@@ -328,7 +328,8 @@ main() {
   prepare_settings
   declare -gA values=([DOMAIN]=$domain [PUBLIC_URL]=$public_url [CERTIFICATE]=$certificate
     [CERTIFICATE_KEY]=$certificate_key [LISTEN_HTTP]=$(listen_lines "$listen_http")
-    [LISTEN_HTTPS]=$(listen_lines "$listen_https" " ssl http2") [UPSTREAM]=unix:$socket [LOGS]=$prefix/var/log/nginx
+    [LISTEN_HTTPS]=$(listen_lines "$listen_https" " ssl http2") [UPSTREAM]=unix:$socket
+    [ACCESS_LOG]=$prefix/var/log/nginx/callback-desk.log [ERROR_LOG]=$prefix/var/log/nginx/callback-desk.error.log
     [RELEASE]=$release [SETTINGS]=$settings [DATA]=$data [SOCKET]=$socket [USER]=$user
     [PROXY_GROUP]=$(id -gn www-data 2>/dev/null || printf 'root'))
   step "database"

@@ -39,7 +39,8 @@ def _proxy(machine: Machine, environ: dict[str, str]) -> None:
     """nginx accepts what its image makes of the template."""
     made = {
         "UPSTREAM": "127.0.0.1:1",
-        "LOGS": f"{machine.prefix}/var/log/nginx",
+        "ACCESS_LOG": f"{machine.prefix}/var/log/nginx/callback-desk.log",
+        "ERROR_LOG": f"{machine.prefix}/var/log/nginx/callback-desk.error.log",
         "CERTIFICATE": f"{machine.prefix}/made/chain.pem",
         "CERTIFICATE_KEY": f"{machine.prefix}/made/key.pem",
     }

@@ -90,6 +90,14 @@ def test_every_process_of_the_app_in_a_container_has_few_rights() -> None:
         assert service["tmpfs"] == ["/tmp"]
 
 
+def test_no_container_keeps_what_it_logs_without_end_or_in_memory() -> None:
+    services = compose(VARIABLES)
+    for name, service in services.items():
+        assert service["logging"] == {"options": {"max-size": "50m"}}, name
+        assert not any("log" in folder for folder in service.get("tmpfs", [])), name
+    assert services["proxy"]["environment"]["ACCESS_LOG"] == "/dev/stdout"
+
+
 def test_the_fleet_is_a_profile_of_its_own() -> None:
     services = compose(VARIABLES)
     assert {name for name, one in services.items() if one.get("profiles") == ["fleet"]} == {

@@ -115,7 +115,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "LISTEN_HTTP": f"127.0.0.1:{ports[0]}",
         "LISTEN_HTTPS": f"127.0.0.1:{ports[1]}",
         "UPSTREAM": f"unix:{folder}/app.sock",
-        "LOGS": str(folder),
+        "ACCESS_LOG": str(folder / "callback-desk.log"),
+        "ERROR_LOG": str(folder / "callback-desk.error.log"),
         "CERTIFICATE": str(folder / "pem"),
         "CERTIFICATE_KEY": str(folder / "pem"),
     }
@@ -229,3 +230,18 @@ def test_the_log_has_no_query_no_link_of_a_customer_and_no_look_of_a_monitor(sit
     assert "GET /desk/callbacks 200" in said
     assert "GET /c/ 200" in said
     assert not [hidden for hidden in ("4930901820", "signed-link", "readyz") if hidden in said]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/" + "a" * 7000), ("GET", "/" + "%0A" * 2000), ("A" * 7000, "/")]
+)
+def test_a_stranger_writes_little_into_the_log(site: Site, method: str, path: str) -> None:
+    stranger = f"127.1.{len(method) % 200}.{len(path) % 200}"
+    before, count = site.log.stat().st_size, 1500
+    statuses = site.flood(method, path, count, stranger)
+    lines = site.log.read_bytes()[before:].decode().splitlines()
+    assert max(map(len, lines)) < 500
+    refused = statuses[429]
+    assert refused > count / 4
+    assert sum(f" {429} " in line for line in lines) < refused / 10
+    assert len(lines) >= count - refused - 1
