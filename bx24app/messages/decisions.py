@@ -81,8 +81,8 @@ _DECISIONS: dict[str, DecisionSentence] = {
     "event_applied": lambda i: _named(_EVENTS, i.get("event", "")),
     "cancelled": lambda i: _("Cancelled") + _by(i),
     "rescheduled": lambda i: _("Moved to another time") + _by(i),
-    "left_to_others": lambda _inputs: _(
-        "Withdrawn or moved by its link; it is called as it was, because others asked for this number too"
+    "passed_on": lambda _inputs: _(
+        "Asked for while another request for this number waited, which was withdrawn or moved"
     ),
     "taken_over": lambda i: _(
         "Taken over from %(former)s: it is called under the access of %(user)s",

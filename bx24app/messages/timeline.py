@@ -220,9 +220,7 @@ _LINES: dict[str, Telling] = {
     "not_dialled": _not_called,
     "cancelled": _by_person(N_("Cancelled")),
     "rescheduled": _moved,
-    "left_to_others": _by_app(
-        N_("Withdrawn or moved by its link; it is called as it was"), N_("others asked for this number too")
-    ),
+    "passed_on": _by_app(N_("Called for itself"), N_("another request for this number was withdrawn or moved")),
     "taken_over": _taken_over,
     "resolved": _resolved,
     "expired": _expired,

@@ -127,7 +127,7 @@ def test_a_request_that_came_to_nothing_asks_for_a_new_one(app: Flask, visitor: 
 @pytest.mark.usefixtures("still")
 def test_a_link_moves_its_request_a_few_times_an_hour_and_a_decoy_no_more_often(app: Flask, visitor: Visitor) -> None:
     """And still cancels it: what is stored for a link has a bound."""
-    # A callback alone, then one that has a decoy beside it: the decoy first.
+    # A callback alone, then one with a decoy beside it: the decoy first, which its first move makes a callback.
     alone, *both = (json_of(visitor.asks(number)) for number in ("040 42828", "040 42829", "040 42829"))
     for answer in (alone, *reversed(both)):
         path = "/c/" + answer["status_url"].rpartition("/c/")[2]
@@ -139,7 +139,7 @@ def test_a_link_moves_its_request_a_few_times_an_hour_and_a_decoy_no_more_often(
         assert statuses == [200] * 6 + [429] * 2
         assert visitor.client.post(f"{path}/cancel").status_code == 200
     with app.app_context(), reading() as session:
-        assert [len(callback.decisions) for callback in session.scalars(select(Callback))] == [7, 7]
+        assert [len(callback.decisions) for callback in session.scalars(select(Callback))] == [7, 7, 7]
 
 
 def test_a_link_moves_its_request_so_often_and_never_again(app: Flask, visitor: Visitor) -> None:

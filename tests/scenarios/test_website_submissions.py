@@ -436,7 +436,7 @@ def test_what_a_database_server_logs_of_a_refusal_tells_nothing_of_the_visitor(
 
 
 @pytest.mark.parametrize("budget", [None, 5])
-def test_a_planned_request_for_a_number_in_hand_gets_a_decoy(
+def test_a_planned_request_for_a_number_in_hand_is_called_besides(
     app: Flask, visitor_of: MakeVisitor, budget: int | None
 ) -> None:
     visitor = visitor_of(budget_calls=budget)
@@ -444,7 +444,7 @@ def test_a_planned_request_for_a_number_in_hand_gets_a_decoy(
     later = (utcnow() + timedelta(hours=2)).isoformat()
     planned = json_of(visitor.asks(scheduled_at=later))
     assert planned["state"] == "scheduled"
-    assert (len(rows(app, Callback)), len(rows(app, DecoyRequest))) == (1, 1)
+    assert (len(rows(app, Callback)), len(rows(app, DecoyRequest))) == (2, 0)
 
 
 def test_nothing_is_lost_where_references_are_not_watched(app: Flask, visitor: Visitor) -> None:

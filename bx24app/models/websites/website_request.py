@@ -94,8 +94,8 @@ class DecoyRequest(Base):
     """A request for a number that was in hand or is not called: answered and shown like any other; nothing follows.
 
     It holds no number, and nothing of the callback in hand is shown of it: whoever asked may be a stranger. What is
-    shown as time goes by follows from its id (services/callbacks/decoys.py). One with the id of a callback is shown
-    instead of it, because the callback was left to others who wait for it (services/callbacks/change.py).
+    shown as time goes by follows from its id (services/callbacks/decoys.py). Where another callback was to
+    ring for it and does not any more, it becomes a callback itself (services/callbacks/number_holder.py).
     """
 
     __tablename__ = "ghost"

@@ -1,20 +1,19 @@
 """Change callbacks: cancel, reschedule, resolve and retry them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
 from bx24app.database.errors import is_duplicate
 from bx24app.errors import NotFound, NumberInHand, OwnAccessNeeded, RateLimited, TooLate
-from bx24app.models import RETRIABLE, WAITING, Callback, DecoyRequest, IllegalTransition, Portal, Source, State, utcnow
-from bx24app.services.callbacks.number_holder import holder_of
+from bx24app.models import RETRIABLE, WAITING, Callback, IllegalTransition, Portal, State, utcnow
+from bx24app.services.callbacks.number_holder import holder_of, pass_on
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import get_callback, with_history
 from bx24app.services.callbacks.request import (
@@ -75,87 +74,16 @@ def _changing(portal_id: int, callback_id: UUID) -> Iterator[_Change]:
 def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | None = None) -> Callback:
     """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled. Commits.
 
-    The caller has checked who may (``Role``). ``by`` names the caller where it is no user of the portal.
+    The caller has checked who may (``Role``). ``by`` names the caller where it is no user of the portal: they speak for
+    one request, and others for which the callback was to ring are called all the same.
     """
     with _changing(portal_id, callback_id) as change:
         change.callback.cancel(change.now)
         change.callback.decide("cancelled", change.now, user=user_id, by=by)
+        heir = pass_on(change.session, change.callback, change.now) if user_id is None else None
+    if heir is not None:
+        wakeup.wake(row_id=heir.id)
     return change.callback
-
-
-def withdraw(portal_id: int, callback_id: UUID) -> Callback | DecoyRequest:
-    """Cancel what the link of its customer stands for; raises as ``cancel``. Commits.
-
-    Where others wait for the same callback, it stays as it is and rings for them; returned is then what is shown.
-    """
-    with _changing(portal_id, callback_id) as change:
-        if _others_wait(change):
-            shown = _leave_to_others(change)
-            shown.cancel(change.now)
-            return shown
-        change.callback.cancel(change.now)
-        change.callback.decide("cancelled", change.now, user=None, by=CUSTOMER)
-    return change.callback
-
-
-def move_by_link(portal_id: int, callback_id: UUID, scheduled_at: datetime) -> Callback | DecoyRequest:
-    """Move what the link of its customer stands for; raises as ``reschedule``, returns as ``withdraw``. Commits."""
-    with _changing(portal_id, callback_id) as change:
-        if change.callback.state not in WAITING:
-            raise TooLate
-        due_at = due_time(scheduled_at, change.now)
-        if _others_wait(change):
-            shown = _leave_to_others(change)
-            shown.reschedule(due_at)
-            return shown
-        _move(change, None, due_at, CUSTOMER)
-    wakeup.wake(row_id=callback_id)
-    return change.callback
-
-
-def withdraw_for_all(portal_id: int, callback_id: UUID) -> None:
-    """Cancel a callback that its own link has left to others, once these have withdrawn too; commits.
-
-    One that is not waiting any more stays as it is.
-    """
-    with suppress(NotFound, TooLate), _changing(portal_id, callback_id) as change:
-        shown = change.session.get(DecoyRequest, callback_id)
-        if shown is not None and shown.cancelled_at is not None and not _others_wait(change):
-            change.callback.cancel(change.now)
-            change.callback.decide("cancelled", change.now, user=None, by=CUSTOMER)
-
-
-def _others_wait(change: _Change) -> bool:
-    """Tell whether requests that have not been withdrawn were answered because this callback rings for them.
-
-    No such request comes meanwhile: each locks the callback that holds its number.
-    """
-    waiting = select(DecoyRequest.id).where(
-        DecoyRequest.holder_id == change.callback.id, DecoyRequest.cancelled_at.is_(None)
-    )
-    return change.session.scalar(waiting.limit(1)) is not None
-
-
-def _leave_to_others(change: _Change) -> DecoyRequest:
-    """Make what the link of a waiting callback shows from now on, whatever becomes of the callback."""
-    callback = change.callback
-    if callback.state not in WAITING or change.session.get(DecoyRequest, callback.id) is not None:
-        raise TooLate
-    is_visitors = callback.source == Source.WEBSITE
-    shown = DecoyRequest(
-        id=callback.id,
-        form_id=callback.form_id,
-        # A back end goes on being told of the callback itself.
-        idempotency_key=callback.idempotency_key if is_visitors else None,
-        request_digest=callback.request_digest if is_visitors else None,
-        scheduled_at=callback.scheduled_at,
-        due_at=callback.due_at,
-        created_at=callback.created_at,
-        holder_id=callback.id,
-    )
-    change.session.add(shown)
-    callback.decide("left_to_others", change.now, by=CUSTOMER)
-    return shown
 
 
 def reschedule(
@@ -197,6 +125,8 @@ def _move(change: _Change, user_id: int | None, due_at: datetime, by: str | None
         require_room(change.session, callback)
     callback.reschedule(change.now, due_at, due_at + change.expiry)
     callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
+    if user_id is None and due_at > change.now:
+        pass_on(change.session, callback, change.now)
 
 
 def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str) -> Callback:

@@ -156,12 +156,14 @@ def _whole(shape: Shape) -> Select[Any]:
         # A callback and its decoy are decided about by one row, and so in the same time. Whoever changes the holder
         # waits for this, or is waited for: then it may hold the number no more.
         held_by = select(holder().with_for_update(read=True).cte("held"))
-        hidden = (not_(held_by.exists()).label("free"), _is_unlisted().label("unlisted"), is_allowed.label("allowed"))
+        hidden = (not_(held_by.exists()).label("free"), _is_unlisted().label("legal"), is_allowed.label("few"))
         decided = select(*hidden).where(_open_conditions(shape, *more)).cte("fit")
         is_free, is_unlisted, is_allowed = decided.c
         holds = and_(is_unlisted, is_allowed, *([is_free] if shape.needs_free_number else []))
         inserted = _told(inserting_first(Callback, shape.callback, decided, holds), "made")
-        decoy = _told(_inserting_decoy(shape, decided, not_(holds), held_by), "decoy")
+        # Nothing rings for what is asked for too often.
+        ringing = _ringing(shape, held_by.where(is_allowed))
+        decoy = _told(inserting_decoy(shape.decoy, decided, not_(holds), ringing), "decoy")
         is_rejected = not_(and_(is_unlisted, is_allowed))
         decoys = [decoy, inserting_rejection(shape.rejection, decided, is_rejected, is_unlisted).cte("said")]
         stored = _count(inserted) + _count(decoy)
@@ -222,13 +224,14 @@ def _callback_if_all_hold(shape: Shape) -> Any:
 def _decoy(shape: Shape, *, is_limited: bool) -> Any:
     """Insert the decoy where a hidden condition does not hold; ``is_limited``: the step of the tokens has found one."""
     hidden = () if is_limited else (not_(_hidden_conditions(shape)),)
-    return _inserting_decoy(shape, None, _open_conditions(shape, *hidden), holder())
+    # Nothing rings for what is asked for too often.
+    held_by = null() if is_limited else _ringing(shape, holder())
+    return inserting_decoy(shape.decoy, None, _open_conditions(shape, *hidden), held_by)
 
 
-def _inserting_decoy(shape: Shape, after: CTE | None, where: ColumnElement[bool], held_by: Any) -> Any:
+def _ringing(shape: Shape, held_by: Select[Any]) -> Any:
     # What holds the number now does not ring at a time that somebody has chosen.
-    rings_for_it = held_by.scalar_subquery() if shape.needs_free_number else null()
-    return inserting_decoy(shape.decoy, after, where, rings_for_it)
+    return held_by.scalar_subquery() if shape.needs_free_number else null()
 
 
 def _rejection(shape: Shape, *, is_limited: bool) -> Any:

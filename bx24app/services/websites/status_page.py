@@ -10,6 +10,7 @@ from bx24app.database import purge, reading, writing
 from bx24app.errors import NotFound, TooLate
 from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, PortalState, utcnow
 from bx24app.services.callbacks import change
+from bx24app.services.callbacks.number_holder import make_own
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
 from bx24app.services.security import digests, signing
@@ -55,15 +56,12 @@ def cancel_request(signed: str) -> RequestStatus:
     request, opened = _read_request(signed)
     _count_change(request.id, "cancel")
     if isinstance(request, Callback):
-        withdrawn = change.withdraw(request.portal_id, request.id)
-        if isinstance(withdrawn, Callback):
-            quotas.give_back_number(opened, withdrawn)
+        withdrawn = change.cancel(request.portal_id, request.id, None, change.CUSTOMER)
+        quotas.give_back_number(opened, withdrawn)
         return _status(opened, withdrawn)
     with writing() as session:
         decoy = _waiting(session, opened, request.id)
         decoy.cancel(utcnow())
-    if decoy.holder_id is not None:
-        change.withdraw_for_all(opened.portal.id, decoy.holder_id)
     return _status(opened, decoy)
 
 
@@ -81,11 +79,19 @@ def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: s
     rules.check_time_rules(submission)
     _count_change(request.id, "reschedule")
     if isinstance(request, Callback):
-        return _status(opened, change.move_by_link(request.portal_id, request.id, submission.due_at))
+        moved = change.reschedule(request.portal_id, request.id, None, submission.due_at, change.CUSTOMER)
+        return _status(opened, moved)
     with writing() as session:
         decoy = _waiting(session, opened, request.id)
         decoy.reschedule(submission.due_at)
-    return _status(opened, decoy)
+        shown = _called_at_its_time(session, decoy, submission.now)
+    return _status(opened, shown)
+
+
+def _called_at_its_time(session: Session, decoy: DecoyRequest, now: datetime) -> Callback | DecoyRequest:
+    """Make a callback of a request that was moved: what rings for it now does not ring then."""
+    holder = session.get(Callback, decoy.holder_id) if decoy.holder_id is not None else None
+    return decoy if holder is None or decoy.due_at <= now else make_own(session, decoy, holder, now)
 
 
 def _count_change(id: UUID, what: str) -> None:
@@ -120,8 +126,7 @@ def _read_request(signed: str) -> tuple[Callback | DecoyRequest, OpenForm]:
 def _find(session: Session, id: UUID) -> Callback | DecoyRequest:
     # Both are read of every link, so that the time tells nothing.
     callback, decoy = session.get(Callback, id), session.get(DecoyRequest, id)
-    # The decoy of a callback that was left to others is shown instead of it.
-    request = decoy or callback
+    request = callback or decoy
     if request is None or request.form_id is None:
         raise NotFound
     return request
