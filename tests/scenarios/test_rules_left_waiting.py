@@ -122,6 +122,22 @@ def test_whoever_may_not_start_callbacks_leaves_no_row_unless_the_automation_wai
         assert rule_runs.purge_runs() == 1
 
 
+@pytest.mark.parametrize("unproven", [False, True])
+def test_what_waits_at_a_portal_for_which_nobody_works_goes(
+    app: Flask, fake: FakeBitrix24, registered: FakePortal, runs: Runs, unproven: bool
+) -> None:
+    """Its rows hold customers' numbers and sealed tokens, and each look for the next run passes over them."""
+    if unproven:
+        fake.auth_server.faults.add("error", "app.info", code="QUERY_LIMIT_EXCEEDED")
+    runs(WAITS, "DEAL_1", number=CUSTOMER, line=LINE)
+    change_portal(app, state=PortalState.UNPAID)
+    for gone in (0, 1):
+        with app.app_context():
+            assert rule_runs.purge_runs() == gone
+        age_runs(app, timedelta(days=3))
+    assert runs_of(app) == []
+
+
 def test_a_post_is_one_short_transaction(
     app: Flask, registered: FakePortal, application: FakeApp, client: FlaskClient, runs: Runs
 ) -> None:

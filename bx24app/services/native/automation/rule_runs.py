@@ -25,6 +25,8 @@ FORGED_AN_HOUR = 20
 UNPROVEN_TURNS = 4
 # The digest of a run that has led to no call is kept longer than its token could prove the same post again.
 WITHOUT_CALL_KEPT = timedelta(days=1)
+# Nobody works for a portal that is not installed, or has not paid; what has waited so long starts nothing any more.
+LEFT_WAITING_KEPT = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,12 @@ def forget_number(portal: Portal, number: str) -> None:
 
 
 def purge_runs() -> int:
-    """Delete runs that ended longer ago than the operator keeps callbacks, or without one; returns how many."""
+    """Delete runs that ended longer ago than the operator keeps callbacks, or without one; returns how many.
+
+    Those for which nobody works are deleted too, once it is too late for them.
+    """
     now = utcnow()
+    is_left = RuleRun.stage.in_((RuleStage.UNPROVEN, RuleStage.RECEIVED)) & (RuleRun.due_at < now - LEFT_WAITING_KEPT)
     is_old = RuleRun.ended_at < now - timedelta(days=settings.retention_days)
     is_without = RuleRun.callback_id.is_(None) & RuleRun.due_at.is_(None) & (RuleRun.ended_at < now - WITHOUT_CALL_KEPT)
-    return purge(RuleRun, (RuleRun.stage == RuleStage.ENDED) & (is_old | is_without))
+    return purge(RuleRun, is_left) + purge(RuleRun, (RuleRun.stage == RuleStage.ENDED) & (is_old | is_without))
