@@ -50,13 +50,20 @@ from bx24app.models.websites.api_key import ApiKey
 from bx24app.models.websites.form import Form, UnknownPolicy, WidgetSighting
 from bx24app.models.websites.rate_limit import BudgetDay, TokenBucket
 from bx24app.models.websites.webhook import Webhook, WebhookDelivery
-from bx24app.models.websites.website_request import CrmState, DecoyRequest, Rejection, WebsiteRequest
+from bx24app.models.websites.website_request import (
+    IS_UNRELEASED,
+    CrmState,
+    DecoyRequest,
+    Rejection,
+    WebsiteRequest,
+)
 
 __all__ = [
     "FINAL",
     "IN_HAND",
     "IS_OPEN",
     "IS_UNCOUNTED",
+    "IS_UNRELEASED",
     "IS_WAITING",
     "OPEN",
     "QUARTERS_AN_HOUR",

@@ -5,15 +5,17 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid, text
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid, and_, text
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
 
 from bx24app.database import Base
+from bx24app.models.callbacks.state import State
 from bx24app.models.columns import NEVER_REUSED, At, Code, Digest, Key, Name, stored, utcnow
 from bx24app.models.lease import Leased
 
 _CRM_SQL = text("crm_due_at IS NOT NULL")
+_UNRELEASED_SQL = text("line_id IS NOT NULL AND released_at IS NULL AND cancelled_at IS NULL")
 
 
 class CrmState(StrEnum):
@@ -99,6 +101,9 @@ class DecoyRequest(Base):
     """
 
     __tablename__ = "ghost"
+    __table_args__ = (
+        Index("ix_ghost_unreleased", "due_at", sqlite_where=_UNRELEASED_SQL, postgresql_where=_UNRELEASED_SQL),
+    )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid7)
     form_id: Mapped[int] = mapped_column(ForeignKey("form.id", ondelete="CASCADE"), index=True)
@@ -111,14 +116,34 @@ class DecoyRequest(Base):
     # The callback that held the number, and rings for this request too; None: the number is listed or asked for too
     # often. It is never shown.
     holder_id: Mapped[UUID | None] = mapped_column(Uuid, index=True)
+    # The line that it would ring, and how long it may wait for it. None: an earlier version stored it, and it was
+    # released when it was due.
+    line_id: Mapped[Name | None]
+    expires_at: Mapped[At | None]
+    # When a worker would have leased the callback in its place; None: it waits.
+    released_at: Mapped[At | None]
+    # What it came to then without any dial: ``expired`` or ``failed``; None: it goes on as if it was dialled.
+    ended_as: Mapped[Code | None]
+
+    def release(self, at: datetime, ended_as: State | None = None) -> None:
+        """Leave the queue: to look dialled, or else to look ended."""
+        self.released_at, self.ended_as = at, ended_as
 
     def cancel(self, at: datetime) -> None:
         """Withdraw it, for the eyes of whoever asked."""
         self.cancelled_at = at
 
-    def reschedule(self, scheduled_at: datetime) -> None:
-        """Show another time."""
+    def reschedule(self, scheduled_at: datetime, expires_at: datetime) -> None:
+        """Show another time, and wait for it in the queue, whatever was shown before."""
         self.scheduled_at = self.due_at = scheduled_at
+        self.expires_at = expires_at
+        self.released_at = self.ended_as = None
+
+
+# Those that wait in the queue; said as the index is, so that it is used.
+IS_UNRELEASED = and_(
+    DecoyRequest.line_id.is_not(None), DecoyRequest.released_at.is_(None), DecoyRequest.cancelled_at.is_(None)
+)
 
 
 class Rejection(Base):

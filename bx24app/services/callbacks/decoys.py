@@ -1,7 +1,8 @@
 """What a decoy shows as time goes by: the steps of a callback that is dialled, though nobody is called.
 
-The steps follow from a keyed digest of the decoy's id and from the policy of its form. So every look shows the same,
-and nobody without the key can tell them from those of a callback.
+A decoy waits in the queue until a callback in its place would be dialled (services/dialling/queue.py). The steps from
+then on follow from a keyed digest of its id and from the policy of its form. So every look shows the same, and nobody
+without the key can tell them from those of a callback.
 """
 
 from collections.abc import Iterator
@@ -17,9 +18,10 @@ from bx24app.services.security import digests
 TELLING_REASONS = frozenset({"do_not_call", "already_served"})
 # Each dial draws so many parts of its digest, of eight digits each.
 _DIGITS, _PARTS = 8, 2**32
-# How long each step takes, in seconds: until the dial, the portal's answer, a colleague's phone, the customer's phone
-# with the talk, and a phone that nobody picks up.
-_PICKED_UP, _STARTING, _RINGING, _TALKING, _UNANSWERED = (
+# How long each step takes, in seconds: from the release to the dial, or from the due time where no release is stored.
+# Then the portal's answer, a colleague's phone, the customer's phone with the talk, and a phone that nobody picks up.
+_RELEASED, _PICKED_UP, _STARTING, _RINGING, _TALKING, _UNANSWERED = (
+    (0.005, 0.06),
     (0.05, 0.6),
     (0.6, 2.5),
     (3.0, 20.0),
@@ -60,14 +62,22 @@ def _way(request: Callback | DecoyRequest, policy: RetryPolicy) -> Iterator[Show
             yield ShownStep(request.updated_at, State(request.state), request.due_at)
             return
         yield ShownStep(request.ended_at, State.QUEUED, request.due_at)
-        yield from _dials(request.id, request.ended_at, replace(policy, retries=0, hours=None))
+        once = replace(policy, retries=0, hours=None)
+        yield from _dials(request.id, request.due_at, once, released_at=request.ended_at)
     elif request.cancelled_at is not None:
         yield ShownStep(request.cancelled_at, State.CANCELLED, request.due_at)
     else:
         # Like a callback: planned when it was, or was moved to be, due later than it was made.
         first = State.SCHEDULED if request.due_at > request.created_at else State.QUEUED
         yield ShownStep(request.created_at, first, request.due_at)
-        yield from _dials(request.id, request.due_at, policy)
+        if request.line_id is None:
+            yield from _dials(request.id, request.due_at, policy)
+        elif request.released_at is None:
+            return
+        elif request.ended_as is not None:
+            yield ShownStep(request.released_at, State(request.ended_as), request.due_at)
+        else:
+            yield from _dials(request.id, request.due_at, policy, released_at=request.released_at)
 
 
 @dataclass(frozen=True)
@@ -93,11 +103,14 @@ class _Dial:
     missed_at: datetime | None = None
 
 
-def _dials(id: UUID, due_at: datetime, policy: RetryPolicy) -> Iterator[ShownStep]:
-    """Make the steps of every dial, from the first one on."""
+def _dials(id: UUID, due_at: datetime, policy: RetryPolicy, released_at: datetime | None = None) -> Iterator[ShownStep]:
+    """Make the steps of every dial, from the first one on, which begins once it is released where that is stored."""
     for number in range(policy.retries + 1):
         luck = _Luck(digests.digest("decoy", f"{id} {number}"))
-        at = due_at + luck.seconds(0, _PICKED_UP)
+        if number == 0 and released_at is not None:
+            at = released_at + luck.seconds(0, _RELEASED)
+        else:
+            at = due_at + luck.seconds(0, _PICKED_UP)
         if policy.hours is not None and not policy.hours.is_open(at):
             opens_at = policy.hours.next_open(at)
             if opens_at is None:

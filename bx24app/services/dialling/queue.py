@@ -1,19 +1,34 @@
-"""Who dials next: leasing due callbacks, fairly between portals, and ending dials that a dead worker left behind."""
+"""Who dials next: leasing due callbacks, fairly between portals, and ending dials that a dead worker left behind.
 
-from collections.abc import Collection, Iterator
+A decoy stands in the same queue, so that its link shows the wait of a callback: it is released where a callback in its
+place would be leased, takes no place itself, and expires likewise.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select, true, union_all
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from bx24app.database import reading, writing
 from bx24app.database.errors import is_duplicate
-from bx24app.models import IS_WAITING, Callback, Portal, PortalState, State, Throttle, utcnow
+from bx24app.models import (
+    IS_WAITING,
+    Callback,
+    DecoyRequest,
+    Form,
+    Portal,
+    PortalState,
+    State,
+    Throttle,
+    utcnow,
+)
 from bx24app.models.portals.throttle import LONGEST_PAUSE
 from bx24app.services.callbacks.number_holder import number_is_held
+from bx24app.services.dialling import waiting_decoys
 from bx24app.services.portals import throttle
 from bx24app.services.runtime import slow_portals, wakeup
 
@@ -29,6 +44,7 @@ BUSY_PORTAL_PAUSE = timedelta(seconds=0.2)
 # A call without any report for longer than this no longer counts against its line.
 OPEN_CALL_COUNTS_FOR = timedelta(hours=1)
 MAX_PASSED_OVER = 20
+MAX_EXPIRED = 500
 # Made once: an alias of so wide a table takes longer to make than all the rest of a look at the queue.
 _OTHER = aliased(Callback)
 
@@ -56,28 +72,37 @@ def due_callbacks(now: datetime) -> Select[Callback]:
     return select(Callback).where(IS_WAITING, Callback.due_at <= now, _is_free(now))
 
 
-def due_portals(now: datetime, most: int = 1, besides: Collection[int] = ()) -> Select[int]:
-    """Select portals that have a due callback and may dial now, the one that was served longest ago first."""
+def due_portals(now: datetime, most: int = 1, besides: Collection[int] = ()) -> Select[int, bool]:
+    """Select portals that may dial now and have a due callback or decoy, the one that was served longest ago first.
+
+    The second column tells whether a decoy is among what is due.
+    """
+    of_form = waiting_decoys.due_decoys(now).join(Form, Form.id == DecoyRequest.form_id)
+    due = union_all(
+        due_callbacks(now).with_only_columns(
+            Callback.portal_id, Callback.due_at, literal_column("0").label("is_decoy")
+        ),
+        of_form.with_only_columns(Form.portal_id, DecoyRequest.due_at, literal_column("1")),
+    ).subquery()
     # A callback that a worker has leased is dialled in a moment, so it counts as a dial in flight.
     in_flight = (
         select(func.count())
         .select_from(_OTHER)
-        .where(_OTHER.portal_id == Callback.portal_id, _is_leased(_OTHER.leased_until, now))
-        .correlate(Callback)
+        .where(_OTHER.portal_id == due.c.portal_id, _is_leased(_OTHER.leased_until, now))
+        .correlate(due)
         .scalar_subquery()
     )
     may_dial = or_(Throttle.dial_at.is_(None), Throttle.dial_at <= now, Throttle.dial_at > now + LONGEST_PAUSE)
     return (
-        due_callbacks(now)
-        .with_only_columns(Callback.portal_id)
-        .join(Throttle, Throttle.portal_id == Callback.portal_id)
-        .join(Portal, Portal.id == Callback.portal_id)
+        select(due.c.portal_id, (func.max(due.c.is_decoy) > 0).label("has_decoys"))
+        .join(Throttle, Throttle.portal_id == due.c.portal_id)
+        .join(Portal, Portal.id == due.c.portal_id)
         # Nothing fails for good while it is not known whether the app was removed.
-        .where(Callback.portal_id.not_in(besides))
+        .where(due.c.portal_id.not_in(besides))
         .where(may_dial, Portal.removal_told_at.is_(None) | (Portal.state != PortalState.UNINSTALLED))
-        .group_by(Callback.portal_id, Throttle.claimed_at)
+        .group_by(due.c.portal_id, Throttle.claimed_at)
         .having(in_flight < DIALS_PER_PORTAL)
-        .order_by(Throttle.claimed_at.asc().nulls_first(), func.min(Callback.due_at))
+        .order_by(Throttle.claimed_at.asc().nulls_first(), func.min(due.c.due_at))
         .limit(most)
     )
 
@@ -90,41 +115,43 @@ def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
     slow = slow_portals.look(wakeup.DIAL, slow_at_once)
     with reading() as session:
         # Reading first takes no lock, and most of the time there is nothing to lease.
-        portal_ids = session.scalars(due_portals(utcnow(), most, slow.waiting)).all()
+        portals = session.execute(due_portals(utcnow(), most, slow.waiting)).all()
     leases: list[DialLease] = []
-    for portal_id in portal_ids:
+    for portal_id, has_decoys in portals:
         given = slow.take(portal_id, most - len(leases))
         if given:
-            leases += _lease_for(portal_id, given)
+            leases += _lease_for(portal_id, given, has_decoys=has_decoys)
     for lease in leases:
         slow_portals.note_begin(wakeup.DIAL, lease.callback_id, lease.portal_id)
     return leases
 
 
-def _lease_for(portal_id: int, most: int) -> list[DialLease]:
+def _lease_for(portal_id: int, most: int, *, has_decoys: bool) -> list[DialLease]:
     try:
         with writing() as session:
             # This lock orders the leases of a portal: without it two workers could both see only one dial in flight.
             pace = throttle.lock_throttle(session, portal_id)
             if pace is None:
                 return []
-            return _lease(session, session.get_one(Portal, portal_id), pace, most)
+            return _lease(session, session.get_one(Portal, portal_id), pace, most, has_decoys=has_decoys)
     except IntegrityError as error:
         if not is_duplicate(error):
             raise
         return []  # Another request for the same number was accepted meanwhile, so the scheduled one waits for its end.
 
 
-def _lease(session: Session, portal: Portal, pace: Throttle, most: int) -> list[DialLease]:
+def _lease(session: Session, portal: Portal, pace: Throttle, most: int, *, has_decoys: bool) -> list[DialLease]:
     now, limit = utcnow(), throttle.limit_of(portal)
     spare = DIALS_PER_PORTAL - _in_flight(session, portal.id, now)
     most = int(min(most, spare, pace.room(now, limit)))
     if most < 1:
         return []
-    leases = list(_take(session, portal, most, now))
+    taken = list(_take(session, portal, most, now, has_decoys=has_decoys))
+    leases = [one for one in taken if isinstance(one, DialLease)]
     if leases:
         pace.resume_dialling()
         pace.count_requests(now, limit, len(leases))
+    if taken:
         pace.claimed_at = now
     else:
         pace.wait_until(now + BUSY_PORTAL_PAUSE)
@@ -136,28 +163,50 @@ def _in_flight(session: Session, portal_id: int, now: datetime) -> int:
     return session.scalar(query) or 0
 
 
-def _take(session: Session, portal: Portal, most: int, now: datetime) -> Iterator[DialLease]:
-    """Lease the portal's next callbacks, oldest first, and skip those of a full or stopped line."""
+def _take(
+    session: Session, portal: Portal, most: int, now: datetime, *, has_decoys: bool
+) -> Iterator[DialLease | DecoyRequest]:
+    """Lease the portal's next callbacks, oldest first, and skip those of a full or stopped line.
+
+    Decoys that come before the last one that there is room for are released, and yielded too.
+    """
     room = _room_on_lines(session, portal, now)
     full = [line_id for line_id, count in room.items() if count <= 0]
     numbers: set[str] = set()
-    query = _claimable(portal.id, now).where(Callback.line_id.not_in(full))
     taken = 0
-    for callback in session.scalars(query.limit(most + MAX_PASSED_OVER).with_for_update(skip_locked=True)).all():
+    for waiting in _in_order(session, portal, full, most + MAX_PASSED_OVER, now, has_decoys=has_decoys):
         if taken == most:
             return
-        if callback.expires_at < now:
-            _expire(callback, now)
-        elif callback.to_number not in numbers and room.get(callback.line_id, 1) > 0:
-            numbers.add(callback.to_number)
-            room[callback.line_id] = room.get(callback.line_id, most) - 1
+        has_room = room.get(waiting.line_id or "", 1) > 0
+        if isinstance(waiting, DecoyRequest):
+            if has_room:
+                waiting_decoys.release(session, portal, waiting, now)
+                yield waiting
+        elif waiting.expires_at < now:
+            _expire(waiting, now)
+        elif waiting.to_number not in numbers and has_room:
+            numbers.add(waiting.to_number)
+            room[waiting.line_id] = room.get(waiting.line_id, most) - 1
             taken += 1
-            if callback.state == State.SCHEDULED:
-                callback.queue(now)
+            if waiting.state == State.SCHEDULED:
+                waiting.queue(now)
                 session.flush()
-            yield DialLease(callback.id, portal.id, callback.lease(now, DIAL_LEASE))
+            yield DialLease(waiting.id, portal.id, waiting.lease(now, DIAL_LEASE))
     if full and taken < most:
         _note_passed_over(session, portal, full, now)
+
+
+def _in_order(
+    session: Session, portal: Portal, full: list[str], most: int, now: datetime, *, has_decoys: bool
+) -> Sequence[Callback | DecoyRequest]:
+    """Lock at most so many of those that may be next, oldest first; no callback that stands before is left out."""
+    query = _claimable(portal.id, now).where(Callback.line_id.not_in(full)).limit(most)
+    callbacks = session.scalars(query.with_for_update(skip_locked=True)).all()
+    if not has_decoys:
+        return callbacks
+    decoys = waiting_decoys.lock_oldest(session, portal.id, full, most, now)
+    waiting: list[Callback | DecoyRequest] = [*callbacks, *decoys]
+    return sorted(waiting, key=lambda one: one.due_at)[:most]
 
 
 def _claimable(portal_id: int, now: datetime) -> Select[Callback]:
@@ -215,13 +264,14 @@ def _is_late(now: datetime) -> ColumnElement[bool]:
     return and_(IS_WAITING, Callback.expires_at < now, Callback.due_at <= now, _is_free(now))
 
 
-def abandoned_callbacks(now: datetime) -> Select[UUID]:
-    """Select a callback whose worker died while it dialled, or that has waited too long."""
-    return select(Callback.id).where(or_(_is_forsaken(now), _is_late(now))).limit(1)
+def abandoned_callbacks(now: datetime) -> Select[bool]:
+    """Select something, if a worker died while it dialled, or a callback or a decoy has waited too long."""
+    callbacks = select(Callback.id).where(or_(_is_forsaken(now), _is_late(now)))
+    return select(true()).where(callbacks.exists() | waiting_decoys.overdue_decoys(now).exists())
 
 
 def expire_abandoned() -> int:
-    """End attempts whose worker died, and expire callbacks that waited too long; returns how many."""
+    """End attempts whose worker died, and expire what waited too long; returns how many callbacks ended."""
     now = utcnow()
     with reading() as session:
         if session.scalar(abandoned_callbacks(now)) is None:
@@ -233,8 +283,9 @@ def expire_abandoned() -> int:
             callback.mark_unknown(callback.attempts[-1], now, "dial_interrupted")
             callback.decide("abandoned", now, attempt=callback.attempts[-1].number)
         overdue = session.scalars(
-            select(Callback).where(_is_late(now)).limit(500).with_for_update(skip_locked=True)
+            select(Callback).where(_is_late(now)).limit(MAX_EXPIRED).with_for_update(skip_locked=True)
         ).all()
         for callback in overdue:
             _expire(callback, now)
+        waiting_decoys.expire_overdue(session, now, MAX_EXPIRED)
     return len(abandoned) + len(overdue)

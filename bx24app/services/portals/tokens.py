@@ -116,6 +116,11 @@ def read_serving_administrators(session: Session, portal_id: int) -> list[int]:
     return list(session.scalars(_serving(portal_id).with_only_columns(Credential.user_id)))
 
 
+def is_served(session: Session, portal: Portal) -> bool:
+    """Tell whether the portal can be asked under somebody's token, inside the caller's transaction."""
+    return portal.state == PortalState.INSTALLED and bool(read_serving_administrators(session, portal.id))
+
+
 def service_credential_id(portal_id: int, *states: PortalState) -> int:
     """The credential that serves the portal; raises ``PortalDisconnected`` when none is left.
 

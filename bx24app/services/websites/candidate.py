@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from bx24app.models import Callback, DecoyRequest, Source, WebsiteRequest
 from bx24app.services.callbacks.accept import prepare_for_insert
@@ -58,22 +57,24 @@ def candidate_of(request: PreparedSubmission, limits: Sequence[RateLimit]) -> Ca
         number_digest=submission.number.digest,
         rate_limits=tuple(limits),
         budget=quotas.budget_of(submission),
-        decoy=_decoy_of(request, callback.id) if is_visitor else None,
+        decoy=_decoy_of(request, callback) if is_visitor else None,
         rejection=quotas.hidden_rejection(submission) if is_visitor else None,
     )
 
 
-def _decoy_of(request: PreparedSubmission, id: UUID) -> DecoyRequest:
+def _decoy_of(request: PreparedSubmission, callback: Callback) -> DecoyRequest:
     """Make the decoy for a number that is held or listed: the visitor may be a stranger and must not learn that."""
     submission = request.submission
     return DecoyRequest(
-        id=id,
+        id=callback.id,
         form_id=submission.form.id,
         idempotency_key=request.submission.key,
         request_digest=request.digest,
         scheduled_at=submission.scheduled_at,
         due_at=submission.due_at,
         created_at=submission.now,
+        line_id=callback.line_id,
+        expires_at=callback.expires_at,
     )
 
 

@@ -11,7 +11,8 @@ from bx24app.errors import NotFound, TooLate
 from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, PortalState, utcnow
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks.number_holder import make_own
-from bx24app.services.runtime import rate_limit
+from bx24app.services.callbacks.retry_policy import retry_policy_of_form
+from bx24app.services.runtime import rate_limit, wakeup
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
 from bx24app.services.security import digests, signing
 from bx24app.services.websites import quotas, rules
@@ -83,8 +84,11 @@ def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: s
         return _status(opened, moved)
     with writing() as session:
         decoy = _waiting(session, opened, request.id)
-        decoy.reschedule(submission.due_at)
+        expiry = retry_policy_of_form(opened.portal, opened.form).expiry
+        decoy.reschedule(submission.due_at, submission.due_at + expiry)
         shown = _called_at_its_time(session, decoy, submission.now)
+    # As for a callback, or the time would tell them apart.
+    wakeup.wake(row_id=shown.id)
     return _status(opened, shown)
 
 

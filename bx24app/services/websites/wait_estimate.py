@@ -50,6 +50,7 @@ def _waits(opened: OpenForm, now: datetime) -> list[timedelta]:
         DecoyRequest.id >= first_id(since),
         DecoyRequest.due_at < now,
         DecoyRequest.cancelled_at.is_(None),
+        DecoyRequest.ended_as.is_(None),
     )
     few = [query.limit(REQUESTS_LOOKED_AT).subquery() for query in (dialled.order_by(Callback.id.desc()), overdue)]
     with reading() as session:

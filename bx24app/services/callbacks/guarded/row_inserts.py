@@ -25,7 +25,17 @@ _SHARED_PARAMETERS = {
     # A decoy is what the callback would have been.
     **{
         f"g_{name}": f"c_{name}"
-        for name in ("id", "form_id", "idempotency_key", "request_digest", "scheduled_at", "due_at", "created_at")
+        for name in (
+            "id",
+            "form_id",
+            "idempotency_key",
+            "request_digest",
+            "line_id",
+            "scheduled_at",
+            "due_at",
+            "expires_at",
+            "created_at",
+        )
     },
 }
 
