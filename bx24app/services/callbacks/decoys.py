@@ -21,7 +21,7 @@ _DIGITS, _PARTS = 8, 2**32
 # How long each step takes, in seconds: from the release to the dial, or from the due time where no release is stored.
 # Then the portal's answer, a colleague's phone, the customer's phone with the talk, and a phone that nobody picks up.
 _RELEASED, _PICKED_UP, _STARTING, _RINGING, _TALKING, _UNANSWERED = (
-    (0.005, 0.06),
+    (0.01, 0.04),
     (0.05, 0.6),
     (0.6, 2.5),
     (3.0, 20.0),
