@@ -163,6 +163,20 @@ def test_a_line_carries_no_more_calls_at_once_than_allowed(app: Flask, manager: 
     assert work(app) == 1
 
 
+@pytest.mark.parametrize("queued", [3, queue.MAX_PASSED_OVER + 10])
+def test_an_employee_who_presses_call_goes_before_all_websites(
+    app: Flask, manager: Actor, portal: FakePortal, queued: int
+) -> None:
+    """They wait by the phone, and two minutes at the most; strangers fill the line and the queue."""
+    change_portal(app, line_cap=1)
+    earlier = utcnow() - timedelta(minutes=1)
+    for number in range(queued):
+        accept(app, to_number=f"+4930901{number:03}", due_at=earlier + timedelta(milliseconds=number))
+    mine = accept(app, source="staff", requested_by=portal.manager.id)
+    assert work(app) == 1
+    assert seen(app, mine).state == State.STARTED
+
+
 def test_the_portal_that_was_served_longest_ago_is_served_first(
     app: Flask, manager: Actor, fake: FakeBitrix24, application: FakeApp
 ) -> None:

@@ -22,6 +22,7 @@ from bx24app.models import (
     Form,
     Portal,
     PortalState,
+    Source,
     State,
     Throttle,
     utcnow,
@@ -171,6 +172,7 @@ def _take(
     Decoys that come before the last one that there is room for are released, and yielded too.
     """
     room = _room_on_lines(session, portal, now)
+    of_free_line = most if portal.settings.line_cap is None else portal.settings.line_cap
     full = [line_id for line_id, count in room.items() if count <= 0]
     numbers: set[str] = set()
     taken = 0
@@ -186,7 +188,7 @@ def _take(
             _expire(waiting, now)
         elif waiting.to_number not in numbers and has_room:
             numbers.add(waiting.to_number)
-            room[waiting.line_id] = room.get(waiting.line_id, most) - 1
+            room[waiting.line_id] = room.get(waiting.line_id, of_free_line) - 1
             taken += 1
             if waiting.state == State.SCHEDULED:
                 waiting.queue(now)
@@ -199,14 +201,20 @@ def _take(
 def _in_order(
     session: Session, portal: Portal, full: list[str], most: int, now: datetime, *, has_decoys: bool
 ) -> Sequence[Callback | DecoyRequest]:
-    """Lock at most so many of those that may be next, oldest first; no callback that stands before is left out."""
-    query = _claimable(portal.id, now).where(Callback.line_id.not_in(full)).limit(most)
-    callbacks = session.scalars(query.with_for_update(skip_locked=True)).all()
-    if not has_decoys:
-        return callbacks
-    decoys = waiting_decoys.lock_oldest(session, portal.id, full, most, now)
+    """Lock at most so many of those that may be next, in order; no callback that stands before is left out.
+
+    Employees come first: they wait by the phone, and for two minutes only. Then the oldest.
+    """
+    query = _claimable(portal.id, now).where(Callback.line_id.not_in(full))
+    query = query.limit(most).with_for_update(skip_locked=True)
+    callbacks = [*session.scalars(query)]
+    if len(callbacks) == most:
+        # Theirs may stand behind all of these; else they are among them.
+        behind = Callback.id.not_in([one.id for one in callbacks])
+        callbacks += session.scalars(query.where(Callback.source == Source.STAFF, behind))
+    decoys = waiting_decoys.lock_oldest(session, portal.id, full, most, now) if has_decoys else []
     waiting: list[Callback | DecoyRequest] = [*callbacks, *decoys]
-    return sorted(waiting, key=lambda one: one.due_at)[:most]
+    return sorted(waiting, key=lambda one: (getattr(one, "source", None) != Source.STAFF, one.due_at))[:most]
 
 
 def _claimable(portal_id: int, now: datetime) -> Select[Callback]:
