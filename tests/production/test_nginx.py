@@ -193,6 +193,15 @@ def test_the_addresses_of_an_ipv6_network_are_limited_together(site: Site) -> No
     assert asked_from("2001:db8:a0a:2")[429] in range(25, 31)
 
 
+def test_ipv4_addresses_that_are_written_as_ipv6_are_limited_each_for_itself(site: Site) -> None:
+    def asked_from(address: str) -> Counter[int]:
+        return Counter(site.ask("POST", "/w/form/callbacks", Test_Address=address) for _ in range(60))
+
+    # Line feeds, NULs and bytes that are no UTF-8 are addresses, too.
+    assert asked_from("::ffff:203.10.0.255")[429] in range(25, 31)
+    assert asked_from("::ffff:203.10.0.254")[429] in range(25, 31)
+
+
 def test_a_request_comes_through_as_a_whole_or_not_at_all(site: Site) -> None:
     with closing(site.connect()) as connection:
         connection.putrequest("POST", "/api/v1/slow")
