@@ -21,12 +21,12 @@ class Slots(Generic[K]):
     def __init__(self, each: int, in_all: int) -> None:
         self._each, self._in_all = each, in_all
         self._held: Counter[K] = Counter()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     @contextmanager
-    def hold(self, key: K) -> Iterator[bool]:
-        """Hold a slot inside; False: there is none, and nobody waits for one."""
-        is_held = self._take(key)
+    def hold(self, key: K, patience: float = 0.0) -> Iterator[bool]:
+        """Hold a slot inside; False: there is none, nor was one given back in ``patience`` seconds."""
+        is_held = self._take(key, patience)
         try:
             yield is_held
         finally:
@@ -35,22 +35,26 @@ class Slots(Generic[K]):
 
     def held(self) -> set[K]:
         """The keys for which a slot is held now."""
-        with self._lock:
+        with self._changed:
             return set(self._held)
 
-    def _take(self, key: K) -> bool:
-        with self._lock:
-            left = self._in_all - self._held.total()
-            if self._held[key] >= min(self._each, (left + 1) // 2):
+    def _take(self, key: K, patience: float) -> bool:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._is_free(key), patience):
                 return False
             self._held[key] += 1
             return True
 
+    def _is_free(self, key: K) -> bool:
+        left = self._in_all - self._held.total()
+        return self._held[key] < min(self._each, (left + 1) // 2)
+
     def _give_back(self, key: K) -> None:
-        with self._lock:
+        with self._changed:
             self._held[key] -= 1
             if not self._held[key]:
                 del self._held[key]
+            self._changed.notify_all()
 
 
 _shared: ContextVar[Slots[str] | None] = ContextVar("shared_slots", default=None)

@@ -1,5 +1,7 @@
 """Slots: one key takes so many, and a few slow keys leave room for others."""
 
+import threading
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -47,3 +49,27 @@ def test_an_exchange_holds_a_slot_where_slots_are_shared() -> None:
             pass
     with exchange_slot("https://a"), exchange_slot("https://a"):
         assert slots.held() == set()
+
+
+@pytest.mark.parametrize(("patience", "is_held"), [(5.0, True), (0.0, False)])
+def test_who_is_patient_gets_the_slot_that_is_given_back(patience: float, is_held: bool) -> None:
+    slots, begun = Slots[str](1, 2), threading.Event()
+
+    def hold() -> None:
+        with slots.hold("a"):
+            begun.set()
+            time.sleep(0.1)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    begun.wait()
+    with slots.hold("a", patience) as found:
+        assert found is is_held
+    holder.join()
+    assert slots.held() == set()
+
+
+def test_patience_ends() -> None:
+    slots = Slots[str](1, 2)
+    with slots.hold("a"), slots.hold("a", patience=0.05) as is_held:
+        assert not is_held
