@@ -26,7 +26,7 @@ from bx24app.services.dialling import dial as dialling
 from bx24app.services.dialling.call_report import CallReport, ReportKind, report_of_event
 from bx24app.services.dialling.dial import FencedAttempt
 from bx24app.services.dialling.queue import DialLease
-from bx24app.services.native.automation import rule_posts, rule_results, rule_runs
+from bx24app.services.native.automation import rule_posts, rule_results, rule_runs, unproven_runs
 from bx24app.services.native.automation.rule_results import RunResult
 from bx24app.services.native.follow_up import to_dos
 from bx24app.services.native.timeline import erasing
@@ -155,7 +155,7 @@ def rule_repeated() -> Iterator[None]:
             inserted = genuine(session, rows, returning)
         return inserted
 
-    with _replaced(rule_posts, "insert_new", insert):
+    with _replaced(rule_posts, "insert_new", insert), _replaced(unproven_runs, "insert_new", insert):
         yield
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete
 
 from bx24app.database import writing
 from bx24app.models import RuleRun, RuleStage
-from bx24app.services.native.automation import rule_posts
+from bx24app.services.native.automation import unproven_runs
 from bx24app.services.native.timeline import clicks
 from bx24app.services.runtime import local_limit, local_memory
 from bx24app.services.runtime.local_limit import LocalLimit
@@ -223,7 +223,7 @@ def test_runs_that_nobody_was_asked_about_are_few_of_a_place(
     application: FakeApp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rule_posts, "WAITING_UNASKED", LocalLimit("waiting_unasked", 3, 3600.0))
+    monkeypatch.setattr(unproven_runs, "WAITING_UNASKED", LocalLimit("waiting_unasked", 3, 3600.0))
     administrator.opens()
     most = 2 * proof_limits.FAILURES_PER_ADDRESS
     said = [runs(client, registered, application, SHARED, access_token=made_up()) for _ in range(most + 10)]
@@ -306,7 +306,7 @@ def test_a_place_leaves_so_many_runs_that_nobody_can_prove_now(
     fake: FakeBitrix24,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rule_posts, "WAITING_RUNS", LocalLimit("waiting_runs", 3))
+    monkeypatch.setattr(unproven_runs, "WAITING_RUNS", LocalLimit("waiting_runs", 3))
     administrator.opens()
     fake.auth_server.faults.add("html_502", "app.info", times=99)
 

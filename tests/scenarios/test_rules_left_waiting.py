@@ -14,7 +14,7 @@ from bx24app.bitrix24.bizproc import reconcile_rules
 from bx24app.database import db, reading, writing
 from bx24app.models import Callback, Credential, Portal, PortalState, RuleRun, State, Throttle, utcnow
 from bx24app.services.callbacks import change
-from bx24app.services.native.automation import registration, rule_posts, rule_runs, rule_start
+from bx24app.services.native.automation import registration, rule_runs, rule_start, unproven_runs
 from bx24app.services.portals import bindings, uninstall
 from bx24app.services.security import proof_limits
 from tests.conftest import Eventually
@@ -100,7 +100,8 @@ def test_runs_that_come_while_nobody_can_be_asked_all_wait(
 def test_so_many_runs_may_wait_unproven_and_no_more(
     app: Flask, fake: FakeBitrix24, registered: FakePortal, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rule_posts, "MAX_UNPROVEN_RUNS", 2)
+    # One place has half of them.
+    monkeypatch.setattr(unproven_runs, "MAX_UNPROVEN_RUNS", 4)
     fake.auth_server.faults.add("error", "app.info", code="QUERY_LIMIT_EXCEEDED", times=99)
     steps = [runs(WAITS, "DEAL_1", number=CUSTOMER, line=LINE) for _ in range(3)]
     assert [step.delivery.status for step in steps] == [200, 200, 429]

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, text
 from bx24app.database import db, is_postgresql, reading, writing
 from bx24app.models import Portal, RuleRun, RuleStage, utcnow
 from bx24app.models.callbacks.rule_run import BEHIND_ALL
-from bx24app.services.native.automation import rule_posts, rule_runs
+from bx24app.services.native.automation import rule_posts, rule_runs, unproven_runs
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.scenarios.test_proof_limits import AT_HOME, roomy, runs, still
 from tests.scenarios.test_query_plans import plans
@@ -19,7 +19,14 @@ from tests.scenarios.test_rule_runs_taken import Forges, forges, token
 from tests.support.rule_steps import make_runs_due, registered, runs_of, worked
 from tests.support.waiting import pass_time
 
-INDEXES = ("ix_rule_run_turn", "ix_rule_run_turn", "ix_rule_run_turn", "ix_rule_run_open")
+INDEXES = (
+    "ix_rule_run_turn",
+    "ix_rule_run_turn",
+    "ix_rule_run_turn",
+    "ix_rule_run_open",
+    "ix_rule_run_open",
+    "ix_rule_run_access",
+)
 __all__ = ["forges", "registered", "roomy", "still", "token"]
 
 
@@ -159,6 +166,7 @@ def test_the_turns_of_a_portal_are_found_by_their_index(app: Flask, token: str) 
             "made_at": utcnow(),
             "due_at": utcnow(),
             "turn": number,
+            "access_digest": f"{number % 50:064}",
         }
         for number in range(2_000)
     ]
@@ -174,6 +182,8 @@ def test_the_turns_of_a_portal_are_found_by_their_index(app: Flask, token: str) 
         assert rule_runs.turn_after(session, portal_id, 5) == 5
         assert rule_runs.turn_after(session, portal_id, 5, is_behind=True) == BEHIND_ALL + 5
         assert session.scalar(select(rule_runs.waiting_runs(portal_id, 1))) == 667
+        unproven_runs._check_room(session, RuleRun(portal_id=portal_id, place_digest=None))
+        assert session.scalar(unproven_runs._waiting_with(portal_id, f"{5:064}")) is None
     assert [name in plan for name, plan in zip(INDEXES, found, strict=True)] == [True] * len(INDEXES), found
 
 

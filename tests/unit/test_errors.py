@@ -15,6 +15,7 @@ from bx24app.errors.unverified import TooManyLaunches
 from bx24app.outgoing import errors as outgoing
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.dialling import dial  # noqa: F401  Brings every class of the app with it.
+from bx24app.services.native.automation.unproven_runs import OthersAsked
 from bx24app.services.security.proof_limits import TooManyAttempts
 from bx24app.web import errors as web_errors
 
@@ -60,7 +61,7 @@ EXCHANGES: dict[type[ExchangeError], Meaning] = {
 }
 # Our own refusals did nothing; these may succeed later as they are.
 LATER = {errors.Bitrix24Unavailable, errors.RateLimited, errors.BudgetExhausted, errors.PortalUnreachable}
-LATER |= {TooManyLaunches, TooManyAttempts, errors.TooManyFiles}
+LATER |= {TooManyLaunches, TooManyAttempts, OthersAsked, errors.TooManyFiles}
 # What a callback that fails by it says, where that is not the code of the error.
 CALLBACK_REASONS: dict[type[ExchangeError], str] = {
     bitrix24.CredentialRefused: "not_permitted",

@@ -18,6 +18,7 @@ from bx24app.models.lease import Leased
 CALLING_SQL = text("stage = 'calling'")
 OPEN_SQL = text("(due_at IS NOT NULL OR stage = 'calling')")
 _DUE_SQL = text("due_at IS NOT NULL")
+_ACCESS_SQL = text("access_digest IS NOT NULL")
 # From this turn on a run has to wait until nobody else has one that is due.
 BEHIND_ALL = 1_000_000_000
 
@@ -54,6 +55,9 @@ class RuleRun(Leased, Base):
         Index("ix_rule_run_calling", "callback_id", sqlite_where=CALLING_SQL, postgresql_where=CALLING_SQL),
         Index("ix_rule_run_open", "portal_id", "user_id", sqlite_where=OPEN_SQL, postgresql_where=OPEN_SQL),
         Index("ix_rule_run_callback_id", "callback_id"),
+        Index(
+            "ix_rule_run_access", "portal_id", "access_digest", sqlite_where=_ACCESS_SQL, postgresql_where=_ACCESS_SQL
+        ),
         NEVER_REUSED,
     )
 
@@ -63,6 +67,10 @@ class RuleRun(Leased, Base):
     # What proves the run, and a result is sent with; None: it is proven and nobody waits for one, or it was sent.
     # Of an unproven run, ``PostedTokens``.
     token_sealed: Mapped[str | None] = mapped_column(Text)
+    # Of an unproven run: the digest of its access token, by which all are ended once it is refused.
+    access_digest: Mapped[Digest | None]
+    # Where the run came from that nobody could prove; None: the portal had proven nothing there.
+    place_digest: Mapped[Digest | None]
     stage: Mapped[Code] = mapped_column(server_default=stored(RuleStage.RECEIVED))
     # Of the document in the CRM; a smart process has the number of its type.
     entity_type: Mapped[Code | None]
@@ -117,7 +125,7 @@ class RuleRun(Leased, Base):
     def prove(self, user_id: int, at: datetime, turn: int) -> None:
         """Record whose access the run came with: it may be started now, when it is its ``turn``."""
         self.stage, self.user_id, self.due_at, self.tries = RuleStage.RECEIVED, user_id, at, 0
-        self.turn = turn
+        self.turn, self.access_digest = turn, None
         self.release()
 
     def reseal(self, keyring: Keyring, member_id: str) -> None:
@@ -143,7 +151,7 @@ class RuleRun(Leased, Base):
         """Forget what only the start of the callback needed."""
         if not self.waits:
             self.token_sealed = None
-        self.properties = {}
+        self.properties, self.access_digest = {}, None
 
     def put_off(self, due_at: datetime) -> None:
         """Try again later."""

@@ -115,6 +115,14 @@ def _taken(address: str, member_id: str, place: str, known_as: KnownAs) -> Bucke
     raise TooManyAttempts("too much was refused")
 
 
+def check_token(member_id: str, token: str) -> None:
+    """Raise ``Unverified`` where no question is needed: there is no token, or it was refused a moment ago."""
+    if not token:
+        raise Unverified("no access token")
+    if is_remembered("refused", _digest(member_id, token)):
+        raise Unverified("token refused a moment ago")
+
+
 @contextmanager
 def proving(address: str, member_id: str, token: str, known_as: KnownAs = nobody) -> Iterator[None]:
     """Let a post be proven inside, if not too much was refused of its address and its portal; keep the verdict a while.
@@ -124,11 +132,8 @@ def proving(address: str, member_id: str, token: str, known_as: KnownAs = nobody
     what strangers send keep out who is ``known_as`` more than they are, which is asked where nothing else is left.
     Raises ``TooManyAttempts``, and ``Unverified`` for a token that was refused a moment ago.
     """
-    if not token:
-        raise Unverified("no access token")
+    check_token(member_id, token)
     digest, place = _digest(member_id, token), _digest(member_id, address)
-    if is_remembered("refused", digest):
-        raise Unverified("token refused a moment ago")
     # One that was proven has no limit: once it is refused it is not asked about for a while.
     buckets = [] if is_remembered("proven", digest) else _taken(address, member_id, place, known_as)
     try:
@@ -175,6 +180,12 @@ def take_launch(member_id: str, token: str) -> None:
     """Take one of the pages that a token may open, for each waits for its portal; raises ``TooManyAttempts``."""
     if not take_local(LAUNCHES_OF_TOKEN, _digest(member_id, token)):
         raise TooManyAttempts("too many pages opened with this token")
+
+
+def proven_place(member_id: str, address: str) -> str | None:
+    """Return a digest of an address if somebody of the portal has proven a token there within a day, else None."""
+    place = _digest(member_id, address)
+    return place if is_remembered("proven_place", place) else None
 
 
 def may_wait(limit: LocalLimit, member_id: str, address: str) -> bool:

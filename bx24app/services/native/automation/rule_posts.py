@@ -4,25 +4,24 @@ A post comes once and is not repeated, so that taking it is one short write; eve
 done by jobs, which find the run by its row.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import Tokens
 from bx24app.bitrix24.bizproc import RulePost
 from bx24app.crypto import SealError, keyring
 from bx24app.database import insert_new, reading, writing
-from bx24app.errors import PortalUnreachable, RateLimited, Retry, Unverified
+from bx24app.errors import PortalUnreachable, RateLimited, Unverified
 from bx24app.log import name_portal
 from bx24app.models import Portal, PostedTokens, RuleRun, RuleStage, utcnow
-from bx24app.models.callbacks.rule_run import OPEN_SQL
 from bx24app.services.callbacks.roles import Role, person_of_token, role_of_token
+from bx24app.services.native.automation import unproven_runs
 from bx24app.services.native.automation.properties import kept_properties, wants_hours, wants_person
 from bx24app.services.native.automation.rule_runs import (
-    UNPROVEN_TURNS,
     RuleLease,
     forged_by,
     leased_run,
@@ -30,6 +29,7 @@ from bx24app.services.native.automation.rule_runs import (
     turn_after,
     waiting_runs,
 )
+from bx24app.services.native.automation.unproven_runs import PROVEN_WITHIN, OthersAsked
 from bx24app.services.portals import app_events, tokens
 from bx24app.services.runtime import wakeup
 from bx24app.services.runtime.local_limit import LocalLimit
@@ -48,24 +48,19 @@ MAX_OPEN_OF_PORTAL = 20_000
 # So many of somebody wait of whom ``FORGED_AN_HOUR`` came within the hour that the portal does not know, and none under
 # way that it knows.
 MAX_OPEN_OF_FORGER = 100
-# So many of a portal whose access nobody has proven yet.
-MAX_UNPROVEN_RUNS = 2_000
 # With one person's access.
 RUNS_A_DAY = 20_000
 # Bitrix24 has said of a token whose it is, and the portal what that person may do: hundreds of runs come with the same.
 PROVEN_SECONDS = 600.0
-# As long as an access token lives: afterwards nobody can say any more whose it was.
-PROVEN_WITHIN = timedelta(hours=1)
-PROVE_AGAIN_FIRST, PROVE_AGAIN_LAST = timedelta(seconds=15), timedelta(minutes=10)
-# So many of them a place may leave in an hour; a portal may send all of its own from one, hundreds at once.
-WAITING_RUNS = LocalLimit("waiting_runs", 600, 3600.0)
-# The same where nobody was asked, because too much was refused: there somebody makes them up.
-WAITING_UNASKED = LocalLimit("waiting_unasked", 60, 3600.0)
 # What a portal's runs may ask of the authorization server, beside what its pages may.
 PROVEN_FOR_RUNS = LocalLimit("proven_for_runs", 300)
 # One of the runs that come with the same token asks about it, and none waits for another.
 _asked_about = Slots[str](each=1, in_all=1_000)
-NOT_PERMITTED, NOT_PROVEN = "rule_not_permitted", "rule_not_proven"
+# A process has few exchanges with the authorization server at once, and everybody but a run has to be answered now.
+_questions = Slots[str](each=1, in_all=2)
+# A worker's threads wait for their turn to ask.
+QUESTION_PATIENCE = 5.0
+NOT_PERMITTED = "rule_not_permitted"
 
 
 @dataclass(frozen=True)
@@ -91,13 +86,11 @@ def receive_rule_post(post: RulePost, address: str) -> None:
     try:
         proof = _prove(portal, posted, address)
     except (PortalUnreachable, TooManyAttempts) as error:
-        room = WAITING_UNASKED if isinstance(error, TooManyAttempts) else WAITING_RUNS
-        if not proof_limits.may_wait(room, portal.member_id, address):
-            raise TooManyAttempts("too many unproven runs from here") from None
-        log.info("rule_waits_unproven", reason=error.explanation)
-        run.keep_posted(keyring, portal.member_id, posted)
-        _store_unproven(portal, run)
+        unproven_runs.keep(portal, run, posted, address, error)
         return
+    except Unverified:
+        unproven_runs.end_refused(portal.id, posted.access_token)
+        raise
     if not proof.may_start and not post.waits:
         log.info("rule_not_permitted", member_id=portal.member_id)
         return
@@ -163,28 +156,6 @@ def _turn(session: Session, portal: Portal, user_id: int) -> int:
     return turn_after(session, portal.id, waiting_runs(portal.id, user_id), is_behind=is_behind)
 
 
-def _store_unproven(portal: Portal, run: RuleRun) -> None:
-    with reading() as session:
-        _check_room_unproven(session, portal)
-    with writing() as session:
-        waiting = _check_room_unproven(session, portal)
-        run.turn = turn_after(session, portal.id, UNPROVEN_TURNS * (waiting + 1))
-        insert_new(session, [run], RuleRun.id)
-
-
-def _check_room_unproven(session: Session, portal: Portal) -> int:
-    """Return how many wait; raises ``RateLimited``."""
-    if (found := _unproven_runs(session, portal.id)) >= MAX_UNPROVEN_RUNS:
-        raise RateLimited("rule")
-    return found
-
-
-def _unproven_runs(session: Session, portal_id: int) -> int:
-    waiting = select(func.count()).select_from(RuleRun)
-    waiting = waiting.where(RuleRun.portal_id == portal_id, OPEN_SQL, RuleRun.stage == RuleStage.UNPROVEN)
-    return session.scalars(waiting).one()
-
-
 def _keep_access(portal: Portal, run: RuleRun, posted: PostedTokens, user_id: int) -> None:
     """Keep the tokens of a person under whose access the callback is dialled, where the app has none of them; commits.
 
@@ -215,22 +186,26 @@ def _keep_access(portal: Portal, run: RuleRun, posted: PostedTokens, user_id: in
         tokens.store_tokens(session, row, given, administrator=None)
 
 
-def _prove(portal: Portal, posted: PostedTokens, address: str) -> _Proof:
+def _prove(portal: Portal, posted: PostedTokens, address: str, patience: float = 0.0) -> _Proof:
     """Ask whose access the run came with; raises ``Unverified``, ``PortalUnreachable``.
 
     The verdict is remembered by the token alone, for a run may lie about its person, and each event changes the row of
-    the portal. What it depends on beside the token are the installation and the roles.
+    the portal. What it depends on beside the token are the installation and the roles. ``patience``: how many seconds
+    it may wait until other runs have been asked about.
     """
     digest = digests.digest("posted_token", posted.access_token)
     known = f"{digest} {portal.id} {portal.installed_at.timestamp()} {portal.settings.revision}"
     if isinstance(proof := recall("rule_proof", known), _Proof):
         return proof
-    with _asked_about.hold(known) as is_held:
-        if not is_held:
-            raise PortalUnreachable("authorization server: it is being asked about this token")
+    proof_limits.check_token(portal.member_id, posted.access_token)
+    with _asked_about.hold(known) as is_first, ExitStack() as question:
+        if not (is_first and question.enter_context(_questions.hold(portal.member_id, patience))):
+            raise OthersAsked("authorization server: other runs are being asked about")
         proof_limits.take_question(portal.member_id, posted.access_token)
         with proof_limits.proving(address, portal.member_id, posted.access_token, proof_limits.insider):
             info = token_proof.read_owner(posted.access_token, portal.member_id, PROVEN_FOR_RUNS)
+            # The portal may be slow, and keeps no other one's runs waiting.
+            question.close()
             may_start = role_of_token(portal, posted.access_token, info.user_id) >= Role.OPERATOR
         proof = _Proof(info.user_id, may_start)
         remember("rule_proof", known, PROVEN_SECONDS, proof)
@@ -249,10 +224,11 @@ def prove(lease: RuleLease) -> None:
         return
     try:
         posted = run.posted(keyring, portal.member_id)
-        # Questions of jobs come from no address: what was refused of the portal bounds them.
-        proof = _prove(portal, posted, f"rules of {portal.member_id}")
+        # Questions of jobs come from no address. What was refused of one place keeps none of another place waiting.
+        address = f"rules of {portal.member_id} {run.place_digest}"
+        proof = _prove(portal, posted, address, QUESTION_PATIENCE)
     except (Unverified, SealError) as error:
-        _not_proven(lease, error)
+        unproven_runs.not_proven(lease, run.access_digest, error)
         return
     if proof.may_start:
         _keep_access(portal, run, posted, proof.user_id)
@@ -263,20 +239,3 @@ def prove(lease: RuleLease) -> None:
         mine.keep_token(keyring, portal.member_id, posted.event_token)
         mine.reason = None if proof.may_start else NOT_PERMITTED
         mine.prove(proof.user_id, utcnow(), _turn(session, portal, proof.user_id))
-
-
-def _not_proven(lease: RuleLease, error: Unverified | SealError) -> None:
-    now = utcnow()
-    may_pass = isinstance(error, Unverified) and error.retry is Retry.LATER
-    log.info("rule_not_proven", run=lease.run_id, may_pass=may_pass)
-    with writing() as session:
-        mine = leased_run(session, lease)
-        if mine is None or mine.stage != RuleStage.UNPROVEN:
-            return
-        if may_pass and now - mine.made_at < PROVEN_WITHIN:
-            mine.turn = turn_after(session, mine.portal_id, UNPROVEN_TURNS * _unproven_runs(session, mine.portal_id))
-            mine.put_off(now + max(PROVE_AGAIN_FIRST, min((now - mine.made_at) / 2, PROVE_AGAIN_LAST)))
-        else:
-            # That the automation goes on is less urgent than that a customer is called.
-            mine.turn = turn_after(session, mine.portal_id, 0, is_behind=True)
-            mine.end(now, NOT_PROVEN)

@@ -21,8 +21,6 @@ RULE_LEASE = timedelta(seconds=90)
 LONGEST_RULE_LEASE = RULE_LEASE + timedelta(minutes=2)
 RUNS_AT_ONCE = 8
 FORGED_AN_HOUR = 20
-# Runs of which nobody could say yet whose they are: one of them for so many of each person.
-UNPROVEN_TURNS = 4
 # The digest of a run that has led to no call is kept longer than its token could prove the same post again.
 WITHOUT_CALL_KEPT = timedelta(days=1)
 # Nobody works for a portal that is not installed, or has not paid; what has waited so long starts nothing any more.
