@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.attack import attacks_on_rules  # noqa: F401  It adds its own to the list.
 from tests.attack.attacks import ATTACKS, STRANGER, Attack
 from tests.attack.world import World
 from tests.support.leaks import found_in
