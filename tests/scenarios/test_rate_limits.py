@@ -258,6 +258,20 @@ def test_a_budget_without_any_known_cost_keeps_a_twentieth_for_each_call(visitor
     assert answers == [202] * 20 + [429] * 2
 
 
+@pytest.mark.parametrize(("costs", "taken"), [(["0.00"] * 20, 20), (["0.50"] + ["0.00"] * 19, 4)])
+def test_calls_that_nobody_answers_make_no_budget_endless(
+    app: Flask, manager: Actor, visitor_of: MakeVisitor, costs: list[str], taken: int
+) -> None:
+    let_calls_cost(app, manager, costs)
+    visitor = visitor_of(limits=PLENTY, budget_money="2.00", budget_currency="EUR")
+    answers = [visitor.asks(f"+4930901{place:03}").status_code for place in range(taken + 1)]
+    assert answers == [202] * taken + [429]
+
+
+def test_a_budget_of_no_money_takes_nothing(visitor_of: MakeVisitor) -> None:
+    assert visitor_of(budget_money="0").asks().status_code == 429
+
+
 def test_the_money_is_not_looked_up_for_what_is_refused_without_it(
     visitor_of: MakeVisitor, other_app: OtherApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

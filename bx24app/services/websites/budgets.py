@@ -16,9 +16,9 @@ from bx24app.models import IS_WAITING, Attempt, BudgetDay, Callback, Form, Outco
 # The costs of so many of the portal's last calls decide how much is reserved for one call.
 LAST_CALLS = 100
 COST_PERCENTILE = 0.9
-# While no cost is known, this part of the budget is reserved for one call.
+# While no call is known that cost something, this part of the budget is reserved for one call.
 UNKNOWN_PART = Decimal("0.05")
-# More than a form takes in a day: a budget is enough for so many calls that cost nothing.
+# More than a form takes in a day: a budget is enough for no more calls, however little each costs.
 MOST_CALLS = 1_000_000_000
 BUDGET_DAYS_KEPT = timedelta(days=400)
 # Attempts with these outcomes may have cost something that the portal has not reported yet.
@@ -60,10 +60,9 @@ class SpentMoney:
 
     def calls_left(self, budget: Decimal) -> int:
         """Tell for how many more calls a budget has a reserve, beside the known cost and the open calls."""
-        if self.known + self.reserve * (self.open_calls + 1) > budget:
+        # Nothing is reserved for a call only where the budget is nothing.
+        if self.reserve <= 0 or self.known + self.reserve * (self.open_calls + 1) > budget:
             return 0
-        if self.reserve <= 0:
-            return MOST_CALLS
         return min(MOST_CALLS, int((budget - self.known) // self.reserve) - self.open_calls)
 
     def facts(self) -> dict[str, Any]:
@@ -116,10 +115,13 @@ def _last_currency(session: Session, portal_id: int) -> str | None:
 
 
 def _reserve(session: Session, form: Form, currency: str | None) -> Decimal:
-    """Return the cost that nine of ten of the portal's last calls did not exceed."""
+    """Return the cost that nine of ten of those of the portal's last calls that cost something did not exceed.
+
+    Calls that nobody answers cost nothing. Whoever has many of them made must not make the budget endless.
+    """
     query = select(Attempt.cost).where(Attempt.portal_id == form.portal_id, Attempt.cost_currency == currency)
     costs = session.scalars(query.where(Attempt.cost.is_not(None)).order_by(Attempt.id.desc()).limit(LAST_CALLS))
-    in_order = sorted(cost for cost in costs if cost is not None)
+    in_order = sorted(cost for cost in costs if cost is not None and cost > 0)
     if not in_order:
         return (form.budget_money or Decimal(0)) * UNKNOWN_PART
     return in_order[math.ceil(COST_PERCENTILE * len(in_order)) - 1]
