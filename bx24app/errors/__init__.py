@@ -12,7 +12,8 @@ Refusal                    the use case did nothing
  +-- PortalDisconnected (PortalUnpaid), Bitrix24Unavailable   the portal cannot be used now
  +-- RuleRefused            a rule of a website form rejects the submission
  |    +-- FormClosed, OriginRefused, NotHuman, FieldRefused, PublicNumberInvalid, PublicNumberRefused
- |    +-- OnDoNotCallList (NumberListed), OutsideHours, RateLimited, BudgetExhausted
+ |    +-- OnDoNotCallList (NumberListed), OutsideHours, RateLimited,
+ |         BudgetExhausted (LaterBudgetExhausted)
 DatabaseBusy               other writers kept the database for too long; nothing was written
 CommandRefused             a command of the operator is not done (DatabaseInUse: while the app runs)
 Unverified                 a post does not prove who sends it
@@ -57,6 +58,7 @@ from bx24app.errors.rules import (
     BudgetExhausted,
     FieldRefused,
     FormClosed,
+    LaterBudgetExhausted,
     NotHuman,
     NumberListed,
     OnDoNotCallList,
@@ -99,6 +101,7 @@ __all__ = [
     "InvalidRequest",
     "KeyRefused",
     "KnownError",
+    "LaterBudgetExhausted",
     "LimitReached",
     "ListRefused",
     "Malformed",

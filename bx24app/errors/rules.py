@@ -119,3 +119,9 @@ class BudgetExhausted(RuleRefused):
     reason = "public_budget"
     status = 429
     retry = Retry.LATER
+
+
+class LaterBudgetExhausted(BudgetExhausted):
+    """The budget of the form for the later day that was chosen is used up; another day may be chosen at once."""
+
+    reason = "public_later_budget"

@@ -45,8 +45,12 @@ def _told(told: ToldThing) -> tuple[str, str, str, str]:
         return words, "callbacks", "", _("Open the list")
     if told.event == NoticeEvent.BUDGET:
         used_up = {
-            "calls": _("The form “%(name)s” has used up today's calls. It accepts requests again at midnight."),
-            "money": _("The form “%(name)s” has used up today's money. It accepts requests again at midnight."),
+            "calls": _(
+                "The form “%(name)s” has used up today's calls. Until midnight it only accepts requests for later days."
+            ),
+            "money": _(
+                "The form “%(name)s” has used up today's money. Until midnight it only accepts requests for later days."
+            ),
         }
         return used_up[facts["spent"]] % {"name": facts["form"]}, "form", facts["key"], _("Open the form")
     if told.event == NoticeEvent.LINE:

@@ -50,7 +50,7 @@ REFUSALS = {
     "outside_hours": N_("Outside working hours. Choose a later time."),
     "do_not_call": N_("This number is on the do-not-call list. No call was made."),
     "rate_limited": N_("Too many requests. Wait a minute and try again."),
-    "budget_exhausted": N_("Today's budget for callbacks is used up. No call was made."),
+    "budget_exhausted": N_("The day's budget for callbacks is used up. No call was made."),
     "already_served": N_("The customer has been called meanwhile. No further call was made."),
     "changed_meanwhile": N_(
         "A colleague has changed the same settings meanwhile. Nothing was saved, and what you typed is still here."
@@ -100,5 +100,6 @@ PUBLIC_REFUSALS = {
     "number_refused": N_("We cannot call this number from here. Please give another one."),
     "public_hours": N_("We're closed at that time. Please choose one of the free times."),
     "public_limit": N_("There were too many requests. Please try again later."),
-    "public_budget": N_("We can't take more requests today. Please try again tomorrow."),
+    "public_budget": N_("We can't take more requests for today. Please choose another day, or try again tomorrow."),
+    "public_later_budget": N_("We can't take more requests for that day. Please choose another day."),
 }

@@ -36,8 +36,8 @@ _ASKED = {
     "number_day": N_("Not too many requests for this number within a day."),
     "form_hour": N_("Not too many requests of this form within an hour."),
     "form_day": N_("Not too many requests of this form within a day."),
-    "budget_calls": N_("The number of calls for today is not used up."),
-    "budget_money": N_("The money for today is not used up."),
+    "budget_calls": N_("The day on which it is due has calls left."),
+    "budget_money": N_("The day on which it is due has money left."),
 }
 
 
@@ -71,8 +71,10 @@ _REFUSED = {
     "number_day": N_("Too many requests for this number within a day."),
     "form_hour": N_("Too many requests of this form within an hour."),
     "form_day": N_("Too many requests of this form within a day."),
-    "budget_calls": N_("The number of calls for today is used up."),
-    "budget_money": N_("The money for today is used up, counting a reserve for calls whose cost is not known yet."),
+    "budget_calls": N_("The calls of the day on which it is due are used up."),
+    "budget_money": N_(
+        "The money of the day on which it is due is used up, counting a reserve for calls whose cost is not known yet."
+    ),
 }
 
 

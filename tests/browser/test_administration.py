@@ -272,7 +272,7 @@ def test_refusals_are_counted_and_a_used_up_budget_is_told_at_once(
     expect(tab.get_by_text("The form “Main site” has used up today's calls")).to_be_visible()
     goes_to(tab, "Websites > Rejected requests")
     expect(tab.get_by_role("heading", name="Main site: 3 rejected requests")).to_be_visible()
-    expect(tab.get_by_role("row", name="The number of calls for today is used up. 1")).to_be_visible()
+    expect(tab.get_by_role("row", name="The calls of the day on which it is due are used up. 1")).to_be_visible()
 
 
 @BOTH

@@ -244,7 +244,7 @@ def test_what_is_stored_and_what_is_explained_agree_with_the_conditions(
     assert met >= {"accepted", "decoy", KEY_UNUSED, NOT_LISTED, TOKENS_LEFT, BUDGET_MONEY, NUMBER_NOT_IN_HAND}
 
 
-def tries_beside_others(app: Flask, money_calls: Iterator[int], counted: int) -> int:
+def tries_beside_others(app: Flask, money_calls: Iterator[int], counted: int, moved_away: int = 0) -> int:
     """Accept a request while others were counted since the money was looked up; returns how many tries it took."""
     luck, at, tries = random.Random(1), utcnow(), []
     with app.app_context():
@@ -261,7 +261,7 @@ def tries_beside_others(app: Flask, money_calls: Iterator[int], counted: int) ->
             return replace(candidate, budget=budget, rate_limits=())
 
         with writing() as session:
-            session.add(BudgetDay(form_id=form.id, day=at.date(), calls=counted))
+            session.add(BudgetDay(form_id=form.id, day=at.date(), calls=counted, moved_away=moved_away))
         assert isinstance(accept(again), Callback)
         assert stored(Model())["calls"] == counted + 1
     return len(tries)
@@ -269,6 +269,10 @@ def tries_beside_others(app: Flask, money_calls: Iterator[int], counted: int) ->
 
 def test_money_that_others_have_used_up_meanwhile_is_looked_up_again(app: Flask, visitor: Visitor) -> None:
     assert tries_beside_others(app, iter([3, 4]), counted=3) == 2
+
+
+def test_who_is_moved_away_meanwhile_leaves_no_money_that_was_looked_up_before(app: Flask, visitor: Visitor) -> None:
+    assert tries_beside_others(app, iter([3, 4]), counted=3, moved_away=2) == 2
 
 
 def test_others_who_left_enough_money_cost_no_try(app: Flask, visitor: Visitor) -> None:

@@ -26,7 +26,7 @@ from bx24app.services.reports import counting, figures
 from bx24app.services.reports.figures import ReportScope
 from bx24app.services.reports.periods import Period
 from bx24app.services.reports.tally import Kind, Tally
-from bx24app.services.websites import forms, quotas, wait_estimate
+from bx24app.services.websites import budgets, forms, quotas, wait_estimate
 from bx24app.services.websites.candidate import PreparedSubmission, candidate_of
 from bx24app.services.websites.submission import Submission, read_number
 from tests.support.tables import rows_in_one_world
@@ -113,6 +113,11 @@ def look_around(form: Form) -> None:
         list(conditions.obstacles(session, candidate))
 
 
+def spend_later(form: Form) -> None:
+    with reading() as session:
+        budgets.spent_money(session, form, budgets.local_day(utcnow() + timedelta(days=2), "UTC"))
+
+
 def _card(form: Form, wanted: CardFilter) -> None:
     with reading() as session:
         read_named_callbacks(session, form.portal_id, wanted)
@@ -170,6 +175,7 @@ def test_the_money_of_a_day_is_read_by_an_index_whatever_was_dialled_before(app:
         dial_all(crowded, utcnow() - timedelta(days=3))
         with plans(found):
             look_around(crowded)
+            spend_later(crowded)
         walks = POSTGRESQL_WALKS if is_postgresql() else SQLITE_WALKS
     used = {index for plan in found for index in re.findall(r"ix_attempt_\w+|ix_callback_waiting", plan)}
     assert used == {"ix_attempt_started_at", "ix_attempt_cost", "ix_attempt_currency", "ix_callback_waiting"}

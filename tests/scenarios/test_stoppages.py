@@ -8,7 +8,17 @@ from flask import Flask
 from sqlalchemy import func, select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import Notification, Portal, PortalLine, PortalState, Rejection, ToldStoppage, User, utcnow
+from bx24app.models import (
+    BudgetDay,
+    Notification,
+    Portal,
+    PortalLine,
+    PortalState,
+    Rejection,
+    ToldStoppage,
+    User,
+    utcnow,
+)
 from bx24app.services.callbacks.conditions import BUDGET_MONEY
 from bx24app.services.native.follow_up import stoppages
 from bx24app.services.native.follow_up.choices import NoticeEvent
@@ -152,3 +162,27 @@ def test_a_form_that_sends_many_away_because_its_money_is_spent_is_told_of_once(
     assert walked(app, walk, 3) == [1, 0, 0]
     [(_, tag)] = notified(app)
     assert tag.startswith(f"budget-{form_id}-")
+
+
+def test_a_form_whose_money_of_a_later_day_is_spent_is_not_stopped(
+    app: Flask, manager: Actor, portal: FakePortal
+) -> None:
+    form_id, now = add_form(app, created_by=portal.administrator.id, budget_money=5, budget_currency="EUR"), utcnow()
+    later, common = (now + timedelta(days=1)).date().isoformat(), {"portal_id": 1, "form_id": form_id, "made_at": now}
+    with app.app_context(), writing() as session:
+        session.add(Rejection(**common, rule=BUDGET_MONEY, inputs={"day": later}))
+    assert walked(app, StoppageWalk(), 2) == [0, 0]
+    with app.app_context(), writing() as session:
+        session.add(Rejection(**common, rule=BUDGET_MONEY, inputs={"known": "5"}))
+    assert walked(app, StoppageWalk()) == [1]
+
+
+@pytest.mark.parametrize(("day", "moved_away", "told"), [(0, 0, 1), (0, 1, 0), (1, 0, 0), (5, 0, 0)])
+def test_a_form_is_stopped_by_the_calls_that_are_due_today(
+    app: Flask, manager: Actor, portal: FakePortal, day: int, moved_away: int, told: int
+) -> None:
+    form_id = add_form(app, created_by=portal.administrator.id, budget_calls=2)
+    with app.app_context(), writing() as session:
+        counted = (utcnow() + timedelta(days=day)).date()
+        session.add(BudgetDay(form_id=form_id, day=counted, calls=2, moved_away=moved_away))
+    assert walked(app, StoppageWalk()) == [told]

@@ -61,7 +61,7 @@ EXCHANGES: dict[type[ExchangeError], Meaning] = {
 }
 # Our own refusals did nothing; these may succeed later as they are.
 LATER = {errors.Bitrix24Unavailable, errors.RateLimited, errors.BudgetExhausted, errors.PortalUnreachable}
-LATER |= {TooManyLaunches, TooManyAttempts, OthersAsked, errors.TooManyFiles}
+LATER |= {TooManyLaunches, TooManyAttempts, OthersAsked, errors.TooManyFiles, errors.LaterBudgetExhausted}
 # What a callback that fails by it says, where that is not the code of the error.
 CALLBACK_REASONS: dict[type[ExchangeError], str] = {
     bitrix24.CredentialRefused: "not_permitted",

@@ -31,7 +31,11 @@ class TokenBucket(Base):
 
 
 class BudgetDay(Base):
-    """How many requests a form has taken on one day, in the zone of its hours."""
+    """How many requests for one day, in the zone of its hours, a form has taken.
+
+    ``calls`` never falls: whoever has looked up the money of the day compares it, to know what was taken since. Of
+    them ``moved_away`` are due on other days by now, and leave their places in the budget of calls to others.
+    """
 
     __tablename__ = "budget_day"
     __table_args__ = (UniqueConstraint("form_id", "day"),)
@@ -40,3 +44,4 @@ class BudgetDay(Base):
     form_id: Mapped[int] = mapped_column(ForeignKey("form.id", ondelete="CASCADE"))
     day: Mapped[date]
     calls: Mapped[int] = mapped_column(server_default=stored(0))
+    moved_away: Mapped[int] = mapped_column(server_default=stored(0))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from bx24app.database import reading, writing
 from bx24app.database.errors import is_duplicate
 from bx24app.errors import NotFound, NumberInHand, OwnAccessNeeded, RateLimited, TooLate
-from bx24app.models import RETRIABLE, WAITING, Callback, IllegalTransition, Portal, State, utcnow
+from bx24app.models import RETRIABLE, WAITING, Callback, DecoyRequest, IllegalTransition, Portal, State, utcnow
 from bx24app.services.callbacks.number_holder import holder_of, pass_on
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import get_callback, with_history
@@ -32,6 +33,16 @@ from bx24app.services.security.journal import JournalPage, Recorded, record
 MAX_MOVES = 100
 # Who changes a callback by its link.
 CUSTOMER = "customer"
+
+
+class BudgetStep(Protocol):
+    """What a move to another day changes in the budgets of a form."""
+
+    def count(self, session: Session) -> None:
+        """Count the request for its new day, inside the transaction of the move; raises ``BudgetExhausted``."""
+
+    def confirm(self, request: Callback | DecoyRequest) -> None:
+        """Raise an error of its own, so that nothing is changed, where the request was moved meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +68,19 @@ class _Change:
 
 
 @contextmanager
-def _changing(portal_id: int, callback_id: UUID) -> Iterator[_Change]:
+def _changing(portal_id: int, callback_id: UUID, step: BudgetStep | None = None) -> Iterator[_Change]:
     """Lock a callback for a change; raises ``NotFound``, and ``TooLate`` when its state does not allow the change."""
     query = with_history().where(Callback.portal_id == portal_id, Callback.id == callback_id)
     try:
         with writing() as session:
+            if step is not None:
+                # In the order in which the guarded write locks the day's count and the holder of a number.
+                step.count(session)
             callback = session.scalar(query.with_for_update())
             if callback is None:
                 raise NotFound
+            if step is not None:
+                step.confirm(callback)
             policy = retry_policy_of(session, session.get_one(Portal, portal_id), callback)
             yield _Change(session, callback, policy.expiry, utcnow())
     except IllegalTransition:
@@ -87,14 +103,19 @@ def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | Non
 
 
 def reschedule(
-    portal_id: int, callback_id: UUID, user_id: int | None, scheduled_at: datetime, by: str | None = None
+    portal_id: int,
+    callback_id: UUID,
+    user_id: int | None,
+    scheduled_at: datetime,
+    by: str | None = None,
+    step: BudgetStep | None = None,
 ) -> Callback:
     """Move a waiting callback to another time, up to one minute in the past, which means now; commits.
 
     ``by`` is as for ``cancel``; a colleague's is taken over. Raises ``NotFound``, ``TooLate``, ``InvalidRequest``,
-    ``OwnAccessNeeded``, ``LimitReached``, and ``RateLimited`` for one that was moved too often.
+    ``OwnAccessNeeded``, ``LimitReached``, ``RateLimited`` for one that was moved too often, and what ``step`` raises.
     """
-    with _changing(portal_id, callback_id) as change:
+    with _changing(portal_id, callback_id, step) as change:
         if change.callback.state not in WAITING:
             raise TooLate
         _move(change, user_id, due_time(scheduled_at, change.now), by)

@@ -24,7 +24,7 @@ from bx24app.models import (
     Rejection,
     WebsiteRequest,
 )
-from bx24app.services.callbacks.guarded.budget import Budget, Facts, calls_taken
+from bx24app.services.callbacks.guarded.budget import Budget, Facts, calls_staying
 from bx24app.services.callbacks.idempotency import is_same_request
 from bx24app.services.callbacks.number_holder import holder_of, holds
 from bx24app.services.callbacks.queries import with_history
@@ -218,7 +218,7 @@ def _empty_limit(
 def _find_calls(session: Session, candidate: Candidate) -> Obstacle | None:
     budget = candidate.budget
     assert budget is not None
-    if budget.calls is None or calls_taken(session, budget.form_id, budget.day) < budget.calls:
+    if budget.calls is None or calls_staying(session, budget.form_id, budget.day) < budget.calls:
         return None
     return Obstacle(BUDGET_CALLS, {"budget": budget.calls, "day": budget.day.isoformat()})
 

@@ -30,6 +30,7 @@ from bx24app.database.compiled import CompiledStatement
 from bx24app.models import BudgetDay, Callback, Decision, TokenBucket, WebsiteRequest
 from bx24app.services.callbacks.conditions import CONDITIONS, NOT_LISTED, NUMBER_NOT_IN_HAND
 from bx24app.services.callbacks.entries import marks
+from bx24app.services.callbacks.guarded.budget import CALLS_STAYING
 from bx24app.services.callbacks.guarded.decoy_inserts import holder, inserting_decoy, inserting_rejection
 from bx24app.services.callbacks.guarded.row_inserts import insert_of, inserting, inserting_first
 from bx24app.services.callbacks.listing import list_marks
@@ -114,16 +115,16 @@ def _is_unlisted() -> ColumnElement[bool]:
 
 
 def _counting_call() -> Any:
-    """Count one more request of the day, unless its calls, or those for which there was money, are used up."""
+    """Count one more request for the day, unless its calls, or those for which there was money, are used up."""
     table = cast("Table", BudgetDay.__table__)
-    calls = bindparam("budget_calls", type_=Integer)
+    calls, enough = (bindparam(name, type_=Integer) for name in ("budget_calls", "money_calls"))
     columns: list[Any] = [bindparam("budget_form_id", type_=Integer), bindparam("budget_day", type_=Date)]
     row: Select[Any] = select(*columns, literal_column("1"))
-    insert = insert_of(BudgetDay).from_select(["form_id", "day", "calls"], row.where(calls >= 1))
+    insert = insert_of(BudgetDay).from_select(["form_id", "day", "calls"], row.where(calls >= 1, enough >= 1))
     return insert.on_conflict_do_update(
         index_elements=[table.c.form_id, table.c.day],
         set_={"calls": table.c.calls + 1},
-        where=table.c.calls < calls,
+        where=and_(calls > CALLS_STAYING, table.c.calls < enough),
     )
 
 

@@ -38,7 +38,7 @@ def write(candidate: Candidate) -> Callback | DecoyRequest | None:
     nothing was changed.
     """
     budget = candidate.budget
-    if budget is not None and budget.most_calls == 0:
+    if budget is not None and 0 in (budget.calls, budget.money_calls):
         return None
     shape, values = _described(candidate)
     work = _whole(shape, values, candidate) if is_postgresql() else _steps(shape, values, candidate)
@@ -149,7 +149,8 @@ def _budget_values(candidate: Candidate) -> Values:
     return {
         "budget_form_id": budget.form_id,
         "budget_day": budget.day,
-        "budget_calls": _ANY_NUMBER if budget.most_calls is None else budget.most_calls,
+        "budget_calls": _ANY_NUMBER if budget.calls is None else budget.calls,
+        "money_calls": _ANY_NUMBER if budget.money_calls is None else budget.money_calls,
     }
 
 

@@ -1,4 +1,7 @@
-"""The budgets of a form for one day: the number of calls is exact, their cost includes a reserve for open calls."""
+"""The budgets of a form for one day: the number of calls is exact, their cost includes a reserve for open calls.
+
+A request uses the budget of the day on which it is due, whenever it was made.
+"""
 
 import math
 from dataclasses import dataclass
@@ -41,10 +44,10 @@ class LocalDay:
     ends_at: datetime
 
 
-def local_day(now: datetime, zone: str) -> LocalDay:
-    """Return the day of a time zone that contains ``now``."""
+def local_day(at: datetime, zone: str) -> LocalDay:
+    """Return the day of a time zone that contains ``at``."""
     local = ZoneInfo(zone)
-    day = now.astimezone(local).date()
+    day = at.astimezone(local).date()
     begins, ends = (datetime.combine(day + timedelta(days=n), time(), local).astimezone(UTC) for n in (0, 1))
     return LocalDay(day, begins, ends)
 
@@ -85,10 +88,14 @@ def spent_money(session: Session, form: Form, day: LocalDay) -> SpentMoney:
 
 
 def _waiting_calls(session: Session, form: Form, day: LocalDay) -> int:
+    """Count what waits to be dialled on a day: today also what was due before."""
     # By the portal's day: the sum keeps the databases from an index by form, which leads through all days to come.
     of_form = Callback.form_id + 0 == form.id
     query = select(func.count(Callback.id)).where(Callback.portal_id == form.portal_id, IS_WAITING)
-    return session.scalar(query.where(Callback.due_at < day.ends_at, of_form)) or 0
+    query = query.where(Callback.due_at < day.ends_at, of_form)
+    if day.begins_at > utcnow():
+        query = query.where(Callback.due_at >= day.begins_at)
+    return session.scalar(query) or 0
 
 
 def _dialled(session: Session, form: Form, day: LocalDay, currency: str | None) -> tuple[Decimal, int]:

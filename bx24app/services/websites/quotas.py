@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bx24app.database import writing
-from bx24app.errors import BudgetExhausted, NotHuman, OnDoNotCallList, RateLimited, RuleRefused
+from bx24app.errors import BudgetExhausted, LaterBudgetExhausted, NotHuman, OnDoNotCallList, RateLimited, RuleRefused
 from bx24app.models import BudgetDay, Callback, Rejection, Source, utcnow
 from bx24app.services.callbacks.conditions import (
     BUDGET_CALLS,
@@ -24,7 +24,7 @@ from bx24app.services.callbacks.conditions import (
     Obstacle,
     obstacles,
 )
-from bx24app.services.callbacks.guarded.budget import Budget, DayMoney, calls_taken
+from bx24app.services.callbacks.guarded.budget import CALLS_STAYING, Budget, DayMoney, calls_taken
 from bx24app.services.calling import do_not_call
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
@@ -124,12 +124,12 @@ def _digest(submission: Submission, name: str, value: str) -> str:
 
 
 def budget_day_of(submission: Submission) -> LocalDay:
-    """Return the day whose budget a submission uses."""
-    return budgets.local_day(submission.now, submission.hours.zone)
+    """Return the day whose budget a submission uses: the one on which it is due."""
+    return budgets.local_day(submission.due_at, submission.hours.zone)
 
 
 def budget_of(submission: Submission) -> Budget | None:
-    """Return the form's budget for today, None when it has none; its money is looked up when it is asked for."""
+    """Return the form's budget for that day, None when it has none; its money is looked up when it is asked for."""
     form = submission.form
     if form.budget_calls is None and form.budget_money is None:
         return None
@@ -144,8 +144,15 @@ def _money_of_day(session: Session, submission: Submission) -> DayMoney:
     taken = calls_taken(session, form.id, day.day)
     money = budgets.spent_money(session, form, day)
     left = money.calls_left(form.budget_money)
-    overspent = {"budget": str(form.budget_money), **money.facts()} if left < 1 else None
-    return DayMoney(taken + left, overspent)
+    if left >= 1:
+        return DayMoney(taken + left)
+    # Without a day it is that of the request (``follow_up/stoppages.py``).
+    later = {"day": day.day.isoformat()} if _is_later_day(submission) else {}
+    return DayMoney(taken, {"budget": str(form.budget_money), **money.facts(), **later})
+
+
+def _is_later_day(submission: Submission) -> bool:
+    return budget_day_of(submission).begins_at > submission.now
 
 
 def rejection_of(submission: Submission, obstacle: Obstacle) -> RuleRefused:
@@ -154,6 +161,8 @@ def rejection_of(submission: Submission, obstacle: Obstacle) -> RuleRefused:
         return _listed(submission)
     if obstacle.rate_limit is not None:
         return _limited(obstacle.rate_limit)
+    if _is_later_day(submission):
+        return LaterBudgetExhausted(obstacle.condition, "scheduled_at", obstacle.facts)
     refusal = BudgetExhausted(obstacle.condition, None, obstacle.facts)
     refusal.retry_after = max(1, int((budget_day_of(submission).ends_at - submission.now).total_seconds()))
     return refusal
@@ -208,15 +217,15 @@ def evaluate_quotas(session: Session, submission: Submission) -> Iterator[QuotaR
 
 
 def exhausted_budgets(session: Session, submission: Submission) -> list[Obstacle]:
-    """Return the budgets for today that the form has used up; inside the caller's transaction."""
+    """Return the budgets that the form has used up for the submission's day; inside the caller's transaction."""
     bare = Callback(portal_id=submission.portal.id, to_number="")
     return list(obstacles(session, Candidate(callback=bare, at=submission.now, budget=budget_of(submission))))
 
 
 def exhausted_by_calls(session: Session, submissions: Sequence[Submission]) -> set[int]:
-    """Return the ids of the forms that have taken as many calls today as they may; one statement for all of them."""
+    """Return the ids of the forms that have taken as many calls for the day as they may; one statement for all."""
     days = {one.form.id: budget_day_of(one).day for one in submissions if one.form.budget_calls is not None}
-    query = select(BudgetDay.form_id, BudgetDay.day, BudgetDay.calls)
+    query = select(BudgetDay.form_id, BudgetDay.day, CALLS_STAYING)
     query = query.where(BudgetDay.form_id.in_(days), BudgetDay.day.in_(set(days.values())))
     taken = {(form_id, day): calls for form_id, day, calls in session.execute(query)} if days else {}
     return {
@@ -227,7 +236,7 @@ def exhausted_by_calls(session: Session, submissions: Sequence[Submission]) -> s
 
 
 def is_money_spent(session: Session, submission: Submission) -> bool:
-    """Tell whether the form's money for today leaves no room for one more call; inside the caller's transaction."""
+    """Tell whether the form's money for the day leaves no room for one more call; inside the caller's transaction."""
     return submission.form.budget_money is not None and _money_of_day(session, submission).overspent is not None
 
 

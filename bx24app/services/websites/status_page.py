@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -16,6 +17,8 @@ from bx24app.services.runtime import rate_limit, wakeup
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
 from bx24app.services.security import digests, signing
 from bx24app.services.websites import quotas, rules
+from bx24app.services.websites.changing import budget_moves
+from bx24app.services.websites.changing.budget_moves import BudgetMove
 from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.submission import Submission
 from bx24app.services.websites.submit import shown_to_visitor
@@ -69,8 +72,8 @@ def cancel_request(signed: str) -> RequestStatus:
 def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: str = "") -> RequestStatus:
     """Move the request behind a link to another time; commits.
 
-    ``unreadable`` is what was sent instead of a time. Raises ``NotFound``, ``TooLate``, or a ``RuleRefused`` about the
-    time, and ``RateLimited`` after a few moves in an hour.
+    ``unreadable`` is what was sent instead of a time. Raises ``NotFound``, ``TooLate``, a ``RuleRefused`` about the
+    time or about the budget of its day, and ``RateLimited`` after a few moves in an hour.
     """
     request, opened = _read_request(signed)
     if not _status(opened, request).is_waiting:
@@ -79,17 +82,27 @@ def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: s
     submission = _submission_of(opened, scheduled_at, unreadable)
     rules.check_time_rules(submission)
     _count_change(request.id, "reschedule")
-    if isinstance(request, Callback):
-        moved = change.reschedule(request.portal_id, request.id, None, submission.due_at, change.CUSTOMER)
-        return _status(opened, moved)
+    move = _move_callback if isinstance(request, Callback) else _move_decoy
+    return _status(opened, budget_moves.move(request, submission, partial(move, submission, request.id)))
+
+
+def _move_callback(submission: Submission, id: UUID, step: BudgetMove | None) -> Callback:
+    return change.reschedule(submission.portal.id, id, None, submission.due_at, change.CUSTOMER, step)
+
+
+def _move_decoy(submission: Submission, id: UUID, step: BudgetMove | None) -> Callback | DecoyRequest:
+    expiry = retry_policy_of_form(submission.portal, submission.form).expiry
     with writing() as session:
-        decoy = _waiting(session, opened, request.id)
-        expiry = retry_policy_of_form(opened.portal, opened.form).expiry
+        if step is not None:
+            step.count(session)
+        decoy = _waiting(session, OpenForm(submission.form, submission.portal), id)
+        if step is not None:
+            step.confirm(decoy)
         decoy.reschedule(submission.due_at, submission.due_at + expiry)
         shown = _called_at_its_time(session, decoy, submission.now)
     # As for a callback, or the time would tell them apart.
     wakeup.wake(row_id=shown.id)
-    return _status(opened, shown)
+    return shown
 
 
 def _called_at_its_time(session: Session, decoy: DecoyRequest, now: datetime) -> Callback | DecoyRequest:

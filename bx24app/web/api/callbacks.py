@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from bx24app.errors import (
     Bitrix24Unavailable,
+    BudgetExhausted,
     IdempotencyKeyReused,
     InvalidRequest,
     LimitReached,
@@ -41,6 +42,7 @@ from bx24app.services.calling.decoration import SentTexts
 from bx24app.services.runtime.slots import Slots
 from bx24app.services.websites import api_submit
 from bx24app.services.websites.api_submit import ApiPost
+from bx24app.services.websites.changing import key_changes
 from bx24app.web.api.idempotency_key import IdempotencyKey
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import (
@@ -209,12 +211,15 @@ def show(principal: Principal, callback_id: UUID) -> Response:
 
 
 @blueprint.patch("/<uuid:callback_id>")
-@operation({200: CallbackSchema}, body=ScheduleBody, refuses=(TooLate, RateLimited, LimitReached))
+@operation({200: CallbackSchema}, body=ScheduleBody, refuses=(TooLate, RateLimited, LimitReached, BudgetExhausted))
 @principal_required(Role.OPERATOR, lets_keys_in=True)
 def reschedule(principal: Principal, callback_id: UUID) -> Response:
     """Move a waiting callback to another time."""
-    at, id = read_body(ScheduleBody).scheduled_at, callback_queries.get_shown_callback(principal, callback_id).id
-    changed = change.reschedule(principal.portal.id, id, principal.user_id, at, _by(principal))
+    at, callback = read_body(ScheduleBody).scheduled_at, callback_queries.get_shown_callback(principal, callback_id)
+    if principal.form_id is not None:
+        changed = key_changes.move_with_key(principal.form_id, callback, at)
+    else:
+        changed = change.reschedule(principal.portal.id, callback.id, principal.user_id, at)
     return json_response(callback_schema(changed))
 
 

@@ -119,8 +119,12 @@ def _form_alerts(portal: Portal, stopped: Iterable[StoppedForm]) -> list[DeskAle
     if portal.settings.websites_off:
         return [DeskAlert("failure", _("All website forms are paused. Resume them under Websites."))]
     words = {
-        "budget_calls": _("The form “%(name)s” has used up today's calls. It accepts requests again at midnight."),
-        "budget_money": _("The form “%(name)s” has used up today's money. It accepts requests again at midnight."),
+        "budget_calls": _(
+            "The form “%(name)s” has used up today's calls. Until midnight it only accepts requests for later days."
+        ),
+        "budget_money": _(
+            "The form “%(name)s” has used up today's money. Until midnight it only accepts requests for later days."
+        ),
         "country_known": _("The form “%(name)s” accepts no requests. Choose its country under Websites."),
     }
     return [DeskAlert("failure", words[stop.rule] % {"name": stop.form_name}) for stop in stopped]

@@ -150,8 +150,11 @@ def _troubles(listed: ListedForm) -> list[Trouble]:
 
 def _used_up(form: Form) -> dict[str, str]:
     return {
-        "budget_calls": _("The %(number)s calls of today are used up. It goes on tomorrow.", number=form.budget_calls),
-        "budget_money": _("The money of today is used up. It goes on tomorrow."),
+        "budget_calls": _(
+            "The %(number)s calls of today are used up. Requests for later days are still accepted.",
+            number=form.budget_calls,
+        ),
+        "budget_money": _("The money of today is used up. Requests for later days are still accepted."),
     }
 
 

@@ -203,7 +203,11 @@ def event_choices(chosen: NotificationChoices) -> list[EventChoice]:
             _("The app can't find out by itself whether you talked to the customer."),
             asked,
         ),
-        NoticeEvent.BUDGET: (_("Form stopped by its budget"), _("It accepts requests again at midnight."), owner),
+        NoticeEvent.BUDGET: (
+            _("Form stopped by its budget"),
+            _("Until midnight it only accepts requests for later days."),
+            owner,
+        ),
         NoticeEvent.LINE: (_("Line without money"), _("Told at any hour, because its calls wait."), administrators),
         NoticeEvent.ACCESS: (
             _("The app lost its access"),

@@ -27,7 +27,7 @@ class DayMoney:
 
 @dataclass
 class Budget:
-    """How many calls a form may take on one day, in the time zone of its hours.
+    """How many calls a form may take for one day, in the time zone of its hours.
 
     ``calls``: the limit, None for no limit. ``look_up``: finds what is left of the day's money, None where the form has
     no budget of money. It costs more than all other conditions, so it is called only when these hold, and once.
@@ -46,14 +46,23 @@ class Budget:
         return self._found
 
     @property
-    def most_calls(self) -> int | None:
-        """Up to how many calls of the day may be counted, None for no limit; the money was looked up before."""
+    def money_calls(self) -> int | None:
+        """Up to which count of the day its money is enough, None for no limit; it was looked up before."""
         assert self.look_up is None or self._found is not None
-        limits = self.calls, self._found.calls if self._found is not None else None
-        return min((limit for limit in limits if limit is not None), default=None)
+        return self._found.calls if self._found is not None else None
+
+
+# The requests that are still due on the day for which they were taken; these the budget of calls limits.
+CALLS_STAYING = BudgetDay.calls - BudgetDay.moved_away
 
 
 def calls_taken(session: Session, form_id: int, day: date) -> int:
-    """Count the requests that a form has taken on a day."""
+    """Count the requests that a form has ever taken for a day."""
     query = select(BudgetDay.calls).where(BudgetDay.form_id == form_id, BudgetDay.day == day)
+    return session.scalar(query) or 0
+
+
+def calls_staying(session: Session, form_id: int, day: date) -> int:
+    """Count the requests that a form has taken for a day and that were not moved to another one."""
+    query = select(CALLS_STAYING).where(BudgetDay.form_id == form_id, BudgetDay.day == day)
     return session.scalar(query) or 0

@@ -27,6 +27,7 @@ from bx24app.models import (
     utcnow,
 )
 from bx24app.services.callbacks.conditions import BUDGET_MONEY
+from bx24app.services.callbacks.guarded.budget import CALLS_STAYING
 from bx24app.services.calling.business_hours import hours_in_force
 from bx24app.services.native.follow_up.choices import NoticeEvent
 from bx24app.services.native.follow_up.notices import Notice, tell
@@ -130,18 +131,23 @@ def _lines(session: Session, portals: _PortalRange) -> Iterator[Stoppage]:
 
 
 def _budgets(session: Session, portals: _PortalRange) -> Iterator[Stoppage]:
-    """Forms that have taken all the calls of their day, or that send people away because its money is spent."""
+    """Forms that have taken all the calls of today, or that send people away because its money is spent."""
     now = utcnow()
     forms = select(Form, Portal).join(Portal, Portal.id == Form.portal_id)
     forms = forms.where(Portal.state == PortalState.INSTALLED, Form.is_on, Form.removed_at.is_(None))
     forms = forms.where(portals.holds(Form.portal_id))
     counted = forms.join(BudgetDay, BudgetDay.form_id == Form.id).where(
         Form.budget_calls.is_not(None),
-        BudgetDay.calls >= Form.budget_calls,
-        BudgetDay.day >= (now - timedelta(days=1)).date(),
+        Form.budget_calls <= CALLS_STAYING,
+        # Those that are today somewhere: counts of later days are no news yet.
+        BudgetDay.day.between((now - timedelta(days=1)).date(), (now + timedelta(days=1)).date()),
     )
     sent_away = select(func.max(Rejection.made_at)).where(
-        Rejection.form_id == Form.id, Rejection.rule == BUDGET_MONEY, Rejection.made_at > now - SPENT_LATELY
+        Rejection.form_id == Form.id,
+        Rejection.rule == BUDGET_MONEY,
+        Rejection.made_at > now - SPENT_LATELY,
+        # Others were for a later day.
+        Rejection.inputs["day"].as_string().is_(None),
     )
     spent_at = sent_away.scalar_subquery()
     spent = forms.where(Form.budget_money.is_not(None), spent_at.is_not(None))
