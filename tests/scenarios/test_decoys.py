@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -173,6 +175,39 @@ def test_withdrawn_requests_save_up_none_and_decoys_give_nothing_back(app: Flask
         before = left(app)
         withdraws(form, later)
         assert left(app) == before
+
+
+def test_requests_without_a_proof_of_work_leave_the_rest_of_a_numbers_limit(app: Flask, form: Visitor) -> None:
+    """They may use a third of it: what comes beyond is a decoy, and takes nothing from those who have worked."""
+    plan = {"scheduled_at": (NOON + timedelta(days=2)).isoformat()}
+    plain = [asks(form, FREE, token=form.opens(), **plan) for _ in range(4)]
+    assert len({frozenset(answer) for answer in plain}) == 1
+    assert left(app) == pytest.approx([2])
+    worked = [asks(form, FREE, **plan) for _ in range(3)]
+    called = {str(row.id) for row in rows(app, Callback)}
+    assert [answer["reference"] in called for answer in plain + worked] == [True, *[False] * 3, True, True, False]
+    assert [row.rule for row in rows(app, Rejection)] == ["number_day"] * 4
+    assert left(app) == pytest.approx([0], abs=0.01)
+
+
+def test_plain_requests_that_come_at_once_take_no_more_than_their_part(app: Flask, form: Visitor) -> None:
+    """However they and withdrawals meet, none waits for another one for ever."""
+    plan = {"scheduled_at": (NOON + timedelta(days=2)).isoformat()}
+    kept = asks(form, FREE, token=form.opens(), **plan)
+    tokens = [form.opens() for _ in range(8)]
+    with ThreadPoolExecutor(5) as threads:
+        others = [replace(form, client=app.test_client(), address=f"203.0.113.{place}") for place in range(8)]
+        given_back = threads.submit(withdraws, replace(form, client=app.test_client()), kept)
+        asked = [
+            threads.submit(asks, one, FREE, token=token, **plan) for one, token in zip(others, tokens, strict=True)
+        ]
+        for one in asked:
+            one.result(30)
+        given_back.result(30)
+    # The one that was withdrawn gave its token back, and at most one more took it.
+    true = [row for row in rows(app, Callback) if row.to_number == FREE and row.state == State.SCHEDULED]
+    assert len(true) <= 1
+    assert left(app)[-1] == pytest.approx(MANY["number_day"] - len(true))
 
 
 def left(app: Flask) -> list[float]:

@@ -72,6 +72,11 @@ class Candidate:
         return tuple(limit for limit in self.rate_limits if limit.is_hidden) if self.decoy is not None else ()
 
     @property
+    def first_limits(self) -> tuple[RateLimit, ...]:
+        """Those of the hidden ones that must give a token before the others do: of requests without a proof of work."""
+        return tuple(limit for limit in self.hidden_limits if limit.for_no_script)
+
+    @property
     def open_limits(self) -> tuple[RateLimit, ...]:
         """The rate limits that its sender is told of."""
         return tuple(limit for limit in self.rate_limits if limit not in self.hidden_limits)

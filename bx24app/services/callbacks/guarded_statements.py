@@ -21,6 +21,7 @@ from sqlalchemy import (
     literal_column,
     not_,
     null,
+    or_,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -52,6 +53,8 @@ class Shape:
     conditions: tuple[str, ...]
     takes_tokens: bool
     hides_tokens: bool
+    # Some of the hidden tokens are taken before the others.
+    has_first_tokens: bool
     counts_call: bool
     has_deliveries: bool
     has_words: bool
@@ -60,7 +63,8 @@ class Shape:
     @property
     def steps(self) -> list[str]:
         """The statements of SQLite's transaction."""
-        possible = {"tokens": self.takes_tokens, "number_tokens": self.hides_tokens, "call": self.counts_call}
+        possible = {"tokens": self.takes_tokens, "first_tokens": self.has_first_tokens}
+        possible |= {"number_tokens": self.hides_tokens, "call": self.counts_call}
         possible |= {"callback": True, "decoy": bool(self.decoy), "rejection": bool(self.decoy)}
         possible |= {"limited_decoy": self.hides_tokens, "limited_rejection": self.hides_tokens}
         return [*(name for name, is_there in possible.items() if is_there), *self.related]
@@ -142,8 +146,9 @@ def _whole(shape: Shape) -> Select[Any]:
     more: list[ColumnElement[bool]] = []
     is_allowed: ColumnElement[bool] = literal_column("true")
     if shape.takes_tokens:
-        tokens = _told(_taking_tokens(), "taken")
-        taken.append(tokens)
+        first = _told(_taking_tokens("first"), "first") if shape.has_first_tokens else None
+        tokens = _told(_taking_tokens(after=first), "taken")
+        taken += [tokens] if first is None else [first, tokens]
         is_allowed = _count(tokens) == bindparam("bucket_count")
         more.append(_has_open_tokens(tokens) if shape.hides_tokens else is_allowed)
     if shape.counts_call:
@@ -174,9 +179,13 @@ def _whole(shape: Shape) -> Select[Any]:
 
 def _has_open_tokens(taken: CTE) -> ColumnElement[bool]:
     """Make the condition that every bucket gave a token of which the sender may know that it is empty."""
-    hidden = bindparam("hidden_buckets", type_=postgresql.ARRAY(String()))
+    hidden = _hidden_buckets()
     given = select(func.count()).select_from(taken).where(taken.c.digest != all_(hidden)).scalar_subquery()
     return given == bindparam("bucket_count") - func.cardinality(hidden)
+
+
+def _hidden_buckets() -> ColumnElement[Any]:
+    return bindparam("hidden_buckets", type_=postgresql.ARRAY(String()))
 
 
 def _told(insert: Any, name: str) -> CTE:
@@ -204,10 +213,13 @@ def _related(shape: Shape, inserted: CTE) -> Iterator[CTE]:
     yield list_marks.ending_follow_ups(inserted).cte("followed")
 
 
-def _taking_tokens() -> Any:
-    given = given_rows(**{f"bucket_{name}": kind for name, kind in BUCKET_COLUMNS.items()})
+def _taking_tokens(named: str = "bucket", *, after: CTE | None = None) -> Any:
+    """Take from the buckets whose parameters are ``named`` so; from hidden ones only where ``after`` has taken."""
+    digest, *others = given_rows(**{f"{named}_{name}": kind for name, kind in BUCKET_COLUMNS.items()})
     # SQLite would take the ON of an upsert for the condition of a join.
-    rows = select(*given).where(literal_column("1 = 1"))
+    rows = select(digest, *others).where(literal_column("1 = 1"))
+    if after is not None:
+        rows = rows.where(or_(digest != all_(_hidden_buckets()), select(after.c.digest).exists()))
     return rate_limit.upsert_tokens(insert_of(TokenBucket).from_select(list(BUCKET_COLUMNS), rows))
 
 
@@ -242,6 +254,7 @@ def _rejection(shape: Shape, *, is_limited: bool) -> Any:
 
 _MAKERS: dict[str, Callable[[Shape], Any]] = {
     "tokens": lambda _: _taking_tokens(),
+    "first_tokens": lambda _: _taking_tokens(),
     "number_tokens": lambda _: _taking_tokens(),
     "call": lambda _: _counting_call(),
     "callback": _callback_if_all_hold,

@@ -81,15 +81,18 @@ def _steps(shape: Shape, values: Values, candidate: Candidate) -> Work:
     """
     of_buckets = {
         "tokens": _bucket_values(candidate, candidate.open_limits),
-        "number_tokens": _bucket_values(candidate, candidate.hidden_limits),
+        "first_tokens": _bucket_values(candidate, candidate.first_limits),
+        "number_tokens": _bucket_values(candidate, _later_limits(candidate, candidate.hidden_limits)),
     }
+    first = len(candidate.first_limits)
     steps = {name: step_statement(name, shape).bind(of_buckets.get(name, values)) for name in shape.steps}
 
     def work(run: Run) -> Callback | DecoyRequest | None:
         if shape.takes_tokens and run(steps["tokens"]).rowcount < len(candidate.open_limits):
             raise _NotAccepted
-        hidden = len(candidate.hidden_limits)
-        is_limited = shape.hides_tokens and run(steps["number_tokens"]).rowcount < hidden
+        # What the first ones refuse takes nothing from the others.
+        hidden = [("first_tokens", first), ("number_tokens", len(candidate.hidden_limits) - first)]
+        is_limited = not all(run(steps[name]).rowcount == count for name, count in hidden if count)
         if shape.counts_call and not run(steps["call"]).rowcount:
             raise _NotAccepted
         if not is_limited and run(steps["callback"]).rowcount:
@@ -123,6 +126,7 @@ def _described(candidate: Candidate) -> tuple[Shape, Values]:
         conditions=tuple(c.name for c in CONDITIONS if c.clause is not None and c.applies(candidate)),
         takes_tokens=bool(candidate.rate_limits),
         hides_tokens=bool(candidate.hidden_limits),
+        has_first_tokens=bool(candidate.first_limits),
         counts_call=candidate.budget is not None,
         has_deliveries=has_deliveries,
         has_words=bool(candidate.callback.customer_name),
@@ -132,10 +136,17 @@ def _described(candidate: Candidate) -> tuple[Shape, Values]:
     entry = marks.entry_values(candidate.callback) if shape.has_entry else {}
     revisions = zip(REVISION_PARAMETERS, candidate.form_revisions or (), strict=candidate.form_revisions is not None)
     named = callback | words | entry | website | decision | decoy | rejection | delivery | dict(revisions)
-    return shape, named | _budget_values(candidate) | _bucket_values(candidate, candidate.rate_limits) | {
+    buckets = _bucket_values(candidate, _later_limits(candidate, candidate.rate_limits))
+    first = _bucket_values(candidate, candidate.first_limits, "first")
+    return shape, named | _budget_values(candidate) | buckets | first | {
         "number_digest": candidate.number_digest,
-        "hidden_buckets": [limit.digest for limit in candidate.hidden_limits],
+        "hidden_buckets": [limit.digest for limit in _later_limits(candidate, candidate.hidden_limits)],
     }
+
+
+def _later_limits(candidate: Candidate, limits: Sequence[RateLimit]) -> list[RateLimit]:
+    """Return the limits besides those from which a token is taken before."""
+    return [limit for limit in limits if limit not in candidate.first_limits]
 
 
 def _values_of(row: Base | None) -> Values:
@@ -154,6 +165,6 @@ def _budget_values(candidate: Candidate) -> Values:
     }
 
 
-def _bucket_values(candidate: Candidate, limits: Sequence[RateLimit]) -> Values:
+def _bucket_values(candidate: Candidate, limits: Sequence[RateLimit], named: str = "bucket") -> Values:
     rows = rate_limit.bucket_rows(limits, candidate.at.timestamp())
-    return {f"bucket_{name}": [row[name] for row in rows] for name in BUCKET_COLUMNS} | {"bucket_count": len(rows)}
+    return {f"{named}_{name}": [row[name] for row in rows] for name in BUCKET_COLUMNS} | {f"{named}_count": len(rows)}

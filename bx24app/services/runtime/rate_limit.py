@@ -89,9 +89,10 @@ def upsert_tokens(statement: Any) -> Any:
 def give_back(session: Session, buckets: Sequence[RateLimit], now: float) -> None:
     """Put a token back into each bucket, as far as it has room.
 
-    The rows are locked in the order in which others take from them, one after the other.
+    The rows are locked in the order in which others take from them, one after the other: a hidden one of requests
+    without a proof of work comes first (``callbacks/conditions.py``).
     """
-    for bucket in sorted(buckets, key=lambda bucket: bucket.digest):
+    for bucket in sorted(buckets, key=lambda bucket: (not bucket.for_no_script, bucket.digest)):
         row = session.get(TokenBucket, bucket.digest, with_for_update=True)
         if row is not None:
             row.tokens = min(row.size, tokens_in(row, now) + 1)
