@@ -5,15 +5,16 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import time_machine
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bx24app.database import writing
 from bx24app.models import Callback, User, utcnow
 from bx24app.services.callbacks.roles import Role
 from bx24app.web.guards import guard_of
 from tests.fake_bitrix24 import FakeApp, FakePortal
-from tests.support.actors import Actor, json_of
+from tests.support.actors import CUSTOMER, Actor, json_of
 from tests.support.waiting import work
 
 SALES, SUPPORT = 5, 7
@@ -321,6 +322,35 @@ def test_a_silent_portal_takes_nothing_from_another_page_of_an_administrator(
     assert administrator.asks("GET", "/settings").status_code == 403
     administrator.ticket = former
     assert administrator.asks("GET", "/settings").status_code == 200
+
+
+def prove_earlier(app: Flask, administrator: Actor, by: timedelta) -> None:
+    """Let the portal have said longer ago what somebody may do."""
+    with app.app_context(), writing() as session:
+        user = session.scalars(select(User).where(User.user_id == administrator.user.id)).one()
+        assert user.proven_at is not None
+        user.proven_at -= by
+
+
+def test_a_limit_of_the_portal_takes_nothing_that_it_said_shortly_before(
+    app: Flask, administrator: Actor, manager: Actor, portal: FakePortal
+) -> None:
+    """It stands as long as in a page that was opened when it was said, and makes nobody more than they were."""
+    administrator.opens()
+    portal.faults.add("error", "batch", code="QUERY_LIMIT_EXCEEDED", times=99)
+    prove_earlier(app, administrator, timedelta(minutes=50))
+    assert 'data-section="settings"' in administrator.opens().text
+    assert administrator.asks("GET", "/settings").status_code == 200
+    manager.opens()
+    assert manager.asks("GET", "/settings").status_code == 403
+    # What lasts needs the portal's word of this moment.
+    erasure = {"number": CUSTOMER, "confirm": CUSTOMER}
+    assert administrator.asks("POST", "/erase", erasure).status_code == 401
+    with time_machine.travel(utcnow() + timedelta(minutes=12)):
+        assert administrator.asks("GET", "/settings").status_code == 403
+    prove_earlier(app, administrator, timedelta(minutes=11))
+    administrator.opens()
+    assert administrator.asks("GET", "/settings").status_code == 403
 
 
 # Who I am

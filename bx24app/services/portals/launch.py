@@ -33,6 +33,7 @@ from bx24app.services.portals.manifest import manifest
 from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import mark_unpaid, store_tokens
 from bx24app.services.security import digests, proof_limits, token_proof
+from bx24app.services.security.tickets import TICKET_LIFETIME
 
 log = structlog.get_logger(__name__)
 MAX_ZONE = 64
@@ -42,8 +43,8 @@ MAX_ZONE = 64
 class Launch:
     """A proven opening of a page; ``batch`` holds what the portal said about the CRM entity.
 
-    ``asked_at`` is when the portal itself was asked who opens it, and what they may. None: it was silent, and nobody
-    knows what they may now.
+    ``asked_at`` is when the portal itself was asked who opens it, and what they may: before this launch, where a limit
+    keeps it from saying that now. None: it was silent, and nobody knows what they may now.
     """
 
     portal: Portal
@@ -213,8 +214,20 @@ def _open_without_portal(doubt: _Doubt, user_id: int) -> Launch:
     with reading() as session:
         known = session.scalar(select(User).where(User.portal_id == portal.id, User.user_id == user_id))
     profile = Profile(ID=user_id, NAME=known.name if known else None)
-    # Only the portal grants rights: the ticket of this launch carries none (callbacks/roles.py).
-    return Launch(*_store_visitor(doubt.post, portal, profile, None), doubt.place, None, None)
+    # Only the portal grants rights: without its word the ticket of this launch carries none (callbacks/roles.py).
+    asked_at = _last_word(known) if isinstance(error, RefusedForNow) else None
+    return Launch(*_store_visitor(doubt.post, portal, profile, None), doubt.place, None, asked_at)
+
+
+def _last_word(known: User | None) -> datetime | None:
+    """When the portal was last asked for a visitor's rights; None: so long ago that a ticket of then has ended.
+
+    A limit kept the portal from saying them again, which anybody may have used up. What it has said stands as long as
+    in a page that was opened then.
+    """
+    if known is None or known.proven_at is None:
+        return None
+    return known.proven_at if utcnow() - known.proven_at < TICKET_LIFETIME else None
 
 
 def _unpaid(portal_id: int, asked_at: datetime) -> None:

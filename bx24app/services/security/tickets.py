@@ -13,6 +13,8 @@ from bx24app.services.security import signing
 TICKET_LIFETIME = timedelta(hours=1)
 # What lasts is granted to those of whom the portal itself has said so late that they are administrators.
 FRESH_PROOF = timedelta(minutes=3)
+# Between the portal's answer and the ticket.
+ISSUED_WITHIN = timedelta(minutes=1)
 TICKET_SALT = "bx24app.ticket"
 
 
@@ -36,8 +38,8 @@ class Ticket:
 
     @property
     def is_proven(self) -> bool:
-        """Tell whether the portal itself has said who has the page open."""
-        return self.proven_at > 0
+        """Tell whether the portal itself has said who has the page open, no longer ago than a ticket lives."""
+        return utcnow().timestamp() - self.proven_at <= (TICKET_LIFETIME + ISSUED_WITHIN).total_seconds()
 
     @property
     def is_fresh_proof(self) -> bool:
