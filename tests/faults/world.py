@@ -187,7 +187,14 @@ class World:
             connection.execute(insert(PortalLine), self._lines)
             connection.execute(
                 update(Throttle).values(
-                    level=0.0, level_at=now, dial_at=None, paused_for=None, claimed_at=None, extras_at=None
+                    level=0.0,
+                    level_at=now,
+                    dial_at=None,
+                    paused_for=None,
+                    claimed_at=None,
+                    extras_at=None,
+                    spare_at=None,
+                    refusals=0,
                 )
             )
             connection.execute(delete(Credential))

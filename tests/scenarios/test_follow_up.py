@@ -105,6 +105,7 @@ def later(app: Flask) -> None:
             session.execute(update(model).where(model.due_at.is_not(None)).values(due_at=past))
         for leased in (ToDo, NotifiedPerson):
             session.execute(update(leased).values(leased_until=None))
+        session.execute(update(Throttle).values(level=0, dial_at=None, spare_at=None))
 
 
 def on_card(portal: FakePortal, lead: int) -> list[FakeToDo]:

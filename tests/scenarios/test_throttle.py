@@ -70,6 +70,47 @@ def test_an_on_premise_portal_has_no_bucket() -> None:
     assert pace.room(NOW, None) == float("inf")
 
 
+@pytest.mark.parametrize("limit", [STANDARD_LIMIT, ENTERPRISE_LIMIT])
+def test_no_number_of_requests_keeps_a_dial_waiting_longer_than_a_full_bucket(limit: RequestLimit) -> None:
+    """The portal refuses what comes beyond, so nothing of it is in its bucket."""
+    pace = a_pace()
+    for _ in range(4000):
+        pace.count_requests(NOW, limit)
+    pace.count_requests(NOW, limit, 4000)
+    assert pace.level == limit.size
+    assert pace.dial_at == NOW + timedelta(seconds=(RESERVE + 1) / limit.rate)
+    assert pace.dial_at < NOW + LONGEST_PAUSE
+    assert pace.room(pace.dial_at, limit) >= 1
+
+
+def test_a_level_that_was_counted_without_bound_before_ends_at_once() -> None:
+    pace = Throttle(portal_id=1, level=4010.0, level_at=NOW)
+    assert pace.room(NOW + timedelta(seconds=4), STANDARD_LIMIT) >= 1
+
+
+def test_each_refusal_in_a_row_lets_what_can_wait_rest_for_longer() -> None:
+    pace, at, pauses = a_pace(), NOW, []
+    for _ in range(8):
+        pace.note_refusal(at)
+        assert pace.spare_at is not None
+        pauses.append((pace.spare_at - at).total_seconds())
+        # What was under way when the first was refused makes it no longer, and an older answer no shorter.
+        pace.note_refusal(at + timedelta(seconds=1))
+        pace.note_answer(at + timedelta(seconds=2))
+        at = pace.spare_at
+        assert not pace.is_refusing(at)
+    assert pauses == [15, 30, 60, 120, 240, 300, 300, 300]
+    pace.note_answer(at)
+    pace.note_refusal(at)
+    assert pace.spare_at == at + timedelta(seconds=15)
+
+
+def test_a_pause_that_a_wrong_clock_has_written_does_not_count() -> None:
+    pace = a_pace()
+    pace.spare_at = NOW + timedelta(days=1)
+    assert not pace.is_refusing(NOW)
+
+
 def test_a_clock_that_jumps_neither_stops_dials_for_long_nor_frees_the_bucket() -> None:
     pace = a_pace()
     for _ in range(int(STANDARD_LIMIT.size)):

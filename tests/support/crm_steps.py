@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import Callback, WebsiteRequest, utcnow
+from bx24app.models import Callback, Throttle, WebsiteRequest, utcnow
 from bx24app.services.crm import crm_requests
 from bx24app.services.crm import lookup as crm_lookup
 from tests.support.actors import CUSTOMER, Actor, json_of
@@ -36,6 +36,7 @@ def later(app: Flask) -> None:
         due = WebsiteRequest.crm_due_at.is_not(None)
         values = {"crm_due_at": utcnow() - timedelta(seconds=1), "leased_until": None}
         session.execute(update(WebsiteRequest).where(due).values(values))
+        session.execute(update(Throttle).values(level=0, dial_at=None, spare_at=None))
 
 
 def kept(app: Flask, id: UUID) -> tuple[WebsiteRequest, Callback]:

@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import Callback, RuleRun, utcnow
+from bx24app.models import Callback, RuleRun, Throttle, utcnow
 from bx24app.services.native.automation import registration, rule_results
 from bx24app.worker.jobs import background_jobs
 from bx24app.worker.scheduler import LeasedJob
@@ -75,3 +75,4 @@ def make_runs_due(app: Flask) -> None:
     with app.app_context(), writing() as session:
         session.execute(update(RuleRun).where(RuleRun.due_at.is_not(None)).values(due_at=utcnow()))
         session.execute(update(RuleRun).values(leased_until=None))
+        session.execute(update(Throttle).values(level=0, dial_at=None, spare_at=None))

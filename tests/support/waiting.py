@@ -118,6 +118,7 @@ def pass_time(app: Flask, by: timedelta) -> None:
         for pace in session.query(Throttle):
             pace.level_at -= by
             pace.dial_at = pace.dial_at and pace.dial_at - by
+            pace.spare_at = pace.spare_at and pace.spare_at - by
         for portal in session.query(Portal):
             portal.history_due_at = portal.history_due_at and portal.history_due_at - by
             portal.history_read_at = portal.history_read_at and portal.history_read_at - by

@@ -24,6 +24,8 @@ ENTERPRISE_LIMIT = RequestLimit(250, 5)
 RESERVE = 6
 # No wait is longer than this. A longer one was written by a clock that was wrong, and does not count.
 LONGEST_PAUSE = timedelta(minutes=20)
+# After a refusal nothing is asked that can wait for so long, and twice as long after each further one.
+FIRST_SPARE_PAUSE, LONGEST_SPARE_PAUSE = timedelta(seconds=15), timedelta(minutes=5)
 
 
 class Throttle(Base):
@@ -37,8 +39,12 @@ class Throttle(Base):
     level_at: Mapped[At]
     # Before this moment no dial begins: the bucket is full, or the platform has said so.
     dial_at: Mapped[At | None]
-    # Before this moment nothing is asked that can wait, such as what stands in the CRM's timeline.
+    # Before this moment nothing is asked for the CRM's timeline.
     extras_at: Mapped[At | None]
+    # Before this moment nothing is asked that can wait: the portal has refused a request because of a limit.
+    spare_at: Mapped[At | None]
+    # How often in a row it has refused so.
+    refusals: Mapped[int] = mapped_column(server_default=stored(0))
     # Why it waits when the platform has said so; None for our own counting.
     paused_for: Mapped[Code | None]
     # When the platform forgets the working time of the dialling method, as its last good answer said.
@@ -47,10 +53,14 @@ class Throttle(Base):
     claimed_at: Mapped[At | None]
 
     def count_requests(self, at: datetime, limit: RequestLimit | None, requests: int = 1) -> None:
-        """Count requests that are about to be sent, or were sent."""
+        """Count requests that are about to be sent, or were sent.
+
+        The platform's bucket holds no more than its size, so ours does not either: whatever was refused for it
+        keeps no dial waiting longer than a full bucket does.
+        """
         if limit is None:
             return
-        self.level = self._level(at, limit) + requests
+        self.level = min(self._level(at, limit) + requests, limit.size)
         self.level_at = at
         excess = self.level + 1 - (limit.size - RESERVE)
         if excess > 0:
@@ -59,7 +69,7 @@ class Throttle(Base):
     def _level(self, at: datetime, limit: RequestLimit) -> float:
         # A clock that was set back drains nothing, and must not fill anything either.
         passed = max(0.0, (at - self.level_at).total_seconds())
-        return max(0.0, (self.level or 0.0) - passed * limit.rate)
+        return max(0.0, min(self.level or 0.0, limit.size) - passed * limit.rate)
 
     def room(self, at: datetime, limit: RequestLimit | None) -> float:
         """Tell how many dials may begin now."""
@@ -72,6 +82,23 @@ class Throttle(Base):
         if limit is not None:
             self.level, self.level_at = limit.size, at
             self.count_requests(at, limit, 0)
+
+    def is_refusing(self, at: datetime) -> bool:
+        """Tell whether nothing is to be asked that can wait, because the portal has refused a request."""
+        return self.spare_at is not None and at < self.spare_at <= at + LONGEST_PAUSE
+
+    def note_refusal(self, at: datetime, asked_wait: timedelta | None = None) -> None:
+        """Note that the portal refused a request because of a limit; ``asked_wait``: how long it wants to be left."""
+        if self.is_refusing(at):
+            return  # This one was under way when the first of them was refused.
+        pause = min(FIRST_SPARE_PAUSE * 2 ** min(self.refusals or 0, 10), LONGEST_SPARE_PAUSE)
+        self.refusals = (self.refusals or 0) + 1
+        self.spare_at = at + min(max(pause, asked_wait or pause), LONGEST_PAUSE)
+
+    def note_answer(self, at: datetime) -> None:
+        """Note that the portal answered. While it refuses, that may be the answer to an older request."""
+        if not self.is_refusing(at):
+            self.refusals = 0
 
     def wait_until(self, at: datetime, reason: str | None = None) -> None:
         """Let no dial begin before a moment; an earlier one than before changes nothing."""

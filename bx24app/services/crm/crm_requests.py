@@ -19,6 +19,7 @@ from bx24app.database import reading, writing
 from bx24app.errors import Refusal, Retry
 from bx24app.models import Callback, CrmState, Form, Portal, PortalSettings, PortalState, WebsiteRequest, utcnow
 from bx24app.outgoing.errors import ExchangeError
+from bx24app.services.portals import throttle
 
 log = structlog.get_logger(__name__)
 
@@ -74,16 +75,22 @@ def due_requests(now: datetime, besides: Collection[int] = ()) -> Select[Website
 
 
 def lease_crm_request(besides: Collection[int] = ()) -> CrmLease | None:
-    """Lease the next due request of no portal ``besides``, or return None; commits.
+    """Lease the next due request, or return None; commits. The lease ends by itself when its worker dies.
 
-    The lease ends by itself when its worker dies.
+    Portals ``besides``, and those whose pace dials and people need now, are passed over.
     """
+    passed = [*besides]
     with reading() as session:
-        if session.execute(due_requests(utcnow(), besides).with_only_columns(WebsiteRequest.id)).first() is None:
-            return None
+        now = utcnow()
+        portal_id = throttle.first_with_spare(
+            session, lambda those: due_requests(now, those).with_only_columns(Callback.portal_id), passed
+        )
+    if portal_id is None:
+        return None
     with writing() as session:
         now = utcnow()
-        found = session.execute(due_requests(now, besides).with_for_update(of=WebsiteRequest, skip_locked=True)).first()
+        due = due_requests(now, passed).where(Callback.portal_id == portal_id)
+        found = session.execute(due.with_for_update(of=WebsiteRequest, skip_locked=True)).first()
         if found is None:
             return None
         request, callback, form, country = found

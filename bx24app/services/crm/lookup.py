@@ -9,6 +9,7 @@ import structlog
 
 from bx24app.bitrix24 import crm
 from bx24app.bitrix24.crm import CrmMatches
+from bx24app.bitrix24.errors import RefusedForNow
 from bx24app.errors import Refusal
 from bx24app.models import CrmState
 from bx24app.outgoing.errors import ExchangeError
@@ -24,6 +25,7 @@ from bx24app.services.crm.crm_requests import (
     settle,
 )
 from bx24app.services.portals import api as portal_api
+from bx24app.services.portals import throttle
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +54,8 @@ def _decide(lease: CrmLease, known: CrmMatches) -> None:
     elif known.customer is not None:
         settle(lease, CrmState.FOUND, known.customer)
     elif known.denied is not None:
+        if isinstance(known.denied, RefusedForNow):
+            throttle.note_refusal(lease.portal_id, known.denied)
         _looked_in_vain(lease, known.denied)
     elif lease.creates:
         make_card(lease, "CONTACT" if known.is_simple else "LEAD", lease.asked)

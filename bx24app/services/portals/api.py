@@ -24,6 +24,7 @@ from bx24app.bitrix24.errors import (
     ApplicationRemoved,
     Bitrix24Error,
     CredentialRefused,
+    RefusedForNow,
 )
 from bx24app.database import purge, reading, writing
 from bx24app.errors import Bitrix24Unavailable, PortalDisconnected, Refusal, Retry
@@ -75,6 +76,8 @@ class LoggedRequests:
         self._label = label
         self._rows: list[RestCall] = []
         self._sent = 0
+        # How the last request ended, where a limit kept the portal from doing it.
+        self._refusal: RefusedForNow | None = None
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -82,11 +85,13 @@ class LoggedRequests:
         row, began = self._add_row(), time.monotonic()
         self._sent += 1
         code: str | None = None
+        self._refusal = None
         try:
             yield
         except ExchangeError as error:
             _note_error(row, error)
             code = error.code
+            self._refusal = error if isinstance(error, RefusedForNow) else None
             raise
         else:
             row.status = 200
@@ -120,7 +125,7 @@ class LoggedRequests:
         for row in self._rows:
             row.portal_id, row.user_id = portal_id, user_id
         if self._sent and not counted:
-            throttle.count_requests(session, portal_id, utcnow(), self._sent)
+            throttle.count_requests(session, portal_id, utcnow(), self._sent, self._refusal)
         session.add_all(self._rows)
 
     def _add_row(self) -> RestCall:

@@ -15,6 +15,7 @@ from bx24app.errors import Refusal
 from bx24app.models import Portal, PortalState, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
+from bx24app.services.portals import throttle
 from bx24app.services.portals.manifest import Placement, manifest, manifest_digest, needed_scope
 from bx24app.services.portals.places.parts import MissingPart, PartKind, keep_missing_parts
 from bx24app.services.portals.tokens import Access
@@ -236,8 +237,9 @@ def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
 
 
 def _next_due(besides: Collection[int]) -> int | None:
+    now = utcnow()
     with reading() as session:
-        return session.scalar(due_portals(utcnow(), besides))
+        return throttle.first_with_spare(session, lambda passed: due_portals(now, passed), [*besides])
 
 
 def _rebind(portal_id: int) -> int:

@@ -12,6 +12,7 @@ from bx24app.errors import Refusal
 from bx24app.models import Portal, PortalState, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
+from bx24app.services.portals import throttle
 from bx24app.services.portals.tokens import mark_unpaid
 from bx24app.services.runtime.slots import Slots, work_through
 
@@ -53,8 +54,9 @@ def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
 
 
 def _next_due(besides: Collection[int]) -> int | None:
+    now = utcnow()
     with reading() as session:
-        return session.scalar(due_portals(utcnow(), besides))
+        return throttle.first_with_spare(session, lambda passed: due_portals(now, passed), [*besides])
 
 
 def _ask_payment(portal_id: int) -> int:

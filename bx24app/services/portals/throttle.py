@@ -1,11 +1,13 @@
 """How fast a portal is asked, counted as the platform counts it and shared by all processes (docs: limits.md)."""
 
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.errors import Overloaded, PortalClosed, RefusedForNow
+from bx24app.database import writing
 from bx24app.models import Portal, Throttle, utcnow
 from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, STANDARD_LIMIT, RequestLimit
 
@@ -29,19 +31,59 @@ def lock_throttle(session: Session, portal_id: int) -> Throttle | None:
     return session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update(skip_locked=True))
 
 
-def count_requests(session: Session, portal_id: int, at: datetime, requests: int) -> None:
-    """Count requests that were sent, inside the caller's transaction."""
+def count_requests(
+    session: Session, portal_id: int, at: datetime, requests: int, refusal: RefusedForNow | None = None
+) -> None:
+    """Count requests that were sent, inside the caller's transaction; ``refusal``: how the last of them ended."""
     pace = session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update())
-    if pace is not None:
-        pace.count_requests(at, limit_of(session.get_one(Portal, portal_id)), requests)
+    if pace is None:
+        return
+    limit = limit_of(session.get_one(Portal, portal_id))
+    pace.count_requests(at, limit, requests)
+    if refusal is None:
+        pace.note_answer(at)
+        return
+    pace.note_refusal(at, refusal.asked_wait)
+    if refusal.foreign_code.casefold() == QUERY_LIMIT:
+        pace.mark_full(at, limit)
+
+
+def note_refusal(portal_id: int, refusal: RefusedForNow) -> None:
+    """Ask the portal nothing for a while that can wait; commits.
+
+    It refused a command of a batch: the request itself was answered, and so was counted as such.
+    """
+    with writing() as session:
+        pace = session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update())
+        if pace is not None:
+            pace.note_refusal(utcnow(), refusal.asked_wait)
 
 
 def has_spare(session: Session, portal_id: int) -> bool:
-    """Tell whether a portal may be asked for something that can wait: half of its pace is for dials and people."""
-    pace, limit = session.get(Throttle, portal_id), limit_of(session.get_one(Portal, portal_id))
-    if pace is None or limit is None:
-        return True
-    return pace.room(utcnow(), limit) > limit.size / 2
+    """Tell whether a portal may be asked for something that can wait.
+
+    Half of its pace is for dials and people, and one that has refused a request because of a limit is left alone.
+    """
+    pace, portal = session.get(Throttle, portal_id), session.get(Portal, portal_id)
+    if pace is None or portal is None:
+        return portal is not None
+    if pace.is_refusing(utcnow()):
+        return False
+    limit = limit_of(portal)
+    return limit is None or pace.room(utcnow(), limit) > limit.size / 2
+
+
+def first_with_spare(session: Session, due: Callable[[Collection[int]], Select[int]], passed: list[int]) -> int | None:
+    """Return the first portal that may be asked for something that can wait; None: no portal that is due may.
+
+    ``due`` selects the id of the portal that is due first, besides those in ``passed``, which gets those that may not.
+    """
+    portal_id: int | None
+    while (portal_id := session.scalar(due(passed))) is not None:
+        if has_spare(session, portal_id):
+            break
+        passed.append(portal_id)
+    return portal_id
 
 
 def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: datetime) -> None:
@@ -50,6 +92,7 @@ def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: da
     code = error.foreign_code.casefold()
     if pace is None:
         return
+    pace.note_refusal(at, error.asked_wait)
     if code == QUERY_LIMIT:
         pace.mark_full(at, limit_of(session.get_one(Portal, portal_id)))
     elif code == OPERATION_TIME:

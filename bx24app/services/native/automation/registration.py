@@ -19,7 +19,7 @@ from bx24app.errors import Refusal
 from bx24app.models import Portal, PortalState, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
-from bx24app.services.portals import token_renewal
+from bx24app.services.portals import throttle, token_renewal
 from bx24app.services.portals.manifest import RULES_SCOPE, RuleField, RuleText, manifest
 from bx24app.services.portals.places.parts import MissingPart, PartKind, keep_missing_parts
 from bx24app.services.runtime.slots import Slots, work_through
@@ -93,8 +93,9 @@ def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
 
 
 def _next_due(besides: Collection[int]) -> int | None:
+    now = utcnow()
     with reading() as session:
-        return session.scalar(due_portals(utcnow(), besides))
+        return throttle.first_with_spare(session, lambda passed: due_portals(now, passed), [*besides])
 
 
 def _register(portal_id: int) -> int:

@@ -79,15 +79,12 @@ def lease_rule_run(besides: Collection[int] = ()) -> RuleLease | None:
 
 def _due_portal(full: list[int]) -> int | None:
     """The portal whose run is due longest, besides those in ``full``, which gets those whose pace is needed now."""
-    portal_id: int | None
+    now = utcnow()
     # Reading first takes no lock, and most of the time there is nothing to lease.
     with reading() as session:
-        now = utcnow()
-        while (portal_id := session.scalar(due_runs(now, full).with_only_columns(RuleRun.portal_id))) is not None:
-            if throttle.has_spare(session, portal_id):
-                break
-            full.append(portal_id)
-    return portal_id
+        return throttle.first_with_spare(
+            session, lambda passed: due_runs(now, passed).with_only_columns(RuleRun.portal_id), full
+        )
 
 
 def open_runs(session: Session, portal_id: int) -> dict[int, int]:
