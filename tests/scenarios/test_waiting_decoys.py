@@ -1,5 +1,6 @@
 """Decoys wait in the queue as callbacks do: a full line, or a portal that is slow, tells nothing about a number."""
 
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from bx24app.services.runtime import wakeup
 from bx24app.worker.jobs import background_jobs
 from bx24app.worker.look import look
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+from tests.scenarios.test_query_plans import plans
 from tests.support.actors import Actor, json_of
 from tests.support.visitors import Visitor
 from tests.support.waiting import change_portal, follow_calls, pass_time, work
@@ -236,3 +238,15 @@ def test_it_stands_in_the_queue_of_its_own_portal(
     assert leases(app) == []
     assert later_state(busy, here) == State.QUEUED
     assert later_state(elsewhere, there) not in WAITING
+
+
+def test_those_that_wait_are_found_by_an_index_however_many_have_been(app: Flask, form: Visitor) -> None:
+    asks(form, LISTED)
+    found: list[str] = []
+    with app.app_context(), plans(found, is_large=True):
+        queue.lease_due(4)
+        queue.expire_abandoned()
+    read = [plan for plan in found if "ghost" in plan]
+    assert any("ix_ghost_unreleased" in plan for plan in read)
+    for plan in read:
+        assert not re.search(r"Seq Scan on ghost|SCAN ghost", plan), plan
