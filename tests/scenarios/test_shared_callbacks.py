@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import time_machine
@@ -13,6 +14,7 @@ from sqlalchemy import select
 
 from bx24app.database import reading, writing
 from bx24app.models import Callback, State, WebsiteRequest, utcnow
+from bx24app.services.websites import status_page
 from bx24app.worker.worker import Worker
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import CUSTOMER, Actor, json_of
@@ -174,6 +176,23 @@ def test_a_back_end_takes_the_call_from_nobody(
     done = sends("PATCH", f"/{mine['id']}", **body) if body else sends("POST", f"/{mine['id']}/cancel")
     assert done["state"] == state
     assert states(app) == {mine["id"]: state, second["reference"]: "queued"}
+
+
+def test_a_decoy_that_becomes_a_callback_in_this_moment_is_there_when_it_is_asked_for_again(
+    app: Flask, form: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = asks(form), asks(form)
+    count = status_page._count_change
+
+    def meanwhile(id: UUID, what: str) -> None:
+        count(id, what)
+        monkeypatch.setattr(status_page, "_count_change", count)
+        assert acts(form, first, "cancel")[0] == 200
+
+    monkeypatch.setattr(status_page, "_count_change", meanwhile)
+    assert acts(form, second, "cancel")[0] == 503
+    assert acts(form, second, "cancel")[0] == 200
+    assert set(states(app).values()) == {"cancelled"}
 
 
 def test_staff_cancel_for_all(app: Flask, form: Visitor, manager: Actor) -> None:

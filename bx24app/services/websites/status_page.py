@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from bx24app.database import purge, reading, writing
-from bx24app.errors import NotFound, TooLate
+from bx24app.errors import DatabaseBusy, NotFound, TooLate
 from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, PortalState, utcnow
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks.number_holder import make_own
@@ -162,7 +162,7 @@ def _waiting(session: Session, opened: OpenForm, id: UUID) -> DecoyRequest:
     """Lock a decoy that may be changed; a digest was made before, by ``_count_change``."""
     decoy = session.get(DecoyRequest, id, with_for_update=True)
     if decoy is None:
-        raise NotFound
+        raise DatabaseBusy  # It has become a callback in this moment.
     if shown_to_visitor(opened, decoy, utcnow()).state not in WAITING:
         raise TooLate
     return decoy
