@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import Callback, Credential, Portal, RuleRun, utcnow
+from bx24app.models import Callback, Credential, Portal, RuleRun, Throttle, utcnow
 from bx24app.services.callbacks.accept import accept
 from bx24app.services.native.automation import registration, rule_posts, rule_runs, rule_start
 from bx24app.services.portals import bindings, lines, tokens
@@ -221,9 +221,11 @@ def test_a_result_that_the_portal_does_not_take_is_sent_again_and_nobody_is_demo
     steps = [runs(WAITS, "DEAL_1", number="abc") for _ in range(2)]
     registered.faults.add("error", "bizproc.event.send", code="QUERY_LIMIT_EXCEEDED")
     worked(app)
-    assert [step.is_waiting for step in steps] == [True, False]
+    # The portal is left alone for a while, so neither has been told.
+    assert [step.is_waiting for step in steps] == [True, True]
     with app.app_context(), writing() as session:
         session.execute(update(RuleRun).where(RuleRun.due_at.is_not(None)).values(due_at=utcnow()))
+        session.execute(update(Throttle).values(spare_at=None))
     worked(app)
     assert not any(step.is_waiting for step in steps)
     forged = runs(WAITS, "DEAL_1", number="abc")

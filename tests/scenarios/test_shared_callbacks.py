@@ -15,7 +15,6 @@ from sqlalchemy import select
 from bx24app.database import reading, writing
 from bx24app.models import Callback, State, WebsiteRequest, utcnow
 from bx24app.services.websites import status_page
-from bx24app.worker.worker import Worker
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import CUSTOMER, Actor, json_of
 from tests.support.visitors import Visitor
@@ -26,9 +25,8 @@ PLENTY = {"address_hour": 1000, "number_day": 1000, "form_hour": 1000, "form_day
 
 
 @pytest.fixture
-def form(visitor_of: MakeVisitor, worker: Worker) -> Iterator[Visitor]:
+def form(visitor_of: MakeVisitor) -> Iterator[Visitor]:
     """A form, while nobody dials: what is asked for stays queued."""
-    worker.stop()
     visitor = visitor_of(limits=PLENTY)
     with time_machine.travel(datetime.now(UTC), tick=False):
         yield visitor
@@ -148,9 +146,8 @@ def test_whoever_asked_second_and_moves_it_is_called_then(app: Flask, form: Visi
 
 
 def test_what_was_asked_for_too_often_is_not_called_by_a_detour(
-    app: Flask, visitor_of: MakeVisitor, worker: Worker, portal: FakePortal
+    app: Flask, visitor_of: MakeVisitor, portal: FakePortal
 ) -> None:
-    worker.stop()
     visitor = visitor_of(limits=PLENTY | {"number_day": 2})
     first, _, limited = asks(visitor), asks(visitor), asks(visitor)
     assert acts(visitor, limited, "reschedule", scheduled_at=later())[0] == 200
