@@ -48,9 +48,8 @@ MANY = {"address_hour": 50, "number_day": 3, "form_hour": 60, "form_day": 300}
 
 
 @pytest.fixture
-def form(desk: Actor, manager: Actor, visitor_of: MakeVisitor, worker: Worker) -> Iterator[Visitor]:
+def form(desk: Actor, manager: Actor, visitor_of: MakeVisitor) -> Iterator[Visitor]:
     """A form with hours and retries, on a day on which nobody dials; one number is in hand and another is listed."""
-    worker.stop()
     visitor = visitor_of(hours=HOURS, limits=MANY, retries=2, retry_minutes=10)
     assert desk.asks("POST", "/do-not-call", {"number": LISTED}).status_code == 201
     assert manager.requests_callback(IN_HAND).status_code == 201

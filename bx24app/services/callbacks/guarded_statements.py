@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from bx24app.database import given_rows
+from bx24app.database import given_rows, is_postgresql
 from bx24app.database.compiled import CompiledStatement
 from bx24app.models import BudgetDay, Callback, Decision, TokenBucket, WebsiteRequest
 from bx24app.services.callbacks.conditions import CONDITIONS, NOT_LISTED, NUMBER_NOT_IN_HAND
@@ -147,7 +147,7 @@ def _whole(shape: Shape) -> Select[Any]:
     is_allowed: ColumnElement[bool] = literal_column("true")
     if shape.takes_tokens:
         first = _told(_taking_tokens("first"), "first") if shape.has_first_tokens else None
-        tokens = _told(_taking_tokens(after=first), "taken")
+        tokens = _told(_taking_tokens(after=first), "paid")
         taken += [tokens] if first is None else [first, tokens]
         is_allowed = _count(tokens) == bindparam("bucket_count")
         more.append(_has_open_tokens(tokens) if shape.hides_tokens else is_allowed)
@@ -162,7 +162,7 @@ def _whole(shape: Shape) -> Select[Any]:
         # A callback and its decoy are decided about by one row, and so in the same time. Whoever changes the holder
         # waits for this, or is waited for: then it may hold the number no more.
         held_by = select(holder().with_for_update(read=True).cte("held"))
-        hidden = (not_(held_by.exists()).label("free"), _is_unlisted().label("legal"), is_allowed.label("few"))
+        hidden = (not_(held_by.exists()).label("free"), _is_unlisted().label("open"), is_allowed.label("few"))
         decided = select(*hidden).where(_open_conditions(shape, *more)).cte("fit")
         is_free, is_unlisted, is_allowed = decided.c
         holds = and_(is_unlisted, is_allowed, *([is_free] if shape.needs_free_number else []))
@@ -201,11 +201,11 @@ def _count(of: CTE) -> Any:
 def _related(shape: Shape, inserted: CTE) -> Iterator[CTE]:
     """Make what is inserted together with the callback."""
     if shape.website_request:
-        yield inserting(WebsiteRequest, shape.website_request, inserted).cte("request")
+        yield inserting(WebsiteRequest, shape.website_request, inserted).cte("asked")
     if shape.decision:
         yield inserting(Decision, shape.decision, inserted).cte("decision")
     if shape.has_deliveries:
-        yield outbox.inserting_deliveries(inserted).cte("deliveries")
+        yield outbox.inserting_deliveries(inserted).cte("sent")
     if shape.has_words:
         yield list_marks.inserting_words(inserted).cte("words")
     if shape.has_entry:
@@ -216,8 +216,10 @@ def _related(shape: Shape, inserted: CTE) -> Iterator[CTE]:
 def _taking_tokens(named: str = "bucket", *, after: CTE | None = None) -> Any:
     """Take from the buckets whose parameters are ``named`` so; from hidden ones only where ``after`` has taken."""
     digest, *others = given_rows(**{f"{named}_{name}": kind for name, kind in BUCKET_COLUMNS.items()})
-    # SQLite would take the ON of an upsert for the condition of a join.
-    rows = select(digest, *others).where(literal_column("1 = 1"))
+    rows = select(digest, *others)
+    if not is_postgresql():
+        # SQLite would take the ON of an upsert for the condition of a join.
+        rows = rows.where(literal_column("1 = 1"))
     if after is not None:
         rows = rows.where(or_(digest != all_(_hidden_buckets()), select(after.c.digest).exists()))
     return rate_limit.upsert_tokens(insert_of(TokenBucket).from_select(list(BUCKET_COLUMNS), rows))
