@@ -97,8 +97,7 @@ def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | Non
         change.callback.cancel(change.now)
         change.callback.decide("cancelled", change.now, user=user_id, by=by)
         heir = pass_on(change.session, change.callback, change.now) if user_id is None else None
-    if heir is not None:
-        wakeup.wake(row_id=heir.id)
+    _wake(heir)
     return change.callback
 
 
@@ -118,8 +117,8 @@ def reschedule(
     with _changing(portal_id, callback_id, step) as change:
         if change.callback.state not in WAITING:
             raise TooLate
-        _move(change, user_id, due_time(scheduled_at, change.now), by)
-    wakeup.wake(row_id=callback_id)
+        heir = _move(change, user_id, due_time(scheduled_at, change.now), by)
+    _wake(change.callback, heir)
     return change.callback
 
 
@@ -137,7 +136,14 @@ def call_now(portal_id: int, callback_id: UUID, user_id: int) -> Callback:
     return change.callback
 
 
-def _move(change: _Change, user_id: int | None, due_at: datetime, by: str | None = None) -> None:
+def _wake(*waiting: Callback | None) -> None:
+    for callback in waiting:
+        if callback is not None:
+            wakeup.wake(row_id=callback.id)
+
+
+def _move(change: _Change, user_id: int | None, due_at: datetime, by: str | None = None) -> Callback | None:
+    """Move a callback; returns the one that takes its place for those who wait behind it, if there is one."""
     callback = change.callback
     if sum(decision.rule == "rescheduled" for decision in callback.decisions) >= MAX_MOVES:
         raise RateLimited("moves")
@@ -146,8 +152,8 @@ def _move(change: _Change, user_id: int | None, due_at: datetime, by: str | None
         require_room(change.session, callback)
     callback.reschedule(change.now, due_at, due_at + change.expiry)
     callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
-    if user_id is None and due_at > change.now:
-        pass_on(change.session, callback, change.now)
+    is_for_one = user_id is None and due_at > change.now
+    return pass_on(change.session, callback, change.now) if is_for_one else None
 
 
 def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str) -> Callback:

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from bx24app.database.errors import is_duplicate
 from bx24app.errors import DatabaseBusy
-from bx24app.models import Callback, DecoyRequest, Portal, Source, WebsiteRequest
-from bx24app.services.callbacks.retry_policy import retry_policy_of
+from bx24app.models import Callback, DecoyRequest, Form, Portal, Source, WebsiteRequest
+from bx24app.services.callbacks.retry_policy import expiry_of
+from bx24app.services.calling import spoken_text
 
 
 def number_is_held(portal_id: Any, to_number: Any, callback: type[Callback] = Callback) -> ColumnElement[bool]:
@@ -40,7 +41,7 @@ def pass_on(session: Session, callback: Callback, at: datetime) -> Callback | No
     """Let the first request that waits behind a callback take its place; None: none waits, or somebody else rings.
 
     The caller has locked the callback, and it does not hold its number any more. No request comes meanwhile: each locks
-    the callback that holds its number.
+    the callback that holds its number. Raises ``DatabaseBusy`` when somebody else has taken the number in this moment.
     """
     behind = select(DecoyRequest).where(DecoyRequest.holder_id == callback.id, DecoyRequest.cancelled_at.is_(None))
     waiting = session.scalars(behind.order_by(DecoyRequest.id).with_for_update()).all()
@@ -54,6 +55,7 @@ def pass_on(session: Session, callback: Callback, at: datetime) -> Callback | No
         try:
             with session.begin_nested():
                 rings = heir = make_own(session, first, callback, at)
+                heir.decide("passed_on", at)
         except IntegrityError as error:
             raise (DatabaseBusy() if is_duplicate(error) else error) from None
     for decoy in waiting:
@@ -62,34 +64,40 @@ def pass_on(session: Session, callback: Callback, at: datetime) -> Callback | No
 
 
 def make_own(session: Session, decoy: DecoyRequest, holder: Callback, at: datetime) -> Callback:
-    """Make a callback of a request for which another one was to ring; it keeps its id, and so its link."""
+    """Make a callback of a request for which another one was to ring; it keeps its id, and so its link.
+
+    Of the other one it has the number alone: what else was asked with it may be of another form and another person.
+    """
+    form = session.get_one(Form, decoy.form_id)
+    portal = session.get_one(Portal, holder.portal_id)
+    # One that an earlier version stored does not know its line.
+    line_id = decoy.line_id or holder.line_id
+    template = form.text or spoken_text.default_template(portal.language)
     callback = Callback(
         id=decoy.id,
-        portal_id=holder.portal_id,
+        portal_id=portal.id,
         to_number=holder.to_number,
-        line_id=holder.line_id,
-        line_name=holder.line_name,
-        voice_id=holder.voice_id,
-        text=holder.text,
+        line_id=line_id,
+        line_name=portal.line_name(line_id)[:255],
+        voice_id=form.voice_id or portal.settings.default_voice_id,
+        text=spoken_text.fill_template(template, form=form.name),
         source=Source.WEBSITE,
-        form_id=decoy.form_id,
+        form_id=form.id,
         idempotency_key=decoy.idempotency_key,
         request_digest=decoy.request_digest,
         scheduled_at=decoy.scheduled_at,
         due_at=decoy.due_at,
+        expires_at=max(decoy.due_at, at) + expiry_of(Source.WEBSITE, form),
         created_at=decoy.created_at,
         updated_at=at,
         attempts=[],
         decisions=[],
     )
-    policy = retry_policy_of(session, session.get_one(Portal, holder.portal_id), callback)
-    callback.expires_at = max(decoy.due_at, at) + policy.expiry
     callback.accept(at)
-    callback.decide("passed_on", at)
     session.add(callback)
     digest = session.scalar(select(WebsiteRequest.number_digest).where(WebsiteRequest.callback_id == holder.id))
     if digest is not None:
         session.flush()
-        session.add(WebsiteRequest(callback_id=callback.id, form_id=decoy.form_id, number_digest=digest, created_at=at))
+        session.add(WebsiteRequest(callback_id=callback.id, form_id=form.id, number_digest=digest, created_at=at))
     session.delete(decoy)
     return callback

@@ -108,7 +108,11 @@ def _move_decoy(submission: Submission, id: UUID, step: BudgetMove | None) -> Ca
 def _called_at_its_time(session: Session, decoy: DecoyRequest, now: datetime) -> Callback | DecoyRequest:
     """Make a callback of a request that was moved: what rings for it now does not ring then."""
     holder = session.get(Callback, decoy.holder_id) if decoy.holder_id is not None else None
-    return decoy if holder is None or decoy.due_at <= now else make_own(session, decoy, holder, now)
+    if holder is None or decoy.due_at <= now:
+        return decoy
+    callback = make_own(session, decoy, holder, now)
+    callback.decide("rescheduled", now, user=None, by=change.CUSTOMER, scheduled_at=callback.due_at.isoformat())
+    return callback
 
 
 def _count_change(id: UUID, what: str) -> None:
