@@ -22,6 +22,8 @@ from tests.support import database
 from tests.support.actors import Actor
 from tests.support.processes import NOTHING, Process, start
 
+# Four workers hold more than PostgreSQL's usual hundred.
+CONNECTIONS = 300
 SCOPES = ("placement", "telephony", "call", "crm", "user_brief")
 
 
@@ -145,7 +147,7 @@ def database_of(kind: str) -> Iterator[str]:
             return
         directory.chmod(0o755)  # PostgreSQL does not run as root, but under a user of its own.
         with (
-            database.postgres_server(directory / "postgres", is_durable=True) as server,
+            database.postgres_server(directory / "postgres", is_durable=True, connections=CONNECTIONS) as server,
             database.fresh_database(server) as url,
         ):
             yield url

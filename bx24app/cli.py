@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from bx24app import backups
 from bx24app.backups import PortalRenewal, Restored
+from bx24app.crypto import SealError
 from bx24app.database.migrations import alembic_config, upgrade_database
 from bx24app.errors import CommandRefused, DatabaseBusy, InvalidNumber, NotFound, NumberInHand
 from bx24app.messages.diagnostics import as_document, describe
@@ -89,7 +90,12 @@ def examine(member_id: str | None, *, as_json: bool) -> None:
         portal_id = diagnostics.find_portal(member_id)
         if portal_id is None:
             raise click.ClickException(_no_portal(member_id))
-        found = diagnostics.examine_portal(portal_id)
+        try:
+            found = diagnostics.examine_portal(portal_id)
+        except SealError:
+            raise click.ClickException(
+                "A value of this portal is sealed under a key that is not in BX24APP_ENCRYPTION_KEYS: put it there."
+            ) from None
     with force_locale("en"):
         document = as_document(told := describe(found))
     if as_json:
@@ -97,9 +103,16 @@ def examine(member_id: str | None, *, as_json: bool) -> None:
     else:
         for one in told:
             sentence = " ".join(filter(None, (one.sentence, one.at)))
-            click.echo(f"{one.level:8} {one.title}: {sentence}" + (f"\n         -> {one.mend}" if one.mend else ""))
+            click.echo(_shown(f"{one.level:8} {one.title}: {sentence}"))
+            if one.mend:
+                click.echo(_shown(f"         -> {one.mend}"))
     if not document["ok"]:
         raise SystemExit(1)
+
+
+def _shown(line: str) -> str:
+    """A line in which nothing that a portal has said steers the terminal, or turns the line around."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 @click.command("rotate-keys")

@@ -6,22 +6,38 @@ import hmac
 import os
 from typing import cast
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from flask import Flask, current_app
 from werkzeug.local import LocalProxy
 
+from bx24app.errors import Bitrix24Unavailable
 from bx24app.settings import Settings
 
+log = structlog.get_logger(__name__)
+
 NONCE_BYTES = 12
+KEY_ID_LENGTH = 8
 
 
 class SealError(Exception):
-    """A sealed value cannot be opened: its key is unknown, or it was altered or moved to another place."""
+    """A sealed value cannot be opened."""
+
+
+class SealBroken(SealError):
+    """It was altered or moved to another place: no process opens it, now or later."""
+
+
+class UnknownKey(Bitrix24Unavailable, SealError):
+    """Its key is not configured in this process: while keys are changed others have it, or this one once restarted.
+
+    For whoever wants to use the value it is as if the portal could not be asked now: nothing is given up because of it.
+    """
 
 
 def _key_id(key: bytes) -> str:
-    return hashlib.sha256(b"bx24app encryption key " + key).hexdigest()[:8]
+    return hashlib.sha256(b"bx24app encryption key " + key).hexdigest()[:KEY_ID_LENGTH]
 
 
 class Keyring:
@@ -52,16 +68,19 @@ class Keyring:
         return f"{self._sealing_id}.{base64.urlsafe_b64encode(nonce + ciphertext).decode()}"
 
     def open_sealed(self, sealed: str, place: str) -> str:
-        """Decrypt a value sealed for the same ``place``; raises ``SealError``."""
+        """Decrypt a value sealed for the same ``place``; raises ``UnknownKey``, ``SealBroken``."""
         key_id, _, encoded = sealed.partition(".")
+        if not encoded:
+            raise SealBroken("nothing is sealed here")
         cipher = self._ciphers.get(key_id)
         if cipher is None:
-            raise SealError(f"no encryption key with id {key_id[:8]!r} is configured")
-        blob = base64.urlsafe_b64decode(encoded)
+            log.warning("key_unknown", key=key_id[:KEY_ID_LENGTH])
+            raise UnknownKey
         try:
+            blob = base64.urlsafe_b64decode(encoded)
             return cipher.decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], place.encode()).decode()
-        except InvalidTag:
-            raise SealError("a sealed value does not open in this place") from None
+        except (InvalidTag, ValueError):
+            raise SealBroken("a sealed value does not open in this place") from None
 
 
 def keyed_digest(key: bytes, purpose: str, value: str) -> str:

@@ -19,6 +19,8 @@ TALKATIVE = ("requests_oauthlib", "oauthlib", "urllib3")
 SECRET_NAMES = re.compile(r"token|secret|auth_id|refresh_id|authorization|password|ticket", re.IGNORECASE)
 VISIBLE_DIGITS = 3
 NUMBER = re.compile(r"\+?\d[\d\s().-]{5,}\d")
+# What others have sent is told up to here; of several things so many.
+MAX_TOLD, MAX_TOLD_THINGS = 1000, 20
 ISO_DAY = re.compile(r"(\d{4}-\d\d-\d\d)")
 
 
@@ -61,6 +63,26 @@ def _hide_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> Mutabl
     return event
 
 
+def _cut(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Let no line be as long as somebody wishes: a container keeps 50 MB of them."""
+    for name, value in event.items():
+        # The traceback is read from it later, and the others are the library's own.
+        if name != "exc_info" and not name.startswith("_"):
+            event[name] = _beginning(value)
+    return event
+
+
+def _beginning(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > MAX_TOLD:
+        return f"{value[:MAX_TOLD]} ... ({len(value)} characters)"
+    if isinstance(value, list | tuple):
+        more = [f"... ({len(value)} in all)"] if len(value) > MAX_TOLD_THINGS else []
+        return [_beginning(one) for one in value[:MAX_TOLD_THINGS]] + more
+    if isinstance(value, dict):
+        return {str(key)[:MAX_TOLD]: _beginning(one) for key, one in list(value.items())[:MAX_TOLD_THINGS]}
+    return value
+
+
 def _on_one_line(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Let nothing that somebody has sent begin a line, or turn one around, where people read logs as plain text.
 
@@ -100,6 +122,7 @@ def init_app(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _hide_secrets,
+        _cut,
     ]
     exceptions = structlog.processors.ExceptionRenderer(describe_exception)
     renderers: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]

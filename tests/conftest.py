@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uuid6
 from flask import Flask
 from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page
@@ -111,12 +110,6 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
-
-
-@pytest.fixture(autouse=True)
-def ids_of_this_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids only grow, also after a test that has set the clock forward: those of the next test would be of next year."""
-    monkeypatch.setattr(uuid6, "_last_v7_timestamp", None)
 
 
 def encryption_key() -> str:

@@ -80,10 +80,10 @@ class Run:
         self.due |= made
         return list(made)
 
-    def spread(self, count: int, seconds: float) -> list[datetime]:
-        """Moments from now on, as independent people choose them."""
-        now = self.world.simulation.now()
-        return sorted(now + timedelta(seconds=self.rng.uniform(0, seconds)) for _ in range(count))
+    def spread(self, count: int, seconds: float, after: float = 0.0) -> list[datetime]:
+        """Moments within ``seconds``, from ``after`` seconds on, as independent people choose them."""
+        begins = self.world.simulation.now() + timedelta(seconds=after)
+        return sorted(begins + timedelta(seconds=self.rng.uniform(0, seconds)) for _ in range(count))
 
     def waits(self, known: Sequence[tuple[str, str]]) -> list[float]:
         """Seconds from due to dialled, the shortest first; raises ``AssertionError`` unless each was dialled once."""
@@ -143,10 +143,11 @@ def nine_o_clock(run: Run) -> Row:
             portals = run.portals_in(zone)
             if not portals:
                 continue
-            _wait_until(run, zone)
-            rate = run.load.rate * len(portals) / largest
-            known += run.plan(portals, run.spread(max(1, round(rate * run.load.seconds)), run.load.seconds))
-            simulation.run(run.load.seconds + ENDING_SECONDS)
+            left = _skip_until(run, zone)
+            count = max(1, round(run.load.rate * len(portals) / largest * run.load.seconds))
+            # They are planned before, and counted for the reports by nine.
+            known += run.plan(portals, run.spread(count, run.load.seconds, left))
+            simulation.run(left + run.load.seconds + ENDING_SECONDS)
     return percentiles(run.waits(known)) | found
 
 
@@ -155,7 +156,7 @@ def opening(run: Run) -> Row:
     zone = max(ZONES, key=ZONES.__getitem__)
     portals, found = run.portals_in(zone), Row()
     with run.measured(found), run.world.working():
-        _wait_until(run, zone)
+        run.world.simulation.run(_skip_until(run, zone))
         known = run.plan(portals, [run.world.simulation.now()] * len(portals))
         run.world.simulation.run(len(portals) + ENDING_SECONDS)
     return percentiles(run.waits(known)) | found
@@ -220,8 +221,8 @@ PHASES: dict[str, Callable[[Run], Row]] = {
 }
 
 
-def _wait_until(run: Run, zone: str) -> None:
-    """Leave out the time until it is nearly nine in a zone, and let the rest pass."""
+def _skip_until(run: Run, zone: str) -> float:
+    """Leave out the time until it is nearly nine in a zone; returns how many seconds are left."""
     now = run.world.simulation.now()
     local = now.astimezone(ZoneInfo(zone))
     nine = local.replace(hour=NINE, minute=0, second=0, microsecond=0)
@@ -229,7 +230,7 @@ def _wait_until(run: Run, zone: str) -> None:
         nine += timedelta(days=1)
     left = (nine - local).total_seconds()
     run.world.simulation.skip(max(0.0, left - QUIET_SECONDS))
-    run.world.simulation.run(min(left, QUIET_SECONDS))
+    return min(left, QUIET_SECONDS)
 
 
 def _until_nothing_waits(run: Run) -> None:

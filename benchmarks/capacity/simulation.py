@@ -3,6 +3,10 @@
 One task works at a time, as threads of one Python process do, and what a piece of work takes here it takes on the
 simulation's clock. While every task waits for somebody else, the clock is turned to the moment at which the first of
 them goes on. So an hour takes as long as the work in it, and all waiting is exact.
+
+A piece of work ends where a task waits for the network or others, and after each transaction: Python lets another
+thread go on every few milliseconds. A database with processors of its own works beside the tasks: what a task waits
+for it, others may use.
 """
 
 import heapq
@@ -16,6 +20,8 @@ from datetime import UTC, datetime
 from unittest.mock import patch
 
 import time_machine
+
+from bx24app.services.runtime import clock
 
 # What a piece of work takes: on the wall's clock, or of the processor, which other work of the machine hardly changes.
 STOPWATCHES = {"wall": time.perf_counter, "processor": time.process_time}
@@ -35,11 +41,15 @@ class _Turn:
 class Simulation:
     """Tasks in threads of their own, one of them at work at a time."""
 
-    def __init__(self, begins: datetime, stopwatch: str) -> None:
+    def __init__(self, begins: datetime, stopwatch: str, *, waits_apart: bool = False) -> None:
         self._begins = begins
+        self._waits_apart = waits_apart
+        # Of the task at work: its clock and its processor's when its turn began; and what it has waited in it.
+        self._marks = (0.0, 0.0)
+        self._waited = 0.0
         self._now = 0.0
         self._read = STOPWATCHES[stopwatch]
-        self._outside = 0.0
+        self._outside = self._outside_wall = 0.0
         self._queue: list[tuple[float, int, _Turn | Callable[[], object]]] = []
         self._numbers = itertools.count()
         self._tasks: set[threading.Thread] = set()
@@ -54,6 +64,8 @@ class Simulation:
             self._traveller = stack.enter_context(time_machine.travel(self._begins, tick=False))
             stack.enter_context(patch.object(time, "monotonic", self.monotonic))
             stack.enter_context(patch.object(time, "sleep", self.sleep))
+            # The database lives on the same clock.
+            stack.enter_context(patch.object(clock, "_time_of_database", time.time))
             yield
 
     def monotonic(self) -> float:
@@ -70,7 +82,7 @@ class Simulation:
         turn = _Turn()
 
         def run() -> None:
-            turn.go.wait()
+            self._await_turn(turn)
             try:
                 work()
             finally:
@@ -91,9 +103,14 @@ class Simulation:
         if threading.current_thread() not in self._tasks:
             return  # Whoever prepares the simulation waits for nobody.
         turn = turn or _Turn()
-        self._put(seconds, turn)
+        self._waited = self._waited_in_turn()
+        self._put(seconds + self._waited, turn)
         self._paused.set()
-        turn.go.wait()
+        self._await_turn(turn)
+
+    def let_others(self) -> None:
+        """Let those go on who could have meanwhile."""
+        self.sleep(0.0)
 
     def hurry(self, turn: _Turn) -> None:
         """Give a waiting task its turn now."""
@@ -121,20 +138,37 @@ class Simulation:
     @contextmanager
     def outside(self) -> Iterator[None]:
         """Do what other processes do: it takes no time on the clock, and its processor's time is kept apart."""
-        began, cpu = self._read(), time.thread_time()
+        began, wall, cpu = self._read(), time.perf_counter(), time.thread_time()
         try:
             yield
         finally:
             self.outside_cpu += time.thread_time() - cpu
+            self._outside_wall += time.perf_counter() - wall
             self._outside += self._read() - began
 
     def _let_work(self, turn: _Turn) -> None:
         """Let a task work until it waits, and move the clock by what that took."""
         self._paused.clear()
+        self._waited = 0.0
         began, outside = self._read(), self._outside
         turn()
         self._paused.wait()
-        self._turn(self._read() - began - (self._outside - outside))
+        self._turn(self._read() - began - (self._outside - outside) - self._waited)
+
+    def _await_turn(self, turn: _Turn) -> None:
+        turn.go.wait()
+        self._marks = self._idle_clock()
+
+    def _idle_clock(self) -> tuple[float, float]:
+        """This thread's wall clock and processor time, without what was outside."""
+        return time.perf_counter() - self._outside_wall, time.thread_time() - self.outside_cpu
+
+    def _waited_in_turn(self) -> float:
+        """How long the task at work did nothing itself since its turn began, where that lets others work."""
+        if not self._waits_apart:
+            return 0.0
+        wall, cpu = (now - began for now, began in zip(self._idle_clock(), self._marks, strict=True))
+        return max(0.0, wall - cpu)
 
     def _next_at(self) -> float | None:
         with self._lock:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from bx24app.database import reading
-from bx24app.errors import Refusal
+from bx24app.errors import Refusal, Retry
 from bx24app.models import Credential, CredentialState, Portal, PortalState
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import token_renewal
@@ -60,6 +60,6 @@ def _outcome(credential_id: int, generation: int) -> str:
         token_renewal.renew(credential_id, generation)
     except ExchangeError as error:
         return "refused" if error.revokes_credential else "unanswered"
-    except Refusal:
-        return "refused"
+    except Refusal as error:
+        return "unanswered" if error.retry is Retry.LATER else "refused"
     return "renewed"

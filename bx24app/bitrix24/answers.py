@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,30 +10,38 @@ from urllib.parse import urlsplit
 import requests
 
 from bx24app.bitrix24.errors import Moved, error_for
-from bx24app.outgoing.adapter import failure_of
+from bx24app.outgoing.adapter import exchanging
 from bx24app.outgoing.errors import UnreadableAnswer
 from bx24app.outgoing.retry_after import asked_wait
 
 Json = Any
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
+# Of the signs that stand between values; a batch of 50 lists of 50 rows has half as many. Each value takes far more
+# memory than its sign, and Python does nothing else while it reads them.
+MAX_ANSWER_SIGNS = 300_000
 CHUNK_BYTES = 64 * 1024
 # JSON escapes can put NUL and lone surrogates into a text, and no database stores them.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+UNSTORABLE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def _read_body(response: requests.Response) -> bytes:
     body = b""
-    try:
+    with closing(response), exchanging():
         for chunk in response.iter_content(CHUNK_BYTES):
             body += chunk
             if len(body) > MAX_ANSWER_BYTES:
                 raise UnreadableAnswer
-    except requests.RequestException as error:
-        raise failure_of(error) from None
-    finally:
-        response.close()
     return body
+
+
+def _host_of(location: str) -> str:
+    """Where a redirect leads to; empty when that cannot be read."""
+    try:
+        return urlsplit(location).netloc
+    except ValueError:
+        return ""
 
 
 def _storable(value: Json) -> Json:
@@ -50,9 +59,14 @@ def read_answer(response: requests.Response) -> dict[str, Json]:
     """
     if response.status_code in REDIRECTS:
         response.close()  # Its body is not read, which alone would give the connection back.
-        raise Moved(urlsplit(response.headers.get("Location", "")).netloc)
+        raise Moved(_host_of(response.headers.get("Location", "")))
+    body = _read_body(response)
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_ANSWER_SIGNS:
+        raise UnreadableAnswer
     try:
-        answer = _storable(json.loads(_read_body(response)))
+        answer = json.loads(body.decode("utf-8-sig"))
+        if UNSTORABLE_ESCAPE.search(body):
+            answer = _storable(answer)
     except (ValueError, RecursionError):
         raise UnreadableAnswer from None
     if not isinstance(answer, dict):

@@ -3,7 +3,8 @@
 The client secret goes to this configured address and nowhere else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -16,9 +17,9 @@ from requests_oauthlib import OAuth2Session
 from bx24app.bitrix24.answers import Json, as_object, read_answer
 from bx24app.bitrix24.client import EXCHANGE_SECONDS, READ_TIMEOUT
 from bx24app.bitrix24.compliance import bitrix24_compliance_fix
-from bx24app.bitrix24.errors import MAX_CODE, MAX_HOST, ApplicationRemoved, Bitrix24Error
+from bx24app.bitrix24.errors import MAX_CODE, MAX_HOST, ApplicationRemoved, Bitrix24Error, Moved
 from bx24app.bitrix24.frame_post import UserId
-from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
+from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, exchanging, guard
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import UnreadableAnswer
@@ -102,13 +103,19 @@ class AuthorizationServer:
 
     def _session(self) -> OAuth2Session:
         session = bitrix24_compliance_fix(OAuth2Session(self._client_id))
-        session.trust_env = False
-        # The library's renewal has no option against redirects, and a redirect would send the client secret elsewhere.
-        session.max_redirects = 0
-        session.mount("https://", self._adapter)
-        session.mount("http://", self._adapter)
+        # A redirect would send the client secret elsewhere.
+        guard(session, self._adapter)
         session.headers["User-Agent"] = USER_AGENT
         return session
+
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        """Hold a slot inside. A redirect of this server is no answer: it says nothing of where a portal is."""
+        with exchange_slot(self._address):
+            try:
+                yield
+            except Moved:
+                raise UnreadableAnswer from None
 
     def renew(self, refresh_token: str) -> Tokens:
         """Exchange a refresh token for a new pair; the old one is invalid afterwards.
@@ -117,7 +124,7 @@ class AuthorizationServer:
         another ``ExchangeError``.
         """
         # Both ways together: whoever renews holds a lease meanwhile (``token_renewal.RENEWAL_LEASE``).
-        with ending_within(EXCHANGE_SECONDS), exchange_slot(self._address):
+        with ending_within(EXCHANGE_SECONDS), self._exchange():
             answer = self._renew_either_way(refresh_token)
         try:
             read = _TokenAnswer.model_validate(answer)
@@ -142,7 +149,7 @@ class AuthorizationServer:
 
     def _renew_by_post(self, refresh_token: str) -> Mapping[str, Json]:
         """Renew with the client secret in the body, as deployed clients do."""
-        try:
+        with exchanging():
             token: Mapping[str, Json] = self._session().refresh_token(
                 f"{self._address}/oauth/token/",
                 refresh_token=refresh_token,
@@ -150,13 +157,11 @@ class AuthorizationServer:
                 client_secret=self._client_secret,
                 timeout=READ_TIMEOUT,
             )
-        except requests.RequestException as error:
-            raise failure_of(error) from None
         return token
 
     def app_info(self, access_token: str) -> AppInfo:
         """Ask to which application, portal and user a token belongs; raises ``ExchangeError``."""
-        with exchange_slot(self._address):
+        with self._exchange():
             answer = self._app_info_either_way(access_token)
         try:
             return AppInfo.model_validate(as_object(answer.get("result")))
@@ -196,19 +201,16 @@ class AuthorizationServer:
         return read_answer(self._send(verb, path, fields))
 
     def _send(self, verb: str, path: str, fields: dict[str, str]) -> requests.Response:
-        try:
+        with exchanging():
             return self._session().request(
                 verb,
                 self._address + path,
                 withhold_token=True,
                 timeout=READ_TIMEOUT,
-                allow_redirects=False,
                 stream=True,
                 params=fields if verb == "GET" else None,
                 data=fields if verb == "POST" else None,
             )
-        except requests.RequestException as error:
-            raise failure_of(error) from None  # The text of the error holds the URL, which may contain a token.
 
 
 def _date(response: requests.Response) -> datetime | None:

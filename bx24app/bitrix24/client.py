@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-import requests
 from requests_oauthlib import OAuth2Session
 
 from bx24app.bitrix24.answers import Json, as_object, read_answer
 from bx24app.bitrix24.compliance import bitrix24_compliance_fix
 from bx24app.bitrix24.errors import error_for
-from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
+from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, exchanging, guard
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
 from bx24app.outgoing.slots import exchange_slot
@@ -93,9 +92,7 @@ class PortalClient:
         self._watch = watch
         token = {"access_token": access_token, "token_type": "Bearer"}
         self._session = bitrix24_compliance_fix(OAuth2Session(token=token))
-        self._session.trust_env = False
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        guard(self._session, adapter)
         # The time at which the platform resets its count of the last method's operating time (docs: limits.md).
         self.operating_reset_at: datetime | None = None
 
@@ -108,17 +105,14 @@ class PortalClient:
 
     def _post(self, method: str, parameters: Mapping[str, Json] | None) -> dict[str, Json]:
         with exchange_slot(self._endpoint):
-            try:
+            with exchanging():
                 response = self._session.post(
                     self._endpoint + method,
                     data=dict(parameters or {}),
                     headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
                     timeout=self._timeout,
-                    allow_redirects=False,
                     stream=True,
                 )
-            except requests.RequestException as error:
-                raise failure_of(error) from None
             answer = read_answer(response)
         if "result" not in answer:
             raise UnreadableAnswer

@@ -11,7 +11,7 @@ from bx24app.database.engine import (
     sqlite_path,
 )
 from bx24app.database.statements import change_many, given_rows, insert_into, insert_new, purge
-from bx24app.database.transactions import in_transaction, reading, single_transaction, writing
+from bx24app.database.transactions import in_transaction, reading, reading_beside, single_transaction, writing
 from bx24app.database.writer_lock import writer_lock
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "is_postgresql",
     "purge",
     "reading",
+    "reading_beside",
     "single_transaction",
     "sqlite_path",
     "writer_lock",

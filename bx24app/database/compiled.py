@@ -39,6 +39,8 @@ _SHORT_TYPES = {
     "BIGINT": "int8",
 }
 _TYPE = re.compile(rf"::({'|'.join(_SHORT_TYPES)})\b(?!\()")
+# EXISTS needs no parentheses around it.
+_EXISTS = re.compile(r"\((EXISTS \((?:[^()]|\([^()]*\))*\))\)")
 _TYPED = re.compile(r"(%\(\d+\)s)::[\w\[\]]+")
 
 
@@ -132,7 +134,7 @@ def _with_short_names(sql: str, named: tuple[tuple[str, str], ...]) -> str:
     for short, name in named:
         sql = sql.replace(f"%({name})s", f"%({short})s")
     sql = _TYPE.sub(lambda found: f"::{_SHORT_TYPES[found[1]]}", " ".join(sql.split()))
-    return _typed_once(_OWN_NAME.sub(r"\1", _MADE_LABEL.sub("", sql)))
+    return _typed_once(_EXISTS.sub(r"\1", _OWN_NAME.sub(r"\1", _MADE_LABEL.sub("", sql))))
 
 
 def _typed_once(sql: str) -> str:

@@ -11,6 +11,8 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 
+from bx24app.errors import DatabaseBusy
+
 # An exception with this attribute says in it what a log may hold; of any other one a log holds the class alone.
 LOGGABLE = "loggable"
 NOT_SHOWN = "(its words are not shown)"
@@ -20,6 +22,8 @@ _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 _DATA_EXCEPTION = "22"
 _FOREIGN_KEY_VIOLATION = "23503"
 _UNIQUE_VIOLATION = "23505"
+# A deadlock, and what was read has changed.
+_LOST_LOCK = frozenset({"40P01", "40001"})
 # The server cannot be reached, or it stops or starts.
 _AWAY = ("08", "57P")
 
@@ -38,14 +42,29 @@ def is_duplicate(error: IntegrityError) -> bool:
     return getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION
 
 
-def is_away(error: DBAPIError) -> bool:
+def is_away(error: Exception) -> bool:
     """Tell whether a server of the database cannot be reached, or has closed the connection: it may soon be back."""
-    if isinstance(error.orig, sqlite3.Error):
+    if not isinstance(error, DBAPIError) or isinstance(error.orig, sqlite3.Error):
         return False
     state = getattr(error.orig, "sqlstate", None)
     return error.connection_invalidated or (
         isinstance(error, OperationalError) and str(state or "08").startswith(_AWAY)
     )
+
+
+def concerns_all(error: Exception) -> bool:
+    """Tell whether an error is about no single row: the database is away or busy, or a deadlock was ended."""
+    lost = isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _LOST_LOCK
+    return lost or isinstance(error, DatabaseBusy) or is_away(error)
+
+
+def raise_for_all(error: Exception) -> None:
+    """Raise an error again that ``concerns_all``.
+
+    One of two transactions that waited for each other is ``DatabaseBusy``: nothing was written, and it is done again.
+    """
+    if concerns_all(error):
+        raise error if is_away(error) else DatabaseBusy from None
 
 
 def description(error: BaseException) -> str:

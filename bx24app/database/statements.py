@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -58,7 +59,8 @@ def given_rows(**kinds: type[TypeEngine[Any]]) -> list[ColumnElement[Any]]:
     if is_postgresql():
         arrays = [bindparam(name, type_=ARRAY(kind())) for name, kind in kinds.items()]
         names = [f"v{number}" for number in range(len(arrays))]
-        return list(func.unnest(*arrays).table_valued(*names).render_derived(name="given").c)
+        # A short name, for it stands before each value: the driver keeps no statement in mind that is long.
+        return list(func.unnest(*arrays).table_valued(*names).render_derived(name="v").c)
     lists = {name: bindparam(name, type_=JSON()) for name in kinds}
     place = func.json_each(next(iter(lists.values()))).table_valued("key").c.key
     path = literal_column("'$['").concat(place).concat(literal_column("']'"))
@@ -99,25 +101,33 @@ def change_many(model: type[Base], condition: ColumnElement[bool], changes: Mapp
 
 @dataclass(frozen=True)
 class _Keys:
-    column: ColumnElement[Any]
-    values: Sequence[Any]
+    columns: Sequence[ColumnElement[Any]]
+    values: Sequence[Sequence[Any]]
+
+    def in_batch(self, begin: int) -> ColumnElement[bool]:
+        """The condition for the keys from one on."""
+        batch = self.values[begin : begin + PURGE_BATCH]
+        if len(self.columns) > 1:
+            return tuple_(*self.columns).in_([tuple(key) for key in batch])
+        return self.columns[0].in_([value for (value,) in batch])
 
 
 def _keys(model: type[Base], condition: ColumnElement[bool], limit: int, *, oldest_first: bool = False) -> _Keys:
     """Find the keys of the rows, without a write lock because most of the time there is nothing to do."""
-    [key] = _table_of(model).primary_key
-    query = select(key).where(condition)
+    keys = tuple(_table_of(model).primary_key)
+    query = select(*keys).where(condition)
     if oldest_first:
+        [key] = keys
         query = query.where(key.in_(select(key).order_by(key).limit(limit)))
     with reading(single_statement=True) as session:
-        return _Keys(key, session.scalars(query.limit(limit)).all())
+        return _Keys(keys, session.execute(query.limit(limit)).all())
 
 
 def _in_batches(statement: Delete | Update, keys: _Keys) -> int:
     """Run a statement for a batch of keys at a time; it checks its condition again, because rows may have changed."""
     changed = 0
     for begin in range(0, len(keys.values), PURGE_BATCH):
-        batch = statement.where(keys.column.in_(keys.values[begin : begin + PURGE_BATCH]))
+        batch = statement.where(keys.in_batch(begin))
         with writing() as session:
             changed += cast("CursorResult[Any]", session.connection().execute(batch)).rowcount
     return changed

@@ -60,6 +60,13 @@ def reading(*, single_statement: bool = False) -> Iterator[Session]:
     READ COMMITTED, so the round trips for BEGIN and COMMIT are saved. Pass ``single_statement`` when the block runs one
     statement only: SQLite then needs no BEGIN and COMMIT either.
     """
+    with single_transaction(), reading_beside(single_statement=single_statement) as session:
+        yield session
+
+
+@contextmanager
+def reading_beside(*, single_statement: bool = False) -> Iterator[Session]:
+    """The same on another connection, while a transaction may be open: for what a process reads once."""
     options = _AUTOCOMMIT if is_postgresql() else {"bx24app_writes": False, "bx24app_begins": not single_statement}
-    with single_transaction(), _transaction(**options) as session:
+    with _transaction(**options) as session:
         yield session

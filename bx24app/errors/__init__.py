@@ -21,6 +21,7 @@ Unverified                 a post does not prove who sends it
  +-- NotInstalled, AdministratorNeeded, VisitorRefused        the sender is known, but may not open the page
  +-- PortalUnreachable     nobody could be asked who sends it
       +-- TooManyLaunches  the portal's other launches have to be answered first
+      +-- StillRemoving     what a removal takes away has to be deleted first
 """
 
 from bx24app.errors.database import DatabaseBusy
@@ -68,6 +69,7 @@ from bx24app.errors.rules import (
     PublicNumberRefused,
     RateLimited,
     RuleRefused,
+    TooManyErasures,
     TooManyFiles,
     TrapFilled,
 )
@@ -77,6 +79,7 @@ from bx24app.errors.unverified import (
     NotInstalled,
     OpenedElsewhere,
     PortalUnreachable,
+    StillRemoving,
     TooManyLaunches,
     Unverified,
     VisitorRefused,
@@ -127,9 +130,11 @@ __all__ = [
     "Refusal",
     "Retry",
     "RuleRefused",
+    "StillRemoving",
     "TextInvalid",
     "TicketExpired",
     "TooLate",
+    "TooManyErasures",
     "TooManyFiles",
     "TooManyLaunches",
     "TrapFilled",

@@ -112,6 +112,12 @@ class TooManyFiles(RateLimited):
     reason = "too_many_files"
 
 
+class TooManyErasures(RateLimited):
+    """Another number of the portal is being erased, or a person has erased many a moment ago; nothing was erased."""
+
+    reason = "too_many_erasures"
+
+
 class BudgetExhausted(RuleRefused):
     """The budget of the form for today is used up."""
 

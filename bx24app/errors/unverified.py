@@ -67,6 +67,16 @@ class PortalUnreachable(Unverified):
     retry = Retry.LATER
 
 
+class StillRemoving(PortalUnreachable):
+    """The app was removed from the portal a moment ago, and what it kept is still being deleted."""
+
+    reason = "still_removing"
+    retry_after = 30
+
+    def __init__(self) -> None:
+        super().__init__("the removal of before is being carried out")
+
+
 class TooManyLaunches(PortalUnreachable):
     """So many launches of the portal are being answered that another one would take threads from other portals."""
 

@@ -82,7 +82,7 @@ _DECISIONS: dict[str, DecisionSentence] = {
     "cancelled": lambda i: _("Cancelled") + _by(i),
     "rescheduled": lambda i: _("Moved to another time") + _by(i),
     "passed_on": lambda _inputs: _(
-        "Asked for while another request for this number waited, which was withdrawn or moved"
+        "Asked for while another request for this number waited, which was withdrawn, moved or not dialled"
     ),
     "taken_over": lambda i: _(
         "Taken over from %(former)s: it is called under the access of %(user)s",

@@ -20,6 +20,10 @@ INSTALLATION_SENTENCES: dict[tuple[str, str], Callable[[FindingFacts], Sentences
         f"Is at migration {f['present']} of a newer version of the app; this one knows those up to {f['head']}.",
         "If you are upgrading: start web and worker anew with the newer version.",
     ),
+    ("database", "clock"): lambda _f: (
+        "Answers, but the clock of this process has leapt or differs from the database's, and is not believed yet.",
+        "See that NTP sets the clocks; nothing is dialled, ended or deleted meanwhile.",
+    ),
     ("files", "ok"): lambda f: (f"{f['folder']} and what is in it are for the app's user alone.", ""),
     ("files", "closed"): lambda f: (
         f"Other users of this machine could read {f['files']} in {f['folder']} until now; that is mended.",

@@ -16,6 +16,9 @@ REFUSALS = {
     "nobody_is_asked_for": N_("A key belongs to no person, so nothing is “mine”."),
     "ids_and_filters": N_("Choose callbacks by their ids or by filters, not by both."),
     "too_many_files": N_("Other files are being written at the moment. Try again in a few seconds."),
+    "too_many_erasures": N_(
+        "Another number is being erased, or many were a moment ago. This one was not. Try again in a few seconds."
+    ),
     "hour_needs_period": N_("An hour of a weekday is looked for between two days, at most a year apart."),
     "hour_needs_weekday": N_("Choose a weekday together with an hour."),
     "period_ends_before": N_("The period ends before it begins."),

@@ -220,7 +220,9 @@ _LINES: dict[str, Telling] = {
     "not_dialled": _not_called,
     "cancelled": _by_person(N_("Cancelled")),
     "rescheduled": _moved,
-    "passed_on": _by_app(N_("Called for itself"), N_("another request for this number was withdrawn or moved")),
+    "passed_on": _by_app(
+        N_("Called for itself"), N_("another request for this number was withdrawn, moved or not dialled")
+    ),
     "taken_over": _taken_over,
     "resolved": _resolved,
     "expired": _expired,

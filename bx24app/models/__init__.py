@@ -40,7 +40,8 @@ from bx24app.models.do_not_call import DoNotCall
 from bx24app.models.portals.credential import Credential, CredentialState
 from bx24app.models.portals.journal_entry import JournalEntry
 from bx24app.models.portals.notification import Notification, NotifiedPerson, ToldStoppage
-from bx24app.models.portals.portal import Portal, PortalLine, PortalSettings, PortalState
+from bx24app.models.portals.portal import IS_BEING_REMOVED, Portal, PortalLine, PortalState
+from bx24app.models.portals.portal_settings import PortalSettings
 from bx24app.models.portals.portal_setup import PortalSetup
 from bx24app.models.portals.rest_call import RestCall
 from bx24app.models.portals.saved_filter import SavedFilter
@@ -61,6 +62,7 @@ from bx24app.models.websites.website_request import (
 __all__ = [
     "FINAL",
     "IN_HAND",
+    "IS_BEING_REMOVED",
     "IS_OPEN",
     "IS_UNCOUNTED",
     "IS_UNRELEASED",

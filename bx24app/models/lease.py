@@ -1,10 +1,39 @@
-"""A lease on a row: one worker at a time does what is to be done about it."""
+"""A lease on a row: one worker at a time does what is to be done about it; and how long any hold on a row is believed.
+
+Whatever holds something back until a moment (a lease, the pause after a failure) has a longest time that it can last.
+A moment further away was written by a process whose clock was wrong: it does not count, or what a process has left
+whose clock was days ahead for a second would be held for days.
+"""
 
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
 from bx24app.models.columns import At, stored
+
+# Clocks of machines that serve one database may differ by so much.
+CLOCK_SLACK = timedelta(minutes=2)
+
+
+def lasts(until: datetime | None, at: datetime, longest: timedelta) -> bool:
+    """Tell whether something is held at a moment; ``longest``: for how long it can be held at all."""
+    return until is not None and at < until <= at + (longest + CLOCK_SLACK)
+
+
+def is_lasting(until: InstrumentedAttribute[datetime | None], at: datetime, longest: timedelta) -> ColumnElement[bool]:
+    """Make the condition that something is held: what ``lasts`` tells, of a column."""
+    return and_(until > at, until <= at + (longest + CLOCK_SLACK))
+
+
+def is_over(until: InstrumentedAttribute[datetime | None], at: datetime, longest: timedelta) -> ColumnElement[bool]:
+    """Make the condition that nothing is held, not even a column without a moment."""
+    return or_(until.is_(None), until <= at, until > at + (longest + CLOCK_SLACK))
+
+
+def is_long_ago(since: InstrumentedAttribute[datetime | None], at: datetime, pause: timedelta) -> ColumnElement[bool]:
+    """Make the condition that something was last done before a pause, or never: what ``is_over`` is, from its begin."""
+    return is_over(since, at - pause, pause)
 
 
 class Leased:
@@ -23,9 +52,9 @@ class Leased:
         self.void_leases()
         return self.lease_fence
 
-    def is_leased(self, at: datetime) -> bool:
-        """Tell whether a lease lasts."""
-        return self.leased_until is not None and self.leased_until > at
+    def is_leased(self, at: datetime, length: timedelta) -> bool:
+        """Tell whether a lease lasts; ``length``: for how long such a row is leased."""
+        return lasts(self.leased_until, at, length)
 
     def holds(self, fence: int) -> bool:
         """Tell whether this lease was the last: nobody has taken over."""

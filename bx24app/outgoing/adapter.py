@@ -1,6 +1,9 @@
 """Connections to addresses that others chose, and what their failures prove about the request."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any, ClassVar
 
 import requests
@@ -110,7 +113,31 @@ class GuardedAdapter(HTTPAdapter):
             return super().send(request, *args, **kwargs)
 
 
-def failure_of(error: requests.RequestException) -> ExchangeError:
+def guard(session: requests.Session, adapter: GuardedAdapter) -> None:
+    """Let a session reach others through an adapter alone, without the machine's proxies, and follow no redirect.
+
+    ``allow_redirects=False`` is not enough: the library then reads the whole body of a redirect, at any length, and
+    its ``Location``, however it is written.
+    """
+    session.trust_env = False
+    session.get_redirect_target = lambda _: None  # type: ignore[method-assign, assignment]
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+
+
+@contextmanager
+def exchanging() -> Iterator[None]:
+    """Raise an ``ExchangeError`` for whatever the libraries make of an answer; their texts hold URLs and tokens."""
+    try:
+        yield
+    except requests.RequestException as error:
+        raise _failure_of(error) from None
+    except (OSError, ValueError, HTTPError, HTTPException):
+        # No library foresees everything that can be sent.
+        raise ConnectionReset from None
+
+
+def _failure_of(error: requests.RequestException) -> ExchangeError:
     """Tell a request that was never sent from one that may have been executed."""
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else None

@@ -7,16 +7,19 @@ that the number stays one that is never called. What the app has written into th
 limits know the number by digest alone, the log of requests has it masked, and saved filters have none.
 """
 
-from contextlib import suppress
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, not_, select, update
+from sqlalchemy import ColumnElement, and_, func, not_, select, update
 from sqlalchemy.orm import Session
 
-from bx24app.database import Base, reading, writing
+from bx24app.database import Base, purge, reading, writing
 from bx24app.database.wal import empty_wal
-from bx24app.errors import DatabaseBusy, InvalidNumber, InvalidRequest, NotFound, NumberInHand
+from bx24app.errors import DatabaseBusy, InvalidNumber, InvalidRequest, NotFound, NumberInHand, TooManyErasures
 from bx24app.models import (
     OPEN,
     Attempt,
@@ -34,11 +37,18 @@ from bx24app.services.calling.do_not_call import number_digest
 from bx24app.services.native.automation import rule_runs
 from bx24app.services.native.timeline import erasing
 from bx24app.services.reports import counting
+from bx24app.services.runtime.local_limit import LocalLimit, take_local
+from bx24app.services.runtime.slots import Slots, turn
 from bx24app.services.security.journal import JournalPage, Recorded, record
 
-# So many rows of a table are told, and so often is tried to delete what is locked for a moment.
+# So many rows of a table are told.
 MAX_TOLD = 1000
+# So often is tried to delete what is locked for a moment, with a pause while it is: a worker may be counting it.
 ROUNDS = 40
+PAUSE_SECONDS = 0.25
+# An erasure looks at all that a portal keeps: so many a minute of a person, one of a portal at once; by each process.
+ERASURES = LocalLimit("erasures", 10)
+_erasing = Slots[int](1, 2)
 # While a phone may ring, what came of it would be lost, and another request could ring it at the same time. An unknown
 # outcome is one of these until the number is given back.
 MAY_RING = and_(Callback.holds_number, Callback.state.in_(OPEN))
@@ -126,6 +136,17 @@ def _told(
     return [dict(row) for row in found.mappings()]
 
 
+@contextmanager
+def erasure_turn(portal_id: int, user_id: int | None) -> Iterator[None]:
+    """Let somebody erase a number inside; raises ``TooManyErasures``."""
+    with turn(_erasing, portal_id, refusal=TooManyErasures):
+        if not take_local(ERASURES, (portal_id, user_id)):
+            refused = TooManyErasures("erasures")
+            refused.retry_after = math.ceil(ERASURES.seconds / ERASURES.size)
+            raise refused
+        yield
+
+
 def erase_number(portal: Portal, text: str, confirmed: str, user_id: int | None) -> dict[str, int]:
     """Erase all that is kept about a number; returns how many rows it were, by table. Commits.
 
@@ -140,14 +161,13 @@ def erase_number(portal: Portal, text: str, confirmed: str, user_id: int | None)
     _, of_number = conditions["callbacks"]
     _require_rest(of_number)
     with writing() as session:
-        # Reports of calls first: once their attempts are gone only the digest names them.
-        for name in ("call_reports", "rejections"):
-            model, condition = conditions[name]
-            session.execute(delete(model).where(condition), execution_options={"synchronize_session": False})
         _, listed = conditions["do_not_call"]
         session.execute(update(DoNotCall).where(listed).values(number=None, note=None))
         by = Recorded(portal.id, user_id, JournalPage.PRIVACY)
         record(session, by, {"rows_erased": 0}, {"rows_erased": sum(known.counts.values())})
+    # Reports of calls first: once their attempts are gone only the digest names them.
+    for name in ("call_reports", "rejections"):
+        _purge_all(*conditions[name])
     rule_runs.forget_number(portal, known.number)
     erasing.detach_entries(and_(of_number, not_(MAY_RING)))
     _delete_callbacks(and_(of_number, not_(MAY_RING)))
@@ -165,10 +185,17 @@ def _require_rest(of_number: ColumnElement[bool]) -> None:
         raise NumberInHand(ringing)
 
 
+def _purge_all(model: type[Base], condition: ColumnElement[bool]) -> None:
+    while purge(model, condition):
+        pass
+
+
 def _delete_callbacks(condition: ColumnElement[bool]) -> None:
     for _ in range(ROUNDS):
-        counting.delete_counted(condition, counting.COUNTED_AT_ONCE)
+        deleted = counting.delete_counted(condition, counting.COUNTED_AT_ONCE)
         with reading() as session:
             if session.scalar(select(Callback.id).where(condition).limit(1)) is None:
                 return
+        if not deleted:
+            time.sleep(PAUSE_SECONDS)
     raise DatabaseBusy

@@ -141,6 +141,14 @@ def _words_elsewhere(error: OpenedElsewhere) -> tuple[str, str, str]:
     )
 
 
+def _words_of_removal() -> tuple[str, str, str]:
+    return (
+        _("The app is still being removed"),
+        _("It was removed from your Bitrix24 a moment ago, and what it kept is still being deleted."),
+        _("Wait a minute and reload the page."),
+    )
+
+
 def _page_words(error: Unverified) -> tuple[str, str, str]:
     """Heading, explanation and advice for whoever opened a page that was not let in."""
     if isinstance(error, VisitorRefused):
@@ -172,6 +180,7 @@ def _page_words(error: Unverified) -> tuple[str, str, str]:
             _("The app could not ask your Bitrix24 who you are. No call was made."),
             _("Wait a minute and reload the page."),
         ),
+        "still_removing": _words_of_removal,
         "too_many_launches": lambda: (
             _("Bitrix24 answers slowly"),
             _("Other pages of your Bitrix24 are still waiting for its answer. No call was made."),

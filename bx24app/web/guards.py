@@ -15,6 +15,7 @@ from bx24app.services.callbacks import principal
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.runtime.removed_portals import unless_removed
+from bx24app.services.runtime.slots import Slots, turn
 from bx24app.services.websites import api_keys
 from bx24app.web.bodies import UnreadableBody, read_json
 
@@ -24,6 +25,12 @@ B = TypeVar("B", bound=BaseModel)
 T = TypeVar("T", bound=TolerantModel)
 # So much of a parameter's name is told back.
 TOLD_OF_NAME = 64
+
+
+# Some pages and lists are as long as all that a portal may have: while many are written nobody else is served.
+# Whoever goes through the tabs of a section quickly asks for three.
+WRITTEN_OF_PORTAL, WRITTEN_AT_ONCE = 3, 8
+_written = Slots[int](WRITTEN_OF_PORTAL, WRITTEN_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -136,3 +143,14 @@ def _read_texts(model: type[B], texts: dict[str, str]) -> B:
         raise (
             ListRefused(field, "unknown_filter") if first["type"] == "extra_forbidden" else InvalidRequest(field)
         ) from None
+
+
+def in_turn(view: Callable[Concatenate[Principal, P], R]) -> Callable[Concatenate[Principal, P], R]:
+    """Let a view write its long page in its portal's turn; raises ``RateLimited`` where too many are written."""
+
+    @wraps(view)
+    def writing(principal: Principal, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with turn(_written, principal.portal.id):
+            return view(principal, *args, **kwargs)
+
+    return writing

@@ -46,15 +46,17 @@ def _text(text: str, mimetype: str) -> Response:
 
 def init_app(app: Flask) -> None:
     """Serve ``/static/<version>/<file>``; modules import their neighbours by relative paths."""
-    version = _version()
+    ours = _version()
 
-    def send(version: str, filename: str) -> Response:  # noqa: ARG001  An older version's page gets today's file.
+    def send(version: str, filename: str) -> Response:
         minified = _minified().get(filename)
-        if minified is not None:
-            response = _text(*minified)
-            response.cache_control.max_age = YEAR_SECONDS
-        else:
-            response = send_from_directory(DIRECTORY, filename, max_age=YEAR_SECONDS)
+        response = _text(*minified) if minified is not None else send_from_directory(DIRECTORY, filename)
+        if version != ours:
+            # The page of another version, before or after this one, gets our file, but not for a year.
+            response.cache_control.no_cache = True
+            return response
+        response.cache_control.no_cache = None
+        response.cache_control.max_age = YEAR_SECONDS
         response.cache_control.public = True
         response.cache_control.immutable = True
         return response
@@ -64,4 +66,4 @@ def init_app(app: Flask) -> None:
     @app.url_defaults
     def add_version(endpoint: str, values: dict[str, object]) -> None:
         if endpoint == "static":
-            values.setdefault("version", version)
+            values.setdefault("version", ours)

@@ -34,6 +34,7 @@ SHORTEST_PERIOD = timedelta(seconds=0.5)
 # Beat rings no more while so many bells wait: without a worker they would fill the broker.
 MOST_WAITING = 1000
 COUNTED_EVERY_SECONDS = 5.0
+CLOCK_SET_BY_SECONDS = 1.0
 # Of the pool of processes only; what a thread waits for has a deadline of its own.
 TASK_SECONDS = 900
 
@@ -122,6 +123,19 @@ class FleetScheduler(Scheduler):
     producer = None
     _counted_at = float("-inf")
     _is_full = False
+    # When the clock that measures stood at 0, by the one that the periods go by.
+    _zero: float | None = None
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """Ring for what is due; where the clock was set, all periods begin anew: set back, it would ring for none."""
+        zero = time.time() - time.monotonic()
+        if self._zero is not None and abs(zero - self._zero) > CLOCK_SET_BY_SECONDS:
+            log.warning("periods_begun_anew", seconds=round(zero - self._zero))
+            for entry in self.schedule.values():
+                entry.last_run_at = entry.default_now()
+            self._heap = None
+        self._zero = zero
+        return float(super().tick(*args, **kwargs))
 
     def apply_entry(self, entry: ScheduleEntry, producer: object = None) -> None:  # noqa: ARG002
         """Ring for a job, unless nobody has heard the bells before."""

@@ -10,7 +10,7 @@ from bx24app.models import RuleStage
 from bx24app.services import retention
 from bx24app.services.crm import crm_requests
 from bx24app.services.crm import lookup as crm_lookup
-from bx24app.services.dialling import call_events, call_history, deadlines, dial, queue, reconcile
+from bx24app.services.dialling import abandoned, call_events, call_history, deadlines, dial, queue, reconcile
 from bx24app.services.native.automation import registration, rule_posts, rule_results, rule_runs, rule_start
 from bx24app.services.native.follow_up import news, sending, stoppages, to_dos
 from bx24app.services.native.timeline import kept_clicks
@@ -20,6 +20,7 @@ from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, payment, token_renewal, tokens, uninstall
 from bx24app.services.reports import counting
 from bx24app.services.runtime import wakeup
+from bx24app.services.runtime.overlong_waits import end_overlong_waits
 from bx24app.services.webhooks import delivery
 from bx24app.worker.scheduler import AnyJob, Job, LeasedJob
 from bx24app.worker.sharing import shared_job, within_seconds
@@ -38,7 +39,7 @@ _PURGES = (
     Job("purge_unmatched_events", 60.0, call_events.purge_unmatched),
     Job("purge_idle_tokens", 60.0, tokens.purge_idle),
     Job("purge_request_log", 60.0, portal_api.purge_request_log),
-    Job("purge_uninstalled_portals", 600.0, uninstall.purge_uninstalled),
+    Job("purge_uninstalled_portals", 60.0, uninstall.purge_uninstalled, is_repeated=True),
     Job("purge_callbacks", 60.0, retention.purge_callbacks),
     Job("purge_rule_runs", 600.0, rule_runs.purge_runs),
     Job("purge_notifications", 600.0, sending.purge_notifications),
@@ -150,14 +151,15 @@ def _asking_jobs() -> tuple[AnyJob, ...]:
 def _own_jobs() -> tuple[AnyJob, ...]:
     """Jobs that ask the database alone."""
     return (
-        Job("expire_abandoned_dials", 1.0, queue.expire_abandoned, due=queue.abandoned_callbacks),
+        Job("expire_abandoned_dials", 1.0, abandoned.expire_abandoned, due=abandoned.abandoned_callbacks),
         Job("reconcile_calls", 1.0, reconcile.reconcile_pending, due=reconcile.due_reports),
         Job("end_rules", 1.0, rule_results.end_runs, due=rule_results.runs_to_end),
         Job("follow_up_callbacks", 1.0, news.follow_up_ended, is_repeated=True, due=news.oldest_news),
         Job("note_stoppages", 15.0, stoppages.StoppageWalk().go_on, is_repeated=True),
-        Job("apply_deadlines", 5.0, deadlines.apply_deadlines, due=deadlines.overdue_callbacks),
-        Job("count_reports", 2.0, counting.count_changed, is_repeated=True, due=counting.changed_callbacks),
+        Job("apply_deadlines", 5.0, deadlines.apply_deadlines, is_repeated=True, due=deadlines.overdue_callbacks),
+        Job("count_reports", 2.0, counting.count_changed, due=counting.changed_callbacks),
         *_PURGES,
+        Job("end_overlong_waits", 60.0, end_overlong_waits),
         Job("empty_wal", 60.0, empty_wal),
     )
 

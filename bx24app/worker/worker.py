@@ -17,9 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from bx24app import metrics
 from bx24app.errors import DatabaseBusy
 from bx24app.services.runtime import wakeup
-from bx24app.worker import look
 from bx24app.worker.guarded import run_guarded
 from bx24app.worker.jobs import DIALS_AT_ONCE, background_jobs
+from bx24app.worker.look import LOOK_SECONDS, Look
 from bx24app.worker.scheduler import AnyJob, DueJob, Job, LeasedJob, Scheduler
 from bx24app.worker.threads import Threads
 
@@ -30,8 +30,10 @@ T = TypeVar("T")
 FINISH_SECONDS = 68.0
 # Other work under way is given up soon, because its leases end by themselves.
 GRACE_SECONDS = 1.0
-# However much is done, and however often somebody rings, the worker looks no more often.
+# However much is done, and however often somebody rings, the worker looks no more often; and for a tenth of its time at
+# the most, where so much is due that a look takes long.
 LOOK_PAUSE_SECONDS = 0.1
+LOOK_PAUSE_FACTOR = 10
 
 
 class Worker:
@@ -40,8 +42,10 @@ class Worker:
     def __init__(self, app: Flask, dials: int = DIALS_AT_ONCE, finish_seconds: float = FINISH_SECONDS) -> None:
         self._app = app
         self._jobs = background_jobs(dials)
-        self._look = Job("look", look.LOOK_SECONDS, self._look_around)
-        self._scheduler = Scheduler([*self._jobs, self._look])
+        self._look = Look(self._jobs)
+        self._look_took = 0.0
+        self._look_job = Job("look", LOOK_SECONDS, self._look_around)
+        self._scheduler = Scheduler([*self._jobs, self._look_job])
         self._threads = Threads()
         self._finish_seconds = finish_seconds
         self._is_stopping = False
@@ -84,16 +88,18 @@ class Worker:
         self._look_soon()
 
     def _look_soon(self) -> None:
-        self._scheduler.bring_forward(self._look, LOOK_PAUSE_SECONDS)
+        pause = max(LOOK_PAUSE_SECONDS, min(self._look_took * LOOK_PAUSE_FACTOR, LOOK_SECONDS))
+        self._scheduler.bring_forward(self._look_job, pause)
 
     def _look_around(self) -> int:
         """Let jobs rest that have nothing to do. Where that cannot be told, each finds out for itself."""
         began_at = time.monotonic()
         try:
-            due = look.look(self._jobs)
+            due = self._look.due_jobs()
         except (SQLAlchemyError, DatabaseBusy) as error:
             log.warning("look_failed", reason=type(error).__name__)
             due = {job.name for job in self._jobs}
+        self._look_took = time.monotonic() - began_at
         self._scheduler.note_look(began_at, due)
         return 0
 

@@ -77,6 +77,23 @@ def test_a_visitor_asks_on_the_website_and_follows_the_call(
     expect(dialog.get_by_label("Your phone number")).to_have_value("")
 
 
+OPENED = """window.dispatchEvent(
+    new MessageEvent("message", {source: window.parent, data: {source: "callback-desk", type: "opened"}}))"""
+
+
+@pytest.mark.browser
+def test_whoever_types_already_is_not_taken_to_another_field(
+    page: Page, form: dict[str, Any], site: Website, worker: Worker
+) -> None:
+    """On a slow machine the page hears late that its dialog was opened."""
+    dialog = opens_dialog(page, site)
+    name = dialog.get_by_label("Your name")
+    name.click()
+    page.frames[-1].evaluate(OPENED)
+    page.keyboard.type("Clara", delay=20)
+    expect(name).to_have_value("Clara")
+
+
 @pytest.mark.browser
 @ONE_DATABASE
 @BOTH_SCREENS

@@ -97,11 +97,12 @@ class Telephony:
     def dial(self, line: str, number: str, text: str, voice: str, asked_by: FakeUser) -> FakeCall:
         """Start a callback: the line's phones ring."""
         with self._lock:
-            self.dials.append({"line": line, "number": number, "text": text, "voice": voice})
             now = self._clock.now()
             call_id = f"callback.{secrets.token_hex(16)}.{int(now)}"
             call = FakeCall(call_id, line, number, text, voice, asked_by, now, self, since=now)
             self.calls.append(call)
+            # Last: a test that waits for the dial takes its call at once.
+            self.dials.append({"line": line, "number": number, "text": text, "voice": voice})
             self._announce(
                 "ONVOXIMPLANTCALLINIT",
                 {

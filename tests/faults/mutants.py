@@ -53,9 +53,9 @@ def _replaced(module: ModuleType, name: str, by: object) -> Iterator[None]:
 def no_fence() -> Iterator[None]:
     """The attempt is written down only after the portal has answered."""
     genuine_fence, genuine_record = dialling._fence, dialling._record
-    claims: dict[Any, DialLease] = {}
+    claims: dict[Any, tuple[DialLease, str]] = {}
 
-    def fence(claim: DialLease) -> FencedAttempt | None:
+    def fence(claim: DialLease, number_digest: str) -> FencedAttempt | None:
         found: list[FencedAttempt] = []
 
         @contextmanager
@@ -65,13 +65,13 @@ def no_fence() -> Iterator[None]:
                 raise _NotCommitted
 
         with _replaced(dialling, "writing", taken_back):
-            if dial := genuine_fence(claim):
+            if dial := genuine_fence(claim, number_digest):
                 found.append(dial)
-                claims[dial.callback_id] = claim
+                claims[dial.callback_id] = claim, number_digest
         return found[0] if found else None
 
     def record(dial: FencedAttempt, outcome: Any) -> None:
-        if fenced := genuine_fence(claims.pop(dial.callback_id)):
+        if fenced := genuine_fence(*claims.pop(dial.callback_id)):
             genuine_record(fenced, outcome)
 
     with _replaced(dialling, "_fence", fence), _replaced(dialling, "_record", record):
@@ -95,7 +95,6 @@ def lease_without_end() -> Iterator[None]:
     """What a dead worker had claimed stays its own."""
     with (
         _replaced(queue, "DIAL_LEASE", ENDLESS),
-        _replaced(queue, "LONGEST_DIAL_LEASE", ENDLESS),
         _replaced(dialling, "DIAL_LEASE", ENDLESS),
     ):
         yield
@@ -162,7 +161,7 @@ def rule_repeated() -> Iterator[None]:
 @contextmanager
 def rule_lease_without_end() -> Iterator[None]:
     """The run of a dead worker stays its own."""
-    with _replaced(rule_runs, "RULE_LEASE", ENDLESS), _replaced(rule_runs, "LONGEST_RULE_LEASE", ENDLESS):
+    with _replaced(rule_runs, "RULE_LEASE", ENDLESS):
         yield
 
 

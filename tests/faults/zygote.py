@@ -24,14 +24,14 @@ from sqlalchemy import Engine, event
 from bx24app import create_app
 from bx24app.bitrix24.client import PortalClients
 from bx24app.database import db
-from bx24app.services.dialling import call_history, deadlines, queue, reconcile
+from bx24app.services.dialling import abandoned, call_history, deadlines, queue, reconcile
 from bx24app.services.dialling import dial as dialling
 from bx24app.services.dialling.queue import DialLease
 from bx24app.services.native.automation import rule_results
 from bx24app.services.native.follow_up import news
 from bx24app.services.security import digests
 from bx24app.worker.jobs import background_jobs
-from bx24app.worker.look import look
+from bx24app.worker.look import Look
 from bx24app.worker.scheduler import LeasedJob
 from tests.faults import fleet, mutants
 from tests.support import ROOT
@@ -78,7 +78,7 @@ class Steps:
 
 def claim_due(most: int) -> list[DialLease]:
     """Claim what a look finds: a worker whose bells are all lost does no more."""
-    return queue.lease_due(most) if "dial" in look(background_jobs()) else []
+    return queue.lease_due(most) if "dial" in Look(background_jobs()).due_jobs() else []
 
 
 def dial(most: int) -> None:
@@ -89,9 +89,9 @@ def dial(most: int) -> None:
 
 def do_chores(_: int = 0) -> None:
     """What else a worker does that concerns callbacks, where a look finds something to do."""
-    due = look(background_jobs())
+    due = Look(background_jobs()).due_jobs()
     if "expire_abandoned_dials" in due:
-        queue.expire_abandoned()
+        abandoned.expire_abandoned()
     if "read_call_history" in due:
         call_history.read_next_history()
     if "reconcile_calls" in due:
@@ -102,11 +102,11 @@ def do_chores(_: int = 0) -> None:
 
 def do_rules(most: int) -> None:
     """Notice which callbacks of rules have ended, and work on so many runs, where a look finds some."""
-    if "end_rules" in look(background_jobs()):
+    if "end_rules" in Look(background_jobs()).due_jobs():
         rule_results.end_runs()
     job = next(job for job in background_jobs() if isinstance(job, LeasedJob) and job.name == "work_on_rules")
     for _ in range(most):
-        for lease in job.lease(1) if job.name in look([job]) else ():
+        for lease in job.lease(1) if job.name in Look([job]).due_jobs() else ():
             job.work(lease)
 
 

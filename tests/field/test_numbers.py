@@ -34,7 +34,7 @@ from tests.support.rule_steps import LINE, WAITS, Runs, runs_of, worked
 from tests.support.waiting import change_portal
 from tests.support.websites import BackEnd, MakeVisitor
 
-WIDE = {"address_hour": 10_000, "number_day": 10_000, "form_hour": 10_000, "form_day": 10_000}
+WIDE = {"address_hour": 10_000, "number_day": 1_000, "form_hour": 10_000, "form_day": 10_000}
 PROBLEMS = frozenset(NumberProblem)
 
 

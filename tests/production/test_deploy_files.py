@@ -98,6 +98,13 @@ def test_no_container_keeps_what_it_logs_without_end_or_in_memory() -> None:
     assert services["proxy"]["environment"]["ACCESS_LOG"] == "/dev/stdout"
 
 
+def test_what_slow_clients_leave_with_the_proxy_has_a_bound() -> None:
+    """Its temporary files are memory there."""
+    folders = compose(VARIABLES)["proxy"]["tmpfs"]
+    assert [folder for folder in folders if "nginx:" in folder] == ["/var/cache/nginx:size=512m"]
+    assert "proxy_max_temp_file_size 8m;" in (DEPLOY / "nginx.conf").read_text()
+
+
 def test_the_fleet_is_a_profile_of_its_own() -> None:
     services = compose(VARIABLES)
     assert {name for name, one in services.items() if one.get("profiles") == ["fleet"]} == {

@@ -205,6 +205,19 @@ class TestUpdating:
         portal.events.wait_until_idle()
         assert portal.events.deliveries[-1].status == 200
 
+    def test_placements_that_nobody_can_have_bound_are_left_alone(
+        self, app: Flask, manager: Actor, portal: FakePortal, application: FakeApp
+    ) -> None:
+        """A portal's own server may list anything, and refuse to unbind it: nothing of that is kept or told."""
+        rows = portal.bindings_of(application.client_id).placements
+        rows += [{**rows[0], "placement": f"{number}" + "X" * 14_000} for number in range(5)]
+        before = len(rows)
+        rows.append({**rows[0], "placement": "FORMER_PLACE"})
+        change(app, bound_at=utcnow() - timedelta(days=2))
+        with app.app_context():
+            assert bindings.rebind_due() == 1
+        assert len(portal.bindings_of(application.client_id).placements) == before
+
     def test_a_stranger_s_update_changes_nothing(
         self, app: Flask, manager: Actor, client: FlaskClient, portal: FakePortal, application: FakeApp
     ) -> None:

@@ -9,13 +9,14 @@ from uuid import UUID
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
 from bx24app.database import reading, writing
 from bx24app.models import BudgetDay, Callback, DecoyRequest, Rejection
 from bx24app.worker.worker import Worker
 from tests.conftest import OtherApp
+from tests.fake_bitrix24 import FakePortal
 from tests.scenarios.test_rate_limits import PLENTY, attempt, let_calls_cost
 from tests.support.actors import Actor, json_of
 from tests.support.visitors import Visitor
@@ -164,6 +165,38 @@ def test_a_decoy_is_counted_and_refused_like_a_callback(app: Flask, visitor_of: 
         assert moves(visitor, path, 1).status_code == 429
         assert moves(visitor, path, 2).status_code == 200
     assert counted(app) == {0: (2, 1), 1: (2, 0), 2: (1, 0)}
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["in hand", "listed"])
+def test_a_decoy_that_waits_has_money_of_its_own(
+    app: Flask, desk: Actor, portal: FakePortal, visitor_of: MakeVisitor, listed: bool
+) -> None:
+    """It may become a callback; and whether it uses up the money must not tell what it is."""
+    number = "+4930901777"
+    if listed:
+        assert desk.asks("POST", "/do-not-call", {"number": number}).status_code == 201
+    visitor = visitor_of(**TWO_EUROS)
+    said = [visitor.asks(number) for _ in range(3)]
+    assert [answer.status_code for answer in said] == [202, 202, 429]
+    assert [moves(visitor, link(answer), 0, 13).status_code for answer in said[:2]] == [200, 200]
+    with app.app_context(), reading() as session:
+        of_form = select(func.count(Callback.id)).where(Callback.form_id.is_not(None))
+        assert session.scalar(of_form) == (0 if listed else 2)
+    assert visitor.asks("+4930901778").status_code == 429
+
+
+def test_a_decoy_that_is_shown_as_dialled_keeps_its_money_while_it_may_be_called(
+    app: Flask, desk: Actor, visitor_of: MakeVisitor
+) -> None:
+    """The callback before it is of another form, whose line is full until it expires."""
+    number, visitor = "+4930901777", visitor_of(**TWO_EUROS)
+    assert visitor_of(limits=PLENTY).asks(number).status_code == 202
+    said = []
+    for _ in range(3):
+        said.append(visitor.asks(number).status_code)
+        with app.app_context(), writing() as session:
+            session.execute(update(DecoyRequest).values(released_at=datetime.now(UTC)))
+    assert said == [202, 202, 429]
 
 
 @BUDGETS

@@ -1,7 +1,9 @@
 """The tail reader: what the call history tells of open callbacks, whatever a portal lists."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
 from flask import Flask
@@ -9,7 +11,7 @@ from sqlalchemy import func, select
 
 from bx24app.database import reading
 from bx24app.models import Portal, ReceivedEvent, State, utcnow
-from bx24app.services.dialling import call_events, call_history
+from bx24app.services.dialling import call_events, call_history, nameless_attempts, reconcile
 from tests.fake_bitrix24 import FakePortal
 from tests.fake_bitrix24.people import SEE_STATISTICS
 from tests.support.actors import Actor
@@ -150,6 +152,49 @@ class TestLostDial:
         read(app)
         assert rules(app, lost).count("ambiguous") == 1
 
+    def test_what_fits_nothing_is_looked_at_again_when_there_is_something_new(
+        self, app: Flask, portal: FakePortal, lost: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A portal's server may keep hundreds of attempts unknown, at which one thread would look each second."""
+        looked = Mock(side_effect=nameless_attempts.report_that_fits)
+        monkeypatch.setattr(reconcile, "report_that_fits", looked)
+        a_row(portal)
+        a_row(portal, CALL_FAILED_CODE="304")
+        read(app)
+        with app.app_context():
+            for _ in range(3):
+                reconcile.reconcile_pending()
+        assert looked.call_count == 1
+        a_row(portal, CALL_FAILED_CODE="486")
+        pass_time(app, timedelta(seconds=31))
+        monkeypatch.setattr(nameless_attempts, "LOOKED_AT_AGAIN_SECONDS", 0.0)
+        read(app)
+        assert looked.call_count == 2
+        with app.app_context():
+            reconcile.reconcile_pending()
+        assert looked.call_count == 3
+
+    def test_a_few_attempts_of_a_portal_are_looked_at_at_once(self, app: Flask) -> None:
+        """One has thousands to which no call fits, and each costs the worker some milliseconds."""
+        found = [(1, attempt, 7) for attempt in range(100, 300)] + [(2, 900, 8), (3, 50, 9)]
+        with app.app_context():
+            chosen = nameless_attempts.worth_a_look(found)  # type: ignore[arg-type]
+            assert chosen == [(50, 9), *((attempt, 7) for attempt in range(100, 110)), (900, 8)]
+
+    def test_of_many_calls_that_nobody_here_began_a_person_chooses(
+        self, app: Flask, portal: FakePortal, lost: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else each attempt of a number is compared with each of thousands of rows that a portal's server makes up."""
+        monkeypatch.setattr(nameless_attempts, "MOST_ROWS_OF_NUMBER", 3)
+        for _ in range(3):
+            a_row(portal, CALL_START_DATE="2020-01-01T00:00:00Z")
+        a_row(portal)
+        read(app)
+        callback = seen(app, lost)
+        assert callback.state == State.UNKNOWN
+        assert callback.asks_since is not None
+        assert rules(app, lost)[-1] == "ambiguous"
+
     def test_rows_from_before_the_fence_are_known_by_their_order(self, app: Flask, portal: FakePortal) -> None:
         """Also without a time that can be compared."""
         first = accept(app)
@@ -282,6 +327,83 @@ def test_a_line_that_redials_is_noticed_and_administrators_are_warned(
     assert "redial missed callbacks by themselves" not in administrator.opens().text
     change_portal(app, retries=1)
     assert "redial missed callbacks by themselves: Sales line" in administrator.opens().text
+
+
+def test_of_one_call_one_row_waits_to_be_applied(app: Flask, portal: FakePortal) -> None:
+    """A portal may list the same call again and again, and each row would lock the same callback."""
+    id = accept(app)
+    work(app)
+    call = portal.telephony.calls[0].call_id
+    for number in range(60):
+        a_row(portal, CALL_ID=call if number % 2 else "call.x", COST=str(number))
+    with patch.object(reconcile, "reconcile_pending"):
+        read(app)
+        assert stored(app) == 2
+        for _ in range(4):
+            a_row(portal, CALL_ID=call, COST="99")
+        pass_time(app, timedelta(seconds=31))
+        read(app)
+    assert stored(app) == 2
+    with app.app_context():
+        reconcile.reconcile_pending()
+    callback = seen(app, id)
+    assert (callback.state, callback.attempts[0].cost) == (State.COMPLETED, Decimal(99))
+
+
+def test_of_one_call_so_much_is_kept(app: Flask, portal: FakePortal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A portal may list it anew with each reading, and all that was applied stays as long as the callback."""
+    monkeypatch.setattr(call_history, "MAX_REPORTS_OF_CALL", 3)
+    accept(app)
+    accept(app, to_number="+4930901829")
+    work(app)
+    call = portal.telephony.calls[0].call_id
+    for number in range(6):
+        a_row(portal, CALL_ID=call, COST=str(number))
+        pass_time(app, timedelta(seconds=31))
+        read(app)
+    assert stored(app) == 3
+
+
+def test_nobody_reads_a_history_while_what_it_told_is_being_applied(
+    app: Flask, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or each thread of the job would come to the same portal, and wait for its rows."""
+    accept(app)
+    work(app)
+    read_by_others: list[object] = []
+    monkeypatch.setattr(reconcile, "reconcile_pending", lambda _: read_by_others.append(call_history._lease_portal()))
+    read(app)
+    assert read_by_others == [None]
+    monkeypatch.undo()
+    assert portal_of(app).history_due_at is not None
+
+
+def test_a_run_applies_so_many_reports(app: Flask, portal: FakePortal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "APPLIED_AT_ONCE", 2)
+    ids = [accept(app, to_number=f"+493090182{number}") for number in range(3)]
+    work(app)
+    for call in portal.telephony.calls:
+        call.hang_up()
+    read(app)
+    assert sorted(seen(app, id).state for id in ids) == [State.COMPLETED, State.COMPLETED, State.STARTED]
+    with app.app_context():
+        assert reconcile.reconcile_pending() == 1
+
+
+def test_a_history_makes_no_lines_without_end(
+    app: Flask, administrator: Actor, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bx24app.models.portals.portal.MAX_KEPT_LINES", 8)
+    accept(app)
+    work(app)
+    for number in range(20):
+        a_row(portal, PORTAL_NUMBER=f"reg{number}", REDIAL_ATTEMPT="1", CALL_FAILED_CODE="304")
+    read(app)
+    assert len(portal_of(app).lines) == 8
+    a_row(portal, REDIAL_ATTEMPT="1", CALL_FAILED_CODE="304")
+    pass_time(app, timedelta(seconds=31))
+    read(app)
+    assert portal_of(app).redials("reg150907")
 
 
 def test_a_flood_of_strangers_is_bounded(app: Flask, portal: FakePortal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from bx24app.database import writing
 from bx24app.models import Callback
 from bx24app.services.callbacks import request
-from bx24app.services.dialling import queue
+from bx24app.services.dialling import abandoned
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
@@ -243,7 +243,7 @@ def test_a_callback_that_nobody_dials_in_time_expires(app: Flask, manager: Actor
     with app.app_context(), writing() as session:
         session.execute(update(Callback).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
     with app.app_context():
-        assert queue.expire_abandoned() == 1
+        assert abandoned.expire_abandoned() == 1
     shown = manager.sees(created["id"])
     assert (shown["state"], shown["reason"]) == ("expired", "due_too_late")
 

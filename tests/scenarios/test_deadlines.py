@@ -6,10 +6,12 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 
-from bx24app.models import State
+from bx24app.database import writing
+from bx24app.models import Callback, Portal, State, utcnow
 from bx24app.services.dialling import call_history, deadlines
-from tests.fake_bitrix24 import FakePortal
+from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.fake_bitrix24.people import SEE_STATISTICS
 from tests.support.actors import Actor, json_of
 from tests.support.waiting import NUMBER, accept, add_form, change_portal, follow_calls, pass_time, rules, seen, work
@@ -159,3 +161,26 @@ def test_a_call_whose_end_never_comes_is_closed_and_not_repeated(
     assert (callback.state, callback.reason) == (State.MISSED, "end_not_seen")
     assert "never said how this call ended" in json_of(manager.asks("GET", f"/callbacks/{id}"))["detail"]
     assert manager.requests_callback(NUMBER).status_code == 201
+
+
+def test_a_portal_that_loses_many_outcomes_keeps_those_of_no_other_waiting(
+    app: Flask, portal: FakePortal, fake: FakeBitrix24, application: FakeApp
+) -> None:
+    """Its history was not read since, so nothing can be decided there yet."""
+    neighbour = Actor(app.test_client(), other := fake.add_portal("beta"), application, other.administrator)
+    neighbour.installs()
+    many = [accept(app, to_number=f"+4930902{number:04}") for number in range(60)]
+    theirs = accept(app, portal_id=2)
+    with app.app_context():
+        pass_time(app, DEADLINE)
+        with writing() as session:
+            session.execute(update(Callback).values(state=State.UNKNOWN, updated_at=utcnow() - DEADLINE))
+            session.execute(update(Portal).where(Portal.id == 2).values(history_read_at=utcnow()))
+            session.execute(update(Portal).where(Portal.id == 1).values(history_read_at=utcnow() - DEADLINE * 2))
+        assert deadlines.apply_deadlines() == 1
+        assert deadlines.apply_deadlines() == 0
+        with writing() as session:
+            session.execute(update(Portal).values(history_read_at=utcnow()))
+        assert [deadlines.apply_deadlines() for _ in range(7)] == [10] * 6 + [0]
+    assert seen(app, theirs, 2).asks_since is not None
+    assert all(seen(app, id).asks_since is not None for id in many)

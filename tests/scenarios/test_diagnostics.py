@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from bx24app.database import writing
 from bx24app.messages import diagnostics as messages
-from bx24app.models import Attempt, Portal, PortalState, utcnow
+from bx24app.models import Attempt, Credential, Portal, PortalState, utcnow
 from bx24app.services import diagnostics
 from bx24app.services.diagnostics import Finding, Level, findings
 from tests.conftest import OtherApp, encryption_key
@@ -242,6 +242,25 @@ def test_the_command_says_it_and_its_status_tells_programs(
     assert lines["mend"]
     unknown = run(args=["doctor", "0" * 32])
     assert (unknown.exit_code, "has ever installed the app" in unknown.output) == (1, True)
+
+
+def test_the_words_of_a_portal_do_not_steer_the_terminal(
+    app: Flask, healthy: Actor, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are printed where an operator works, with all rights."""
+    words = "no\x1b]0;title\x07 \x9b2K \u202egnp.exe \x1b[31m"
+    denied = Finding("bound", Level.WARNING, "denied", {"what": "CALL_CARD", "words": words})
+    monkeypatch.setattr(diagnostics, "examine_portal", lambda _: [denied])
+    told = app.test_cli_runner().invoke(args=["doctor", portal.member_id], color=True)
+    assert "title" in told.output
+    assert all(line.isprintable() for line in told.output.splitlines()), ascii(told.output)
+
+
+def test_a_key_that_is_missing_is_said(app: Flask, healthy: Actor, portal: FakePortal) -> None:
+    with app.app_context(), writing() as session:
+        session.execute(update(Credential).values(access_token_sealed="00000000." + "x" * 60))
+    told = app.test_cli_runner().invoke(args=["doctor", portal.member_id])
+    assert (told.exit_code, "is not in BX24APP_ENCRYPTION_KEYS" in told.output) == (1, True), told.output
 
 
 def test_only_administrators_see_it(administrator: Actor, manager: Actor) -> None:

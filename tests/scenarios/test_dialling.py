@@ -12,15 +12,16 @@ from sqlalchemy.exc import OperationalError
 from bx24app.bitrix24.client import PortalClients
 from bx24app.database import reading, writing
 from bx24app.models import Attempt, Callback, Credential, Portal, PortalState, utcnow
+from bx24app.services.dialling import abandoned, queue
 from bx24app.services.dialling import dial as dialling
-from bx24app.services.dialling import queue
 from bx24app.services.portals import api as portal_api
-from bx24app.services.portals import tokens, uninstall
+from bx24app.services.portals import tokens
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeLine, FakePortal
 from tests.fake_bitrix24.people import CALL_ANY
 from tests.support.actors import CUSTOMER, Actor, json_of
+from tests.support.waiting import remove_portal
 
 START = "voximplant.callback.start"
 
@@ -313,10 +314,7 @@ def test_a_portal_that_is_removed_while_it_is_dialled_is_no_failure(
     hanging = portal.faults.add("hang_after", START, seconds=30)
     asks(manager)
     assert hanging.executed.wait(10)
-    with app.app_context(), writing() as session:
-        row = session.scalars(select(Portal)).one()
-        row.removal_keeps_settings = keeps_settings
-        uninstall._remove(session, row)
+    remove_portal(app, keeps_settings=keeps_settings)
     hanging.released.set()
     eventually(lambda: "portal_removed_meanwhile" in caplog.text)
     assert "job_failed" not in caplog.text
@@ -384,7 +382,7 @@ def test_an_acceptance_that_comes_after_the_attempt_was_given_up_is_evidence(
     with app.app_context():
         with writing() as session:
             session.execute(update(Callback).values(leased_until=datetime.now(UTC) - timedelta(seconds=1)))
-        assert queue.expire_abandoned() == 1
+        assert abandoned.expire_abandoned() == 1
     assert manager.sees(id)["state"] == "unknown"
     thread.join()
     assert manager.sees(id)["state"] == "started"
@@ -442,5 +440,5 @@ def test_a_lease_of_a_clock_that_was_set_back_is_over(app: Flask, manager: Actor
             session.add(
                 Attempt(portal_id=1, callback_id=callback.id, number=1, line_id="a", to_number="1", started_at=utcnow())
             )
-        assert queue.expire_abandoned() == 1
+        assert abandoned.expire_abandoned() == 1
     assert manager.sees(id)["state"] == "unknown"

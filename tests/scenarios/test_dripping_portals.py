@@ -20,7 +20,8 @@ from bx24app.outgoing.errors import NotSent, NoUsableAnswer
 from bx24app.services.dialling import call_history, dial, queue
 from bx24app.services.native.follow_up import news
 from bx24app.services.native.timeline import kept_clicks
-from bx24app.services.portals import bindings, payment, token_renewal
+from bx24app.services.portals import bindings, lines, payment, token_renewal
+from bx24app.services.runtime.local_limit import LocalLimit
 from bx24app.services.webhooks import delivery, sender
 from bx24app.web import EXCHANGES_OF_ONE
 from bx24app.worker.jobs import background_jobs
@@ -45,6 +46,8 @@ START = "voximplant.callback.start"
 def hurried(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole exchanges end sooner than after 20 seconds; single reads do not."""
     monkeypatch.setattr(client, "EXCHANGE_SECONDS", EXCHANGE)
+    # Lists are the questions that some of these tests ask.
+    monkeypatch.setattr(lines, "LISTS_ASKED", LocalLimit("lists_asked", 1000))
     for kept in ("bx24app.portals", "bx24app.authorization_server"):
         app.extensions[kept]._adapter._seconds = EXCHANGE
 

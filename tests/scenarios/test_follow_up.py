@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,8 @@ import time_machine
 from flask import Flask
 from sqlalchemy import select, update
 
+from bx24app.bitrix24.errors import Bitrix24Error
+from bx24app.bitrix24.people.reminders import send_notification
 from bx24app.database import reading, writing
 from bx24app.models import (
     BudgetDay,
@@ -26,7 +29,9 @@ from bx24app.models import (
 )
 from bx24app.models.portals.throttle import STANDARD_LIMIT
 from bx24app.services.callbacks import change
-from bx24app.services.native.follow_up import news, sending, stoppages, to_dos
+from bx24app.services.native.follow_up import news, notices, sending, stoppages, to_dos
+from bx24app.services.native.follow_up.choices import NoticeEvent
+from bx24app.services.native.follow_up.notices import Notice
 from bx24app.worker.jobs import background_jobs
 from bx24app.worker.scheduler import LeasedJob
 from bx24app.worker.worker import Worker
@@ -282,6 +287,42 @@ def test_twenty_an_hour_are_sent_and_the_rest_comes_as_one(app: Flask, form: int
     assert len(portal.requests_for(NOTIFY)) == 21
 
 
+def test_so_many_wait_for_somebody_but_what_is_urgent_comes_besides(
+    app: Flask, form: int, portal: FakePortal, administrator: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what a night has brought is written in one transaction, for which everybody waits."""
+    for module in (notices, sending):
+        monkeypatch.setattr(module, "MOST_TO_TELL", 3)
+    for number in range(5):
+        ended(app, form_id=form, to_number=f"+4930901{number:03}")
+    with app.app_context():
+        news.follow_up_ended()
+        with writing() as session:
+            session.execute(update(NotifiedPerson).values(hour_at=utcnow(), sent=20))
+            people = (portal.manager.id,)
+            notices.tell(session, session.scalars(select(Portal)).one(), people, Notice(NoticeEvent.LINE, "line-1"))
+        with reading() as session:
+            waiting = session.scalars(select(Notification.event).order_by(Notification.id)).all()
+    assert waiting == [NoticeEvent.MISSED] * 3 + [NoticeEvent.LINE]
+
+
+def test_a_customer_who_is_reached_settles_so_many_of_their_requests(
+    app: Flask, lead: int, form: int, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(news, "DONE_WITH_IT", 3)
+    for _ in range(4):
+        ended(app, form_id=form)
+        with app.app_context():
+            news.follow_up_ended()
+    ended(app, reached, form_id=form)
+    with app.app_context():
+        news.follow_up_ended()
+        with reading() as session:
+            left = session.scalars(select(Notification.callback_id)).all()
+    # Of five requests with the one that reached them: the two oldest are left.
+    assert len(left) == 2
+
+
 MARKUP = "[url=https://evil.example]Click[/url] [user=1]Anna[/user] <b>x</b>\n"
 
 
@@ -307,6 +348,66 @@ def test_a_word_takes_the_place_of_the_one_before(app: Flask, form: int, portal:
     [message] = told(portal, portal.manager.id)
     assert "not reached" in message
     assert len(portal.requests_for(NOTIFY)) == 2
+
+
+@pytest.mark.parametrize("refusal", [None, Bitrix24Error("ACCESS_DENIED", "", 403)], ids=["taken back", "refused"])
+def test_a_word_that_comes_while_the_one_before_is_taken_back_is_said(
+    app: Flask, form: int, portal: FakePortal, monkeypatch: pytest.MonkeyPatch, refusal: Bitrix24Error | None
+) -> None:
+    ended(app, unclear, form_id=form)
+    followed(app)
+    ended(app, reached, form_id=form)
+
+    def meanwhile(*_: object) -> None:
+        again = {"event": NoticeEvent.PERSON, "made_at": utcnow(), "due_at": utcnow(), "sent_at": None}
+        with writing() as session:
+            session.execute(update(Notification).values(**again))
+        if refusal is not None:
+            raise refusal
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sending, "withdraw_notification", Mock(side_effect=meanwhile))
+        followed(app)
+    later(app)
+    followed(app)
+    assert len(portal.requests_for(NOTIFY)) == 2
+
+
+def test_whether_a_customer_was_reached_is_looked_for_among_the_newest_requests(
+    app: Flask, form: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number may have been asked for 100,000 times, and each that expires asks this."""
+    monkeypatch.setattr(news, "LOOKED_FOR_REACHED", 2)
+    id = ended(app, form_id=form)
+    ended(app, reached, form_id=form)
+    found = []
+    for _ in range(3):
+        with app.app_context(), reading() as session:
+            found.append(news._was_reached(session, session.get_one(Callback, id)))
+        ended(app, form_id=form)
+    assert found == [True, True, False]
+
+
+def test_a_word_that_is_taken_back_while_it_is_said_again_goes(
+    app: Flask, form: int, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(app, unclear, form_id=form)
+    followed(app)
+    with app.app_context(), writing() as session:
+        session.execute(update(Notification).values(due_at=utcnow()))
+        session.execute(update(NotifiedPerson).values(due_at=utcnow()))
+
+    def meanwhile(*given: Any) -> bool:
+        with writing() as session:
+            notices.withdraw(session, 1, select(Callback.id))
+        return send_notification(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sending, "send_notification", meanwhile)
+        followed(app)
+    later(app)
+    followed(app)
+    assert told(portal, portal.manager.id) == []
 
 
 def test_who_is_told_is_chosen_and_everybody_may_mute_theirs(

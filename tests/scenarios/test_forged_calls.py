@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import func, select, update
 
 from bx24app.database import reading, writing
 from bx24app.models import Attempt, Outcome, Portal, ReceivedEvent, State, utcnow
-from bx24app.services.dialling import call_events, call_history, deadlines, reconcile
+from bx24app.services.dialling import call_events, call_history, deadlines, nameless_attempts, reconcile
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakeCall, FakePortal
@@ -34,6 +35,14 @@ class FormerEmployee:
 
     def tells(self, event: str, call_id: str, **data: object) -> None:
         """Post an event that looks genuine; then let a worker do what it makes of it."""
+        self.posts(event, call_id, **data)
+        with self._app.app_context():
+            call_history.read_next_history()
+            reconcile.reconcile_pending()
+            deadlines.apply_deadlines()
+
+    def posts(self, event: str, call_id: str, **data: object) -> None:
+        """Post an event that looks genuine."""
         said = {"CALL_ID": call_id, "CALL_TYPE": "4", "PHONE_NUMBER": NUMBER, "PORTAL_NUMBER": LINE, **data}
         auth = {"member_id": self._portal.member_id, "application_token": self._token}
         fields: dict[str, object] = {
@@ -44,10 +53,6 @@ class FormerEmployee:
             "auth": auth,
         }
         assert self._client.post("/events", data=dict(http_build_query(fields))).status_code == 200
-        with self._app.app_context():
-            call_history.read_next_history()
-            reconcile.reconcile_pending()
-            deadlines.apply_deadlines()
 
 
 def an_end(code: str = "200") -> dict[str, object]:
@@ -126,6 +131,25 @@ class TestCallUnderWay:
         assert attempt.cost == 0
         assert attempt.answered_by == administrator.user.id
 
+    def test_invented_starts_keep_no_end_away(
+        self,
+        app: Flask,
+        portal: FakePortal,
+        forger: FormerEmployee,
+        id: UUID,
+        call: FakeCall,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(call_history, "MAX_REPORTS_OF_CALL", 1)
+        forger.tells(START, call.call_id, USER_ID="1")
+        assert seen(app, id).state == State.ANSWERED
+        portal.events.pause()
+        call.hang_up()
+        pass_time(app, timedelta(seconds=31))
+        with app.app_context():
+            call_history.read_next_history()
+        assert seen(app, id).state == State.COMPLETED
+
     def test_an_invented_start_shows_and_completes_nothing(
         self, app: Flask, portal: FakePortal, forger: FormerEmployee, id: UUID, call: FakeCall
     ) -> None:
@@ -189,6 +213,27 @@ class TestUnknownOutcome:
         pass_time(app, timedelta(minutes=2))
         callback = seen(app, id)
         assert (callback.state, callback.attempts[0].call_id, work(app)) == (State.UNKNOWN, None, 0)
+
+    def test_an_event_makes_no_web_process_search_the_history(
+        self, app: Flask, portal: FakePortal, forger: FormerEmployee, id: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that tells of the start of a call, and comes while another call is being dialled."""
+        other = accept(app, to_number="+4930901829")
+        with app.app_context(), writing() as session:
+            session.add(
+                Attempt(
+                    portal_id=1, callback_id=other, number=1, line_id=LINE, to_number="+4930901829", started_at=utcnow()
+                )
+            )
+        a_row(portal, "call.x", CALL_TYPE="4", CALL_FAILED_CODE="304")
+        a_row(portal, "call.y", CALL_TYPE="4", CALL_FAILED_CODE="304")
+        with app.app_context():
+            call_history.read_next_history()
+        searched = Mock(wraps=nameless_attempts.report_that_fits)
+        monkeypatch.setattr(reconcile, "report_that_fits", searched)
+        forger.posts(START, "call.x")
+        assert stored(app) == 3
+        assert not searched.called
 
     def test_two_invented_calls_do_not_make_it_ambiguous(self, app: Flask, forger: FormerEmployee, id: UUID) -> None:
         for call_id in ("callback.x", "callback.y"):

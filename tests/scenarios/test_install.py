@@ -1,5 +1,6 @@
 """Installing the app on a portal."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -39,6 +40,21 @@ def test_a_repeated_installation_changes_nothing(app: Flask, administrator: Acto
     assert administrator.installs().status_code == 200
     after = portal.bindings_of(administrator.application.client_id)
     assert (len(after.placements), len(after.events)) == counted
+    assert len(portals(app)) == 1
+
+
+def test_a_new_portal_that_is_installed_many_times_at_once_is_installed(
+    app: Flask, administrator: Actor, portal: FakePortal
+) -> None:
+    """An administrator presses twice, or two of them do."""
+    posts = [portal.install(administrator.application, by=administrator.user) for _ in range(4)]
+    held = [portal.faults.add("hang_after", "batch", seconds=30) for _ in posts]
+    with ThreadPoolExecutor(len(posts)) as pool:
+        said = pool.map(lambda post: post_frame(app.test_client(), "/install", post).status_code, posts)
+        assert all(one.executed.wait(30) for one in held)
+        for one in held:
+            one.released.set()
+    assert set(said) == {200}
     assert len(portals(app)) == 1
 
 

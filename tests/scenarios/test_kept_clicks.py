@@ -7,10 +7,10 @@ import pytest
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import KeptClick, utcnow
+from bx24app.models import KeptClick, TimelineEntry, utcnow
 from bx24app.services.callbacks import change
 from bx24app.services.native.timeline import kept_clicks
 from bx24app.services.native.timeline.kept_clicks import PROOF_PAUSES
@@ -213,3 +213,21 @@ def test_removal_takes_them_along(
     assert len(kept(app)) == 1
     remove(app, portal, application)
     assert kept(app) == []
+
+
+def test_a_click_reads_one_entry_where_the_portal_gives_all_of_them_one_id(
+    app: Flask, plans: Plans, portal: FakePortal
+) -> None:
+    """Anybody may send one, before anything is proven."""
+    activity = plans()
+    plans("+4930901822")
+    read: list[int] = []
+    with app.app_context():
+        with writing() as session:
+            session.execute(update(TimelineEntry).values(activity_id=activity.id))
+        event.listen(TimelineEntry, "load", note := lambda entry, _: read.append(entry.id))
+        try:
+            assert clicks(app, portal, activity, "Cancel", portal.manager) == 200
+        finally:
+            event.remove(TimelineEntry, "load", note)
+    assert len(set(read)) == 1

@@ -104,7 +104,8 @@ def test_what_an_older_secret_key_signed_is_read_and_nothing_more_is_signed_with
         proof = solved(challenge.new_challenge("key"))
         return tickets.issue_ticket(ticket)[0], challenge.new_token("key"), proof, signing.sign_link(id)
 
-    newer = other_app(SECRET_KEY=secrets.token_urlsafe(40), SECRET_KEY_FALLBACKS=environ["BX24APP_SECRET_KEY"])
+    new = secrets.token_urlsafe(40)
+    newer = other_app(SECRET_KEY=new, SECRET_KEY_FALLBACKS=environ["BX24APP_SECRET_KEY"])
     with app.app_context():
         before = sign()
     with newer.app_context():
@@ -112,6 +113,13 @@ def test_what_an_older_secret_key_signed_is_read_and_nothing_more_is_signed_with
         after = sign()
     with app.app_context():
         assert opens(after) == [False] * 2
+    # So first every process learns the new one, which signs nothing there yet.
+    learning = other_app(SECRET_KEY_FALLBACKS=new)
+    with learning.app_context():
+        assert opens(after) == [True] * 4
+        learnt = sign()
+    with app.app_context():
+        assert opens(learnt) == [True] * 4
 
 
 def test_a_digest_key_whose_key_is_missing_is_left_as_it_is(app: Flask, other_app: OtherApp, manager: Actor) -> None:

@@ -371,6 +371,14 @@ def test_static_files_may_be_kept_for_ever(manager: Actor) -> None:
         assert "max-age=31536000" in response.headers["Cache-Control"]
 
 
+@pytest.mark.parametrize("name", ["style.css", "frame.js", "icon.svg"])
+def test_a_file_of_another_version_is_ours_and_not_kept(client: FlaskClient, name: str) -> None:
+    """A page of the next version may ask the last process of this one; it would be wrong for a year."""
+    with client.get(f"/static/{'f' * 12}/{name}") as response:
+        assert response.status_code == 200
+        assert response.headers["Cache-Control"] == "no-cache"
+
+
 def test_names_that_no_database_keeps_are_kept_without_it(manager: Actor, portal: FakePortal) -> None:
     portal.manager.name = "Max\0imilian"
     portal.lines["reg150907"].name = "Sales\0 line"

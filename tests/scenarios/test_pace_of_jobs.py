@@ -107,6 +107,7 @@ ASKING_NO_PORTAL = {
     "note_stoppages",
     "apply_deadlines",
     "count_reports",
+    "end_overlong_waits",
     "empty_wal",
 }
 

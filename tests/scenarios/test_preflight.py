@@ -5,10 +5,12 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from sqlalchemy import event, insert, select
 
 from bx24app.database import writing
-from bx24app.models import DoNotCall, State, utcnow
+from bx24app.models import DoNotCall, ReceivedEvent, State, utcnow
 from bx24app.services.calling import do_not_call
+from bx24app.services.dialling.call_report import MOST_ROWS_OF_NUMBER
 from tests.fake_bitrix24 import FakeApp, FakePortal
 from tests.support.actors import Actor
 from tests.support.waiting import NUMBER, accept, add_form, change_portal, follow_calls, pass_time, rules, seen, work
@@ -104,6 +106,29 @@ class TestServed:
         id = accept(app)
         tell_of_a_call(app, portal, application, "1", code, number)
         work(app)
+        assert seen(app, id).state == State.STARTED
+
+    def test_of_ever_so_many_calls_that_a_portal_lists_a_few_are_read(
+        self, app: Flask, manager: Actor, application: FakeApp, portal: FakePortal
+    ) -> None:
+        """Each would be read while the callback is held, and everybody's dials wait for the same processor."""
+        id = accept(app, due_at=utcnow() + timedelta(seconds=1))
+        tell_of_a_call(app, portal, application, "1", "200", NUMBER)
+        read: list[int] = []
+        with app.app_context():
+            with writing() as session:
+                told = session.scalars(select(ReceivedEvent).where(ReceivedEvent.event == "HISTORY")).one()
+                told.fields = {**told.fields, "code": "304"}
+                same = {"portal_id": 1, "event": "HISTORY", "call_id": "c", "fields": told.fields}
+                rows = [{"digest": f"{row:064}", "number_digest": told.number_digest, **same} for row in range(300)]
+                session.execute(insert(ReceivedEvent), rows)
+            pass_time(app, timedelta(seconds=2))
+            event.listen(ReceivedEvent, "load", note := lambda row, _: read.append(row.id))
+            try:
+                work(app)
+            finally:
+                event.remove(ReceivedEvent, "load", note)
+        assert 0 < len(read) <= MOST_ROWS_OF_NUMBER
         assert seen(app, id).state == State.STARTED
 
     def test_not_by_a_call_before_the_request(

@@ -2,16 +2,18 @@
 
 import json
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from flask import Flask
-from sqlalchemy import MetaData, select
+from sqlalchemy import MetaData, select, text
 
 from bx24app.database import db, reading, writing
 from bx24app.database.wal import empty_wal
-from bx24app.models import Callback, Form, State, Webhook, utcnow
+from bx24app.models import Callback, Form, Portal, State, Webhook, utcnow
 from bx24app.services import privacy
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks.principal import Principal
@@ -123,6 +125,45 @@ def test_nothing_is_erased_while_a_phone_may_ring(app: Flask, manager: Actor, ad
     erased = administrator.asks("POST", "/erase", {"number": CUSTOMER, "confirm": CUSTOMER})
     assert (erased.status_code, json_of(erased)["id"]) == (409, callback["id"])
     assert "callback" in mentions(app)
+
+
+def test_one_number_of_a_portal_is_erased_at_once_and_few_a_minute(
+    app: Flask, administrator: Actor, manager: Actor
+) -> None:
+    administrator.opens()
+    body = {"number": CUSTOMER, "confirm": CUSTOMER}
+    with app.app_context(), reading() as session:
+        portal_id = session.query(Portal).one().id
+    with app.app_context(), privacy.erasure_turn(portal_id, None):
+        refused = administrator.asks("POST", "/erase", body)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "2")
+        assert "Another number is being erased" in json_of(refused)["detail"]
+    answers = [administrator.asks("POST", "/erase", body) for _ in range(int(privacy.ERASURES.size) + 1)]
+    assert [answer.status_code for answer in answers] == [200] * int(privacy.ERASURES.size) + [429]
+    assert answers[-1].headers["Retry-After"] == "6"
+    manager.opens()
+    # The operator is kept from nothing.
+    assert app.test_cli_runner().invoke(args=["erase", CUSTOMER, "--yes"]).exit_code == 0
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_erasure_waits_for_the_worker_that_counts(app: Flask, administrator: Actor, manager: Actor) -> None:
+    administrator.opens()
+    administrator.requests_callback()
+    with app.app_context():
+        engine = db.engine
+
+    def count_for(seconds: float, has_begun: Event) -> None:
+        with engine.connect() as worker, worker.begin():
+            worker.execute(text("SELECT 1 FROM portal_settings FOR UPDATE"))
+            has_begun.set()
+            time.sleep(seconds)
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(count_for, 2.0, has_begun := Event())
+        has_begun.wait()
+        erased = administrator.asks("POST", "/erase", {"number": CUSTOMER, "confirm": CUSTOMER})
+    assert (erased.status_code, mentions(app)) == (200, [])
 
 
 def test_another_portal_knows_and_loses_nothing(app: Flask, known: Actor, fake: FakeBitrix24) -> None:

@@ -20,7 +20,7 @@ from bx24app.services.callbacks.conditions import Candidate
 from bx24app.services.callbacks.queries import CardFilter, read_named_callbacks
 from bx24app.services.crm import crm_requests
 from bx24app.services.diagnostics import gauges
-from bx24app.services.dialling import call_history, deadlines, queue
+from bx24app.services.dialling import abandoned, call_history, deadlines, queue
 from bx24app.services.portals import tokens
 from bx24app.services.reports import counting, figures
 from bx24app.services.reports.figures import ReportScope
@@ -126,7 +126,7 @@ def _card(form: Form, wanted: CardFilter) -> None:
 ASKED: dict[str, Callable[[Form], object]] = {
     "around": look_around,
     "claim": lambda _: queue.lease_due(4),
-    "sweep": lambda _: queue.expire_abandoned(),
+    "sweep": lambda _: abandoned.expire_abandoned(),
     "settle": lambda _: deadlines.apply_deadlines(),
     "history": lambda _: call_history._lease_portal(),
     "purge": lambda _: [retention.purge_callbacks(), retention.purge_visitors(), tokens.purge_idle()],
@@ -251,7 +251,7 @@ def test_a_report_reads_nothing_outside_of_its_period(app: Flask, crowded: Form)
                 figures.by_day(session, whole, period)
                 figures.by_hour(session, whole, period)
                 figures.by_part(session, portal, whole, Kind.PERSON, period)
-                counting._added_up(session, crowded.portal_id, 1, range(newest - 96, newest))
+                counting._kept_within(session, crowded.portal_id, [newest - 96, newest])
     about = [plan for plan in found if "report_figure" in plan and "INSERT" not in plan.upper()]
     assert len(about) > 8
     for plan in about:

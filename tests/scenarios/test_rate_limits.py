@@ -9,15 +9,15 @@ from uuid import UUID
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
-from bx24app.database import reading, writing
-from bx24app.models import Attempt, Callback, Rejection, State, TokenBucket, WebsiteRequest, utcnow
+from bx24app.database import db, reading, writing
+from bx24app.models import Attempt, Callback, Form, Rejection, State, TokenBucket, WebsiteRequest, utcnow
 from bx24app.services import retention
 from bx24app.services.runtime import rate_limit
 from bx24app.services.runtime.rate_limit import RateLimit
 from bx24app.services.security import networks
-from bx24app.services.websites import budgets
+from bx24app.services.websites import budgets, quotas
 from tests.conftest import OtherApp
 from tests.support.actors import Actor, json_of
 from tests.support.visitors import Visitor
@@ -56,18 +56,54 @@ def test_nothing_is_taken_from_the_others_when_one_bucket_is_empty(app: Flask) -
 
 def test_a_clock_that_is_set_back_fills_nothing(app: Flask) -> None:
     bucket = RateLimit("few", "a" * 64, 2, 3600)
-    assert [take(app, bucket, at=NOON + shift) for shift in (0, -3600, -7200, 0, 1)] == [
+    taken = [take(app, bucket, at=NOON + shift) for shift in (0, -1800, -3600, 0, 1)]
+    assert taken == [None, None, "few", "few", "few"]
+
+
+@pytest.mark.parametrize("seconds", [60, 3600, 86_400])
+def test_a_bucket_fills_again_that_a_clock_has_seen_which_was_days_ahead(app: Flask, seconds: int) -> None:
+    """By its own pace when it could have filled once, and whoever only reads finds the same as who takes."""
+    bucket = RateLimit("few", "a" * 64, 2, seconds)
+    assert [take(app, bucket, at=NOON + 3 * 86_400) for _ in range(3)] == [None, None, "few"]
+    with app.app_context(), reading() as session:
+        assert rate_limit.tokens_left(session, bucket, NOON) == 2
+    assert [take(app, bucket) for _ in range(3)] == [None, None, "few"]
+    assert [take(app, bucket, at=NOON + seconds * 1.51) for _ in range(2)] == [None, "few"]
+
+
+def test_a_token_that_is_given_back_by_the_right_clock_ends_the_wrong_one(app: Flask) -> None:
+    bucket = RateLimit("few", "a" * 64, 2, 60)
+    assert [take(app, bucket, at=NOON + 3 * 86_400) for _ in range(3)] == [None, None, "few"]
+    with app.app_context(), writing() as session:
+        rate_limit.give_back(session, [bucket], NOON)
+    assert [take(app, bucket, at=NOON + shift) for shift in (0, 0, 0, 91)] == [None, None, "few", None]
+
+
+def test_what_is_spent_once_stays_spent_whatever_the_clock_says(app: Flask) -> None:
+    proof = RateLimit("proof", "a" * 64, 1, 3600, is_single_use=True)
+    assert [take(app, proof, at=NOON + shift) for shift in (3 * 86_400, 0, -86_400, 1)] == [
         None,
-        None,
-        "few",
-        "few",
-        "few",
+        "proof",
+        "proof",
+        "proof",
     ]
+    with app.app_context(), reading() as session:
+        assert rate_limit.tokens_left(session, proof, NOON) == 0
 
 
 def test_a_smaller_limit_counts_at_once(app: Flask) -> None:
     assert take(app, RateLimit("few", "a" * 64, 100, 3600)) is None
-    assert [take(app, RateLimit("few", "a" * 64, 2, 3600)) for _ in range(3)] == [None, None, "few"]
+    assert [take(app, RateLimit("few", "a" * 64, 2, 3600)) for _ in range(2)] == [None, "few"]
+
+
+def test_what_was_taken_counts_for_a_larger_and_a_smaller_limit_of_the_same(app: Flask) -> None:
+    """Forms of one portal may allow a number once a day, or twenty times."""
+    one, twenty = (RateLimit("number", "a" * 64, size, 86_400) for size in (1, 20))
+    assert take(app, one) is None
+    assert [take(app, twenty) for _ in range(20)] == [None] * 19 + ["number"]
+    assert take(app, one) == "number"
+    with app.app_context(), reading() as session:
+        assert [rate_limit.tokens_left(session, bucket, NOON) for bucket in (one, twenty)] == [-19, 0]
 
 
 def test_twenty_threads_take_no_more_than_there_is(app: Flask) -> None:
@@ -266,6 +302,59 @@ def test_calls_that_nobody_answers_make_no_budget_endless(
     visitor = visitor_of(limits=PLENTY, budget_money="2.00", budget_currency="EUR")
     answers = [visitor.asks(f"+4930901{place:03}").status_code for place in range(taken + 1)]
     assert answers == [202] * taken + [429]
+
+
+def test_what_a_day_has_cost_is_added_up_once_for_all_forms(
+    app: Flask, manager: Actor, visitor_of: MakeVisitor, administrator: Actor
+) -> None:
+    """A portal has 200 forms, and may have dialled thousands of times on a day."""
+    let_calls_cost(app, manager, ["0.50"] * 5)
+    for _ in range(6):
+        visitor_of(limits=PLENTY, budget_money="2.00", budget_currency="EUR")
+    asked: list[str] = []
+    with app.app_context():
+        event.listen(db.engine, "before_cursor_execute", note := lambda *given: asked.append(given[2]))
+        try:
+            assert administrator.opens().status_code == 200
+        finally:
+            event.remove(db.engine, "before_cursor_execute", note)
+    assert len([sql for sql in asked if "sum(" in sql and "attempt.cost" in sql]) == 1
+
+
+def test_of_very_many_calls_the_sum_is_kept_for_a_moment(
+    app: Flask, manager: Actor, visitor_of: MakeVisitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgets, "MANY_ATTEMPTS", 3)
+    monkeypatch.setattr(budgets, "MANY_KEPT_SECONDS", 60.0)
+    let_calls_cost(app, manager, ["0.50"] * 5)
+    with app.app_context(), writing() as session:
+        session.execute(update(Attempt).values(started_at=utcnow()))
+    visitor = visitor_of(limits=PLENTY, budget_money="2.00", budget_currency="EUR")
+    asked: list[str] = []
+    with app.app_context():
+        event.listen(db.engine, "before_cursor_execute", note := lambda *given: asked.append(given[2]))
+        try:
+            answers = [visitor.asks(f"+4930901{place:03}").status_code for place in range(6)]
+        finally:
+            event.remove(db.engine, "before_cursor_execute", note)
+    assert answers == [202] * 4 + [429] * 2
+    # The answer of making the form may have had it added up before.
+    assert len([sql for sql in asked if "sum(" in sql and "attempt.cost" in sql]) <= 1
+
+
+def test_no_number_is_asked_for_more_than_a_thousand_times_a_day(
+    app: Flask, manager: Actor, visitor_of: MakeVisitor, administrator: Actor
+) -> None:
+    """A version before allowed 100,000, and what waits for one number is gone through again and again."""
+    key = visitor_of(limits=PLENTY).form_key
+    refused = administrator.asks("PATCH", f"/forms/{key}", {"limits": PLENTY | {"number_day": 1001}})
+    assert (refused.status_code, json_of(refused)["errors"][0]["field"]) == (400, "limits.number_day")
+    with app.app_context():
+        with writing() as session:
+            session.execute(update(Form).where(Form.key == key).values(limits=PLENTY | {"number_day": 100_000}))
+        with reading() as session:
+            form = session.scalars(select(Form).where(Form.key == key)).one()
+        assert quotas.of_number(form) == 1000
 
 
 def test_a_budget_of_no_money_takes_nothing(visitor_of: MakeVisitor) -> None:

@@ -7,10 +7,10 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import Callback, Credential, Portal, PortalState, utcnow
+from bx24app.models import Callback, Credential, DoNotCall, Form, Portal, PortalState, utcnow
 from bx24app.services.portals import uninstall
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
-from tests.support.actors import Actor, json_of
+from tests.support.actors import CUSTOMER, Actor, json_of
 from tests.support.visitors import Visitor
 
 REMOVAL = "ONAPPUNINSTALL"
@@ -139,6 +139,26 @@ def test_a_disconnected_portal_loses_its_data_only_after_the_doubt_of_three_days
     assert callbacks(app) == 0
     with app.app_context(), reading() as session:
         assert len(session.scalars(select(Portal)).all()) == (0 if clean else 1)
+
+
+@pytest.mark.parametrize("said", [(0, 1), (1, 0), (1, 0, 1)])
+def test_settings_that_an_administrator_keeps_are_deleted_by_nobody_elses_event(
+    app: Flask, desk: Actor, visitor: Visitor, portal: FakePortal, application: FakeApp, said: tuple[int, ...]
+) -> None:
+    """A former employee may send one before the genuine one, or after it; and which one it is nobody can tell."""
+    assert desk.asks("POST", "/do-not-call", {"number": CUSTOMER}).status_code == 201
+    change(app, removal_due_at=utcnow() + timedelta(minutes=5))
+    for clean in said:
+        portal.send_event(application, REMOVAL, {"CLEAN": clean})
+        portal.events.wait_until_idle()
+    portal.events.pause()
+    portal.uninstall(application)
+    change(app, removal_due_at=utcnow())
+    assert confirm(app) == 1
+    assert row(app).state == PortalState.UNINSTALLED
+    with app.app_context(), reading() as session:
+        assert len(session.scalars(select(Form)).all()) == 1
+        assert len(session.scalars(select(DoNotCall)).all()) == 1
 
 
 def test_an_administrator_who_opens_the_app_brings_a_doubted_portal_back(

@@ -1,25 +1,25 @@
 """A portal that is removed while a job is at it: nothing has failed, and the portals behind it have their turn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TypeVar
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.exc import NoResultFound
 
 from bx24app.database import writing
-from bx24app.models import Credential, Portal, utcnow
+from bx24app.models import Credential, utcnow
 from bx24app.services.native.automation import registration
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, payment, token_renewal, uninstall
-from bx24app.services.runtime.slots import Slots, work_through
+from bx24app.services.runtime.slots import PortalSlots, work_through
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
 from tests.fake_bitrix24.faults import Fault
 from tests.support.actors import Actor, json_of
-from tests.support.waiting import change_portal
+from tests.support.waiting import change_portal, remove_portal
 
 T = TypeVar("T")
 LONG_AGO = timedelta(days=400)
@@ -33,20 +33,13 @@ ASKING_JOBS: dict[str, Callable[[], int]] = {
 }
 
 
-def remove(app: Flask, *, keeps_settings: bool) -> None:
-    with app.app_context(), writing() as session:
-        portal = session.scalars(select(Portal)).one()
-        portal.removal_keeps_settings = keeps_settings
-        uninstall._remove(session, portal)
-
-
 def remove_during(app: Flask, work: Callable[[], T], hanging: Sequence[Fault], *, keeps_settings: bool) -> T:
     """Do ``work`` and remove the portal while it waits for an answer."""
     with ThreadPoolExecutor(1) as threads:
         working = threads.submit(work)
         while not any(fault.executed.wait(0.05) for fault in hanging):
             assert not working.done()
-        remove(app, keeps_settings=keeps_settings)
+        remove_portal(app, keeps_settings=keeps_settings)
         for fault in hanging:
             fault.times = 0
             fault.released.set()
@@ -91,7 +84,10 @@ def test_the_portals_behind_one_that_was_removed_have_their_turn(app: Flask, man
         return 1
 
     with app.app_context():
-        assert work_through(Slots(each=1, in_all=1), lambda _: waiting.pop(0) if waiting else None, work) == 1
+        assert (
+            work_through(PortalSlots("test", each=1, in_all=1), lambda _: waiting.pop(0) if waiting else None, work)
+            == 1
+        )
     assert worked == [1]
 
 
@@ -102,4 +98,32 @@ def test_a_row_that_is_missing_is_a_failure_where_the_portal_is_there(app: Flask
         raise NoResultFound
 
     with app.app_context(), pytest.raises(NoResultFound):
-        work_through(Slots(each=1, in_all=1), lambda _: waiting.pop(0) if waiting else None, work)
+        work_through(PortalSlots("test", each=1, in_all=1), lambda _: waiting.pop(0) if waiting else None, work)
+
+
+def test_a_portal_for_which_a_job_fails_rests_and_the_others_have_their_turn(app: Flask, manager: Actor) -> None:
+    """It is due still, and the first of all; nothing that the job could note of it tells that it failed."""
+    worked: list[int] = []
+    slots = PortalSlots("test", each=1, in_all=1)
+    short = PortalSlots("short", each=1, in_all=1, rest_seconds=0)
+
+    def next_due(besides: Collection[int]) -> int | None:
+        return next((portal_id for portal_id in (7, 8, 9) if portal_id not in besides), None)
+
+    def work(portal_id: int) -> int:
+        worked.append(portal_id)
+        if portal_id != 9:
+            raise ValueError(portal_id)
+        return 1
+
+    with app.app_context():
+        with pytest.raises(ValueError, match="7"):
+            work_through(slots, next_due, work)
+        assert worked == [7, 8, 9]
+        assert work_through(slots, next_due, work) == 1
+        assert worked == [7, 8, 9, 9]
+        for _ in range(2):
+            worked.clear()
+            with pytest.raises(ValueError, match="7"):
+                work_through(short, next_due, work)
+            assert worked == [7, 8, 9]

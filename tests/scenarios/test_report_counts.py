@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -19,11 +20,12 @@ from bx24app.services.callbacks.listing.company_day import company_zone
 from bx24app.services.callbacks.listing.periods import PeriodName
 from bx24app.services.dialling import reconcile
 from bx24app.services.dialling.call_report import CallReport, ReportKind, row_of_report
-from bx24app.services.portals import uninstall
 from bx24app.services.reports import counting, figures, periods
 from bx24app.services.reports.figures import ReportScope
 from bx24app.services.reports.periods import Period
+from bx24app.services.reports.quarters import read_slot, slot_of
 from bx24app.services.reports.tally import CountedAttempt, CountedCallback, Kind, Tally, kinds_of, tally_of
+from bx24app.services.runtime import portal_rows
 
 # Clocks change on 29 March and 25 October in Berlin; Kathmandu is 45 minutes off, Lord Howe changes by half an hour.
 ZONES = ("Europe/Berlin", "UTC", "Asia/Kathmandu", "Australia/Lord_Howe", "America/New_York")
@@ -266,13 +268,14 @@ def test_figures_equal_a_recount_after_any_history(app: Flask, first: date) -> N
         # Nothing is left of a portal that is gone, nor of callbacks that are.
         assert counting.delete_counted(Callback.portal_id == portals[0].id, 10_000) > 0
         with writing() as session:
-            uninstall._forget(session, session.get_one(Portal, portals[1].id))
+            session.get_one(Portal, portals[1].id).begin_removal(datetime.now(UTC), keeps_settings=True)
+        assert portal_rows.delete_rows(portals[1].id, 60)
         with reading() as session:
             assert session.scalar(select(func.count()).select_from(ReportFigure)) == 0
 
 
 def test_what_changes_while_it_is_counted_is_counted_again(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = counting._read
+    read = read_slot
     at = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
 
     def read_and_miss_a_change(session: Session, portal_id: int, slot: int) -> object:
@@ -286,7 +289,7 @@ def test_what_changes_while_it_is_counted_is_counted_again(app: Flask, monkeypat
             session.add(portal)
             session.flush()
             History(portal.id, random.Random(1), at.date()).request(session)
-        monkeypatch.setattr(counting, "_read", read_and_miss_a_change)
+        monkeypatch.setattr(counting, "read_slot", read_and_miss_a_change)
         assert counting.count_changed() == 1
         assert counting.count_changed() == 1
         monkeypatch.undo()
@@ -321,6 +324,101 @@ def test_counting_waits_for_nobody(app: Flask, locked: type[Portal | PortalSetti
         assert counting.delete_counted(Callback.id.in_(history.alive), 10) == 1
 
 
+def quarter_of(portal_id: int, first: date, count: int) -> list[UUID]:
+    """Callbacks that were requested in one quarter of an hour, with a few more in another one."""
+    history = History(portal_id, random.Random(1), first)
+    at = datetime.combine(first, datetime.min.time(), UTC) + timedelta(hours=9)
+    moments = iter([at + timedelta(seconds=number) for number in range(count)] + [at + timedelta(hours=3)] * 2)
+    history.moment = lambda: next(moments)  # type: ignore[method-assign]
+    with writing() as session:
+        for _ in range(count + 2):
+            history.request(session)
+    return history.alive[:count]
+
+
+def test_a_quarter_with_very_many_is_read_while_others_write(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changes meanwhile, or goes, is not lost: the quarter is counted when it has come to rest."""
+    monkeypatch.setattr(counting, "MANY_CALLBACKS", 3)
+    first = date(2026, 11, 20)
+    with app.app_context():
+        with writing() as session:
+            session.add(portal := a_portal())
+        ids = quarter_of(portal.id, first, 6)
+
+        def change() -> None:
+            with app.app_context(), writing() as session:
+                session.get_one(Callback, ids[0]).cancel(datetime.now(UTC))
+
+        def delete() -> None:
+            with app.app_context():
+                assert counting.delete_counted(Callback.id == ids[1], 10) == 1
+
+        def read_meanwhile(session: Session, portal_id: int, slot: int) -> object:
+            found = read_slot(session, portal_id, slot)
+            if slot == slot_of(ids[0]) and meanwhile:
+                with ThreadPoolExecutor(1) as other:
+                    other.submit(meanwhile.pop()).result(timeout=5)
+            return found
+
+        meanwhile: list[Callable[[], None]] = [delete, change]
+        monkeypatch.setattr(counting, "read_slot", read_meanwhile)
+        resting = counting._resting.now
+        monkeypatch.setattr(counting._resting, "now", set)
+        # The other quarter of an hour; then neither of them; then what has come to rest.
+        assert [counting.count_changed() for _ in range(4)] == [1, 0, 1, 0]
+        assert meanwhile == []
+        check_recount(portal, "UTC", first, 1)
+        assert resting() == {portal.id}
+
+
+def test_what_is_left_of_a_quarter_is_counted_by_the_job(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever deletes one reads none of the others, which may be tens of thousands."""
+    first = date(2026, 11, 20)
+    with app.app_context():
+        with writing() as session:
+            session.add(portal := a_portal())
+        ids = quarter_of(portal.id, first, 6)
+        while counting.count_changed():
+            pass
+        read: list[int] = []
+        original = read_slot
+
+        def noted(session: Session, portal_id: int, slot: int) -> object:
+            read.append(len(found := original(session, portal_id, slot)))
+            return found
+
+        monkeypatch.setattr(counting, "read_slot", noted)
+        for id in ids[:3]:
+            assert counting.delete_counted(Callback.id == id, 10) == 1
+        assert read == []
+        # A process that ends here loses nothing: the callback that stays says that its quarter is not counted.
+        assert counting.count_changed() == 1
+        assert (read, counting.count_changed()) == ([3], 0)
+        check_recount(portal, "UTC", first, 1)
+        # Nobody is left to say it: the quarter is forgotten at once, in all spans.
+        assert counting.delete_counted(Callback.id.in_(ids), 10) == 3
+        assert (read, counting.count_changed()) == ([3, 0], 0)
+        check_recount(portal, "UTC", first, 1)
+        check_recount(portal, "UTC", first - timedelta(days=40), 80)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_nothing_is_deleted_that_nobody_could_count(app: Flask) -> None:
+    with app.app_context():
+        with writing() as session:
+            session.add(portal := a_portal())
+        ids = quarter_of(portal.id, date(2026, 11, 20), 3)
+        with db.engine.connect() as other, other.begin():
+            other.execute(select(Callback.id).where(Callback.id.in_(ids[1:])).with_for_update())
+            assert counting.delete_counted(Callback.id == ids[0], 10) == 0
+        with db.engine.connect() as other, other.begin():
+            other.execute(select(Callback.id).where(Callback.id == ids[1]).with_for_update())
+            assert counting.delete_counted(Callback.id == ids[0], 10) == 1
+        while counting.count_changed():
+            pass
+        check_recount(portal, "UTC", date(2026, 11, 20), 1)
+
+
 def test_a_cost_that_is_told_late_of_an_earlier_attempt_is_counted(app: Flask) -> None:
     at = datetime(2026, 11, 20, 9, tzinfo=UTC)
     with app.app_context():
@@ -350,7 +448,7 @@ def test_a_cost_that_is_told_late_of_an_earlier_attempt_is_counted(app: Flask) -
 
 
 def slot_day(callback_id: UUID) -> date:
-    return periods.moment_of(counting.slot_of(callback_id)).date()
+    return periods.moment_of(slot_of(callback_id)).date()
 
 
 def test_days_of_a_company(app: Flask) -> None:

@@ -1,12 +1,15 @@
-"""Reports take long, and those of one portal must not take every thread of the web process."""
+"""Reports and endless pages take long, and those of one portal must not take every thread of the web process."""
 
 from contextlib import ExitStack
 
+import pytest
 from flask import Flask
 
 from bx24app.database import reading
 from bx24app.models import Portal
 from bx24app.services.reports import turns
+from bx24app.services.runtime.slots import turn
+from bx24app.web import guards
 from tests.support.actors import Actor
 
 
@@ -28,3 +31,26 @@ def test_two_reports_of_a_portal_are_read_at_once_and_the_third_is_refused(
         # Another portal has its turn meanwhile.
         held.enter_context(turns.report_turn(portal_id + 1))
     assert administrator.asks("GET", "/reports/summary").status_code == 200
+
+
+LONG = ["/api/v1/forms", "/api/v1/webhooks", "/api/v1/api-keys"]
+LONG += [f"/desk/view/websites{rest}" for rest in ("", "/rejected", "/developers")]
+LONG += ["/desk/view/settings/log", "/desk/requests?method=none"]
+
+
+@pytest.mark.parametrize("path", LONG)
+def test_few_pages_of_all_that_a_portal_has_are_written_at_once(
+    app: Flask, manager: Actor, administrator: Actor, path: str
+) -> None:
+    """A portal may have 200 forms, 1,000 webhooks and 600 keys: 2 MB, at which nobody else of the process is served."""
+    administrator.opens()
+    bearer = {"Authorization": f"Bearer {administrator.ticket}"}
+    with app.app_context(), reading() as session:
+        portal_id = session.query(Portal).one().id
+    with ExitStack() as held:
+        for _ in range(guards.WRITTEN_OF_PORTAL):
+            held.enter_context(turn(guards._written, portal_id))
+        refused = administrator.client.get(path, headers=bearer)
+        assert (refused.status_code, refused.headers.get("Retry-After")) == (429, "2")
+        held.enter_context(turn(guards._written, portal_id + 1))
+    assert administrator.client.get(path, headers=bearer).status_code == 200

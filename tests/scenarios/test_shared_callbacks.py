@@ -82,7 +82,9 @@ def test_whoever_asked_first_does_not_take_the_call_away(
     assert asks(form, name="Anna", idempotency_key="second") == second
     assert states(app) == {first["reference"]: state, second["reference"]: "queued"}
     words = [made["words"] for made in desk.sees(second["reference"])["decisions"]]
-    assert words[1:] == ["Asked for while another request for this number waited, which was withdrawn or moved"]
+    assert words[1:] == [
+        "Asked for while another request for this number waited, which was withdrawn, moved or not dialled"
+    ]
     # Nothing of the first request is said of the second one, which may be of another form and another person.
     assert "Eve" not in str(desk.sees(second["reference"]))
     work(app)

@@ -18,6 +18,7 @@ from tests.conftest import Eventually, OtherApp
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, json_of
 from tests.support.visitors import Visitor
+from tests.support.waiting import pass_time, work
 
 
 def rows(app: Flask, model: type[Any]) -> list[Any]:
@@ -163,3 +164,20 @@ def test_staff_move_a_callback_so_often_and_never_again(
     id = json_of(manager.requests_callback(scheduled_at=at))["id"]
     statuses = [manager.asks("PATCH", f"/callbacks/{id}", {"scheduled_at": at}).status_code for _ in range(4)]
     assert statuses == [200, 200, 200, 429]
+
+
+def test_staff_let_a_callback_of_unknown_outcome_be_dialled_so_often_and_never_again(
+    app: Flask, manager: Actor, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt is compared with what the history tells of its number."""
+    monkeypatch.setattr("bx24app.services.callbacks.change.MAX_REDIALS", 2)
+    id = json_of(manager.requests_callback())["id"]
+    statuses = []
+    for _ in range(3):
+        portal.faults.add("drop_before", "voximplant.callback.start")
+        work(app)
+        pass_time(app, timedelta(seconds=10))
+        again = manager.asks("POST", f"/callbacks/{id}/resolve", {"outcome": "dial_again"})
+        statuses.append(again.status_code)
+    assert statuses == [200, 200, 429]
+    assert manager.asks("POST", f"/callbacks/{id}/resolve", {"outcome": "not_reached"}).status_code == 200

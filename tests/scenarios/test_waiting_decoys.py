@@ -1,8 +1,10 @@
 """Decoys wait in the queue as callbacks do: a full line, or a portal that is slow, tells nothing about a number."""
 
 import re
+import time
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
@@ -11,11 +13,11 @@ from flask import Flask
 from sqlalchemy import event, select, update
 
 from bx24app.database import db, reading, writing
-from bx24app.models import Callback, Credential, CredentialState, DecoyRequest, Portal, State, utcnow
-from bx24app.services.dialling import queue
+from bx24app.models import Callback, Credential, CredentialState, DecoyRequest, Portal, State, Throttle, utcnow
+from bx24app.services.dialling import abandoned, queue
 from bx24app.services.runtime import wakeup
 from bx24app.worker.jobs import background_jobs
-from bx24app.worker.look import look
+from bx24app.worker.look import Look
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.scenarios.test_query_plans import plans
 from tests.support.actors import Actor, json_of
@@ -81,7 +83,7 @@ def unreleased(app: Flask) -> int:
 
 def due_jobs(app: Flask) -> set[str]:
     with app.app_context():
-        return look(background_jobs()) & {"dial", "expire_abandoned_dials"}
+        return Look(background_jobs()).due_jobs() & {"dial", "expire_abandoned_dials"}
 
 
 def end_pause(app: Flask) -> None:
@@ -123,7 +125,7 @@ def test_it_waits_for_those_before_it_and_takes_no_place(app: Flask, form: Visit
     assert leases(app) == [UUID(one["reference"]) for one in callbacks[:2]]
     assert later_state(form, first) not in WAITING
     assert later_state(form, last) == later_state(form, callbacks[2]) == State.QUEUED
-    pass_time(app, queue.LONGEST_DIAL_LEASE)  # Those two have ended, or their worker is gone.
+    pass_time(app, queue.DIAL_LEASE)  # Those two have ended, or their worker is gone.
     with app.app_context(), writing() as session:
         ids = [UUID(one["reference"]) for one in callbacks[:2]]
         session.execute(update(Callback).where(Callback.id.in_(ids)).values(state="missed", holds_number=False))
@@ -146,7 +148,7 @@ def test_it_waits_while_no_worker_runs_and_then_expires_as_others_do(app: Flask,
         assert state(form, decoy) == state(form, true) == State.QUEUED
         assert "expire_abandoned_dials" in due_jobs(app)
         with app.app_context():
-            assert queue.expire_abandoned() == 1
+            assert abandoned.expire_abandoned() == 1
         assert state(form, decoy) == state(form, true) == State.EXPIRED
         assert (acts(form, decoy, "cancel"), acts(form, true, "cancel")) == (409, 409)
         assert due_jobs(app) == set()
@@ -245,8 +247,25 @@ def test_those_that_wait_are_found_by_an_index_however_many_have_been(app: Flask
     found: list[str] = []
     with app.app_context(), plans(found, is_large=True):
         queue.lease_due(4)
-        queue.expire_abandoned()
+        abandoned.expire_abandoned()
     read = [plan for plan in found if "ghost" in plan]
     assert any("ix_ghost_unreleased" in plan for plan in read)
     for plan in read:
         assert not re.search(r"Seq Scan on ghost|SCAN ghost", plan), plan
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.001, 0.2), (0.05, 1.0), (3.0, 5.0)])
+def test_a_portal_whose_waiting_calls_take_long_to_go_through_rests_for_longer(
+    app: Flask, busy: Visitor, monkeypatch: pytest.MonkeyPatch, took: float, pause: float
+) -> None:
+    """Nobody else writes to SQLite meanwhile, and it has them gone through whenever somebody's call is due."""
+    asks(busy, FREE)
+    end_pause(app)
+    with app.app_context(), monkeypatch.context() as patch:
+        patch.setattr(time, "thread_time", Mock(side_effect=[0.0, took]))
+        begin = utcnow()
+        assert queue.lease_due(4) == []
+        with reading() as session:
+            [rests_until] = session.scalars(select(Throttle.dial_at))
+    assert rests_until is not None
+    assert pause <= (rests_until - begin).total_seconds() < pause + 0.5

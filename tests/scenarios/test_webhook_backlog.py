@@ -13,11 +13,12 @@ from bx24app.models import Webhook, WebhookDelivery, utcnow
 from bx24app.services.webhooks import delivery, subscriptions
 from tests.support.actors import Actor, json_of
 from tests.support.sites import Site, status
-from tests.support.webhook_steps import added, asked, form, listed, site, told_all
+from tests.support.webhook_steps import added, asked, change, form, listed, site, told_all
 
 __all__ = ["form", "site"]  # Fixtures.
 
 KEPT = 2000
+HOUR = timedelta(hours=1)
 # Instructions of SQLite's machine, and pages that PostgreSQL touches; the worker looks twice a second.
 SQLITE_STEPS, POSTGRESQL_PAGES = 5_000, 100
 
@@ -85,6 +86,36 @@ def test_a_site_that_is_down_costs_others_nothing(app: Flask, administrator: Act
             leased = {one.id: one.leased_until for one in session.query(Webhook)}
         assert leased[healthy_id]
         assert not leased[down_id]
+
+
+def due_now(app: Flask) -> int:
+    with app.app_context(), reading() as session:
+        pending = session.query(WebhookDelivery).filter(WebhookDelivery.done_at.is_(None))
+        return pending.filter(WebhookDelivery.due_at <= utcnow()).count()
+
+
+def test_what_waits_for_another_delivery_is_not_due(app: Flask, administrator: Actor, form: int, site: Site) -> None:
+    """A site that lets the first one wait for hours, again and again, else has each look go through all the others."""
+    webhook = added(administrator, site)
+    site.answers.append(status(500, **{"Retry-After": "7200"}))
+    id = asked(app, form)
+    change(app, id, lambda callback: callback.reschedule(utcnow(), utcnow() + HOUR, utcnow() + 2 * HOUR))
+    told_all(app)
+    assert site.states() == ["queued"]
+    # What was there before the failure, and what came after it.
+    change(app, id, lambda callback: callback.cancel(utcnow()))
+    assert (len(listed(administrator, webhook)), due_now(app)) == (3, 0)
+    # Somebody wants the first one told again: all that waited for it comes at once.
+    first = listed(administrator, webhook)[-1]
+    assert administrator.asks("POST", f"/webhooks/deliveries/{first['id']}/redeliver").status_code == 202
+    told_all(app)
+    assert site.states() == ["queued", "queued", "scheduled", "cancelled"]
+    # It fails anew, and so does not let others be told again before it.
+    site.answers.append(status(500, **{"Retry-After": "7200"}))
+    for one in listed(administrator, webhook)[::-1]:
+        assert administrator.asks("POST", f"/webhooks/deliveries/{one['id']}/redeliver").status_code == 202
+        told_all(app)
+    assert due_now(app) == 0
 
 
 def test_pings_are_few_however_often_somebody_asks_for_one(

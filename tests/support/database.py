@@ -64,9 +64,21 @@ def driven(uri: str) -> URL:
 
 
 @contextmanager
-def embedded_postgres(directory: Path, *, is_durable: bool = False) -> Iterator[PostgresServer]:
-    """Run the embedded PostgreSQL. Unless it must be durable it does not wait for disks: no machine fails here."""
+def embedded_postgres(
+    directory: Path, *, is_durable: bool = False, connections: int | None = None
+) -> Iterator[PostgresServer]:
+    """Run the embedded PostgreSQL. Unless it must be durable it does not wait for disks: no machine fails here.
+
+    ``connections``: so many at most; None: as it is set up.
+    """
     server = get_server(directory)
+    if connections is not None:
+        engine = create_engine(driven(server.get_uri()), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"ALTER SYSTEM SET max_connections = {connections}"))
+        engine.dispose()
+        server.cleanup()
+        server = get_server(directory)
     try:
         if not is_durable:
             engine = create_engine(driven(server.get_uri()), isolation_level="AUTOCOMMIT")
@@ -82,12 +94,12 @@ def embedded_postgres(directory: Path, *, is_durable: bool = False) -> Iterator[
 
 
 @contextmanager
-def postgres_server(directory: Path, *, is_durable: bool = False) -> Iterator[URL]:
+def postgres_server(directory: Path, *, is_durable: bool = False, connections: int | None = None) -> Iterator[URL]:
     """A PostgreSQL server for one session."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield driven(given)
         return
-    with embedded_postgres(directory, is_durable=is_durable) as server:
+    with embedded_postgres(directory, is_durable=is_durable, connections=connections) as server:
         yield driven(server.get_uri())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+import trustme
 
 from tests.support.processes import free_port, kill
 
@@ -15,18 +16,34 @@ UP_SECONDS = 10.0
 
 
 class RedisServer:
-    """One server on a free port of loopback, with a password; it keeps nothing on the disk."""
+    """One server on a free port of loopback, with a password; it keeps nothing on the disk.
 
-    def __init__(self, directory: Path, password: str) -> None:
+    With a certificate authority it speaks TLS alone, as ``localhost``.
+    """
+
+    def __init__(self, directory: Path, password: str, ca: trustme.CA | None = None) -> None:
         program = shutil.which("redis-server")
         assert program, "Redis is not installed: run 'sudo apt-get install --yes redis-server'"
         self.port = free_port()
         self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
+        listening, tls = ["--port", str(self.port)], dict[str, Any]()
+        if ca:
+            self.url = f"rediss://:{password}@localhost:{self.port}/0"
+            listening, tls = self._with_tls(directory, ca)
         # Its types are those of two clients at once, of which one has to be awaited.
-        self.client: Any = redis.Redis(port=self.port, password=password, socket_timeout=5)
-        self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--requirepass", password]
+        self.client: Any = redis.Redis(port=self.port, password=password, socket_timeout=5, **tls)
+        self._command = [program, *listening, "--bind", "127.0.0.1", "--requirepass", password]
         self._command += ["--save", "", "--appendonly", "no", "--dir", str(directory), "--daemonize", "no"]
         self.start()
+
+    def _with_tls(self, directory: Path, ca: trustme.CA) -> tuple[list[str], dict[str, Any]]:
+        """What the server is started with, and what a client of the test's own needs."""
+        certificate, trusted = directory / "redis.pem", directory / "ca-of-redis.pem"
+        ca.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
+        ca.cert_pem.write_to_path(trusted)
+        files = ["--tls-cert-file", str(certificate), "--tls-key-file", str(certificate)]
+        listening = ["--port", "0", "--tls-port", str(self.port), *files, "--tls-auth-clients", "no"]
+        return listening, {"host": "localhost", "ssl": True, "ssl_ca_certs": str(trusted)}
 
     def start(self) -> None:
         """Start it, empty, and wait until it answers."""

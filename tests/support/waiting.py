@@ -5,14 +5,15 @@ from typing import Any
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import Callback, Form, Portal, PortalLine, PortalSettings, Source, Throttle, utcnow
+from bx24app.models import Callback, DecoyRequest, Form, Portal, PortalLine, PortalSettings, Source, Throttle, utcnow
 from bx24app.services.callbacks import queries as callback_queries
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.dialling import call_history, dial, queue
 from bx24app.services.portals import uninstall
+from bx24app.services.runtime.portal_rows import delete_rows
 from tests.fake_bitrix24 import FakeApp, FakePortal
 
 NUMBER = "+4930901820"
@@ -49,6 +50,15 @@ def remove(app: Flask, portal: FakePortal, application: FakeApp) -> None:
     portal.events.wait_until_idle()
     with app.app_context():
         uninstall.confirm_removals()
+
+
+def remove_portal(app: Flask, *, keeps_settings: bool) -> None:
+    """Remove the only portal as if Bitrix24 had confirmed it; its rows are gone."""
+    with app.app_context():
+        with writing() as session:
+            row = session.scalars(select(Portal)).one()
+            uninstall._remove(session, row, keeps_settings=keeps_settings)
+        assert delete_rows(row.id, 60)
 
 
 def add_form(app: Flask, portal_id: int = 1, **fields: Any) -> int:
@@ -115,6 +125,10 @@ def pass_time(app: Flask, by: timedelta) -> None:
                     setattr(callback, name, moment - by)
             for attempt in callback.attempts:
                 attempt.started_at -= by
+        for decoy in session.query(DecoyRequest):
+            for name in ("scheduled_at", "due_at", "expires_at", "created_at", "released_at", "cancelled_at"):
+                if (moment := getattr(decoy, name)) is not None:
+                    setattr(decoy, name, moment - by)
         for pace in session.query(Throttle):
             pace.level_at -= by
             pace.dial_at = pace.dial_at and pace.dial_at - by

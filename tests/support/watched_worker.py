@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from app import app
-from bx24app.worker import look, worker
+from bx24app.worker import worker
 
 
 def _write_down(sent: Path) -> None:
@@ -32,5 +32,5 @@ options = parser.parse_args()
 if options.sent:
     _write_down(options.sent)
 if options.look:
-    look.LOOK_SECONDS = options.look
+    vars(worker)["LOOK_SECONDS"] = options.look
 worker.Worker(app).run_until_told()

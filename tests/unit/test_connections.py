@@ -12,7 +12,7 @@ import pytest
 from bx24app.bitrix24.authorization import AuthorizationServer
 from bx24app.bitrix24.client import PortalClients
 from bx24app.outgoing.address_policy import AddressPolicy
-from bx24app.outgoing.errors import AddressForbidden, ExchangeError, NotSent, NoUsableAnswer
+from bx24app.outgoing.errors import AddressForbidden, ExchangeError, NotSent, NoUsableAnswer, UnreadableAnswer
 from tests.support.sites import Listener, canary
 
 PUBLIC = AddressPolicy()
@@ -201,6 +201,25 @@ def test_an_endless_answer_is_cut_off() -> None:
     listener = Listener(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     with pytest.raises(NoUsableAnswer):
         PortalClients(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile")
+    listener.close()
+
+
+@pytest.mark.parametrize("part", ["[],", '"a":1,', "{},", "0,"])
+def test_an_answer_of_many_small_things_is_not_read(part: str) -> None:
+    """Each of them takes sixty bytes and more of memory, and nobody else of the process does anything meanwhile."""
+    shape = '{"result": {%s"b": 1}}' if ":" in part else '{"result": [%s0]}'
+    body = (shape % (part * 400_000)).encode()
+    listener = Listener(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    client = PortalClients(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t")
+    with pytest.raises(UnreadableAnswer):
+        client.invoke("profile")
+    listener.close()
+
+
+def test_an_answer_may_begin_with_a_mark() -> None:
+    body = b'\xef\xbb\xbf{"result": 1}'
+    listener = Listener(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert PortalClients(INSECURE).client(f"http://127.0.0.1:{listener.port}/rest/", "t").invoke("profile") == 1
     listener.close()
 
 

@@ -1,7 +1,7 @@
 """``LOG_FORMAT=console``: whatever somebody has sent, one event is one line, and no line is turned around."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
@@ -116,3 +116,12 @@ def test_people_still_read_their_language_and_where_it_failed(written: list[str]
     _with_an_exception("no such table")
     assert "Привет, Zoë" in written[0]
     assert all(part in written[1] for part in ("_with_an_exception", "Loud", "no such table"))
+
+
+@pytest.mark.parametrize("write", [_said, _in_a_list, _by_a_library, _as_the_event, _around_all])
+def test_no_line_is_as_long_as_somebody_wishes(written: list[str], write: Callable[[str], None]) -> None:
+    write("x" * 100_000)
+    assert len(written[0]) < 5_000
+    structlog.get_logger("bx24app.some").warning("refused", many=["x"] * 100_000, named={str(n): 1 for n in range(99)})
+    assert len(written[1]) < 5_000
+    assert "100000 in all" in written[1]

@@ -6,9 +6,9 @@ from hashlib import sha256
 from itertools import pairwise
 
 import pytest
-from uuid6 import uuid7
 
 from bx24app.models import FINAL, TRANSITIONS, DecoyRequest, State, UnknownPolicy
+from bx24app.models.ids import new_id
 from bx24app.services.callbacks import decoys
 from bx24app.services.callbacks.retry_policy import RetryPolicy
 from bx24app.services.calling.business_hours import Hours
@@ -43,7 +43,7 @@ def steps(decoy: DecoyRequest, policy: RetryPolicy) -> list[decoys.ShownStep]:
 
 
 def decoy_due(at: datetime, after: timedelta = timedelta(0)) -> DecoyRequest:
-    return DecoyRequest(id=uuid7(), created_at=at, due_at=at + after)
+    return DecoyRequest(id=new_id(), created_at=at, due_at=at + after)
 
 
 @pytest.mark.parametrize("retries", [0, 2])

@@ -10,6 +10,7 @@ import pytest
 import bx24app
 from bx24app import errors
 from bx24app.bitrix24 import errors as bitrix24
+from bx24app.crypto import UnknownKey
 from bx24app.errors import Executed, KnownError, Refusal, Retry, Unverified
 from bx24app.errors.unverified import TooManyLaunches
 from bx24app.outgoing import errors as outgoing
@@ -60,8 +61,16 @@ EXCHANGES: dict[type[ExchangeError], Meaning] = {
     bitrix24.MethodRefused: Meaning(Retry.NEVER, NO, False, SAID_NO),
 }
 # Our own refusals did nothing; these may succeed later as they are.
-LATER = {errors.Bitrix24Unavailable, errors.RateLimited, errors.BudgetExhausted, errors.PortalUnreachable}
-LATER |= {TooManyLaunches, TooManyAttempts, OthersAsked, errors.TooManyFiles, errors.LaterBudgetExhausted}
+LATER = {errors.Bitrix24Unavailable, UnknownKey, errors.RateLimited, errors.BudgetExhausted, errors.PortalUnreachable}
+LATER |= {
+    TooManyLaunches,
+    TooManyAttempts,
+    OthersAsked,
+    errors.TooManyFiles,
+    errors.TooManyErasures,
+    errors.StillRemoving,
+    errors.LaterBudgetExhausted,
+}
 # What a callback that fails by it says, where that is not the code of the error.
 CALLBACK_REASONS: dict[type[ExchangeError], str] = {
     bitrix24.CredentialRefused: "not_permitted",

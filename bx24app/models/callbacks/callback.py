@@ -5,7 +5,6 @@ from uuid import UUID
 
 from sqlalchemy import ForeignKey, String, Text, Uuid
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
-from uuid6 import uuid7
 
 from bx24app.database import Base
 from bx24app.models.callbacks.attempt import Attempt, Outcome
@@ -23,6 +22,7 @@ from bx24app.models.callbacks.state import (
     State,
 )
 from bx24app.models.columns import At, Code, Digest, Name, RequestKey, stored, utcnow
+from bx24app.models.ids import new_id
 from bx24app.models.lease import Leased
 
 TAKEN_OVER = "taken_over"
@@ -38,7 +38,7 @@ class Callback(Leased, Base):
     __tablename__ = "callback"
     __table_args__ = CALLBACK_INDEXES
 
-    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid7)
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
     # It needs no index of its own, because other indexes begin with it.
     portal_id: Mapped[int] = mapped_column(ForeignKey("portal.id", ondelete="CASCADE"))
     state: Mapped[Code]

@@ -47,6 +47,10 @@ class KeptClick(Leased, Base):
 
     def put_off(self, due_at: datetime) -> None:
         """Ask again later."""
-        self.due_at = due_at
         self.tries += 1
+        self.leave(due_at)
+
+    def leave(self, due_at: datetime) -> None:
+        """Let whoever comes then ask: nobody has been asked now."""
+        self.due_at = due_at
         self.release()

@@ -17,19 +17,27 @@ class ReceivedEvent(Base):
     """
 
     __tablename__ = "received_event"
-    # What is applied is only read with its attempt; what is pending is looked for by call, by number and by age.
-    __table_args__ = tuple(
+    # What is applied is found by its attempt, with which it goes; what is pending by call, by number and by age.
+    __table_args__ = (
         Index(
-            f"ix_received_event_pending_{name}",
-            *columns,
-            sqlite_where=text("applied_at IS NULL"),
-            postgresql_where=text("applied_at IS NULL"),
-        )
-        for name, columns in {
-            "call": ("portal_id", "call_id"),
-            "number": ("portal_id", "number_digest"),
-            "since": ("received_at",),
-        }.items()
+            "ix_received_event_attempt_id",
+            "attempt_id",
+            sqlite_where=text("attempt_id IS NOT NULL"),
+            postgresql_where=text("attempt_id IS NOT NULL"),
+        ),
+        *(
+            Index(
+                f"ix_received_event_pending_{name}",
+                *columns,
+                sqlite_where=text("applied_at IS NULL"),
+                postgresql_where=text("applied_at IS NULL"),
+            )
+            for name, columns in {
+                "call": ("portal_id", "call_id"),
+                "number": ("portal_id", "number_digest"),
+                "since": ("received_at",),
+            }.items()
+        ),
     )
 
     id: Mapped[Key]

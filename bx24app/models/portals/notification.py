@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
 from bx24app.models.columns import NEVER_REUSED, At, Code, Key, PortalKey, stored
-from bx24app.models.lease import Leased
+from bx24app.models.lease import Leased, lasts
 
 _DUE_SQL = text("due_at IS NOT NULL")
 # So many are sent to a person in an hour; what comes then is told together when the hour is over.
@@ -102,7 +102,7 @@ class NotifiedPerson(Leased, Base):
 
     def room(self, at: datetime) -> int:
         """How many more may be sent now; an hour that is over begins anew."""
-        if self.hour_at is None or at - self.hour_at >= _AN_HOUR:
+        if not lasts(self.hour_ends_at, at, _AN_HOUR):
             self.hour_at, self.sent = at, 0
         return NOTIFICATIONS_AN_HOUR - self.sent
 

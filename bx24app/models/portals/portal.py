@@ -1,14 +1,15 @@
 """A portal that installed the app: its identity, address and state, its settings and its lines."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text
+from sqlalchemy import JSON, BigInteger, ForeignKey, String, and_
 from sqlalchemy.orm import Mapped, attribute_keyed_dict, mapped_column, relationship
 
 from bx24app.database import Base
 from bx24app.models.columns import NEVER_REUSED, At, Code, Digest, Key, Name, Revision, new_revision, stored, utcnow
+from bx24app.models.portals.portal_settings import PortalSettings
 
 
 class PortalState(StrEnum):
@@ -18,6 +19,12 @@ class PortalState(StrEnum):
     DISCONNECTED = "disconnected"
     UNPAID = "unpaid"
     UNINSTALLED = "uninstalled"
+
+
+# A history may name any number of lines, and all that are kept are read with the portal.
+MAX_KEPT_LINES = 1000
+# A line without money is tried again after this time, or when an administrator resumes it.
+STOPPED_LINE_PAUSE = timedelta(hours=1)
 
 
 class Portal(Base):
@@ -69,7 +76,8 @@ class Portal(Base):
     event_at: Mapped[At | None]
     # When the authorization server is asked next where the portal is, if it does not say so before; None: now.
     address_due_at: Mapped[At | None] = mapped_column(index=True)
-    # ONAPPUNINSTALL came; we ask the authorization server before anything is deleted, next at ``removal_due_at``.
+    # ONAPPUNINSTALL came; we ask the authorization server before anything is deleted, next at ``removal_due_at``. None
+    # beside a removal that was told: it is confirmed, and being carried out.
     removal_told_at: Mapped[At | None]
     removal_due_at: Mapped[At | None]
     removal_keeps_settings: Mapped[bool] = mapped_column(server_default=stored(False))
@@ -81,7 +89,7 @@ class Portal(Base):
     revision: Mapped[Revision]
 
     # Both are read with the portal: a portal that is kept in memory has them too.
-    settings: Mapped["PortalSettings"] = relationship(
+    settings: Mapped[PortalSettings] = relationship(
         lazy="joined", innerjoin=True, cascade="all, delete-orphan", passive_deletes=True
     )
     lines: Mapped[dict[str, "PortalLine"]] = relationship(
@@ -112,12 +120,37 @@ class Portal(Base):
     def tell_removal(self, at: datetime, *, keeps_settings: bool) -> None:
         """An event says that the app was removed: Bitrix24 is asked, and meanwhile nothing works.
 
-        Where Bitrix24 has vouched for the portal a moment ago everything works on until it is asked again.
+        Where Bitrix24 has vouched for the portal a moment ago everything works on until it is asked again. Where one
+        event says that the settings are kept, another one cannot have them deleted: anybody may have sent either.
         """
-        self.removal_told_at, self.removal_keeps_settings = at, keeps_settings
+        if self.is_being_removed:
+            return
+        is_pending = self.removal_told_at is not None
+        self.removal_keeps_settings = keeps_settings or (is_pending and self.removal_keeps_settings)
+        self.removal_told_at = at
         if self.removal_due_at is None or self.removal_due_at <= at:
             self.removal_due_at = at
             self.mark_uninstalled(at)
+
+    @property
+    def is_being_removed(self) -> bool:
+        """Tell whether its removal is confirmed, and rows of it may still be there."""
+        return self.removal_told_at is not None and self.removal_due_at is None
+
+    def begin_removal(self, at: datetime, *, keeps_settings: bool) -> None:
+        """The removal is confirmed: from now on its rows are deleted, however long that takes.
+
+        Without its settings it gives its ``member_id`` back at once: an installation makes another portal.
+        """
+        self.mark_uninstalled(at)
+        self.removal_told_at, self.removal_due_at = self.removal_told_at or at, None
+        self.removal_keeps_settings, self.application_token_digest = keeps_settings, None
+        if not keeps_settings:
+            self.member_id = f"removed {self.id}"
+
+    def end_removal(self) -> None:
+        """Nothing of it is left but its settings."""
+        self.removal_told_at = self.removal_due_at = None
 
     def doubt_removal(self, ask_at: datetime, at: datetime) -> None:
         """Nobody can say whether the app was removed."""
@@ -190,6 +223,8 @@ class Portal(Base):
 
     def mark_redialling(self, line_id: str, at: datetime) -> bool:
         """Remember that a line redials missed callbacks by itself; returns whether that is news."""
+        if line_id not in self.lines and len(self.lines) >= MAX_KEPT_LINES:
+            return False
         is_news = not self.redials(line_id)
         self._changed_line(line_id).redials_seen_at = at
         return is_news
@@ -227,45 +262,6 @@ class Portal(Base):
         self.voices, self.voices_fetched_at = dict(voices), at
 
 
-class PortalSettings(Base):
-    """What a portal's administrators have chosen for everybody; one row per portal."""
-
-    __tablename__ = "portal_settings"
-
-    portal_id: Mapped[int] = mapped_column(ForeignKey("portal.id", ondelete="CASCADE"), primary_key=True)
-    default_line_id: Mapped[Name | None]
-    default_voice_id: Mapped[Name | None]
-    default_text: Mapped[str | None] = mapped_column(Text)
-    default_country: Mapped[str | None] = mapped_column(String(2))
-    # True: when the person who asked for a callback has lost access meanwhile, it is dialled under the portal's access.
-    # The portal then does not check that person's rights, so an administrator has to allow it.
-    stands_in: Mapped[bool] = mapped_column(server_default=stored(False))
-    # When callbacks that nobody of staff asked for are dialled (calling/business_hours.py); None: always.
-    hours: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    # The kill switch: no form of this portal takes requests.
-    websites_off: Mapped[bool] = mapped_column(server_default=stored(False))
-    # Further dials after a staff callback that did not reach the customer; 0: none.
-    retries: Mapped[int] = mapped_column(server_default=stored(0))
-    retry_minutes: Mapped[int] = mapped_column(server_default=stored(10))
-    # Calls under way at once on one line; None: as many as are due.
-    line_cap: Mapped[int | None] = mapped_column(server_default=stored(10))
-    # Callbacks of staff and of automation rules are shown in the timeline of their card; forms choose for themselves.
-    shows_in_crm: Mapped[bool] = mapped_column(server_default=stored(False))
-    # Who may start callbacks, and what the others see (services/portals/settings.py ``Roles``); None: all may.
-    roles: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    # The smart processes whose cards have a tab of ours, by type; None: none.
-    smart_processes: Mapped[list[int] | None] = mapped_column(JSON)
-    # Operators see everybody's callbacks; False: only those that they asked for or answered.
-    shares_callbacks: Mapped[bool] = mapped_column(server_default=stored(True))
-    # Operators see the figures of everybody in the reports; False: only their own.
-    shares_reports: Mapped[bool] = mapped_column(server_default=stored(True))
-    # Who is told what in the messenger (services/native/follow_up/choices.py); None: the usual people.
-    notifications: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    # Who last changed ``roles`` or ``stands_in``, which give rights to others.
-    rights_changed_by: Mapped[int | None]
-    revision: Mapped[Revision]
-
-
 class PortalLine(Base):
     """A line of a portal: as it was listed, and what was found out about it. Changed by methods of the portal."""
 
@@ -294,3 +290,7 @@ class PortalLine(Base):
         """Tell whether anything is known of it that a new list does not say."""
         found_out = self.is_foreign or self.redials_seen_at is not None or self.stopped_until is not None
         return self.position is not None or found_out
+
+
+# As ``Portal.is_being_removed`` says.
+IS_BEING_REMOVED = and_(Portal.removal_told_at.is_not(None), Portal.removal_due_at.is_(None))

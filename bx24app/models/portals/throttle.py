@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from bx24app.database import Base
 from bx24app.models.columns import At, Code, stored
+from bx24app.models.lease import lasts
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ STANDARD_LIMIT = RequestLimit(50, 2)
 ENTERPRISE_LIMIT = RequestLimit(250, 5)
 # Requests may arrive closer together than they were sent, and people open pages meanwhile.
 RESERVE = 6
-# No wait is longer than this. A longer one was written by a clock that was wrong, and does not count.
+# No wait is longer than this.
 LONGEST_PAUSE = timedelta(minutes=20)
 # After a refusal nothing is asked that can wait for so long, and twice as long after each further one.
 FIRST_SPARE_PAUSE, LONGEST_SPARE_PAUSE = timedelta(seconds=15), timedelta(minutes=5)
@@ -64,7 +65,7 @@ class Throttle(Base):
         self.level_at = at
         excess = self.level + 1 - (limit.size - RESERVE)
         if excess > 0:
-            self.wait_until(at + timedelta(seconds=excess / limit.rate))
+            self.wait(at, timedelta(seconds=excess / limit.rate))
 
     def _level(self, at: datetime, limit: RequestLimit) -> float:
         # A clock that was set back drains nothing, and must not fill anything either.
@@ -73,7 +74,7 @@ class Throttle(Base):
 
     def room(self, at: datetime, limit: RequestLimit | None) -> float:
         """Tell how many dials may begin now."""
-        if self.dial_at is not None and at < self.dial_at <= at + LONGEST_PAUSE:
+        if lasts(self.dial_at, at, LONGEST_PAUSE):
             return 0
         return float("inf") if limit is None else limit.size - RESERVE - self._level(at, limit)
 
@@ -85,7 +86,7 @@ class Throttle(Base):
 
     def is_refusing(self, at: datetime) -> bool:
         """Tell whether nothing is to be asked that can wait, because the portal has refused a request."""
-        return self.spare_at is not None and at < self.spare_at <= at + LONGEST_PAUSE
+        return lasts(self.spare_at, at, LONGEST_PAUSE)
 
     def note_refusal(self, at: datetime, asked_wait: timedelta | None = None) -> None:
         """Note that the portal refused a request because of a limit; ``asked_wait``: how long it wants to be left."""
@@ -100,10 +101,11 @@ class Throttle(Base):
         if not self.is_refusing(at):
             self.refusals = 0
 
-    def wait_until(self, at: datetime, reason: str | None = None) -> None:
-        """Let no dial begin before a moment; an earlier one than before changes nothing."""
-        if self.dial_at is None or at > self.dial_at:
-            self.dial_at, self.paused_for = at, reason
+    def wait(self, at: datetime, pause: timedelta, reason: str | None = None) -> None:
+        """Let no dial begin for a while; one that ends before the present one changes nothing."""
+        waits_until = self.dial_at if lasts(self.dial_at, at, LONGEST_PAUSE) else None
+        if waits_until is None or at + pause > waits_until:
+            self.dial_at, self.paused_for = at + pause, reason
 
     def resume_dialling(self) -> None:
         """Let dials begin again."""

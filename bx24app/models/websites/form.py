@@ -18,6 +18,9 @@ class UnknownPolicy(StrEnum):
     DIAL_AGAIN = "dial_again"
 
 
+# A portal may allow this many requests for one number a day, for those that wait are gone through again and again while
+# it is in a call; of all other limits 100,000.
+MOST_OF_NUMBER = 1000
 # What one visitor, one number and the whole form may ask for; a bucket that fills again over its hour or day.
 LIMITS: dict[str, int] = {"address_hour": 5, "number_day": 3, "form_hour": 60, "form_day": 300}
 FIELDS: dict[str, Any] = {"name": "optional", "topic": "off"}

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
-from uuid6 import uuid7
 
 from bx24app.crypto import Keyring
 from bx24app.database import Base
 from bx24app.models.columns import NEVER_REUSED, At, Code, Key, PortalKey, stored, utcnow
+from bx24app.models.ids import new_id
 from bx24app.models.lease import Leased
 
 MAX_URL = 2000
@@ -113,7 +113,7 @@ class WebhookDelivery(Base):
     webhook_id: Mapped[int] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"))
     # None: a test.
     callback_id: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("callback.id", ondelete="CASCADE"))
-    event_id: Mapped[UUID] = mapped_column(Uuid, unique=True, default=uuid7)
+    event_id: Mapped[UUID] = mapped_column(Uuid, unique=True, default=new_id)
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
     made_at: Mapped[At] = mapped_column(default=utcnow)
     due_at: Mapped[At]

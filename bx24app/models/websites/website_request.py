@@ -7,11 +7,11 @@ from uuid import UUID
 
 from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid, and_, text
 from sqlalchemy.orm import Mapped, mapped_column
-from uuid6 import uuid7
 
 from bx24app.database import Base
 from bx24app.models.callbacks.state import State
 from bx24app.models.columns import NEVER_REUSED, At, Code, Digest, Key, Name, stored, utcnow
+from bx24app.models.ids import new_id
 from bx24app.models.lease import Leased
 
 _CRM_SQL = text("crm_due_at IS NOT NULL")
@@ -105,7 +105,7 @@ class DecoyRequest(Base):
         Index("ix_ghost_unreleased", "due_at", sqlite_where=_UNRELEASED_SQL, postgresql_where=_UNRELEASED_SQL),
     )
 
-    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid7)
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
     form_id: Mapped[int] = mapped_column(ForeignKey("form.id", ondelete="CASCADE"), index=True)
     idempotency_key: Mapped[Name | None] = mapped_column(unique=True)
     request_digest: Mapped[Digest | None]

@@ -4,12 +4,11 @@ import random
 import time
 from collections.abc import Callable, Iterator
 
-from uuid6 import uuid7
-
 from bx24app import metrics
 from bx24app.database import reading
 from bx24app.errors import DatabaseBusy
 from bx24app.models import Callback, DecoyRequest
+from bx24app.models.ids import new_id
 from bx24app.services.callbacks.conditions import Candidate, Obstacle, find_earlier, obstacles
 from bx24app.services.callbacks.guarded_write import write
 from bx24app.services.runtime import wakeup
@@ -93,7 +92,7 @@ def prepare_for_insert(callback: Callback) -> Callback:
 
     That is the id, the version, the state, and the callback id of its decisions. Returns the same callback.
     """
-    callback.id, callback.version = uuid7(), 1
+    callback.id, callback.version = new_id(), 1
     callback.accept(callback.created_at)
     for decision in callback.decisions:
         decision.callback_id = callback.id

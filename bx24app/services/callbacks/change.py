@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from bx24app.database import reading, writing
 from bx24app.database.errors import is_duplicate
 from bx24app.errors import NotFound, NumberInHand, OwnAccessNeeded, RateLimited, TooLate
-from bx24app.models import RETRIABLE, WAITING, Callback, DecoyRequest, IllegalTransition, Portal, State, utcnow
-from bx24app.services.callbacks.number_holder import holder_of, pass_on
+from bx24app.models import RETRIABLE, WAITING, Callback, DecoyRequest, IllegalTransition, Portal, Source, State, utcnow
+from bx24app.services.callbacks.number_holder import holder_of, keep_waiting, pass_on
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import get_callback, with_history
 from bx24app.services.callbacks.request import (
@@ -31,6 +31,8 @@ from bx24app.services.security.journal import JournalPage, Recorded, record
 
 # Each move stores a decision, which is read with the callback from then on.
 MAX_MOVES = 100
+# Of so many calls of one callback nobody knew what came of them: another one tells no more.
+MAX_REDIALS = 20
 # Who changes a callback by its link.
 CUSTOMER = "customer"
 
@@ -90,13 +92,13 @@ def _changing(portal_id: int, callback_id: UUID, step: BudgetStep | None = None)
 def cancel(portal_id: int, callback_id: UUID, user_id: int | None, by: str | None = None) -> Callback:
     """Withdraw a waiting callback; raises ``TooLate`` once it is being dialled. Commits.
 
-    The caller has checked who may (``Role``). ``by`` names the caller where it is no user of the portal: they speak for
-    one request, and others for which the callback was to ring are called all the same.
+    The caller has checked who may (``Role``). ``by`` names the caller where it is no user of the portal. Others for
+    which the callback was to ring are called all the same, unless ``_is_for_all``.
     """
     with _changing(portal_id, callback_id) as change:
         change.callback.cancel(change.now)
         change.callback.decide("cancelled", change.now, user=user_id, by=by)
-        heir = pass_on(change.session, change.callback, change.now) if user_id is None else None
+        heir = None if _is_for_all(change.callback, user_id) else pass_on(change.session, change.callback, change.now)
     _wake(heir)
     return change.callback
 
@@ -145,23 +147,38 @@ def _wake(*waiting: Callback | None) -> None:
 def _move(change: _Change, user_id: int | None, due_at: datetime, by: str | None = None) -> Callback | None:
     """Move a callback; returns the one that takes its place for those who wait behind it, if there is one."""
     callback = change.callback
-    if sum(decision.rule == "rescheduled" for decision in callback.decisions) >= MAX_MOVES:
-        raise RateLimited("moves")
+    _require_few(callback, "rescheduled", MAX_MOVES)
     change.take_over(user_id)
     if user_id is not None and due_at > change.now:
         require_room(change.session, callback)
     callback.reschedule(change.now, due_at, due_at + change.expiry)
     callback.decide("rescheduled", change.now, user=user_id, by=by, scheduled_at=due_at.isoformat())
-    is_for_one = user_id is None and due_at > change.now
-    return pass_on(change.session, callback, change.now) if is_for_one else None
+    if due_at <= change.now or _is_for_all(callback, user_id):
+        keep_waiting(change.session, callback, change.now)
+        return None
+    return pass_on(change.session, callback, change.now)
+
+
+def _require_few(callback: Callback, rule: str, most: int) -> None:
+    """Raise ``RateLimited`` for what was decided so often: each decision is stored, and read with the callback."""
+    if sum(decision.rule == rule for decision in callback.decisions) >= most:
+        raise RateLimited("moves")
+
+
+def _is_for_all(callback: Callback, user_id: int | None) -> bool:
+    """Tell whether a change is about all who asked for the number: the team decides about a customer's request.
+
+    A link and a key speak for one of them, and so does whoever changes the call of an employee.
+    """
+    return user_id is not None and callback.source in (Source.WEBSITE, Source.API)
 
 
 def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str) -> Callback:
     """Record a person's answer about the outcome (one of ``OUTCOMES``) of an ``unknown`` callback; commits.
 
     A colleague's that is dialled again is taken over. Raises ``NotFound``, ``TooLate`` in any other state,
-    ``OwnAccessNeeded``, and ``NumberInHand`` when the callback should be dialled again but another one holds its
-    number.
+    ``OwnAccessNeeded``, ``RateLimited`` for one that was dialled again too often, and ``NumberInHand`` when the
+    callback should be dialled again but another one holds its number.
     """
     try:
         with _changing(portal_id, callback_id) as change:
@@ -169,6 +186,7 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str
             if callback.state != State.UNKNOWN:
                 raise TooLate
             if outcome == "dial_again":
+                _require_few(callback, "resolved", MAX_REDIALS)
                 change.take_over(user_id)
             callback.decide("resolved", change.now, user=user_id, outcome=outcome)
             by = Recorded(portal_id, user_id, JournalPage.CALLBACKS, str(callback.id))
@@ -179,6 +197,7 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str
                 callback.miss(change.now, "resolved_not_reached")
             else:
                 callback.dial_again(change.now, change.now + change.expiry)
+                keep_waiting(change.session, callback, change.now)
     except IntegrityError as error:
         if not is_duplicate(error):
             raise

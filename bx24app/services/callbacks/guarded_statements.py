@@ -163,7 +163,7 @@ def _whole(shape: Shape) -> Select[Any]:
         # waits for this, or is waited for: then it may hold the number no more.
         held_by = select(holder().with_for_update(read=True).cte("held"))
         hidden = (not_(held_by.exists()).label("free"), _is_unlisted().label("open"), is_allowed.label("few"))
-        decided = select(*hidden).where(_open_conditions(shape, *more)).cte("fit")
+        decided = select(*hidden).where(_open_conditions(shape, *more)).cte("ok")
         is_free, is_unlisted, is_allowed = decided.c
         holds = and_(is_unlisted, is_allowed, *([is_free] if shape.needs_free_number else []))
         inserted = _told(inserting_first(Callback, shape.callback, decided, holds), "made")
@@ -201,16 +201,16 @@ def _count(of: CTE) -> Any:
 def _related(shape: Shape, inserted: CTE) -> Iterator[CTE]:
     """Make what is inserted together with the callback."""
     if shape.website_request:
-        yield inserting(WebsiteRequest, shape.website_request, inserted).cte("asked")
+        yield inserting(WebsiteRequest, shape.website_request, inserted).cte("web")
     if shape.decision:
         yield inserting(Decision, shape.decision, inserted).cte("decision")
     if shape.has_deliveries:
-        yield outbox.inserting_deliveries(inserted).cte("sent")
+        yield outbox.inserting_deliveries(inserted).cte("out")
     if shape.has_words:
-        yield list_marks.inserting_words(inserted).cte("words")
+        yield list_marks.inserting_words(inserted).cte("name")
     if shape.has_entry:
         yield marks.inserting_entry(inserted).cte("entry")
-    yield list_marks.ending_follow_ups(inserted).cte("followed")
+    yield list_marks.ending_follow_ups(inserted).cte("done")
 
 
 def _taking_tokens(named: str = "bucket", *, after: CTE | None = None) -> Any:

@@ -3,19 +3,26 @@
 A holder rings for whoever asks meanwhile, too. Once it does not any more, such requests become callbacks of their own.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, select
+import structlog
+from sqlalchemy import ColumnElement, and_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from bx24app.database.errors import is_duplicate
+from bx24app.database.errors import is_duplicate, raise_for_all
 from bx24app.errors import DatabaseBusy
-from bx24app.models import Callback, DecoyRequest, Form, Portal, Source, WebsiteRequest
+from bx24app.models import Callback, DecoyRequest, Form, Outcome, Portal, Source, State, WebsiteRequest
 from bx24app.services.callbacks.retry_policy import expiry_of
-from bx24app.services.calling import spoken_text
+from bx24app.services.calling import do_not_call, spoken_text
+
+log = structlog.get_logger(__name__)
+
+# So many of those who asked meanwhile may follow a callback, one after the other, where each ends without having rung.
+MAX_FOLLOWERS = 20
 
 
 def number_is_held(portal_id: Any, to_number: Any, callback: type[Callback] = Callback) -> ColumnElement[bool]:
@@ -37,30 +44,82 @@ def holder_of(session: Session, portal_id: int, to_number: str, other_than: UUID
     return None if holder is None or holder.id == other_than else holder
 
 
-def pass_on(session: Session, callback: Callback, at: datetime) -> Callback | None:
+def waits_still(at: datetime) -> ColumnElement[bool]:
+    """Make the condition that a decoy with a holder may be called yet: it has not ended, and its time is not over."""
+    is_late = DecoyRequest.expires_at < at  # None of an earlier version is.
+    return and_(DecoyRequest.cancelled_at.is_(None), DecoyRequest.ended_as.is_(None), is_late.isnot(True))
+
+
+def pass_on(
+    session: Session, callback: Callback, at: datetime, among: ColumnElement[bool] | None = None
+) -> Callback | None:
     """Let the first request that waits behind a callback take its place; None: none waits, or somebody else rings.
 
     The caller has locked the callback, and it does not hold its number any more. No request comes meanwhile: each locks
     the callback that holds its number. Raises ``DatabaseBusy`` when somebody else has taken the number in this moment.
+    ``among``: a condition for decoys; others go on waiting for it.
     """
-    behind = select(DecoyRequest).where(DecoyRequest.holder_id == callback.id, DecoyRequest.cancelled_at.is_(None))
-    waiting = session.scalars(behind.order_by(DecoyRequest.id).with_for_update()).all()
-    if not waiting:
+    first, *others = _first_behind(session, callback, at, among) or (None,)
+    if first is None:
         return None
     session.flush()  # The number is free from here on.
-    rings = holder_of(session, callback.portal_id, callback.to_number)
-    heir = None
+    rings, heir = holder_of(session, callback.portal_id, callback.to_number), None
     if rings is None:
-        first, *waiting = waiting
         try:
             with session.begin_nested():
-                rings = heir = make_own(session, first, callback, at)
+                rings = heir = make_own(session, session.get_one(DecoyRequest, first), callback, at)
                 heir.decide("passed_on", at)
         except IntegrityError as error:
-            raise (DatabaseBusy() if is_duplicate(error) else error) from None
-    for decoy in waiting:
-        decoy.holder_id = rings.id
+            if not is_duplicate(error):
+                raise
+            rings = holder_of(session, callback.portal_id, callback.to_number)
+            if rings is None:
+                raise DatabaseBusy from None
+    follow = others if rings is heir else [first, *others]
+    session.execute(update(DecoyRequest).where(DecoyRequest.id.in_(follow)).values(holder_id=rings.id))
     return heir
+
+
+def _first_behind(
+    session: Session, callback: Callback, at: datetime, among: ColumnElement[bool] | None = None
+) -> Sequence[UUID]:
+    """Lock the first requests that wait behind a callback, in order."""
+    query = select(DecoyRequest.id).where(DecoyRequest.holder_id == callback.id, waits_still(at))
+    query = query if among is None else query.where(among)
+    return session.scalars(query.order_by(DecoyRequest.id).limit(MAX_FOLLOWERS).with_for_update()).all()
+
+
+def pass_on_unrung(session: Session, callback: Callback, at: datetime) -> None:
+    """Pass on where a callback has given its number back, for a reason of its own, to whoever it has not rung for.
+
+    Its line was full, or its person has no access any more: others asked for another line, or by another way. A call
+    that may have rung was also for those who had asked before it began.
+    """
+    rang = [one.started_at for one in callback.attempts if one.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED)]
+    among = DecoyRequest.created_at > max(rang) if rang else true()
+    is_put_off = callback.state == State.SCHEDULED
+    if is_put_off and callback.form_id is not None:
+        # It will ring: whoever asked at the same form has the same hours.
+        among = and_(among, DecoyRequest.form_id != callback.form_id)
+    try:
+        with session.begin_nested():
+            pass_on(session, callback, at, among)
+            if is_put_off:
+                keep_waiting(session, callback, at)
+    except DatabaseBusy:
+        # Somebody else has the number, and was not seen yet.
+        log.info("not_passed_on", callback=str(callback.id), reason=DatabaseBusy.__name__)
+    except Exception as error:
+        raise_for_all(error)
+        # Callbacks of all portals end in one transaction, and whatever is wrong with one must not hold up the others.
+        log.exception("not_passed_on", callback=str(callback.id), reason=type(error).__name__)
+
+
+def keep_waiting(session: Session, callback: Callback, at: datetime) -> None:
+    """Let those who stay behind a callback that was put off wait as long as it does: they can still take its place."""
+    behind = DecoyRequest.id.in_(_first_behind(session, callback, at))
+    sooner = DecoyRequest.expires_at < callback.expires_at
+    session.execute(update(DecoyRequest).where(behind, sooner).values(expires_at=callback.expires_at))
 
 
 def make_own(session: Session, decoy: DecoyRequest, holder: Callback, at: datetime) -> Callback:
@@ -73,6 +132,10 @@ def make_own(session: Session, decoy: DecoyRequest, holder: Callback, at: dateti
     # One that an earlier version stored does not know its line.
     line_id = decoy.line_id or holder.line_id
     template = form.text or spoken_text.default_template(portal.language)
+    # Two posts with one key that came in one moment may have left a decoy and a callback.
+    same_key = and_(Callback.portal_id == portal.id, Callback.idempotency_key == decoy.idempotency_key)
+    # Without a key it would be compared with those of all that have none.
+    is_used = decoy.idempotency_key is not None and session.scalar(select(Callback.id).where(same_key)) is not None
     callback = Callback(
         id=decoy.id,
         portal_id=portal.id,
@@ -83,11 +146,12 @@ def make_own(session: Session, decoy: DecoyRequest, holder: Callback, at: dateti
         text=spoken_text.fill_template(template, form=form.name),
         source=Source.WEBSITE,
         form_id=form.id,
-        idempotency_key=decoy.idempotency_key,
-        request_digest=decoy.request_digest,
+        idempotency_key=None if is_used else decoy.idempotency_key,
+        request_digest=None if is_used else decoy.request_digest,
         scheduled_at=decoy.scheduled_at,
         due_at=decoy.due_at,
-        expires_at=max(decoy.due_at, at) + expiry_of(Source.WEBSITE, form),
+        # That of an earlier version knows none.
+        expires_at=decoy.expires_at or max(decoy.due_at, at) + expiry_of(Source.WEBSITE, form),
         created_at=decoy.created_at,
         updated_at=at,
         attempts=[],
@@ -95,9 +159,9 @@ def make_own(session: Session, decoy: DecoyRequest, holder: Callback, at: dateti
     )
     callback.accept(at)
     session.add(callback)
-    digest = session.scalar(select(WebsiteRequest.number_digest).where(WebsiteRequest.callback_id == holder.id))
-    if digest is not None:
-        session.flush()
-        session.add(WebsiteRequest(callback_id=callback.id, form_id=form.id, number_digest=digest, created_at=at))
+    session.flush()
+    # No first digest, which would be made in a transaction of its own: the decoy was stored with one.
+    digest = do_not_call.number_digest(holder.to_number)
+    session.add(WebsiteRequest(callback_id=callback.id, form_id=form.id, number_digest=digest, created_at=at))
     session.delete(decoy)
     return callback

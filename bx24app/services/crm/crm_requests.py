@@ -18,6 +18,7 @@ from bx24app.bitrix24.errors import (
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal, Retry
 from bx24app.models import Callback, CrmState, Form, Portal, PortalSettings, PortalState, WebsiteRequest, utcnow
+from bx24app.models.lease import is_lasting
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import throttle
 
@@ -59,7 +60,7 @@ def due_requests(now: datetime, besides: Collection[int] = ()) -> Select[Website
     busy = (
         select(others.portal_id)
         .join(other, others.id == other.callback_id)
-        .where(other.crm_due_at.is_not(None), other.leased_until >= now)
+        .where(other.crm_due_at.is_not(None), is_lasting(other.leased_until, now, CRM_LEASE))
     )
     return (
         select(WebsiteRequest, Callback, Form, PortalSettings.default_country)

@@ -29,8 +29,9 @@ from bx24app.models import (
     WebhookDelivery,
     utcnow,
 )
+from bx24app.models.lease import is_lasting
 from bx24app.models.portals.throttle import LONGEST_PAUSE
-from bx24app.services.dialling.queue import BUSY_PORTAL_PAUSE
+from bx24app.services.dialling.queue import LONGEST_BUSY_PAUSE
 from bx24app.services.runtime.kept_answer import keep_answer
 
 GAUGES_KEPT_SECONDS = 10.0
@@ -121,7 +122,7 @@ def _portals(session: Session, now: datetime) -> Iterable[Metric]:
     yield _labelled("bx24app_portals", "Portals, by state.", ["state"], portals)
     told = Throttle.paused_for.is_not(None)
     # A portal whose two dials are under way waits for a moment too, and that is no limit.
-    waits = Throttle.dial_at.between(now + BUSY_PORTAL_PAUSE, now + LONGEST_PAUSE)
+    waits = is_lasting(Throttle.dial_at, now + LONGEST_BUSY_PAUSE, LONGEST_PAUSE)
     counts = dict[bool, int](session.execute(select(told, func.count()).where(waits).group_by(told)).all())
     about = "Portals that are not dialled for now: our count of their pace is used up (app), or they said so (portal)."
     rows = [("app", counts.get(False, 0)), ("portal", counts.get(True, 0))]

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 
 import requests
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import func, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from bx24app.bitrix24.connections import authorization_server
-from bx24app.crypto import SealError, keyring
+from bx24app.crypto import KEY_ID_LENGTH, SealError, keyring
 from bx24app.database import closed_files, is_postgresql, reading, sqlite_path
 from bx24app.database.files import examine_files
 from bx24app.database.migrations import is_known, newest_revision, revision_of
-from bx24app.models import Credential, CredentialState, DigestKey, Portal, PortalState, Webhook
+from bx24app.models import Credential, CredentialState, DigestKey, Portal, PortalState, RuleRun, Webhook
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.diagnostics.findings import Finding, Level, examine_clock, ok, problem, warning
-from bx24app.services.runtime import rings
+from bx24app.services.runtime import clock, rings
 from bx24app.services.runtime.kept_answer import keep_answer
 from bx24app.services.security import digests
 from bx24app.settings import settings
@@ -64,9 +64,14 @@ def examine_database() -> Finding:
 
 
 def examine_readiness() -> Finding:
-    """The same, at most a second old, so that nobody makes the database answer more often."""
-    known = keep_answer("readiness", READINESS_SECONDS, examine_database)
+    """The same, and that the clock is believed; at most a second old, or strangers would make the database answer."""
+    known = keep_answer("readiness", READINESS_SECONDS, _examine_database_and_clock)
     return known or problem("database", "database", detail="no answer in time")
+
+
+def _examine_database_and_clock() -> Finding:
+    found = examine_database()
+    return problem("database", "clock") if found.level != Level.PROBLEM and clock.is_doubted() else found
 
 
 def _files() -> list[Finding]:
@@ -96,18 +101,13 @@ def _networks() -> list[Finding]:
 
 def _keys() -> Finding:
     """Everything sealed opens, and under the first key."""
-    key_id = func.substr(Credential.access_token_sealed, 1, 8)
+    alive = Credential.state == CredentialState.ALIVE
+    tokens = select(Credential.access_token_sealed.label("sealed")).where(alive)
+    others = (Webhook.secret_sealed, RuleRun.token_sealed, DigestKey.sealed)
+    sealed = union_all(tokens, *(select(one).where(one.is_not(None)) for one in others)).subquery()
+    key_id = func.substr(sealed.c.sealed, 1, KEY_ID_LENGTH)
     with reading() as session:
-        alive = Credential.state == CredentialState.ALIVE
-        rows = list(session.execute(select(key_id, func.count()).where(alive).group_by(key_id)).all())
-        webhook_key = func.substr(Webhook.secret_sealed, 1, 8)
-        rows += session.execute(select(webhook_key, func.count()).group_by(webhook_key)).all()
-        digest_key = session.scalar(select(DigestKey.sealed).where(DigestKey.id == 1))
-    used: dict[str, int] = {}
-    for id, count in rows:
-        used[str(id)] = used.get(str(id), 0) + int(count)
-    if digest_key is not None:
-        used[digest_key[:8]] = used.get(digest_key[:8], 0) + 1
+        used = dict[str, int](session.execute(select(key_id, func.count()).group_by(key_id)).all())
     lost = {id: count for id, count in used.items() if not keyring.knows(id)}
     if lost:
         return problem("keys", "lost", ids=", ".join(sorted(lost)), count=str(sum(lost.values())))

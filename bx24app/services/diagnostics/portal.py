@@ -10,6 +10,7 @@ from bx24app.bitrix24.client import BatchAnswer
 from bx24app.bitrix24.company.smart_processes import question_about, read_smart_processes
 from bx24app.bitrix24.identity import read_scopes
 from bx24app.bitrix24.place import smart_process_of
+from bx24app.crypto import UnknownKey
 from bx24app.database import reading
 from bx24app.errors import Refusal
 from bx24app.models import Attempt, Notification, Portal, PortalState, ToDo, utcnow
@@ -50,6 +51,8 @@ def examine_portal(portal_id: int) -> list[Finding]:
         answer = portal_api.call_for_portal(
             portal_id, portal_api.RequestLabel("batch", {"cmd": "doctor"}), lambda c: c.batch(_questions(portal))
         )
+    except UnknownKey:
+        raise  # The portal was not asked.
     except (ExchangeError, Refusal) as error:
         if access.level == Level.PROBLEM:
             return [access]

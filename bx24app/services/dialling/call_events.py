@@ -14,7 +14,7 @@ from bx24app.models import FINAL, Attempt, Callback, Outcome, Portal, ReceivedEv
 from bx24app.services.calling.phone_numbers import digits
 from bx24app.services.dialling import call_history, reconcile
 from bx24app.services.dialling.call_report import CallReport, ReportKind, report_of_event, row_of_report
-from bx24app.services.dialling.reconcile import IS_WITHOUT_CALL
+from bx24app.services.dialling.nameless_attempts import IS_WITHOUT_CALL
 from bx24app.services.runtime import wakeup
 from bx24app.services.security import digests
 
@@ -55,7 +55,7 @@ def receive_call_event(portal: Portal, event: Event) -> None:
             raise
         return  # Bitrix24 has delivered it twice, or the portal was deleted in this moment.
     if report.kind == ReportKind.START:
-        reconcile.reconcile_pending(portal.id, report.call_id)
+        reconcile.reconcile_call(portal.id, report.call_id)
     wakeup.wake(wakeup.READ_HISTORY)
 
 

@@ -7,14 +7,15 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24 import telephony
 from bx24app.bitrix24.telephony import HistoryPage, HistoryRow
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
-from bx24app.models import IS_OPEN, Callback, Portal, PortalState, ReceivedEvent, utcnow
+from bx24app.models import IS_OPEN, Attempt, Callback, Portal, PortalState, ReceivedEvent, utcnow
+from bx24app.models.lease import is_over
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.dialling import reconcile
@@ -42,6 +43,8 @@ ASKED_FOR = timedelta(minutes=10)
 # Row ids are given in order, but a row may become visible after one with a larger id.
 OVERLAP = 20
 PAGES_AT_ONCE = 10
+# Of one call the history tells its end, and its cost and record that come later.
+MAX_REPORTS_OF_CALL = 20
 
 
 def read_next_history() -> int:
@@ -56,20 +59,21 @@ def read_next_history() -> int:
     try:
         # So that the lease ends only with its holder.
         with ending_within(HISTORY_SECONDS):
-            found = _read(portal_id)
+            found = _read_callbacks(portal_id) + _find_told_calls(portal_id)
     except (ExchangeError, Refusal) as error:
         log.info("history_not_read", portal_id=portal_id, reason=error.code)
         _failed(portal_id, error.code)
         return 0
+    read_at = utcnow()
+    # Under the lease too: else other threads read the same portal again meanwhile, and wait for each other's rows.
     reconcile.reconcile_pending(portal_id)
+    _note_read(portal_id, read_at)
     return found
 
 
 def due_portals(now: datetime) -> Select[int, datetime | None]:
     """Select the portal whose history waits longest to be read, with the time that it was to be read at."""
-    is_due = or_(
-        Portal.history_due_at.is_(None), Portal.history_due_at <= now, Portal.history_due_at > now + HISTORY_EVERY * 10
-    )
+    is_due = is_over(Portal.history_due_at, now, HISTORY_RETRY_AFTER)
     # One query over all portals, not one per portal: only few callbacks are open, but a portal may have many.
     has_open = Portal.id.in_(select(Callback.portal_id).where(Callback.holds_number, IS_OPEN))
     has_told = Portal.id.in_(select(ReceivedEvent.portal_id).where(_is_told_by_event(now)))
@@ -114,16 +118,13 @@ def _may_hurry(session: Session, haste: RateLimit, now: datetime) -> bool:
     return rate_limit.take_tokens(session, [haste], now.timestamp()) is None
 
 
-def _read(portal_id: int) -> int:
-    """Read all pages with new rows, and look for the calls whose end events told; returns how many rows were new."""
-    found = _read_callbacks(portal_id) + _find_told_calls(portal_id)
+def _note_read(portal_id: int, read_at: datetime) -> None:
     haste = haste_of(portal_id)
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
         now = utcnow()
-        portal.history_read_at, portal.history_problem = now, None
+        portal.history_read_at, portal.history_problem = read_at, None
         portal.history_due_at = now + _pause(session, portal_id, haste, now)
-    return found
 
 
 def _pause(session: Session, portal_id: int, haste: RateLimit, now: datetime) -> timedelta:
@@ -173,25 +174,44 @@ def _find_told_calls(portal_id: int) -> int:
 
 
 def _store(portal_id: int, rows: Collection[HistoryRow], last_id: int | None = None) -> int:
-    """Keep the rows that are new, and nothing more of the events of their ends; move the cursor to ``last_id``."""
+    """Keep the rows that are new, and nothing more of the events of their ends; move the cursor to ``last_id``.
+
+    Of one call the last row alone is kept until it is applied: a portal may list any number of them.
+    """
     with reading() as session:
         member_id = session.scalars(select(Portal.member_id).where(Portal.id == portal_id)).one()
-    reports = {digests.digest("history", f"{member_id}\0{row.ID}"): report_of_row(row) for row in rows}
+    last = {row.CALL_ID: row for row in sorted(rows, key=lambda row: row.ID)}.values()
+    reports = {digests.digest("history", f"{member_id}\0{row.ID}"): report_of_row(row) for row in last}
     with writing() as session:
         portal = session.get_one(Portal, portal_id, with_for_update=True)
         known = set(session.scalars(select(ReceivedEvent.digest).where(ReceivedEvent.digest.in_(reports))))
-        session.add_all(row_of_report(portal_id, one, digest) for digest, one in reports.items() if digest not in known)
-        told = delete(ReceivedEvent).where(
-            ReceivedEvent.portal_id == portal_id,
-            ReceivedEvent.applied_at.is_(None),
-            ReceivedEvent.event == ReportKind.END,
-            ReceivedEvent.call_id.in_({row.CALL_ID for row in rows}),
-        )
-        session.execute(told)
+        told_enough = _told_enough(session, portal_id, {one.call_id for one in reports.values()})
+        new = {digest: one for digest, one in reports.items() if digest not in known and one.call_id not in told_enough}
+        pending = (ReceivedEvent.portal_id == portal_id, ReceivedEvent.applied_at.is_(None))
+        by_event = and_(ReceivedEvent.event == ReportKind.END, ReceivedEvent.call_id.in_({row.CALL_ID for row in rows}))
+        calls = {one.call_id for one in new.values()}
+        before = and_(ReceivedEvent.event == ReportKind.HISTORY, ReceivedEvent.call_id.in_(calls))
+        for needless in (by_event, before):
+            session.execute(delete(ReceivedEvent).where(*pending, needless))
+        session.add_all(row_of_report(portal_id, one, digest) for digest, one in new.items())
         _note_redials(portal, rows)
         if last_id is not None:
             portal.history_cursor = max(portal.history_cursor or 0, last_id)
-    return len(reports) - len(known)
+    return len(new)
+
+
+def _told_enough(session: Session, portal_id: int, call_ids: Collection[str]) -> set[str]:
+    """Of some calls those of which so much of the history was applied that no honest portal tells more."""
+    applied = (
+        select(Attempt.call_id)
+        .join(ReceivedEvent, ReceivedEvent.attempt_id == Attempt.id)
+        .where(Attempt.portal_id == portal_id, Attempt.call_id.in_(call_ids))
+        # Anybody may have told of its start, any number of times.
+        .where(ReceivedEvent.event == ReportKind.HISTORY)
+        .group_by(Attempt.id, Attempt.call_id)
+        .having(func.count() >= MAX_REPORTS_OF_CALL)
+    )
+    return {call_id for call_id in session.scalars(applied) if call_id is not None}
 
 
 def _note_redials(portal: Portal, rows: Iterable[HistoryRow]) -> None:

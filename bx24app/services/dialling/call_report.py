@@ -13,6 +13,9 @@ from bx24app.models import ReceivedEvent
 from bx24app.services.calling.phone_numbers import digits
 from bx24app.services.security import digests
 
+# A portal may list more calls of a number that nobody here began, but no number has more within a day.
+MOST_ROWS_OF_NUMBER = 50
+
 
 class ReportKind(StrEnum):
     """What a report is: an event that somebody picked up, or that a call ended, or a row of the history.

@@ -7,26 +7,35 @@ talk have passed.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
 from bx24app.models import RESTORED, Callback, Portal, PortalState, State, UnknownPolicy, utcnow
 from bx24app.services.callbacks.retry_policy import dials_left, retry_policy_of
+from bx24app.services.runtime.apart import apart, is_left_alone
 
 RING_TIME = timedelta(minutes=2)
 LONG_TALK = timedelta(hours=1)
 REPORTS_EXPECTED_WITHIN = RING_TIME + LONG_TALK
 # A call that is known to have begun is given up only when nobody can still be talking.
 CALL_LASTS = timedelta(hours=4)
-DEADLINES_AT_ONCE = 50
+# Of all portals, and of one of them: a portal that loses many outcomes keeps those of no other waiting.
+DEADLINES_AT_ONCE = 1000
+DEADLINES_OF_PORTAL = 10
 
 
 def apply_deadlines() -> int:
     """Decide about callbacks for which no call report can come any more; returns how many."""
     with reading() as session:
-        ids = session.scalars(overdue_callbacks(utcnow())).all()
-    return sum(_apply_deadline(callback_id) for callback_id in ids)
+        rows = session.execute(_overdue_in_turns(utcnow())).all()
+    decided = 0
+    for callback_id, state, lost_at, portal in rows:
+        is_early = state == State.UNKNOWN and not _is_told_all(portal, lost_at)
+        if not is_early and not is_left_alone("deadline", callback_id):
+            with apart("deadline", callback_id):
+                decided += _apply_deadline(callback_id)
+    return decided
 
 
 def overdue_callbacks(now: datetime) -> Select[UUID]:
@@ -38,7 +47,31 @@ def overdue_callbacks(now: datetime) -> Select[UUID]:
         (Callback.state == State.UNKNOWN) & (Callback.updated_at < now - REPORTS_EXPECTED_WITHIN),
         Callback.state.in_((State.STARTED, State.ANSWERED)) & (Callback.updated_at < now - CALL_LASTS),
     )
-    return select(Callback.id).where(Callback.holds_number & is_overdue).limit(DEADLINES_AT_ONCE)
+    return select(Callback.id).where(Callback.holds_number & is_overdue)
+
+
+def _overdue_in_turns(now: datetime) -> Select[UUID, str, datetime, Portal]:
+    """Select a few of each portal, those that wait longest; with what tells whether it is their time."""
+    place = func.row_number().over(partition_by=Callback.portal_id, order_by=(Callback.updated_at, Callback.id))
+    ranked = overdue_callbacks(now).add_columns(place.label("place")).subquery("ranked")
+    return (
+        select(Callback.id, Callback.state, Callback.updated_at, Portal)
+        .join(ranked, ranked.c.id == Callback.id)
+        .join(Portal, Portal.id == Callback.portal_id)
+        .where(ranked.c.place <= DEADLINES_OF_PORTAL)
+        .order_by(ranked.c.place, Callback.updated_at)
+        .limit(DEADLINES_AT_ONCE)
+    )
+
+
+def _is_readable(portal: Portal) -> bool:
+    return portal.state == PortalState.INSTALLED and portal.history_problem is None
+
+
+def _is_told_all(portal: Portal, lost_at: datetime) -> bool:
+    """Tell whether the history was read after the deadline, unless it cannot be read at all."""
+    read_at = portal.history_read_at
+    return not _is_readable(portal) or (read_at is not None and read_at >= lost_at + REPORTS_EXPECTED_WITHIN)
 
 
 def _apply_deadline(callback_id: UUID) -> bool:
@@ -57,12 +90,9 @@ def _apply_deadline(callback_id: UUID) -> bool:
 
 def _decide_unknown(session: Session, callback: Callback, now: datetime) -> bool:
     portal = session.get_one(Portal, callback.portal_id)
-    lost_at = callback.updated_at
-    read_at = portal.history_read_at
-    # The history must have been read after the deadline, unless it cannot be read at all.
-    is_readable = portal.state == PortalState.INSTALLED and portal.history_problem is None
-    if is_readable and (read_at is None or read_at < lost_at + REPORTS_EXPECTED_WITHIN):
+    if not _is_told_all(portal, callback.updated_at):
         return False
+    is_readable = _is_readable(portal)
     policy = retry_policy_of(session, portal, callback)
     inputs = {"history": "read" if is_readable else portal.history_problem or portal.state, "policy": policy.unknown}
     left = dials_left(policy, callback)

@@ -27,12 +27,13 @@ from bx24app.bitrix24.errors import (
 )
 from bx24app.bitrix24.telephony import StartedCall
 from bx24app.database import reading, writing
-from bx24app.errors import Executed, NotFound, NotPermitted, Refusal, Retry
+from bx24app.errors import DatabaseBusy, Executed, NotFound, NotPermitted, Refusal, Retry
 from bx24app.log import mask_number
 from bx24app.models import Attempt, Callback, Portal, State, utcnow
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.callbacks import roles
+from bx24app.services.callbacks.number_holder import pass_on_unrung
 from bx24app.services.callbacks.retry_policy import retry_policy_of
 from bx24app.services.calling import do_not_call
 from bx24app.services.dialling import reconcile
@@ -73,14 +74,14 @@ def dial(lease: DialLease) -> None:
 def _dial(lease: DialLease) -> None:
     log_here = log.bind(callback=str(lease.callback_id))
     try:
-        access = _access_for(lease)
+        access, number_digest = _access_for(lease), _number_digest(lease)
     except (ExchangeError, Refusal) as error:
         _not_dialled(lease, error)
         wakeup.tell_dialled(lease.callback_id)
         return
     # The request is closed before its lease ends, and until then no other attempt begins.
     with ending_within(DIAL_SECONDS):
-        dial = _fence(lease)
+        dial = _fence(lease, number_digest)
         if dial is None:
             log_here.info("not_dialled")
             wakeup.tell_dialled(lease.callback_id)
@@ -133,14 +134,11 @@ def _not_dialled(lease: DialLease, error: ExchangeError | Refusal) -> None:
         else:
             callback.fail(now, error.callback_reason)
             callback.decide("not_dialled", now, reason=error.code)
+            pass_on_unrung(session, callback, now)
 
 
-def _fence(lease: DialLease) -> FencedAttempt | None:
+def _fence(lease: DialLease, number_digest: str) -> FencedAttempt | None:
     """Commit that this attempt is about to dial; None when the lease has ended or the preflight forbids the dial."""
-    number = _number_of(lease)
-    if number is None:
-        return None
-    number_digest = do_not_call.number_digest(number)
     with writing() as session:
         callback = leased_callback(session, lease)
         if callback is None:
@@ -162,9 +160,13 @@ def _fence(lease: DialLease) -> FencedAttempt | None:
         return FencedAttempt(callback.id, attempt.id, parameters, callback.source, waited.total_seconds())
 
 
-def _number_of(lease: DialLease) -> str | None:
+def _number_digest(lease: DialLease) -> str:
+    """What the number of a callback is recognised by; made outside of transactions."""
     with reading() as session:
-        return session.scalar(select(Callback.to_number).where(Callback.id == lease.callback_id))
+        number = session.scalar(select(Callback.to_number).where(Callback.id == lease.callback_id))
+    if number is None:
+        raise NotFound  # Erased since it was leased.
+    return do_not_call.number_digest(number)
 
 
 def _send_once(access: Access, dial: FencedAttempt, requests: portal_api.LoggedRequests) -> StartedCall | ExchangeError:
@@ -183,8 +185,9 @@ def _record(dial: FencedAttempt, outcome: StartedCall | ExchangeError) -> None:
     for pause in RECORD_PAUSES:
         try:
             return _record_once(dial, outcome)
-        except OperationalError as error:
-            log.warning("record_failed", callback=str(dial.callback_id), reason=type(error.orig).__name__)
+        except (OperationalError, DatabaseBusy) as error:
+            reason = type(getattr(error, "orig", error)).__name__
+            log.warning("record_failed", callback=str(dial.callback_id), reason=reason)
             time.sleep(pause)
     return _record_once(dial, outcome)
 
@@ -207,6 +210,8 @@ def _record_once(dial: FencedAttempt, outcome: StartedCall | ExchangeError) -> N
                 throttle.pause_as_told(session, callback.portal_id, outcome, now)
             portal = session.get_one(Portal, callback.portal_id)
             _refused_or_lost(portal, callback, attempt, outcome, now)
+            if callback.state == State.FAILED:
+                pass_on_unrung(session, callback, now)
 
 
 def _accepted(session: Session, callback: Callback, attempt: Attempt, outcome: StartedCall, now: datetime) -> None:
@@ -251,8 +256,6 @@ def _follow_up(access: Access, dial: FencedAttempt, outcome: StartedCall | Excha
         if isinstance(outcome, StartedCall):
             _mark_line(access.portal_id, dial, outcome)
             reconcile.update_line(dial.attempt_id)
-        elif outcome.executed is Executed.UNKNOWN:
-            reconcile.reconcile_pending(access.portal_id)
         elif outcome.retry is Retry.AFTER_RENEWAL:
             token_renewal.renew(access.credential_id, access.generation, on_portals_word=True)
         elif outcome.retry is Retry.AFTER_MOVE:

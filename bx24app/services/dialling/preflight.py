@@ -9,12 +9,14 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from bx24app.models import Callback, Portal, ReceivedEvent, Source, State
+from bx24app.services.callbacks.number_holder import pass_on_unrung
 from bx24app.services.callbacks.retry_policy import RetryPolicy
 from bx24app.services.callbacks.roles import Role, role_of_user
 from bx24app.services.calling import do_not_call
-from bx24app.services.dialling.call_report import ReportKind, stored_report
+from bx24app.services.dialling.call_report import MOST_ROWS_OF_NUMBER, ReportKind, stored_report
 
 PreflightFacts = dict[str, str]
+NUMBER_LISTED = "do_not_call"
 # A time that was chosen stands, whoever calls long before it.
 SERVES_BEFORE = timedelta(hours=1)
 
@@ -58,7 +60,7 @@ def _permitted(context: PreflightContext) -> PreflightResult | None:
 
 def _listed(context: PreflightContext) -> PreflightResult | None:
     if do_not_call.is_listed(context.session, context.portal.id, context.number_digest):
-        return PreflightResult("do_not_call", "fail")
+        return PreflightResult(NUMBER_LISTED, "fail")
     return None
 
 
@@ -88,7 +90,9 @@ def _served(context: PreflightContext) -> PreflightResult | None:
         ReceivedEvent.applied_at.is_(None),
         ReceivedEvent.received_at > since,
     )
-    for report in map(stored_report, context.session.scalars(strangers)):
+    # More than a number has are made up, and each is read while the callback is held.
+    newest = strangers.order_by(ReceivedEvent.id.desc()).limit(MOST_ROWS_OF_NUMBER)
+    for report in map(stored_report, context.session.scalars(newest)):
         if report.is_success and report.began_at is not None and report.began_at > since:
             return PreflightResult("already_served", "withdraw", inputs={"call": report.call_id})
     return None
@@ -131,4 +135,7 @@ def apply_result(result: PreflightResult, context: PreflightContext, expiry: tim
         callback.cancel(now, result.rule)
     elif result.step == "postpone" and result.until is not None:
         callback.postpone(now, result.until, result.until + expiry, result.rule)
+    if result.rule != NUMBER_LISTED:
+        # Nobody's request for a number on the list is called.
+        pass_on_unrung(context.session, callback, now)
     return False

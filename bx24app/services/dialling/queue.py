@@ -1,20 +1,22 @@
-"""Who dials next: leasing due callbacks, fairly between portals, and ending dials that a dead worker left behind.
+"""Who dials next: leasing due callbacks, fairly between portals.
 
 A decoy stands in the same queue, so that its link shows the wait of a callback: it is released where a callback in its
 place would be leased, takes no place itself, and expires likewise.
 """
 
+import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select, true, union_all
+import structlog
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select, union_all
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from bx24app.database import reading, writing
-from bx24app.database.errors import is_duplicate
+from bx24app.database.errors import concerns_all, is_duplicate, raise_for_all
 from bx24app.models import (
     IS_WAITING,
     Callback,
@@ -27,25 +29,31 @@ from bx24app.models import (
     Throttle,
     utcnow,
 )
+from bx24app.models.lease import is_lasting, is_over, lasts
+from bx24app.models.portals.portal import STOPPED_LINE_PAUSE
 from bx24app.models.portals.throttle import LONGEST_PAUSE
 from bx24app.services.callbacks.number_holder import number_is_held
 from bx24app.services.dialling import waiting_decoys
+from bx24app.services.dialling.expiry import expire
 from bx24app.services.portals import throttle
 from bx24app.services.runtime import slow_portals, wakeup
+from bx24app.services.runtime.slots import Resting
+
+log = structlog.get_logger(__name__)
 
 # Longer than a whole dial (75 s, however slowly its answer comes) and recording it: a lease ends only when its worker
 # is gone.
 DIAL_LEASE = timedelta(seconds=90)
-# A lease that ends even later was written by a machine whose clock was wrong. It does not count, because a dead
-# worker's callback would otherwise wait for hours.
-LONGEST_DIAL_LEASE = DIAL_LEASE + timedelta(minutes=2)
 DIALS_PER_PORTAL = 2
-# A portal whose due callbacks all have to wait is not asked about again before this time.
-BUSY_PORTAL_PAUSE = timedelta(seconds=0.2)
+# A portal whose due callbacks all have to wait is not asked about again before this time; and one that has so many that
+# to go through them takes long rests for many times as long, for nobody else writes to SQLite meanwhile.
+BUSY_PORTAL_PAUSE, LONGEST_BUSY_PAUSE = timedelta(seconds=0.2), timedelta(seconds=5)
+BUSY_PAUSE_FACTOR = 20
 # A call without any report for longer than this no longer counts against its line.
 OPEN_CALL_COUNTS_FOR = timedelta(hours=1)
 MAX_PASSED_OVER = 20
-MAX_EXPIRED = 500
+# A portal whose callbacks could not be leased would be the first again each time.
+_failing = Resting("lease", 5.0)
 # Made once: an alias of so wide a table takes longer to make than all the rest of a look at the queue.
 _OTHER = aliased(Callback)
 
@@ -59,18 +67,19 @@ class DialLease:
     lease_fence: int
 
 
-def _is_leased(leased_until: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
+def is_leased(leased_until: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
     """Make the condition that a worker holds a lease which has not ended."""
-    return leased_until.between(now, now + LONGEST_DIAL_LEASE)
+    return is_lasting(leased_until, now, DIAL_LEASE)
 
 
-def _is_free(now: datetime) -> ColumnElement[bool]:
-    return or_(Callback.leased_until.is_(None), ~_is_leased(Callback.leased_until, now))
+def is_free(now: datetime) -> ColumnElement[bool]:
+    """Make the condition that no worker holds a lease on a callback."""
+    return is_over(Callback.leased_until, now, DIAL_LEASE)
 
 
 def due_callbacks(now: datetime) -> Select[Callback]:
     """Select due callbacks that no worker has leased."""
-    return select(Callback).where(IS_WAITING, Callback.due_at <= now, _is_free(now))
+    return select(Callback).where(IS_WAITING, Callback.due_at <= now, is_free(now))
 
 
 def due_portals(now: datetime, most: int = 1, besides: Collection[int] = ()) -> Select[int, bool]:
@@ -89,11 +98,11 @@ def due_portals(now: datetime, most: int = 1, besides: Collection[int] = ()) -> 
     in_flight = (
         select(func.count())
         .select_from(_OTHER)
-        .where(_OTHER.portal_id == due.c.portal_id, _is_leased(_OTHER.leased_until, now))
+        .where(_OTHER.portal_id == due.c.portal_id, is_leased(_OTHER.leased_until, now))
         .correlate(due)
         .scalar_subquery()
     )
-    may_dial = or_(Throttle.dial_at.is_(None), Throttle.dial_at <= now, Throttle.dial_at > now + LONGEST_PAUSE)
+    may_dial = is_over(Throttle.dial_at, now, LONGEST_PAUSE)
     return (
         select(due.c.portal_id, (func.max(due.c.is_decoy) > 0).label("has_decoys"))
         .join(Throttle, Throttle.portal_id == due.c.portal_id)
@@ -116,12 +125,20 @@ def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
     slow = slow_portals.look(wakeup.DIAL, slow_at_once)
     with reading() as session:
         # Reading first takes no lock, and most of the time there is nothing to lease.
-        portals = session.execute(due_portals(utcnow(), most, slow.waiting)).all()
+        portals = session.execute(due_portals(utcnow(), most, slow.waiting | _failing.now())).all()
     leases: list[DialLease] = []
     for portal_id, has_decoys in portals:
         given = slow.take(portal_id, most - len(leases))
-        if given:
+        if not given:
+            continue
+        try:
             leases += _lease_for(portal_id, given, has_decoys=has_decoys)
+        except Exception as error:
+            if concerns_all(error) and leases:
+                break  # Nobody else dials what was leased before.
+            raise_for_all(error)
+            _failing.add(portal_id)
+            log.exception("lease_failed", portal_id=portal_id, reason=type(error).__name__)
     for lease in leases:
         slow_portals.note_begin(wakeup.DIAL, lease.callback_id, lease.portal_id)
     return leases
@@ -142,7 +159,7 @@ def _lease_for(portal_id: int, most: int, *, has_decoys: bool) -> list[DialLease
 
 
 def _lease(session: Session, portal: Portal, pace: Throttle, most: int, *, has_decoys: bool) -> list[DialLease]:
-    now, limit = utcnow(), throttle.limit_of(portal)
+    now, limit, began = utcnow(), throttle.limit_of(portal), time.thread_time()
     spare = DIALS_PER_PORTAL - _in_flight(session, portal.id, now)
     most = int(min(most, spare, pace.room(now, limit)))
     if most < 1:
@@ -155,12 +172,13 @@ def _lease(session: Session, portal: Portal, pace: Throttle, most: int, *, has_d
     if taken:
         pace.claimed_at = now
     else:
-        pace.wait_until(now + BUSY_PORTAL_PAUSE)
+        took = timedelta(seconds=time.thread_time() - began)
+        pace.wait(now, min(max(BUSY_PORTAL_PAUSE, took * BUSY_PAUSE_FACTOR), LONGEST_BUSY_PAUSE))
     return leases
 
 
 def _in_flight(session: Session, portal_id: int, now: datetime) -> int:
-    query = select(func.count()).where(Callback.portal_id == portal_id, _is_leased(Callback.leased_until, now))
+    query = select(func.count()).where(Callback.portal_id == portal_id, is_leased(Callback.leased_until, now))
     return session.scalar(query) or 0
 
 
@@ -179,13 +197,15 @@ def _take(
     for waiting in _in_order(session, portal, full, most + MAX_PASSED_OVER, now, has_decoys=has_decoys):
         if taken == most:
             return
+        if waiting not in session:
+            continue  # The decoy has become a callback since.
         has_room = room.get(waiting.line_id or "", 1) > 0
         if isinstance(waiting, DecoyRequest):
             if has_room:
                 waiting_decoys.release(session, portal, waiting, now)
                 yield waiting
         elif waiting.expires_at < now:
-            _expire(waiting, now)
+            expire(session, waiting, now)
         elif waiting.to_number not in numbers and has_room:
             numbers.add(waiting.to_number)
             room[waiting.line_id] = room.get(waiting.line_id, of_free_line) - 1
@@ -231,7 +251,7 @@ def _room_on_lines(session: Session, portal: Portal, now: datetime) -> dict[str,
     query = (
         select(Callback.line_id, func.count())
         .where(Callback.portal_id == portal.id, Callback.holds_number)
-        .where(or_(_is_leased(Callback.leased_until, now), under_way))
+        .where(or_(is_leased(Callback.leased_until, now), under_way))
         .group_by(Callback.line_id)
     )
     open_calls = dict[str, int](session.execute(query).all())
@@ -239,7 +259,7 @@ def _room_on_lines(session: Session, portal: Portal, now: datetime) -> dict[str,
     room = {} if cap is None else {line: cap - count for line, count in open_calls.items()}
     for line_id, until in portal.stopped_lines.items():
         # One call tries the line again, and the others wait until it has ended.
-        room[line_id] = 0 if until > now else 1 - open_calls.get(line_id, 0)
+        room[line_id] = 0 if lasts(until, now, STOPPED_LINE_PAUSE) else 1 - open_calls.get(line_id, 0)
     return room
 
 
@@ -252,48 +272,8 @@ def _note_passed_over(session: Session, portal: Portal, full: list[str], now: da
         callback.wait_for(reasons[callback.line_id], now, line=callback.line_id)
 
 
-def _expire(callback: Callback, now: datetime) -> None:
-    callback.expire(now)
-    callback.decide("expired", now, expires_at=callback.expires_at.isoformat())
-
-
 def leased_callback(session: Session, lease: DialLease) -> Callback | None:
     """Lock and return the leased callback; None when the lease has ended or the callback is no longer queued."""
     callback = session.get(Callback, lease.callback_id, with_for_update=True)
     stands = callback is not None and callback.state == State.QUEUED and callback.holds(lease.lease_fence)
     return callback if stands else None
-
-
-def _is_forsaken(now: datetime) -> ColumnElement[bool]:
-    return and_(Callback.state == State.DIALLING, ~_is_leased(Callback.leased_until, now))
-
-
-def _is_late(now: datetime) -> ColumnElement[bool]:
-    return and_(IS_WAITING, Callback.expires_at < now, Callback.due_at <= now, _is_free(now))
-
-
-def abandoned_callbacks(now: datetime) -> Select[bool]:
-    """Select something, if a worker died while it dialled, or a callback or a decoy has waited too long."""
-    callbacks = select(Callback.id).where(or_(_is_forsaken(now), _is_late(now)))
-    return select(true()).where(callbacks.exists() | waiting_decoys.overdue_decoys(now).exists())
-
-
-def expire_abandoned() -> int:
-    """End attempts whose worker died, and expire what waited too long; returns how many callbacks ended."""
-    now = utcnow()
-    with reading() as session:
-        if session.scalar(abandoned_callbacks(now)) is None:
-            return 0
-    with writing() as session:
-        forsaken = select(Callback).where(_is_forsaken(now))
-        abandoned = session.scalars(forsaken.with_for_update(skip_locked=True)).all()
-        for callback in abandoned:
-            callback.mark_unknown(callback.attempts[-1], now, "dial_interrupted")
-            callback.decide("abandoned", now, attempt=callback.attempts[-1].number)
-        overdue = session.scalars(
-            select(Callback).where(_is_late(now)).limit(MAX_EXPIRED).with_for_update(skip_locked=True)
-        ).all()
-        for callback in overdue:
-            _expire(callback, now)
-        waiting_decoys.expire_overdue(session, now, MAX_EXPIRED)
-    return len(abandoned) + len(overdue)

@@ -1,26 +1,20 @@
 """Applying call reports to attempts: states only move forward, and each report is applied once.
 
-A report belongs to the attempt that has its call id. An attempt of unknown outcome has no call id yet. It is matched by
-line and number, if its row of the history is later than the attempt and exactly one call fits. If several fit, a person
-decides. An event of a start shows that somebody picked up a call that the portal has named to us; all else is told by
-the history (docs/calls.md).
+A report belongs to the attempt that has its call id; one of unknown outcome has none yet (``nameless_attempts``). An
+event of a start shows that somebody picked up a call that the portal has named to us; all else is told by the history
+(docs/calls.md).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TypeVarTuple
-from uuid import UUID
+from datetime import datetime
 
 import structlog
-from sqlalchemy import Select, literal, or_, select, text
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Select, literal, or_, select
+from sqlalchemy.orm import Session
 
-from bx24app.bitrix24 import telephony
 from bx24app.database import reading, writing
 from bx24app.models import (
     FINAL,
-    RESTORED,
     Attempt,
     Callback,
     IllegalTransition,
@@ -31,42 +25,66 @@ from bx24app.models import (
     State,
     utcnow,
 )
+from bx24app.models.portals.portal import STOPPED_LINE_PAUSE
 from bx24app.services.callbacks import retry_policy
+from bx24app.services.callbacks.number_holder import keep_waiting
 from bx24app.services.callbacks.retry_policy import NextStep
 from bx24app.services.dialling.call_report import CallReport, ReportKind, stored_report
+from bx24app.services.dialling.nameless_attempts import (
+    PENDING,
+    attempts_without_call,
+    is_any_told_of,
+    report_that_fits,
+    worth_a_look,
+)
+from bx24app.services.runtime.apart import apart, is_left_alone
 
 log = structlog.get_logger(__name__)
 
-CLOCK_SKEW = timedelta(minutes=2)
-# A call begins during its request or soon after, but a report of it may come much later.
-BEGINS_WITHIN = timedelta(minutes=10)
-MAY_BE_LATE = timedelta(hours=24)
-# A line without money is tried again after this time, or when an administrator resumes it.
-STOPPED_LINE_PAUSE = timedelta(hours=1)
-_PENDING = ReceivedEvent.applied_at.is_(None)
-_IS_TOLD_BY_HISTORY = ReceivedEvent.event == ReportKind.HISTORY
+# What is left is applied by the next run: whoever holds a lease on a history meanwhile holds it for seconds.
+APPLIED_AT_ONCE = 200
 # The end of a call that only an event tells is never applied.
-_MAY_BE_APPLIED = _PENDING & ReceivedEvent.event.in_((ReportKind.START, ReportKind.HISTORY))
-# Written out, so that every plan can use the index over these few attempts.
-IS_WITHOUT_CALL = text("attempt.outcome IN ('dialling', 'unknown')")
-Ts = TypeVarTuple("Ts")
+_MAY_BE_APPLIED = PENDING & ReceivedEvent.event.in_((ReportKind.START, ReportKind.HISTORY))
 
 
-def reconcile_pending(portal_id: int | None = None, call_id: str | None = None) -> int:
-    """Apply stored reports whose attempt is known by now (all, or of one portal or call); returns how many."""
+def reconcile_pending(portal_id: int | None = None) -> int:
+    """Apply stored reports whose attempt is known by now (all, or of one portal); returns how many."""
+    lost = attempts_without_call()
     with reading() as session:
-        nameless = session.scalars(_narrowed(_attempts_without_call(), portal_id, call_id)).all()
+        nameless = session.execute(lost if portal_id is None else lost.where(Attempt.portal_id == portal_id)).all()
     # A settled attempt knows its call: other reports of that call follow by its id.
-    settled = sum(_settle(attempt_id) for attempt_id in sorted(set(nameless)))
+    settled = 0
+    for attempt_id, newest in worth_a_look(nameless):
+        with apart("settle", attempt_id):
+            event_id = report_that_fits(attempt_id, newest)
+            settled += event_id is not None and _apply_one(event_id, attempt_id)
+    query = _reports_of_known_calls()
+    return settled + _apply_found(query if portal_id is None else query.where(ReceivedEvent.portal_id == portal_id))
+
+
+def reconcile_call(portal_id: int, call_id: str) -> int:
+    """Apply the stored reports of one call that an attempt has named; returns how many."""
+    of_call = (ReceivedEvent.portal_id == portal_id, ReceivedEvent.call_id == call_id)
+    return _apply_found(_reports_of_known_calls().where(*of_call))
+
+
+def _apply_found(query: Select[int, int]) -> int:
     with reading() as session:
-        found = session.execute(_narrowed(_reports_of_known_calls(), portal_id, call_id)).all()
-    return settled + sum(_apply_one(event_id, attempt_id) for event_id, attempt_id in found)
+        found = session.execute(query.limit(APPLIED_AT_ONCE)).all()
+    return sum(_apply_apart(event_id, attempt_id) for event_id, attempt_id in found)
+
+
+def _apply_apart(event_id: int, attempt_id: int) -> bool:
+    is_applied = False
+    if not is_left_alone("apply", event_id):
+        with apart("apply", event_id):
+            is_applied = _apply_one(event_id, attempt_id)
+    return is_applied
 
 
 def due_reports(_: datetime) -> Select[int]:
     """Select something where ``reconcile_pending`` may find what it can apply."""
-    known, nameless = _reports_of_known_calls().exists(), _attempts_without_call().exists()
-    return select(literal(1)).where(or_(known, nameless))
+    return select(literal(1)).where(or_(_reports_of_known_calls().exists(), is_any_told_of()))
 
 
 def _reports_of_known_calls() -> Select[int, int]:
@@ -77,97 +95,6 @@ def _reports_of_known_calls() -> Select[int, int]:
         .where(_MAY_BE_APPLIED)
         .order_by(ReceivedEvent.id)
     )
-
-
-def _attempts_without_call() -> Select[int]:
-    """Select attempts of unknown outcome that a row of the history may be about."""
-    return (
-        select(Attempt.id)
-        .join(
-            ReceivedEvent,
-            (Attempt.portal_id == ReceivedEvent.portal_id) & (Attempt.number_digest == ReceivedEvent.number_digest),
-        )
-        .where(_PENDING, _IS_TOLD_BY_HISTORY, ReceivedEvent.call_type == telephony.CALLBACK)
-        .where(IS_WITHOUT_CALL, Attempt.outcome == Outcome.UNKNOWN)
-    )
-
-
-def _narrowed(query: Select[*Ts], portal_id: int | None, call_id: str | None) -> Select[*Ts]:
-    if portal_id is not None:
-        query = query.where(ReceivedEvent.portal_id == portal_id)
-    return query if call_id is None else query.where(ReceivedEvent.call_id == call_id)
-
-
-def _settle(attempt_id: int) -> int:
-    """Apply reports to an attempt of unknown outcome if exactly one call fits it; returns 1 if so, else 0."""
-    with reading() as session:
-        attempt = session.get_one(Attempt, attempt_id)
-        is_restored = session.get_one(Callback, attempt.callback_id).reason == RESTORED
-        candidates = [row for row in _candidates(session, attempt) if _fits(row, attempt, is_restored=is_restored)]
-        rivals = session.scalars(_rivals(attempt)).all()
-    calls = {row.call_id for row in candidates}
-    # While another attempt is being dialled, its answer may name the call in a moment.
-    if not calls or Outcome.DIALLING in rivals:
-        return 0
-    if len(calls) == 1 and not rivals:
-        return int(_apply_one(candidates[0].id, attempt_id))
-    _ask_about(attempt.callback_id, len(calls), len(rivals) + 1)
-    return 0
-
-
-def _candidates(session: Session, attempt: Attempt) -> Sequence[ReceivedEvent]:
-    """Return rows of the history with the attempt's number and line whose call belongs to no other attempt."""
-    other = aliased(Attempt)
-    of_another = select(other.id).where(
-        other.portal_id == ReceivedEvent.portal_id, other.call_id == ReceivedEvent.call_id
-    )
-    query = select(ReceivedEvent).where(
-        _PENDING,
-        _IS_TOLD_BY_HISTORY,
-        ReceivedEvent.portal_id == attempt.portal_id,
-        ReceivedEvent.number_digest == attempt.number_digest,
-        ReceivedEvent.call_type == telephony.CALLBACK,
-        ReceivedEvent.line_id.is_(None) | (ReceivedEvent.line_id == attempt.line_id),
-        ~of_another.exists(),
-    )
-    return session.scalars(query.order_by(ReceivedEvent.id)).all()
-
-
-def _rivals(attempt: Attempt) -> Select[str]:
-    """Select the outcomes of other attempts that the same reports may fit."""
-    return select(Attempt.outcome).where(
-        IS_WITHOUT_CALL,
-        Attempt.portal_id == attempt.portal_id,
-        Attempt.number_digest == attempt.number_digest,
-        Attempt.line_id == attempt.line_id,
-        Attempt.started_at > attempt.started_at - MAY_BE_LATE,
-        Attempt.id != attempt.id,
-    )
-
-
-def _fits(row: ReceivedEvent, attempt: Attempt, *, is_restored: bool) -> bool:
-    """Tell whether a row of the history can be about the call that the attempt began.
-
-    Of what was restored nobody knows when it was dialled: any call since the backup can be the one.
-    """
-    report = stored_report(row)
-    if report.began_at is not None:
-        after = report.began_at - attempt.started_at
-        if after < -CLOCK_SKEW or (after > BEGINS_WITHIN and not is_restored):
-            return False
-    if attempt.history_cursor is not None:
-        return (report.history_id or 0) > attempt.history_cursor
-    # Without a time we cannot tell whether the row is older than the attempt.
-    return report.began_at is not None
-
-
-def _ask_about(callback_id: UUID, calls: int, attempts: int) -> None:
-    with writing() as session:
-        callback = session.get(Callback, callback_id, with_for_update=True)
-        if callback is not None and callback.state == State.UNKNOWN and callback.asks_since is None:
-            now = utcnow()
-            callback.ask_person(now)
-            callback.decide("ambiguous", now, calls=calls, attempts=attempts)
 
 
 def _apply_one(event_id: int, attempt_id: int) -> bool:
@@ -259,6 +186,8 @@ def _ended(applied: _AppliedReport) -> None:
         callback.miss(applied.now, retry_policy.code_reason(report.failed_code), report.failed_reason)
     elif callback.state != State.QUEUED:
         retry_policy.after_miss(applied.session, callback, attempt, report.failed_reason, applied.now)
+        if callback.state == State.SCHEDULED:
+            keep_waiting(applied.session, callback, applied.now)
     # A callback that a person sent back to the queue stays there, because the customer was not reached.
 
 

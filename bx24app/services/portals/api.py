@@ -35,7 +35,7 @@ from bx24app.services.portals import throttle, token_renewal, tokens
 from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import Access
 from bx24app.services.runtime.local_limit import LocalLimit, take_local
-from bx24app.services.runtime.slots import Slots, work_through
+from bx24app.services.runtime.slots import PortalSlots, work_through
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ T = TypeVar("T")
 PORTALS_CHECKED_AT_ONCE = 4
 # After a question that nobody could answer.
 CHECK_AGAIN = timedelta(hours=1)
-_checking = Slots[int](each=1, in_all=PORTALS_CHECKED_AT_ONCE)
+_checking = PortalSlots("check_portals", each=1, in_all=PORTALS_CHECKED_AT_ONCE)
 # A portal that always says that it has moved makes us ask no more often, by each process.
 MOVES_OF_PORTAL = LocalLimit("moves_of_portal", 1)
 # The text that is spoken to the manager may name the customer, so the log keeps only its length.

@@ -13,13 +13,14 @@ from bx24app.bitrix24.identity import read_scopes
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
 from bx24app.models import Portal, PortalState, utcnow
+from bx24app.models.lease import is_long_ago, lasts
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import throttle
 from bx24app.services.portals.manifest import Placement, manifest, manifest_digest, needed_scope
 from bx24app.services.portals.places.parts import MissingPart, PartKind, keep_missing_parts
 from bx24app.services.portals.tokens import Access
-from bx24app.services.runtime.slots import Slots, work_through
+from bx24app.services.runtime.slots import PortalSlots, work_through
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,8 @@ BatchCommand = tuple[str, Mapping[str, str | int]]
 BIND_RETRY_AFTER = timedelta(hours=1)
 # Nobody has bound more; each surplus one costs a command.
 MAX_ROWS = 500
+# Characters of a code or of an address.
+MAX_LISTED, _LISTED = 1000, ("placement", "event", "handler")
 BOUND_ALREADY = "already binded"
 # What is missing where the portal said nothing of single parts.
 WHOLE = ("scope", "portal")
@@ -46,7 +49,10 @@ def _handler(path: str) -> str:
 
 
 def _rows(value: object) -> list[dict[str, object]]:
-    return [row for row in value[:MAX_ROWS] if isinstance(row, dict)] if isinstance(value, list) else []
+    """What a portal lists, without what we have never bound, for it is too long."""
+    listed = value[:MAX_ROWS] if isinstance(value, list) else []
+    rows = [row for row in listed if isinstance(row, dict)]
+    return [row for row in rows if all(len(str(row.get(name))) <= MAX_LISTED for name in _LISTED)]
 
 
 def _bind_placement(placement: Placement) -> BatchCommand:
@@ -148,7 +154,7 @@ def is_rebinding_due(portal: Portal, answer: BatchAnswer | None) -> bool:
     scopes = read_scopes(answer) if answer else None
     if scopes and portal.granted_scopes and scopes != portal.granted_scopes:
         return True
-    tried_lately = portal.bound_at is not None and utcnow() - portal.bound_at < BIND_RETRY_AFTER
+    tried_lately = portal.bound_at and lasts(portal.bound_at + BIND_RETRY_AFTER, utcnow(), BIND_RETRY_AFTER)
     return portal.bound_manifest != manifest_digest() and not tried_lately
 
 
@@ -157,7 +163,7 @@ def look_at_rules_again(portal: Portal) -> None:
 
     They are registered in the background (services/native/automation/registration.py).
     """
-    if portal.rules_at is not None and utcnow() - portal.rules_at > BIND_RETRY_AFTER:
+    if portal.rules_at and not lasts(portal.rules_at + BIND_RETRY_AFTER, utcnow(), BIND_RETRY_AFTER):
         with writing() as session:
             session.execute(update(Portal).where(Portal.id == portal.id).values(rules_at=None))
 
@@ -213,7 +219,7 @@ def _remember_bound(portal_id: int, types: list[int], work: Callable[[], Reconci
 
 BINDINGS_CHECKED_EVERY = timedelta(days=1)
 REBOUND_AT_ONCE = 8
-_rebinding = Slots[int](each=1, in_all=REBOUND_AT_ONCE)
+_rebinding = PortalSlots("bind_again", each=1, in_all=REBOUND_AT_ONCE)
 
 
 def rebind_due() -> int:
@@ -227,10 +233,9 @@ def rebind_due() -> int:
 def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
     """Select the portal whose placements and event handlers were looked at longest ago, of those that are due."""
     is_due = or_(
-        Portal.bound_at.is_(None),
-        Portal.bound_at < now - BINDINGS_CHECKED_EVERY,
+        is_long_ago(Portal.bound_at, now, BINDINGS_CHECKED_EVERY),
         or_(Portal.bound_manifest.is_(None), Portal.bound_manifest != manifest_digest())
-        & (Portal.bound_at < now - BIND_RETRY_AFTER),
+        & is_long_ago(Portal.bound_at, now, BIND_RETRY_AFTER),
     )
     query = select(Portal.id).where(Portal.state == PortalState.INSTALLED, is_due, Portal.id.not_in(besides))
     return query.order_by(Portal.bound_at).limit(1)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from bx24app.bitrix24.authorization import AppInfo
 from bx24app.bitrix24.client import BatchAnswer
@@ -13,13 +14,14 @@ from bx24app.bitrix24.frame_post import FramePost
 from bx24app.bitrix24.identity import PortalApp, Profile, read_identity
 from bx24app.bitrix24.place import LaunchPlace
 from bx24app.database import writing
-from bx24app.errors import AdministratorNeeded, NotInstalled, Refusal, Unverified
+from bx24app.database.errors import is_duplicate
+from bx24app.errors import AdministratorNeeded, NotInstalled, Refusal, StillRemoving, Unverified
 from bx24app.models import Portal, PortalSettings, Throttle, User, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.calling.business_hours import is_zone, working_week
 from bx24app.services.calling.countries import guess_country
 from bx24app.services.portals import api as portal_api
-from bx24app.services.portals import bindings, launch, token_renewal
+from bx24app.services.portals import bindings, launch, token_renewal, uninstall
 from bx24app.services.portals.launch import Launch
 from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.places.parts import MissingPart
@@ -27,6 +29,8 @@ from bx24app.services.portals.tokens import store_tokens
 from bx24app.services.security import digests, token_proof
 
 log = structlog.get_logger(__name__)
+# What ``_store_once`` takes.
+_Told = tuple[FramePost, str, str, PortalApp, Profile, datetime]
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ def install(post: FramePost, address: str) -> Installation:
         info = token_proof.prove_token(post.AUTH_ID, post.member_id)
     place = LaunchPlace(post.PLACEMENT)
     requests = portal_api.LoggedRequests(launch.request_label(place))
+    uninstall.finish_before_installing(post.member_id)
     asked_at = utcnow()
     try:
         batch, app, profile = _ask_administrator(post, info, place, requests)
@@ -106,12 +111,24 @@ def _first_settings(domain: str, app: PortalApp, profile: Profile) -> PortalSett
     return PortalSettings(default_country=country, hours=working_week(zone, country) if is_zone(zone) else None)
 
 
-def _store(
+def _store(*told: *_Told) -> tuple[Portal, User, int]:
+    try:
+        return _store_once(*told)
+    except IntegrityError as error:
+        if not is_duplicate(error):
+            raise
+        # Another post of the same new portal came first, as when somebody presses twice.
+        return _store_once(*told)
+
+
+def _store_once(
     post: FramePost, domain: str, client_endpoint: str, app: PortalApp, profile: Profile, asked_at: datetime
 ) -> tuple[Portal, User, int]:
     token_digest = digests.digest("application_token", post.APPLICATION_TOKEN) if post.APPLICATION_TOKEN else None
     with writing() as session:
         portal = session.scalar(select(Portal).where(Portal.member_id == post.member_id).with_for_update())
+        if portal is not None and portal.is_being_removed:
+            raise StillRemoving
         if portal is None:
             portal = Portal(member_id=post.member_id, settings=_first_settings(domain, app, profile))
             session.add(portal)

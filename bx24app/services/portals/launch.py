@@ -141,6 +141,7 @@ def verify_launch(post: FramePost, address: str) -> Launch:
     except ExchangeError as error:
         return _open_by_authorization_server(_Doubt(post, portal, place, error, asked_at), requests)
     proof_limits.note_proof(post.member_id, post.AUTH_ID)
+    proof_limits.note_person(post.member_id, post.AUTH_ID, word.profile.ID)
     requests.write(portal.id, None)
     return _launch(post, portal, place, word)
 
@@ -190,6 +191,7 @@ def _open_by_authorization_server(doubt: _Doubt, requests: portal_api.LoggedRequ
         raise Unverified(f"the portal refuses the visitor: {error}")
     info = token_proof.prove_token(post.AUTH_ID, post.member_id)
     proof_limits.note_proof(post.member_id, post.AUTH_ID)
+    proof_limits.note_person(post.member_id, post.AUTH_ID, info.user_id)
     try:
         if info.install.client_endpoint != portal.client_endpoint:
             try:

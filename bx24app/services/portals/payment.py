@@ -10,18 +10,19 @@ from bx24app.bitrix24.events import Event
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
 from bx24app.models import Portal, PortalState, utcnow
+from bx24app.models.lease import is_long_ago
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import throttle
 from bx24app.services.portals.tokens import mark_unpaid
-from bx24app.services.runtime.slots import Slots, work_through
+from bx24app.services.runtime.slots import PortalSlots, work_through
 
 log = structlog.get_logger(__name__)
 
 ASK_PAYMENT_AGAIN = timedelta(minutes=1)
 ASK_UNPAID_AGAIN = timedelta(hours=1)
 ASKED_AT_ONCE = 8
-_asking = Slots[int](each=1, in_all=ASKED_AT_ONCE)
+_asking = PortalSlots("check_payments", each=1, in_all=ASKED_AT_ONCE)
 
 
 def receive_payment_hint(event: Event) -> None:
@@ -45,9 +46,9 @@ def check_payments() -> int:
 
 def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
     """Select the portal that was asked about its payment longest ago, of those that are due."""
-    never = Portal.payment_asked_at.is_(None)
-    hinted = Portal.payment_hinted_at.is_not(None) & (never | (Portal.payment_asked_at < now - ASK_PAYMENT_AGAIN))
-    unpaid = (Portal.state == PortalState.UNPAID) & (never | (Portal.payment_asked_at < now - ASK_UNPAID_AGAIN))
+    asked_at = Portal.payment_asked_at
+    hinted = Portal.payment_hinted_at.is_not(None) & is_long_ago(asked_at, now, ASK_PAYMENT_AGAIN)
+    unpaid = (Portal.state == PortalState.UNPAID) & is_long_ago(asked_at, now, ASK_UNPAID_AGAIN)
     states = (PortalState.INSTALLED, PortalState.UNPAID)
     query = select(Portal.id).where(Portal.state.in_(states), hinted | unpaid, Portal.id.not_in(besides))
     return query.order_by(Portal.payment_asked_at.asc().nulls_first()).limit(1)

@@ -98,12 +98,12 @@ def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: da
     elif code == OPERATION_TIME:
         told = pace.operating_reset_at
         known = told is not None and at < told <= at + LONGEST_PAUSE
-        pace.wait_until(told if told and known else at + OPERATION_TIME_PAUSE, code)
+        pace.wait(at, told - at if told and known else OPERATION_TIME_PAUSE, code)
     elif isinstance(error, Overloaded | PortalClosed):
-        pace.wait_until(at + CLOSED_PAUSE, code)
+        pace.wait(at, CLOSED_PAUSE, code)
     if error.asked_wait is not None:
         # A portal in a company's own network may stand behind a server that limits requests in its own way.
-        pace.wait_until(at + min(error.asked_wait, LONGEST_PAUSE), code)
+        pace.wait(at, min(error.asked_wait, LONGEST_PAUSE), code)
 
 
 def note_operating_reset(session: Session, portal_id: int, reset_at: datetime | None) -> None:

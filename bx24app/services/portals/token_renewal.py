@@ -29,7 +29,7 @@ from bx24app.services.portals.tokens import (
     service_credential_id,
 )
 from bx24app.services.runtime.local_limit import LocalLimit, take_local
-from bx24app.services.runtime.slots import Slots, work_through
+from bx24app.services.runtime.slots import PortalSlots, work_through
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ PORTALS_AT_ONCE = 4
 # A portal that calls each new token expired would make us renew without end, under the client id of all portals.
 TOLD_OF_CREDENTIAL = LocalLimit("told_of_credential", 3, 600.0)
 TOLD_OF_PORTAL = LocalLimit("told_of_portal", 30, 600.0)
-_renewing = Slots[int](each=1, in_all=PORTALS_AT_ONCE)
+_renewing = PortalSlots("renew_idle_tokens", each=1, in_all=PORTALS_AT_ONCE)
 
 
 def service_access(portal_id: int, *states: PortalState) -> Access:
@@ -105,7 +105,7 @@ def renew(credential_id: int, seen: int, *, on_portals_word: bool = False) -> Ac
             now = utcnow()
             # If another one renews it now, this one waits for the result.
             lease = None
-            if not credential.is_leased(now):
+            if not credential.is_leased(now, RENEWAL_LEASE):
                 if on_portals_word and not credential.is_expired(now) and not _is_believed(credential):
                     raise Bitrix24Unavailable
                 lease = credential.lease(now, RENEWAL_LEASE)

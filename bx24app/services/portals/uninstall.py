@@ -4,42 +4,22 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Select, delete, or_, select, update
+from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.connections import authorization_server
 from bx24app.bitrix24.errors import ApplicationRemoved
 from bx24app.bitrix24.events import Event
-from bx24app.crypto import keyring
+from bx24app.crypto import SealBroken, keyring
 from bx24app.database import reading, writing
-from bx24app.errors import Refusal, Unverified
-from bx24app.models import (
-    ApiKey,
-    Callback,
-    Credential,
-    CredentialState,
-    DecoyRequest,
-    DoNotCall,
-    Form,
-    Notification,
-    NotifiedPerson,
-    Portal,
-    PortalSetup,
-    PortalState,
-    ReceivedEvent,
-    Rejection,
-    ReportFigure,
-    RestCall,
-    RuleRun,
-    Throttle,
-    TimelineEntry,
-    User,
-    utcnow,
-)
+from bx24app.errors import Refusal, StillRemoving, Unverified
+from bx24app.models import IS_BEING_REMOVED, Credential, CredentialState, Portal, PortalState, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import token_renewal
 from bx24app.services.portals.tokens import lock_credential, read_serving_administrators, was_proven_since
-from bx24app.services.runtime.slots import Slots, work_through
+from bx24app.services.runtime.apart import apart, is_left_alone
+from bx24app.services.runtime.portal_rows import delete_rows
+from bx24app.services.runtime.slots import PortalSlots, work_through
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +30,10 @@ SETTINGS_KEPT = timedelta(days=30)
 # A removal that was only inferred from refusals may be a mistake, such as a wrong client secret of ours.
 UNCONFIRMED_KEPT = timedelta(days=3)
 REMOVALS_AT_ONCE = 8
-_confirming = Slots[int](each=1, in_all=REMOVALS_AT_ONCE)
+# So many seconds stays with the rows of a portal that is being removed: who has confirmed that, for others wait to be
+# asked about; the job that goes on with it; whoever installs again.
+CONFIRMER_STAYS_SECONDS, CARRIED_OUT_SECONDS, INSTALLER_WAITS_SECONDS = 1.0, 10.0, 10.0
+_confirming = PortalSlots("confirm_removals", each=1, in_all=REMOVALS_AT_ONCE)
 CLOCKS_DIFFER_BY = timedelta(minutes=5)
 # How soon it is asked again whether a portal was removed, while nobody can say; later after a part of the doubt so far.
 ASK_REMOVAL_AGAIN = timedelta(minutes=1)
@@ -82,7 +65,9 @@ def receive_uninstall(portal: Portal, event: Event) -> None:
 
 def _is_known(portal: Portal, now: datetime, *, keeps_settings: bool) -> bool:
     """Tell whether the event is no news: everybody who ever opened the app can send one, again and again."""
-    is_told = portal.removal_told_at is not None and portal.removal_keeps_settings == keeps_settings
+    if portal.is_being_removed:
+        return True
+    is_told = portal.removal_told_at is not None and (portal.removal_keeps_settings or not keeps_settings)
     is_due_later = portal.removal_due_at is not None and portal.removal_due_at > now
     return is_told and (is_due_later or portal.state == PortalState.UNINSTALLED)
 
@@ -114,13 +99,14 @@ def _confirm(portal_id: int) -> int:
         return 0
     asked_at = utcnow()
     _settle(portal, _is_installed(portal), asked_at)
+    delete_rows(portal_id, CONFIRMER_STAYS_SECONDS)
     return 1
 
 
 def _settle(portal: Portal, is_installed: bool | None, asked_at: datetime) -> None:
     with writing() as session:
         row, now = session.get(Portal, portal.id, with_for_update=True), utcnow()
-        if row is None or row.removal_told_at is None:
+        if row is None or row.removal_told_at is None or row.is_being_removed:
             return  # It was installed again meanwhile, or another worker has done this.
         if is_installed is False and was_proven_since(session, portal.id, asked_at):
             is_installed = None  # It was said of tokens that a launch has replaced.
@@ -130,7 +116,7 @@ def _settle(portal: Portal, is_installed: bool | None, asked_at: datetime) -> No
         elif is_installed is None:
             row.doubt_removal(now + max(ASK_REMOVAL_AGAIN, (now - row.removal_told_at) / DOUBT_DIVISOR), now)
         else:
-            _remove(session, row)
+            _remove(session, row, keeps_settings=row.removal_keeps_settings)
     log.info("removal_told", member_id=portal.member_id, is_installed=is_installed)
 
 
@@ -138,14 +124,10 @@ def _state_of(session: Session, portal: Portal) -> PortalState:
     return PortalState.INSTALLED if read_serving_administrators(session, portal.id) else PortalState.DISCONNECTED
 
 
-def _remove(session: Session, portal: Portal) -> None:
-    """Do as the event said."""
-    if not portal.removal_keeps_settings:
-        session.delete(portal)
-        return
-    _forget(session, portal)
-    portal.mark_uninstalled(utcnow())
-    portal.removal_told_at = portal.removal_due_at = None
+def _remove(session: Session, portal: Portal, *, keeps_settings: bool) -> None:
+    """Begin what nobody takes back: nothing leads to the portal's rows any more, and nothing is asked in its name."""
+    portal.begin_removal(utcnow(), keeps_settings=keeps_settings)
+    session.execute(delete(Credential).where(Credential.portal_id == portal.id))
 
 
 def _is_installed(portal: Portal) -> bool | None:
@@ -172,7 +154,7 @@ def _asked_with(credential: Credential, member_id: str) -> bool | None:
         if credential.state != CredentialState.ALIVE:
             return _revive(credential, member_id)
         install = token_renewal.ask_app_info(credential.id).install
-    except (ExchangeError, Refusal) as error:
+    except (ExchangeError, Refusal, SealBroken) as error:
         return False if isinstance(error, ApplicationRemoved) else None
     return install.installed if install.member_id == member_id else None
 
@@ -189,67 +171,41 @@ def _revive(credential: Credential, member_id: str) -> bool | None:
     return True
 
 
-def _forget(session: Session, portal: Portal) -> None:
-    """Delete everything of a portal except its settings."""
-    kept = (
-        Notification,
-        NotifiedPerson,
-        RuleRun,
-        TimelineEntry,
-        Callback,
-        ReportFigure,
-        Credential,
-        Throttle,
-        ReceivedEvent,
-        RestCall,
-    )
-    for model in (*kept, User):
-        session.execute(delete(model).where(model.portal_id == portal.id))
-    _purge_visitors(session, portal)
-    session.execute(
-        update(PortalSetup)
-        .where(PortalSetup.portal_id == portal.id)
-        .values(findings=[], checked_at=None, smart_processes=None)
-    )
-    portal.application_token_digest = None
-    portal.history_cursor = portal.history_read_at = portal.history_due_at = portal.history_problem = None
-    portal.forget_lists()
-    portal.bound_manifest = portal.bound_at = portal.granted_scopes = None
-    portal.missing_parts = {}
+def finish_before_installing(member_id: str) -> None:
+    """Finish a removal that left the settings: whoever installs again sees nothing of before.
+
+    Raises ``StillRemoving`` where that takes too long; the worker goes on with it.
+    """
+    with reading() as session:
+        portal = session.scalar(select(Portal).where(Portal.member_id == member_id))
+    if portal is not None and portal.is_being_removed and not delete_rows(portal.id, INSTALLER_WAITS_SECONDS):
+        raise StillRemoving
 
 
 def purge_uninstalled() -> int:
     """Delete what we may keep only for some time after an uninstallation; returns of how many portals.
 
     Portals whose removal nobody has confirmed lose after three days what their event said, without one their people,
-    tokens, numbers and logs; the settings of every removed portal go after thirty.
+    tokens, numbers and logs; the settings of every removed portal go after thirty. Removals that were begun go on.
     """
+    removed = select(Portal).where(Portal.state == PortalState.UNINSTALLED)
     with writing() as session:
         now = utcnow()
         held = select(Credential.id).where(Credential.portal_id == Portal.id).exists()
-        removed = select(Portal).where(Portal.state == PortalState.UNINSTALLED).with_for_update(skip_locked=True)
         doubted = or_(held, Portal.removal_told_at.is_not(None)) & (Portal.uninstalled_at < now - UNCONFIRMED_KEPT)
-        portals = session.scalars(removed.where(doubted)).all()
-        for portal in portals:
-            if portal.removal_told_at is None:
-                _forget(session, portal)
-            else:
-                _remove(session, portal)
+        free = removed.with_for_update(skip_locked=True)
+        for portal in session.scalars(free.where(doubted, ~IS_BEING_REMOVED)).all():
+            _remove(session, portal, keeps_settings=portal.removal_told_at is None or portal.removal_keeps_settings)
         session.flush()
-        gone = session.scalars(removed.where(Portal.uninstalled_at < now - SETTINGS_KEPT)).all()
-        for portal in gone:
-            session.delete(portal)
-    return len({portal.id for portal in (*portals, *gone)})
-
-
-def _purge_visitors(session: Session, portal: Portal) -> None:
-    """Leave of a removed portal's websites only the forms' settings and the digests of numbers not to be called.
-
-    The requests themselves go with their callbacks.
-    """
-    for model in (ApiKey, Rejection):
-        session.execute(delete(model).where(model.portal_id == portal.id))
-    own = select(Form.id).where(Form.portal_id == portal.id)
-    session.execute(delete(DecoyRequest).where(DecoyRequest.form_id.in_(own)))
-    listed = update(DoNotCall).where(DoNotCall.portal_id == portal.id)
-    session.execute(listed.values(number=None, note=None, added_by=None))
+        is_over = Portal.uninstalled_at < now - SETTINGS_KEPT
+        for portal in session.scalars(free.where(is_over, ~(IS_BEING_REMOVED & ~Portal.removal_keeps_settings))).all():
+            _remove(session, portal, keeps_settings=False)
+    with reading() as session:
+        ids = session.scalars(select(Portal.id).where(Portal.state == PortalState.UNINSTALLED, IS_BEING_REMOVED)).all()
+    done = 0
+    for portal_id in ids:
+        if not is_left_alone("removal", portal_id):
+            with apart("removal", portal_id):
+                delete_rows(portal_id, CARRIED_OUT_SECONDS)
+                done += 1
+    return done

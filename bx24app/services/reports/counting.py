@@ -3,25 +3,23 @@
 Every change of a callback raises its ``version``, in the same transaction. A callback whose ``counted_version`` is
 another one waits to be counted; a job of the worker counts the quarter of an hour in which it was requested, and
 notes the versions that it has read. What changes meanwhile differs again. Whoever deletes callbacks calls
-``delete_counted``, which counts in the same transaction.
+``delete_counted``, after which the job counts those that are left.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, astuple, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, fields
 from datetime import datetime
 from itertools import groupby, pairwise
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, insert, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
 from bx24app.models import (
     IS_UNCOUNTED,
-    QUARTER_SECONDS,
     SPAN_LENGTHS,
-    Attempt,
     Callback,
     DecoyRequest,
     Portal,
@@ -29,48 +27,94 @@ from bx24app.models import (
     ReportFigure,
     utcnow,
 )
-from bx24app.services.reports.tally import CountedAttempt, CountedCallback, Kind, Tally, counted_as, tallies_of
+from bx24app.services.reports.quarters import CallbacksRead, of_slot, read_slot, slot_of, versions_of
+from bx24app.services.reports.tally import Kind, Tally, counted_as, tallies_of
+from bx24app.services.runtime.apart import LEFT_ALONE_SECONDS, apart, is_left_alone
+from bx24app.services.runtime.slots import Resting
 
-# How many callbacks one run looks at, and how many quarters of an hour one transaction counts.
+# How many callbacks one look finds, how many looks a run has, and how many quarters of an hour one transaction counts.
 COUNTED_AT_ONCE = 500
+LOOKS_OF_A_RUN = 20
 QUARTERS_AT_ONCE = 16
 # All kinds by name: the key of the table begins with the kind.
 KINDS = tuple(Kind)
-_MILLISECONDS = QUARTER_SECONDS * 1000
-
-
-def slot_of(callback_id: UUID) -> int:
-    """The quarter of an hour in which a callback was requested: UUIDs of version 7 begin with the time."""
-    return (callback_id.int >> 80) // _MILLISECONDS
-
-
-def first_id_of(slot: int) -> UUID:
-    """The smallest id that a callback of a quarter of an hour can have."""
-    return UUID(int=slot * _MILLISECONDS << 80)
+_FIGURES = ReportFigure.__table__.c
+_SPAN_KEY = (_FIGURES.quarters, _FIGURES.slot, _FIGURES.kind, _FIGURES.key)
+_COUNTS = tuple(_FIGURES[field.name] for field in fields(Tally))
+# A portal whose callbacks cannot be counted would fill each run, and one with more than so many in a quarter of an hour
+# would have all of them read again for each change: these are counted once a minute.
+MANY_CALLBACKS = 2000
+_resting = Resting("count", LEFT_ALONE_SECONDS)
+# What is counted of a span, by its length and its first quarter of an hour.
+_Tallies = dict[tuple[Any, str], Tally]
+_Spans = dict[tuple[int, int], _Tallies]
 
 
 def changed_callbacks(_: datetime) -> Select[int, UUID]:
     """Select callbacks that have changed since they were counted, with their portals."""
-    query = select(Callback.portal_id, Callback.id).where(IS_UNCOUNTED).order_by(Callback.counted_version, Callback.id)
-    return query.limit(COUNTED_AT_ONCE)
+    query = select(Callback.portal_id, Callback.id).where(IS_UNCOUNTED)
+    return query.order_by(Callback.counted_version, Callback.id).limit(COUNTED_AT_ONCE)
 
 
 def count_changed() -> int:
     """Count the quarters of an hour of callbacks that have changed; returns how many. Commits.
 
-    Those of a portal that is locked at this moment are left for the next time.
+    Those of a portal that is locked at this moment are left for the next time. So is what changes meanwhile, but for
+    a backlog: a callback changes a few times in a minute, and is counted with all that changed since.
     """
+    counted = 0
+    for _ in range(LOOKS_OF_A_RUN):
+        changed = _look()
+        counted += (now := _count_slots(changed))
+        if len(changed) < COUNTED_AT_ONCE or not now:
+            break
+    return counted
+
+
+def _look() -> Sequence[Row[int, UUID]]:
+    query, resting = changed_callbacks(utcnow()), _resting.now()
     with reading() as session:
-        changed = session.execute(changed_callbacks(utcnow())).all()
+        return session.execute(query.where(Callback.portal_id.not_in(resting)) if resting else query).all()
+
+
+def _count_slots(changed: Iterable[Row[int, UUID]]) -> int:
     slots = sorted({(portal_id, slot_of(callback_id)) for portal_id, callback_id in changed})
     counted = 0
     for portal_id, group in groupby(slots, key=lambda one: one[0]):
         for few in _few([slot for _, slot in group]):
-            with writing() as session:
-                if _has_turn(session, portal_id):
-                    _recount(session, portal_id, few)
-                    counted += len(few)
+            with apart("count", portal_id):
+                counted += _count(portal_id, few)
+            if is_left_alone("count", portal_id):
+                _resting.add(portal_id)
     return counted
+
+
+def _count(portal_id: int, slots: Sequence[int]) -> int:
+    with reading() as session:
+        within = or_(*(and_(*of_slot(portal_id, slot)) for slot in slots))
+        are_many = session.scalar(select(Callback.id).where(within).limit(1).offset(MANY_CALLBACKS)) is not None
+    if are_many:
+        _resting.add(portal_id)
+        return sum(_count_many(portal_id, slot) for slot in slots)
+    with writing() as session:
+        if not _has_turn(session, portal_id):
+            return 0
+        _recount(session, portal_id, slots)
+        return len(slots)
+
+
+def _count_many(portal_id: int, slot: int) -> bool:
+    """Count a quarter of an hour with very many callbacks: they are read while others may write.
+
+    What has changed meanwhile is left for the next time, which comes when that has come to rest.
+    """
+    with reading() as session:
+        versions, read = versions_of(session, portal_id, slot), read_slot(session, portal_id, slot)
+    with writing() as session:
+        is_unchanged = _has_turn(session, portal_id) and versions_of(session, portal_id, slot) == versions
+        if is_unchanged:
+            _store(session, portal_id, {slot: read})
+    return is_unchanged
 
 
 def _few(slots: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -79,9 +123,11 @@ def _few(slots: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def delete_counted(condition: ColumnElement[bool], limit: int) -> int:
-    """Delete at most ``limit`` callbacks that fulfil a condition, and count again without them; returns how many.
+    """Delete at most ``limit`` callbacks that fulfil a condition; returns how many. Commits a few at a time.
 
-    Both happen in one transaction, for a few quarters of an hour at a time. What is locked at this moment stays.
+    What else is in their quarters of an hour may be very much, and is not read: one of each waits to be counted from
+    then on, and the job counts the whole. Only a quarter in which nothing is left is forgotten at once. What is locked
+    at this moment stays.
     """
     with reading() as session:
         found = session.execute(select(Callback.portal_id, Callback.id).where(condition).limit(limit)).all()
@@ -91,17 +137,47 @@ def delete_counted(condition: ColumnElement[bool], limit: int) -> int:
     gone = 0
     for portal_id, group in groupby(sorted(by_slot), key=lambda one: one[0]):
         for few in _few([slot for _, slot in group]):
-            ids = [callback_id for slot in few for callback_id in by_slot[portal_id, slot]]
             with writing() as session:
-                if not _has_turn(session, portal_id):
-                    continue
-                free = session.scalars(_unlocked(Callback.id.in_(ids), condition)).all()
-                session.execute(delete(Callback).where(Callback.id.in_(free)))
-                # What their links showed, where they were left to others.
-                session.execute(delete(DecoyRequest).where(DecoyRequest.id.in_(free)))
-                gone += len(free)
-                _recount(session, portal_id, few)
+                if _has_turn(session, portal_id):
+                    ids = {slot: by_slot[portal_id, slot] for slot in few}
+                    gone += _delete_few(session, portal_id, ids, condition)
     return gone
+
+
+def _delete_few(
+    session: Session, portal_id: int, ids: Mapping[int, Collection[UUID]], condition: ColumnElement[bool]
+) -> int:
+    """Delete callbacks of some quarters of an hour, where the portal's turn is held; returns how many."""
+    deleted = 0
+    emptied = []
+    for slot, theirs in ids.items():
+        free = session.scalars(_unlocked(Callback.id.in_(theirs), condition)).all()
+        others = and_(*of_slot(portal_id, slot), Callback.id.not_in(free))
+        is_last = session.scalar(select(Callback.id).where(others).limit(1)) is None
+        if not free or not (is_last or _counts_again(session, others)):
+            continue
+        session.execute(delete(Callback).where(Callback.id.in_(free)))
+        # What their links showed, where they were left to others.
+        session.execute(delete(DecoyRequest).where(DecoyRequest.id.in_(free)))
+        deleted += len(free)
+        if is_last:
+            emptied.append(slot)
+    if emptied:
+        _recount(session, portal_id, emptied)
+    return deleted
+
+
+def _counts_again(session: Session, others: ColumnElement[bool]) -> bool:
+    """Let one of the callbacks that stay wait to be counted; False: all of them are locked.
+
+    Whoever counts holds the portal's turn as well: nobody who has read the deleted ones notes it as counted after this.
+    """
+    one = session.scalar(_unlocked(others).limit(1))
+    if one is not None:
+        table = Callback.__table__
+        changed = update(Callback).where(table.c.id == one).values(counted_version=-table.c.version)
+        session.connection().execute(changed)
+    return one is not None
 
 
 def _has_turn(session: Session, portal_id: int) -> bool:
@@ -125,95 +201,73 @@ def _unlocked(*conditions: ColumnElement[bool]) -> Select[UUID]:
 
 def _recount(session: Session, portal_id: int, slots: Collection[int]) -> None:
     """Replace what is kept of some quarters of an hour, and of longer spans, inside the caller's transaction."""
-    rows: list[dict[str, Any]] = []
-    for slot in slots:
-        read = _read(session, portal_id, slot)
-        _note_counted(session, _of_slot(portal_id, slot), read)
-        rows += _rows(portal_id, 1, slot, tallies_of(callback for *_, callback in read))
-    _replace(session, portal_id, SPAN_LENGTHS[0], slots, rows)
+    _store(session, portal_id, {slot: read_slot(session, portal_id, slot) for slot in slots})
+
+
+def _store(session: Session, portal_id: int, slots: Mapping[int, CallbacksRead]) -> None:
+    spans: _Spans = {}
+    for slot, read in slots.items():
+        _note_counted(session, portal_id, slot, read)
+        spans[SPAN_LENGTHS[0], slot] = tallies_of(callback for *_, callback in read)
+    kept = _kept_within(session, portal_id, slots)
     for shorter, length in pairwise(SPAN_LENGTHS):
-        begins = {slot - slot % length for slot in slots}
-        sums = [(begin, _added_up(session, portal_id, shorter, range(begin, begin + length))) for begin in begins]
-        rows = [row for begin, tallies in sums for row in _rows(portal_id, length, begin, tallies)]
-        _replace(session, portal_id, length, begins, rows)
+        for begin in _begins(slots, length):
+            parts = ((shorter, slot) for slot in range(begin, begin + length, shorter))
+            spans[length, begin] = _added_up(spans[part] if part in spans else kept.get(part, {}) for part in parts)
+    _replace(session, portal_id, spans)
 
 
-def _of_slot(portal_id: int, slot: int) -> tuple[ColumnElement[bool], ...]:
-    return Callback.portal_id == portal_id, Callback.id >= first_id_of(slot), Callback.id < first_id_of(slot + 1)
+def _begins(slots: Collection[int], length: int) -> set[int]:
+    """Where the spans of a length begin in which some quarters of an hour lie."""
+    return {slot - slot % length for slot in slots}
 
 
-def _read(session: Session, portal_id: int, slot: int) -> list[tuple[UUID, int, CountedCallback]]:
-    """Read the callbacks of a quarter of an hour, first their versions: what changes in between counts again."""
-    of_slot = _of_slot(portal_id, slot)
-    callbacks = session.execute(_callback_columns().where(*of_slot)).all()
-    attempts: dict[UUID, list[CountedAttempt]] = {}
-    columns = _attempt_columns().join(Callback, Callback.id == Attempt.callback_id).where(*of_slot)
-    for callback_id, *values in session.execute(columns.order_by(Attempt.number)):
-        attempts.setdefault(callback_id, []).append(CountedAttempt(*values))
-    return [
-        (id, version, replace(CountedCallback(*values), attempts=attempts.get(id, ())))
-        for id, version, *values in callbacks
+def _added_up(parts: Iterable[_Tallies]) -> _Tallies:
+    found: _Tallies = {}
+    for part in parts:
+        for key, tally in part.items():
+            found.setdefault(key, Tally()).add(tally)
+    return found
+
+
+def _kept_within(session: Session, portal_id: int, slots: Collection[int]) -> _Spans:
+    """Read what is kept of the spans that lie within the longer ones of some quarters of an hour; in one statement."""
+    ranges = [
+        (shorter, begin, length) for shorter, length in pairwise(SPAN_LENGTHS) for begin in _begins(slots, length)
     ]
+    within = [
+        select(*_SPAN_KEY, *_COUNTS).where(
+            _FIGURES.portal_id == portal_id,
+            _FIGURES.quarters == shorter,
+            _FIGURES.kind.in_(KINDS),
+            _FIGURES.slot >= begin,
+            _FIGURES.slot < begin + length,
+        )
+        for shorter, begin, length in ranges
+    ]
+    found: _Spans = {}
+    for quarters, slot, kind, key, *counts in session.connection().execute(union_all(*within)):
+        found.setdefault((quarters, slot), {})[kind, key] = Tally(*counts)
+    return found
 
 
-def _callback_columns() -> Select[*tuple[Any, ...]]:
-    counted = (Callback.state, Callback.reason, Callback.source, Callback.form_id, Callback.line_id)
-    return select(
-        Callback.id, Callback.version, *counted, Callback.requested_by, Callback.created_at, Callback.scheduled_at
-    )
-
-
-def _attempt_columns() -> Select[*tuple[Any, ...]]:
-    answered = (Attempt.answered_by, Attempt.answered_at, Attempt.duration_seconds)
-    return select(
-        Attempt.callback_id, Attempt.outcome, Attempt.failed_code, *answered, Attempt.cost, Attempt.cost_currency
-    )
-
-
-def _rows(portal_id: int, quarters: int, slot: int, tallies: dict[tuple[Any, str], Tally]) -> Iterator[dict[str, Any]]:
-    for (kind, key), tally in tallies.items():
-        named = {"portal_id": portal_id, "quarters": quarters, "slot": slot, "kind": str(kind), "key": key}
-        yield named | asdict(tally)
-
-
-def _replace(
-    session: Session, portal_id: int, quarters: int, slots: Collection[int], rows: Sequence[dict[str, Any]]
-) -> None:
-    old = delete(ReportFigure).where(
-        ReportFigure.portal_id == portal_id,
-        ReportFigure.quarters == quarters,
-        ReportFigure.kind.in_(KINDS),
-        ReportFigure.slot.in_(slots),
-    )
+def _replace(session: Session, portal_id: int, spans: _Spans) -> None:
+    is_old = [
+        and_(ReportFigure.quarters == length, ReportFigure.slot.in_([slot for other, slot in spans if other == length]))
+        for length in SPAN_LENGTHS
+    ]
+    old = delete(ReportFigure).where(ReportFigure.portal_id == portal_id, ReportFigure.kind.in_(KINDS), or_(*is_old))
     session.connection().execute(old)
+    rows = [
+        {"portal_id": portal_id, "quarters": quarters, "slot": slot, "kind": str(kind), "key": key, **vars(tally)}
+        for (quarters, slot), tallies in spans.items()
+        for (kind, key), tally in tallies.items()
+    ]
     if rows:
         session.connection().execute(insert(ReportFigure), rows)
 
 
-def _added_up(session: Session, portal_id: int, quarters: int, within: range) -> dict[tuple[Any, str], Tally]:
-    """Add up the spans of one length that lie within a longer one."""
-    shorter = select(ReportFigure).where(
-        ReportFigure.portal_id == portal_id,
-        ReportFigure.quarters == quarters,
-        ReportFigure.kind.in_(KINDS),
-        ReportFigure.slot >= within.start,
-        ReportFigure.slot < within.stop,
-    )
-    found: dict[tuple[Any, str], Tally] = {}
-    # Read anew: a row with the same key may have been written since this session read it.
-    for row in session.scalars(shorter.execution_options(populate_existing=True)):
-        found.setdefault((row.kind, row.key), Tally()).add(tally_of_row(row))
-    return found
-
-
-def tally_of_row(row: ReportFigure) -> Tally:
-    """The counts of a stored row."""
-    return Tally(**{name: getattr(row, name) for name in Tally.__dataclass_fields__})
-
-
-def _note_counted(
-    session: Session, of_slot: tuple[ColumnElement[bool], ...], read: Sequence[tuple[UUID, int, CountedCallback]]
-) -> None:
+def _note_counted(session: Session, portal_id: int, slot: int, read: CallbacksRead) -> None:
     """Note the versions that were read, and as what; one that was changed meanwhile, or is locked, keeps waiting."""
     table = Callback.__table__
     names = ("outcome", "called", "picked_up", "wait", "person")
@@ -222,7 +276,7 @@ def _note_counted(
         .where(table.c.id == bindparam("read_id"), table.c.version == bindparam("read_version"))
         .values(counted_version=bindparam("read_version"), **{f"counted_{name}": bindparam(name) for name in names})
     )
-    free = set(session.scalars(_unlocked(*of_slot, table.c.counted_version != table.c.version)))
+    free = set(session.scalars(_unlocked(*of_slot(portal_id, slot), table.c.counted_version != table.c.version)))
     rows: list[dict[str, Any]] = [
         {"read_id": id, "read_version": version, **dict(zip(names, astuple(counted_as(callback)), strict=True))}
         for id, version, callback in read

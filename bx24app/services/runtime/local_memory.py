@@ -49,6 +49,13 @@ def is_remembered(kind: str, key: str) -> bool:
     return recall(kind, key) is not None
 
 
+def remembered(kind: str) -> list[str]:
+    """The keys of a kind that are remembered."""
+    state, now = _memory(), time.monotonic()
+    with state.lock:
+        return [key for key, (_, until) in state.kept.get(kind, {}).items() if until > now]
+
+
 def is_any_remembered(kind: str, keys: Iterable[str]) -> bool:
     """Tell whether one of these keys of a kind is remembered."""
     return any(is_remembered(kind, key) for key in keys)

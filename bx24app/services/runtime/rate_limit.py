@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Integer, Table, func, literal_column, select
+from sqlalchemy import Float, Integer, Table, func, literal_column, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -58,7 +58,7 @@ def bucket_rows(buckets: Sequence[RateLimit], now: float) -> list[dict[str, Any]
             "digest": bucket.digest,
             "tokens": bucket.size - 1,
             "size": bucket.size,
-            "refill": 0.0 if bucket.is_single_use else bucket.size / bucket.seconds,
+            "refill": _refill(bucket),
             "at": now,
             "full_at": now + bucket.seconds,
         }
@@ -78,11 +78,19 @@ def upsert_tokens(statement: Any) -> Any:
     """
     old, new = _TABLE.c, statement.excluded
     least, greatest = (func.least, func.greatest) if isinstance(statement, postgresql.Insert) else (func.min, func.max)
-    # When the clock was set back, no time has passed and the bucket is not filled.
-    at = greatest(new.at, old.at)
-    tokens = least(old.tokens + (at - old.at) * new.refill, new.size)
+    # When the clock was set back, no time has passed and the bucket is not filled. A row from further ahead than that
+    # takes was written by a clock that was wrong, by days perhaps: it has filled since, and begins anew.
+    passed = greatest(new.at - old.at, old.at - new.full_at, literal_column("0", Float))
+    # What was taken counts whatever the size is now: forms of a portal may have limits of their own for one number.
+    tokens = old.tokens - old.size + new.size + passed * new.refill
     one = literal_column("1", Integer)
-    values = {"tokens": tokens - one, "size": new.size, "refill": new.refill, "at": at, "full_at": new.full_at}
+    # Without "refill", which nobody reads of a row: the driver remembers no statement of more than 4,096 characters.
+    values = {
+        "tokens": least(tokens, new.size) - one,
+        "size": new.size,
+        "at": greatest(new.at, least(old.at, new.full_at)),
+        "full_at": new.full_at,
+    }
     return statement.on_conflict_do_update(index_elements=[old.digest], set_=values, where=tokens >= one)
 
 
@@ -95,13 +103,8 @@ def give_back(session: Session, buckets: Sequence[RateLimit], now: float) -> Non
     for bucket in sorted(buckets, key=lambda bucket: (not bucket.for_no_script, bucket.digest)):
         row = session.get(TokenBucket, bucket.digest, with_for_update=True)
         if row is not None:
-            row.tokens = min(row.size, tokens_in(row, now) + 1)
-            row.at = max(row.at, now)
-
-
-def tokens_in(row: TokenBucket, now: float) -> float:
-    """Count the tokens of a row at ``now``."""
-    return min(row.size, row.tokens + max(0.0, now - row.at) * row.refill)
+            row.tokens = min(row.size, row.tokens + _passed(row, now, bucket) * _refill(bucket) + 1)
+            row.at = max(now, min(row.at, now + bucket.seconds))
 
 
 def tokens_left(session: Session, bucket: RateLimit, now: float) -> float:
@@ -109,7 +112,17 @@ def tokens_left(session: Session, bucket: RateLimit, now: float) -> float:
     row = session.scalar(select(TokenBucket).where(TokenBucket.digest == bucket.digest))
     if row is None:
         return bucket.size
-    return min(bucket.size, row.tokens + max(0.0, now - row.at) * bucket.size / bucket.seconds)
+    refilled = _passed(row, now, bucket) * _refill(bucket)
+    return min(bucket.size, row.tokens + bucket.size - row.size + refilled)
+
+
+def _passed(row: TokenBucket, now: float, bucket: RateLimit) -> float:
+    """Count the seconds for which a bucket has filled since a row was written, as ``upsert_tokens`` does."""
+    return max(now - row.at, row.at - (now + bucket.seconds), 0.0)
+
+
+def _refill(bucket: RateLimit) -> float:
+    return 0.0 if bucket.is_single_use else bucket.size / bucket.seconds
 
 
 def first_empty(session: Session, buckets: Sequence[RateLimit], now: float) -> RateLimit | None:

@@ -6,7 +6,7 @@ from flask import current_app
 from sqlalchemy import select
 
 from bx24app.crypto import keyed_digest, keyring, same_secret
-from bx24app.database import insert_new, reading, writing
+from bx24app.database import insert_new, reading_beside, writing
 from bx24app.models import DigestKey
 from bx24app.models.digest_key import DIGEST_KEY_PLACE
 
@@ -14,7 +14,8 @@ KEY_CACHE = "bx24app.digest_key"
 
 
 def _stored() -> str | None:
-    with reading() as session:
+    # A transaction may be open, in a process that has not needed the key until now.
+    with reading_beside(single_statement=True) as session:
         return session.scalar(select(DigestKey.sealed).where(DigestKey.id == 1))
 
 

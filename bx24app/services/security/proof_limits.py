@@ -19,7 +19,7 @@ from bx24app.errors import (
     VisitorRefused,
 )
 from bx24app.services.runtime.local_limit import LocalLimit, give_back, take_local
-from bx24app.services.runtime.local_memory import is_remembered, remember
+from bx24app.services.runtime.local_memory import is_remembered, recall, remember
 from bx24app.services.security import digests
 from bx24app.services.security.networks import wider_networks
 
@@ -53,7 +53,8 @@ PLACES_OF_TOKEN = LocalLimit("places_of_token", 3, TOKEN_SECONDS)
 PROOFS_OF_PORTAL = LocalLimit("proofs_of_portal", 1_000, TOKEN_SECONDS)
 # A token is asked about again where nothing is remembered of it, as for each installation, by each process.
 QUESTIONS_OF_TOKEN = LocalLimit("questions_of_token", 10)
-LAUNCHES_OF_TOKEN = LocalLimit("launches_of_token", 30)
+# Each page is a question at the pace of the portal's dials. A person has as many tokens as they open pages in Bitrix24.
+LAUNCHES_OF_PERSON = LocalLimit("launches_of_person", 30)
 # Said of people whose token was proven.
 _PROVEN = (NotInstalled, AdministratorNeeded, OpenedElsewhere, VisitorRefused)
 
@@ -177,9 +178,18 @@ def take_question(member_id: str, token: str) -> None:
 
 
 def take_launch(member_id: str, token: str) -> None:
-    """Take one of the pages that a token may open, for each waits for its portal; raises ``TooManyAttempts``."""
-    if not take_local(LAUNCHES_OF_TOKEN, _digest(member_id, token)):
-        raise TooManyAttempts("too many pages opened with this token")
+    """Take one of the pages that a person may open, for each waits for its portal; raises ``TooManyAttempts``.
+
+    A token counts for itself until it is known whose it is.
+    """
+    digest = _digest(member_id, token)
+    if not take_local(LAUNCHES_OF_PERSON, recall("person", digest) or digest):
+        raise TooManyAttempts("too many pages opened by this person")
+
+
+def note_person(member_id: str, token: str, user_id: int) -> None:
+    """The portal or the authorization server has said whose token it is."""
+    remember("person", _digest(member_id, token), TOKEN_SECONDS, (member_id, user_id))
 
 
 def proven_place(member_id: str, address: str) -> str | None:

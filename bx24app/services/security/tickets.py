@@ -68,8 +68,6 @@ def issue_ticket(ticket: Ticket) -> tuple[str, datetime]:
 def read_ticket(signed: str) -> Ticket:
     """Read a ticket; raises ``TicketExpired`` when it is missing, altered or older than an hour."""
     try:
-        return _READER.validate_python(
-            signing.serializer(TICKET_SALT).loads(signed, max_age=int(TICKET_LIFETIME.total_seconds()))
-        )
+        return _READER.validate_python(signing.read_timed(TICKET_SALT, signed, TICKET_LIFETIME)[0])
     except (BadSignature, ValidationError):
         raise TicketExpired from None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import ScalarSelect, Select, and_, func, or_, select
+from sqlalchemy import ScalarSelect, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from bx24app import metrics
@@ -20,6 +20,9 @@ from bx24app.crypto import SealError, keyring
 from bx24app.database import change_many, purge, reading, writing
 from bx24app.log import name_portal
 from bx24app.models import Callback, Portal, PortalState, Webhook, WebhookDelivery, utcnow
+from bx24app.models.lease import is_lasting, is_over
+from bx24app.outgoing.retry_after import LONGEST_WAIT
+from bx24app.services.webhooks.order import move_later
 from bx24app.services.webhooks.sender import DeliveryResult, SignedRequest, send_once
 
 log = structlog.get_logger(__name__)
@@ -32,7 +35,7 @@ ROUND_SECONDS = 5.0
 # The lease must outlast the name server, the connection and the answer together.
 DELIVERY_LEASE = timedelta(seconds=60)
 DELIVERY_BACKOFF_SECONDS = (10, 30, 120, 300, 900, 1800, 3600, 7200)
-# After a failure the whole webhook pauses for this time, whichever delivery is next.
+# After a failure the whole webhook pauses for this time, whichever delivery is next; or for as long as its site asks.
 WEBHOOK_PAUSE_SECONDS = (5, 15, 60, 300)
 DELIVERIES_KEPT = timedelta(days=14)
 GONE = 410
@@ -57,7 +60,7 @@ def due_deliveries(now: datetime, webhook_id: int | None = None, besides: Collec
     under_way = (
         select(func.count())
         .select_from(other)
-        .where(other.portal_id == Webhook.portal_id, other.leased_until >= now)
+        .where(other.portal_id == Webhook.portal_id, is_lasting(other.leased_until, now, DELIVERY_LEASE))
         .scalar_subquery()
     )
     return (
@@ -65,8 +68,8 @@ def due_deliveries(now: datetime, webhook_id: int | None = None, besides: Collec
         .join(Portal, Portal.id == Webhook.portal_id)
         .join(WebhookDelivery, WebhookDelivery.id == _next_of_webhook(now))
         .where(Portal.state != PortalState.UNINSTALLED)
-        .where(Webhook.is_on, or_(Webhook.waits_until.is_(None), Webhook.waits_until <= now))
-        .where(or_(Webhook.leased_until.is_(None), Webhook.leased_until < now))
+        .where(Webhook.is_on, is_over(Webhook.waits_until, now, LONGEST_WAIT))
+        .where(is_over(Webhook.leased_until, now, DELIVERY_LEASE))
         .where(under_way < PER_PORTAL, Webhook.portal_id.not_in(besides))
         .where(Webhook.id == webhook_id if webhook_id is not None else and_(True))
         .order_by(WebhookDelivery.due_at, WebhookDelivery.id)
@@ -160,7 +163,7 @@ def _record(lease: DeliveryLease, result: DeliveryResult) -> None:
         else:
             pause = max(_jittered(WEBHOOK_PAUSE_SECONDS, webhook.failures), result.wait)
             webhook.note_failure(now, now + pause)
-            _postpone(delivery, now, result)
+            _postpone(session, delivery, now, result)
 
 
 def _leased_webhook(session: Session, lease: DeliveryLease) -> Webhook | None:
@@ -169,13 +172,15 @@ def _leased_webhook(session: Session, lease: DeliveryLease) -> Webhook | None:
     return webhook if webhook is not None and webhook.holds(lease.lease_fence) else None
 
 
-def _postpone(delivery: WebhookDelivery, now: datetime, result: DeliveryResult) -> None:
+def _postpone(session: Session, delivery: WebhookDelivery, now: datetime, result: DeliveryResult) -> None:
     delivery.last_status, delivery.last_error = result.status, result.error
     delivery.due_at = now + _jittered(DELIVERY_BACKOFF_SECONDS, delivery.attempts - 1)
     if delivery.due_at >= delivery.expires_at:
         delivery.end(now, result.status, result.error)
     # What a site asks for gives nothing up: it may let a delivery wait until its time is over.
     delivery.due_at = max(delivery.due_at, now + result.wait)
+    if delivery.done_at is None:
+        move_later(session, delivery)
 
 
 def _jittered(steps: tuple[int, ...], number: int) -> timedelta:

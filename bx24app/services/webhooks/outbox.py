@@ -13,11 +13,12 @@ from uuid import UUID
 
 from sqlalchemy import CTE, ColumnElement, Insert, bindparam, event, func, insert, inspect, literal_column, select
 from sqlalchemy.orm import Session, UOWTransaction
-from uuid6 import uuid7
 
 from bx24app.database import is_postgresql
 from bx24app.models import Callback, Form, Webhook, WebhookDelivery, utcnow
+from bx24app.models.ids import new_id
 from bx24app.models.websites.webhook import DELIVERED_WITHIN
+from bx24app.services.webhooks.order import waits_of
 
 STATE_CHANGED = "callback.state_changed"
 PING = "ping"
@@ -50,6 +51,9 @@ def record_changes(session: Session, changed: Sequence[Callback]) -> None:
         if callback.form_id == form_id
     ]
     if rows:
+        waits = waits_of(session, {row["callback_id"] for row in rows})
+        for row in rows:
+            row["due_at"] = max(row["due_at"], waits.get((row["webhook_id"], row["callback_id"]), row["due_at"]))
         session.execute(insert(WebhookDelivery), rows)
 
 
@@ -59,7 +63,7 @@ def new_delivery(webhook_id: int, content: dict[str, Any], callback_id: UUID | N
     return {
         "webhook_id": webhook_id,
         "callback_id": callback_id,
-        "event_id": uuid7(),
+        "event_id": new_id(),
         "payload": {"made_at": _time(now), **content},
         "made_at": now,
         "due_at": now,

@@ -9,9 +9,9 @@ import requests
 
 from bx24app.log import mask_numbers
 from bx24app.models import utcnow
-from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, failure_of
+from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, exchanging, guard
 from bx24app.outgoing.address_policy import AddressPolicy
-from bx24app.outgoing.errors import ConnectionReset, ExchangeError
+from bx24app.outgoing.errors import ExchangeError
 from bx24app.outgoing.retry_after import asked_wait
 from bx24app.services.webhooks.signature import signature
 from bx24app.settings import settings
@@ -64,9 +64,7 @@ def send_once(request: SignedRequest) -> DeliveryResult:
 def _post(request: SignedRequest, adapter: GuardedAdapter) -> DeliveryResult:
     webhook_policy().check(request.url)
     with requests.Session() as session:
-        session.trust_env = False
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
+        guard(session, adapter)
         headers = {
             "User-Agent": USER_AGENT,
             "Content-Type": "application/json",
@@ -74,20 +72,12 @@ def _post(request: SignedRequest, adapter: GuardedAdapter) -> DeliveryResult:
             "X-Callback-Desk-Event": str(request.event_id),
             "X-Callback-Desk-Signature": signature(request.secrets, int(time.time()), request.body),
         }
-        try:
-            with session.post(
-                request.url,
-                data=request.body,
-                headers=headers,
-                timeout=(CONNECT_SECONDS, DELIVERY_TIMEOUT_SECONDS),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                return _read(response)
-        except requests.RequestException as error:
-            raise failure_of(error) from None
-        except (OSError, ValueError):
-            raise ConnectionReset from None
+        timeout = (CONNECT_SECONDS, DELIVERY_TIMEOUT_SECONDS)
+        with (
+            exchanging(),
+            session.post(request.url, data=request.body, headers=headers, timeout=timeout, stream=True) as response,
+        ):
+            return _read(response)
 
 
 def _read(response: requests.Response) -> DeliveryResult:

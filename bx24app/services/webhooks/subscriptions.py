@@ -10,13 +10,14 @@ from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from bx24app.crypto import keyring
-from bx24app.database import reading, writing
+from bx24app.database import purge, reading, writing
 from bx24app.errors import AddressRefused, InvalidRequest, LimitReached, NotFound
 from bx24app.models import Form, Portal, Webhook, WebhookDelivery, utcnow
 from bx24app.models.websites.webhook import MAX_URL
 from bx24app.outgoing.errors import AddressForbidden
 from bx24app.services.security.journal import JournalPage, Recorded, record
 from bx24app.services.webhooks import outbox, sender
+from bx24app.services.webhooks.order import move_later, wait_of
 from bx24app.urls import normal_url
 
 # A site with more receivers than this should distribute the events itself.
@@ -172,6 +173,10 @@ def rotate_secret(portal_id: int, webhook_id: int, user_id: int | None) -> NewWe
 
 def remove_webhook(portal_id: int, webhook_id: int, user_id: int | None) -> None:
     """Remove a webhook for the user ``user_id`` with its pending deliveries; commits. Raises ``NotFound``."""
+    get_webhook(portal_id, webhook_id)
+    # They may be very many, and in one transaction everybody would wait for them.
+    while purge(WebhookDelivery, WebhookDelivery.webhook_id == webhook_id):
+        pass
     with _changing(portal_id, webhook_id) as (session, webhook):
         record(session, _recorded(webhook, user_id), {"webhook": ""}, {"webhook": "removed"})
         session.delete(webhook)
@@ -229,5 +234,8 @@ def redeliver(portal_id: int, delivery_id: int) -> WebhookDelivery:
         if delivery is None:
             raise NotFound
         webhook.waits_until = None
-        delivery.repeat(utcnow())
+        now = utcnow()
+        delivery.repeat(now)
+        delivery.due_at = max(now, wait_of(session, delivery) or now)
+        move_later(session, delivery)
         return delivery

@@ -9,6 +9,7 @@ from bx24app.database import reading
 from bx24app.models import Form, Portal, utcnow
 from bx24app.services.callbacks.conditions import BUDGET_CALLS, BUDGET_MONEY
 from bx24app.services.websites import forms, quotas, rules
+from bx24app.services.websites.budgets import PortalCosts
 from bx24app.services.websites.submission import Submission
 
 
@@ -89,14 +90,15 @@ def _without_country(form: Form, portal: Portal) -> list[str]:
 def _exhausted(session: Session, found: list[Form], portal: Portal, now: datetime) -> dict[int, list[str]]:
     """List for each form, by its id, the budget rules by which it accepts nothing more today.
 
-    All calls are read by one statement; money, which few forms have a budget of, is added up form by form.
+    All calls are read by one statement; of money what a portal's calls have cost is, and what waits form by form.
     """
+    costs = PortalCosts(session, portal.id)
     submissions = [Submission(form=form, portal=portal, now=now) for form in found]
     by_calls = quotas.exhausted_by_calls(session, submissions)
     return {
         one.form.id: [
             *([BUDGET_CALLS] if one.form.id in by_calls else []),
-            *([BUDGET_MONEY] if quotas.is_money_spent(session, one) else []),
+            *([BUDGET_MONEY] if quotas.is_money_spent(session, one, costs) else []),
         ]
         for one in submissions
     }

@@ -4,17 +4,31 @@ A request uses the budget of the day on which it is due, whenever it was made.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from bx24app.database import purge
-from bx24app.models import IS_WAITING, Attempt, BudgetDay, Callback, Form, Outcome, utcnow
+from bx24app.models import (
+    IS_UNRELEASED,
+    IS_WAITING,
+    Attempt,
+    BudgetDay,
+    Callback,
+    DecoyRequest,
+    Form,
+    Outcome,
+    utcnow,
+)
+from bx24app.services.callbacks.number_holder import waits_still
+from bx24app.services.runtime.local_memory import recall, remember
 
 # The costs of so many of the portal's last calls decide how much is reserved for one call.
 LAST_CALLS = 100
@@ -23,6 +37,11 @@ COST_PERCENTILE = 0.9
 UNKNOWN_PART = Decimal("0.05")
 # More than a form takes in a day: a budget is enough for no more calls, however little each costs.
 MOST_CALLS = 1_000_000_000
+# To add up more attempts of a day takes long, and whoever posts to a form with money has it done: the sum is kept for a
+# moment. What is accepted meanwhile is counted beside it (``quotas.DayMoney``); what is dialled meanwhile is missed,
+# three calls at most.
+MANY_ATTEMPTS, MANY_KEPT_SECONDS = 1000, 2.0
+_DAYS_COSTS = "costs_of_day"
 BUDGET_DAYS_KEPT = timedelta(days=400)
 # Attempts with these outcomes may have cost something that the portal has not reported yet.
 _MAY_COST = (
@@ -78,13 +97,64 @@ class SpentMoney:
         }
 
 
-def spent_money(session: Session, form: Form, day: LocalDay) -> SpentMoney:
+class PortalCosts:
+    """What the calls of a portal cost, read once for all of its forms that are looked at in one transaction."""
+
+    def __init__(self, session: Session, portal_id: int) -> None:
+        self._session, self._portal_id = session, portal_id
+        self.last_currency = cache(self._last_currency)
+        self.last_costs = cache(self._last_costs)
+        self.dialled = cache(self._dialled)
+
+    def _last_currency(self) -> str | None:
+        of_portal = (Attempt.portal_id == self._portal_id, Attempt.cost_currency.is_not(None))
+        query = select(Attempt.cost_currency).where(*of_portal)
+        return self._session.scalar(query.order_by(Attempt.id.desc()).limit(1))
+
+    def _last_costs(self, currency: str | None) -> list[Decimal]:
+        """Those of the last calls that cost something, the least first."""
+        query = select(Attempt.cost).where(Attempt.portal_id == self._portal_id, Attempt.cost_currency == currency)
+        query = query.where(Attempt.cost.is_not(None)).order_by(Attempt.id.desc()).limit(LAST_CALLS)
+        return sorted(cost for cost in self._session.scalars(query) if cost is not None and cost > 0)
+
+    def _dialled(self, day: LocalDay, currency: str | None) -> Mapping[int | None, tuple[Decimal, int]]:
+        """Return by form the known cost of the day's attempts, and how many may still cost something."""
+        name = f"{self._portal_id} {day.begins_at} {day.ends_at} {currency}"
+        kept = recall(_DAYS_COSTS, name)
+        if kept is not None:
+            return cast("Mapping[int | None, tuple[Decimal, int]]", kept)
+        is_known = and_(Attempt.cost.is_not(None), Attempt.cost_currency == currency)
+        is_open = and_(
+            or_(Attempt.cost.is_(None), Attempt.cost_currency.is_distinct_from(currency)),
+            Attempt.outcome.in_(_MAY_COST),
+        )
+        # Neither database makes a join of this: by a join it may look through all callbacks of the portal.
+        form_id = select(Callback.form_id).where(Callback.id == Attempt.callback_id).scalar_subquery()
+        of_day = select(
+            form_id.label("form_id"), Attempt.cost, Attempt.id, is_known.label("is_known"), is_open.label("is_open")
+        )
+        of_day = of_day.where(
+            Attempt.portal_id == self._portal_id,
+            Attempt.started_at >= day.begins_at,
+            Attempt.started_at < day.ends_at,
+        )
+        one = of_day.subquery("one")
+        sums = (func.sum(case((one.c.is_known, one.c.cost))), func.count(case((one.c.is_open, one.c.id))))
+        rows = self._session.execute(select(one.c.form_id, func.count(), *sums).group_by(one.c.form_id)).all()
+        found = {form: (Decimal(known or 0), dialled) for form, _, known, dialled in rows}
+        if sum(count for _, count, _, _ in rows) > MANY_ATTEMPTS:
+            remember(_DAYS_COSTS, name, MANY_KEPT_SECONDS, found)
+        return found
+
+
+def spent_money(session: Session, form: Form, day: LocalDay, costs: PortalCosts | None = None) -> SpentMoney:
     """Compute what a form's calls of a day have cost so far, inside the caller's transaction."""
-    currency = form.budget_currency or _last_currency(session, form.portal_id)
+    costs = costs or PortalCosts(session, form.portal_id)
+    currency = form.budget_currency or costs.last_currency()
     # Those that wait first: what is dialled in between is then counted twice, never not.
-    waiting = _waiting_calls(session, form, day)
-    known, dialled = _dialled(session, form, day, currency)
-    return SpentMoney(known, waiting + dialled, _reserve(session, form, currency), currency)
+    waiting = _waiting_calls(session, form, day) + _waiting_decoys(session, form, day)
+    known, dialled = costs.dialled(day, currency).get(form.id, (Decimal(0), 0))
+    return SpentMoney(known, waiting + dialled, _reserve(form, costs.last_costs(currency)), currency)
 
 
 def _waiting_calls(session: Session, form: Form, day: LocalDay) -> int:
@@ -98,40 +168,29 @@ def _waiting_calls(session: Session, form: Form, day: LocalDay) -> int:
     return session.scalar(query) or 0
 
 
-def _dialled(session: Session, form: Form, day: LocalDay, currency: str | None) -> tuple[Decimal, int]:
-    """Return the known cost of the day's attempts, and how many may still cost something."""
-    is_known = and_(Attempt.cost.is_not(None), Attempt.cost_currency == currency)
-    is_open = and_(
-        or_(Attempt.cost.is_(None), Attempt.cost_currency.is_distinct_from(currency)), Attempt.outcome.in_(_MAY_COST)
-    )
-    # Neither database makes a join of this: by a join it may look through all callbacks that the form ever had.
-    form_id = select(Callback.form_id).where(Callback.id == Attempt.callback_id).scalar_subquery()
-    query = select(func.sum(case((is_known, Attempt.cost))), func.count(case((is_open, Attempt.id)))).where(
-        Attempt.portal_id == form.portal_id,
-        Attempt.started_at >= day.begins_at,
-        Attempt.started_at < day.ends_at,
-        form_id == form.id,
-    )
-    known, dialled = session.execute(query).one()
-    return Decimal(known or 0), dialled
+def _waiting_decoys(session: Session, form: Form, day: LocalDay) -> int:
+    """Count the decoys of a day that may become callbacks, and those that wait: none must be told by its cost.
+
+    One that was released is shown as dialled, but is called if the callback before it ends without having rung.
+    """
+    now = utcnow()
+    of_day = and_(DecoyRequest.form_id == form.id, DecoyRequest.due_at < day.ends_at)
+    if day.begins_at > now:
+        of_day = and_(of_day, DecoyRequest.due_at >= day.begins_at)
+    holders = select(Callback.id).where(Callback.portal_id == form.portal_id, IS_WAITING)
+    released = and_(DecoyRequest.released_at.is_not(None), DecoyRequest.holder_id.in_(holders), waits_still(now))
+    counts = [select(func.count(DecoyRequest.id)).where(of_day, which) for which in (IS_UNRELEASED, released)]
+    return sum(session.scalar(count) or 0 for count in counts)
 
 
-def _last_currency(session: Session, portal_id: int) -> str | None:
-    query = select(Attempt.cost_currency).where(Attempt.portal_id == portal_id, Attempt.cost_currency.is_not(None))
-    return session.scalar(query.order_by(Attempt.id.desc()).limit(1))
-
-
-def _reserve(session: Session, form: Form, currency: str | None) -> Decimal:
+def _reserve(form: Form, costs: Sequence[Decimal]) -> Decimal:
     """Return the cost that nine of ten of those of the portal's last calls that cost something did not exceed.
 
     Calls that nobody answers cost nothing. Whoever has many of them made must not make the budget endless.
     """
-    query = select(Attempt.cost).where(Attempt.portal_id == form.portal_id, Attempt.cost_currency == currency)
-    costs = session.scalars(query.where(Attempt.cost.is_not(None)).order_by(Attempt.id.desc()).limit(LAST_CALLS))
-    in_order = sorted(cost for cost in costs if cost is not None and cost > 0)
-    if not in_order:
+    if not costs:
         return (form.budget_money or Decimal(0)) * UNKNOWN_PART
-    return in_order[math.ceil(COST_PERCENTILE * len(in_order)) - 1]
+    return costs[math.ceil(COST_PERCENTILE * len(costs)) - 1]
 
 
 def purge_budget_days() -> int:

@@ -126,9 +126,8 @@ def read_token(signed: str, form_key: str) -> FormProof | None:
     """Read a timed token; None when it is forged, too old, or of another form."""
     if len(signed) > MAX_PROOF_LENGTH:
         return None
-    seconds = int(TOKEN_LIFETIME.total_seconds())
     try:
-        content, issued_at = signing.serializer(FORM_SALT).loads(signed, max_age=seconds, return_timestamp=True)
+        content, issued_at = signing.read_timed(FORM_SALT, signed, TOKEN_LIFETIME)
     except BadSignature:
         return None
     match content:

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from bx24app.database import writing
 from bx24app.errors import BudgetExhausted, LaterBudgetExhausted, NotHuman, OnDoNotCallList, RateLimited, RuleRefused
-from bx24app.models import BudgetDay, Callback, Rejection, Source, utcnow
+from bx24app.models import BudgetDay, Callback, Form, Rejection, Source, utcnow
+from bx24app.models.websites.form import MOST_OF_NUMBER
 from bx24app.services.callbacks.conditions import (
     BUDGET_CALLS,
     BUDGET_MONEY,
@@ -31,7 +32,7 @@ from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
 from bx24app.services.security import digests
 from bx24app.services.security.networks import wider_networks
 from bx24app.services.websites import budgets, rejections
-from bx24app.services.websites.budgets import LocalDay
+from bx24app.services.websites.budgets import LocalDay, PortalCosts
 from bx24app.services.websites.forms import OpenForm
 from bx24app.services.websites.rules import RuleFacts
 from bx24app.services.websites.submission import Submission, SubmittedNumber
@@ -54,7 +55,7 @@ def rate_limits_of(submission: Submission) -> list[RateLimit]:
     wanted = submission.form.limits
     values = [
         *_of_the_address(submission),
-        (NUMBER_DAY, submission.number.digest, wanted[NUMBER_DAY], DAY),
+        (NUMBER_DAY, submission.number.digest, of_number(submission.form), DAY),
         ("form_hour", "", wanted["form_hour"], HOUR),
         ("form_day", "", wanted["form_day"], DAY),
     ]
@@ -74,6 +75,11 @@ def rate_limits_of(submission: Submission) -> list[RateLimit]:
         for bucket, value in zip(whole, values, strict=True)
     ]
     return [*_proof(submission), *whole, *for_no_script]
+
+
+def of_number(form: Form) -> int:
+    """How many requests for one number a day a form takes; earlier versions stored more than is possible now."""
+    return min(form.limits[NUMBER_DAY], MOST_OF_NUMBER)
 
 
 def _of_the_address(submission: Submission) -> Iterator[tuple[str, str, int, float]]:
@@ -99,7 +105,7 @@ def give_back_number(opened: OpenForm, withdrawn: Callback) -> None:
 
     After the time in which one token comes back by itself nothing is given back, so that nobody saves up requests.
     """
-    size, now = opened.form.limits[NUMBER_DAY], utcnow()
+    size, now = of_number(opened.form), utcnow()
     if withdrawn.attempts or (now - withdrawn.created_at).total_seconds() > DAY / size:
         return
     number = SubmittedNumber(digest=do_not_call.number_digest(withdrawn.to_number))
@@ -137,12 +143,12 @@ def budget_of(submission: Submission) -> Budget | None:
     return Budget(form.id, budget_day_of(submission).day, form.budget_calls, look_up)
 
 
-def _money_of_day(session: Session, submission: Submission) -> DayMoney:
+def _money_of_day(session: Session, submission: Submission, costs: PortalCosts | None = None) -> DayMoney:
     form, day = submission.form, budget_day_of(submission)
     assert form.budget_money is not None
     # The count is read before the money: a request that is counted in between is then reserved for twice, never not.
     taken = calls_taken(session, form.id, day.day)
-    money = budgets.spent_money(session, form, day)
+    money = budgets.spent_money(session, form, day, costs)
     left = money.calls_left(form.budget_money)
     if left >= 1:
         return DayMoney(taken + left)
@@ -235,9 +241,9 @@ def exhausted_by_calls(session: Session, submissions: Sequence[Submission]) -> s
     }
 
 
-def is_money_spent(session: Session, submission: Submission) -> bool:
+def is_money_spent(session: Session, submission: Submission, costs: PortalCosts) -> bool:
     """Tell whether the form's money for the day leaves no room for one more call; inside the caller's transaction."""
-    return submission.form.budget_money is not None and _money_of_day(session, submission).overspent is not None
+    return submission.form.budget_money is not None and _money_of_day(session, submission, costs).overspent is not None
 
 
 def _first(session: Session, candidate: Candidate) -> Obstacle | None:

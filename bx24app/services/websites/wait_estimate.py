@@ -7,7 +7,7 @@ whoever asked that nobody is called.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, func, select, union_all
+from sqlalchemy import func, select, union_all
 
 from bx24app.database import reading
 from bx24app.models import IS_WAITING, Attempt, Callback, DecoyRequest, first_id
@@ -18,6 +18,8 @@ from bx24app.services.websites.forms import OpenForm
 # The estimate uses so many of the form's last requests, and says the usual value of fewer than these.
 REQUESTS_LOOKED_AT, LEAST_REQUESTS = 20, 10
 WAIT_PERCENTILE = 0.8
+# Of these many; others that were never dialled, however many they are, keep nobody who opens the form waiting.
+REQUESTS_FOUND = 200
 # A colleague needs about this time to pick up and hear the text.
 PICK_UP = timedelta(minutes=1)
 # The estimate is rounded up to one of these, because it is not more exact.
@@ -41,16 +43,23 @@ def _waits(opened: OpenForm, now: datetime) -> list[timedelta]:
     first = select(func.min(Attempt.started_at)).where(Attempt.callback_id == Callback.id).scalar_subquery()
     wanted = func.coalesce(Callback.scheduled_at, Callback.created_at)
     requests = select(Callback.id, wanted, func.coalesce(first, Callback.ended_at)).where(Callback.form_id == form.id)
-    recent = and_(Callback.id >= first_id(since), Callback.created_at > since)
-    dialled = requests.where(first.is_not(None) | Callback.reason.in_(TELLING_REASONS), recent)
+    lately = select(Callback.id).where(Callback.form_id == form.id, Callback.id >= first_id(since))
+    newest = lately.order_by(Callback.id.desc()).limit(REQUESTS_FOUND).subquery()
+    dialled = requests.join(newest, newest.c.id == Callback.id).where(
+        first.is_not(None) | Callback.reason.in_(TELLING_REASONS), Callback.created_at > since
+    )
     # The query names the portal, whose few waiting callbacks have an index; a form may have many callbacks.
-    overdue = requests.where(first.is_(None), Callback.portal_id == form.portal_id, IS_WAITING, Callback.due_at < now)
-    decoys = select(DecoyRequest).where(
-        DecoyRequest.form_id == form.id,
-        DecoyRequest.id >= first_id(since),
-        DecoyRequest.due_at < now,
-        DecoyRequest.cancelled_at.is_(None),
-        DecoyRequest.ended_as.is_(None),
+    due = select(Callback.id).where(Callback.portal_id == form.portal_id, IS_WAITING, Callback.due_at < now)
+    longest = due.order_by(Callback.due_at).limit(REQUESTS_FOUND).subquery()
+    overdue = requests.join(longest, longest.c.id == Callback.id).where(first.is_(None))
+    shown_lately = select(DecoyRequest.id).where(
+        DecoyRequest.form_id == form.id, DecoyRequest.id >= first_id(since), DecoyRequest.due_at < now
+    )
+    newest_decoys = shown_lately.order_by(DecoyRequest.id.desc()).limit(REQUESTS_FOUND).subquery()
+    decoys = (
+        select(DecoyRequest)
+        .join(newest_decoys, newest_decoys.c.id == DecoyRequest.id)
+        .where(DecoyRequest.cancelled_at.is_(None), DecoyRequest.ended_as.is_(None))
     )
     few = [query.limit(REQUESTS_LOOKED_AT).subquery() for query in (dialled.order_by(Callback.id.desc()), overdue)]
     with reading() as session:

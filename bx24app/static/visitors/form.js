@@ -24,7 +24,13 @@ class RequestForm {
     localise(document);
     if (proof.isPossible()) this.challenge = this.fetchChallenge();
     this.challenge?.catch(() => this.forget());
-    frame.begin({ opened: () => (this.fields[0] ?? document.querySelector("h1"))?.focus() });
+    frame.begin({ opened: () => this.opened() });
+  }
+
+  // It may be told late, on a slow machine: whoever types already is not taken to another field.
+  opened() {
+    if (document.hasFocus() && this.form.contains(document.activeElement)) return;
+    (this.fields[0] ?? document.querySelector("h1"))?.focus();
   }
 
   // Fetched with the page: its age shows that a person has filled in the form. Worked at from the visitor's first word on, so

@@ -1,7 +1,5 @@
 """``/api/v1/do-not-call``: numbers that are never dialled; operators add one, all else is for administrators."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -16,7 +14,7 @@ from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import do_not_call
 from bx24app.services.calling.do_not_call import ImportedLine
-from bx24app.services.runtime.slots import Slots
+from bx24app.services.runtime.slots import Slots, turn
 from bx24app.web.addresses import MAX_ID
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
@@ -82,17 +80,6 @@ class ImportReport(BaseModel):
     lines: list[ImportedLineSchema]
 
 
-@contextmanager
-def _list_slot(portal_id: int) -> Iterator[None]:
-    """Hold the portal's slot for a whole list; raises ``RateLimited`` where none is free."""
-    with lists_at_once.hold(portal_id) as is_held:
-        if not is_held:
-            refusal = RateLimited("list")
-            refusal.retry_after = RETRY_SECONDS
-            raise refusal
-        yield
-
-
 def _schema(row: DoNotCall) -> NumberSchema:
     return NumberSchema.model_validate(row, from_attributes=True)
 
@@ -136,7 +123,7 @@ def remove(principal: Principal, number_id: int) -> tuple[str, int]:
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def import_numbers(principal: Principal) -> Response:
     """Add a list (CSV or plain text, 5,000 lines at most; a longer one in parts) and report on every line."""
-    with _list_slot(principal.portal.id):
+    with turn(lists_at_once, principal.portal.id, RETRY_SECONDS):
         return json_response(_imported(principal))
 
 
@@ -164,7 +151,7 @@ def _reason(line: ImportedLine) -> str | None:
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def export_numbers(principal: Principal) -> Response:
     """The list as a CSV file that spreadsheets open safely."""
-    with _list_slot(principal.portal.id):
+    with turn(lists_at_once, principal.portal.id, RETRY_SECONDS):
         # Excel reads a file as UTF-8 only when it begins with this mark.
         response = make_response("\ufeff" + do_not_call.export_list(principal.portal.id))
     response.headers["Content-Type"] = "text/csv; charset=utf-8"

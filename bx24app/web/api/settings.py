@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from flask import Blueprint, Response, request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bx24app.errors import ChangedMeanwhile, InvalidRequest, NotFound
 from bx24app.inputs import WRITTEN_WHOLE, CountryCode, Flag, Identifier, Text, TolerantModel
@@ -13,7 +13,7 @@ from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.calling import spoken_text
 from bx24app.services.calling.business_hours import Hours, Region
-from bx24app.services.native.follow_up.choices import NotificationChoices
+from bx24app.services.native.follow_up.choices import NotificationChoices, few_people
 from bx24app.services.portals import settings as portal_settings
 from bx24app.services.portals.places.smart_processes import MAX_CHOSEN_TYPES
 from bx24app.services.portals.settings import PortalDefaults, Roles
@@ -52,7 +52,7 @@ class DefaultsBody(TolerantModel):
     roles: Roles | None = None
     shares_callbacks: Flag | None = None
     shares_reports: Flag | None = None
-    notifications: NotificationChoices | None = None
+    notifications: Annotated[NotificationChoices, AfterValidator(few_people)] | None = None
     smart_processes: ChosenTypes | None = None
 
     @property

@@ -35,7 +35,7 @@ def _read_zone(session: Session, portal: Portal) -> str | None:
     zones = select(User.time_zone).where(
         User.portal_id == portal.id, User.is_administrator, User.time_zone.is_not(None)
     )
-    found = session.scalars(zones.order_by(User.id)).first()
+    found = session.scalar(zones.order_by(User.id).limit(1))
     return found if found and is_zone(found) else None
 
 

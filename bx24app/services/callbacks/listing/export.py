@@ -5,7 +5,7 @@ A file has many rows, so it reads the columns that it writes, and makes no objec
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -23,7 +23,7 @@ from bx24app.services.callbacks.listing.finding import Most, find_ids
 from bx24app.services.callbacks.listing.matching import boundaries
 from bx24app.services.callbacks.listing.pages import ListRequest, end_of
 from bx24app.services.callbacks.people import read_names
-from bx24app.services.runtime.slots import Slots
+from bx24app.services.runtime.slots import Slots, turn
 
 MOST_EXPORTED = 50_000
 EXPORTED_AT_ONCE = 1000
@@ -80,15 +80,9 @@ _CALLBACK = tuple(getattr(Callback, name) for name in ExportedCallback._fields)
 _ATTEMPT = tuple(getattr(Attempt, name) for name in ExportedAttempt._fields)
 
 
-@contextmanager
-def file_slot(portal_id: int) -> Iterator[None]:
+def file_slot(portal_id: int) -> AbstractContextManager[None]:
     """Hold room for a file of a portal while it is written; raises ``TooManyFiles`` where there is none."""
-    with _files.hold(portal_id) as is_held:
-        if not is_held:
-            refusal = TooManyFiles("list")
-            refusal.retry_after = RETRY_SECONDS
-            raise refusal
-        yield
+    return turn(_files, portal_id, RETRY_SECONDS, TooManyFiles)
 
 
 def in_turns(parts: Iterator[str]) -> Iterator[str]:

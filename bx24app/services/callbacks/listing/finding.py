@@ -207,8 +207,11 @@ def _choose(
     for driver in drivers:
         if driver.is_ordered and parts <= driver.covers:
             return driver, None
-    # The special ones stand behind, and are rather few.
-    tried = drivers[::-1]
+    # The special ones stand behind, and are rather few. The first one has all callbacks of the states, so that one
+    # with a part of these reaches further.
+    special = drivers[:0:-1]
+    reaches_further = any(driver.is_ordered and "states" in driver.covers for driver in special)
+    tried = special if reaches_further else [*special, drivers[0]]
     ends = session.execute(select(*(_last_looked_at(driver, order, effort) for driver in tried))).one()
     best, furthest = drivers[0], None
     for driver, end in zip(tried, ends, strict=True):

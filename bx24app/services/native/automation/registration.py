@@ -17,12 +17,13 @@ from bx24app.bitrix24.errors import InsufficientScope
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
 from bx24app.models import Portal, PortalState, utcnow
+from bx24app.models.lease import is_long_ago
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import throttle, token_renewal
 from bx24app.services.portals.manifest import RULES_SCOPE, RuleField, RuleText, manifest
 from bx24app.services.portals.places.parts import MissingPart, PartKind, keep_missing_parts
-from bx24app.services.runtime.slots import Slots, work_through
+from bx24app.services.runtime.slots import PortalSlots, work_through
 from bx24app.settings import settings
 
 log = structlog.get_logger(__name__)
@@ -33,7 +34,7 @@ REGISTERED_AT_ONCE = 8
 MAX_RULE_OPTIONS = 500
 _USUAL = {"en": "The usual one", "ru": "Обычная"}
 _USUAL_VOICE = {"en": "The usual one", "ru": "Обычный"}
-_registering = Slots[int](each=1, in_all=REGISTERED_AT_ONCE)
+_registering = PortalSlots("register_rules", each=1, in_all=REGISTERED_AT_ONCE)
 
 
 def rules_of(portal: Portal) -> list[RuleRegistration]:
@@ -86,7 +87,7 @@ def register_due() -> int:
 
 def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
     """Select the portal whose rules were registered longest ago, of those that are due."""
-    failed = Portal.rules_digest.is_(None) & (Portal.rules_at < now - RULES_RETRY_AFTER)
+    failed = Portal.rules_digest.is_(None) & is_long_ago(Portal.rules_at, now, RULES_RETRY_AFTER)
     is_due = or_(Portal.rules_at.is_(None), failed)
     query = select(Portal.id).where(Portal.state == PortalState.INSTALLED, is_due, Portal.id.not_in(besides))
     return query.order_by(Portal.rules_at).limit(1)

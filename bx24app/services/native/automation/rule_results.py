@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.bizproc import send_result
 from bx24app.bitrix24.errors import AccessDenied, ClosedToUser, MethodRefused
-from bx24app.crypto import SealError, keyring
+from bx24app.crypto import SealBroken, keyring
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
 from bx24app.models import FINAL, Callback, Outcome, Portal, RuleRun, RuleStage, utcnow
@@ -104,7 +104,7 @@ def send(lease: RuleLease, describe: Describe) -> None:
     try:
         if token := run.token(keyring, portal.member_id):
             _send(portal.id, token, result, words)
-    except (ExchangeError, Refusal, SealError) as error:
+    except (ExchangeError, Refusal, SealBroken) as error:
         _not_sent(lease, run, error)
         return
     with writing() as session:
@@ -132,11 +132,11 @@ def _wait_on(lease: RuleLease) -> None:
             mine.follow(mine.callback_id)
 
 
-def _not_sent(lease: RuleLease, run: RuleRun, error: ExchangeError | Refusal | SealError) -> None:
+def _not_sent(lease: RuleLease, run: RuleRun, error: ExchangeError | Refusal | SealBroken) -> None:
     """Try later, unless that is in vain. A portal that was unpaid for weeks is still asked a few times."""
     now = utcnow()
     is_late = now - (run.ended_at or run.made_at) > SENT_WITHIN and run.tries >= len(RESULT_BACKOFF)
-    reason = "secret_unreadable" if isinstance(error, SealError) else error.code
+    reason = "secret_unreadable" if isinstance(error, SealBroken) else error.code
     log.warning("rule_result_not_sent", run=lease.run_id, reason=reason)
     with writing() as session:
         mine = leased_run(session, lease)
@@ -148,7 +148,7 @@ def _not_sent(lease: RuleLease, run: RuleRun, error: ExchangeError | Refusal | S
             mine.put_off(now + timedelta(seconds=RESULT_BACKOFF[min(mine.tries, len(RESULT_BACKOFF) - 1)]))
 
 
-def _is_final(error: ExchangeError | Refusal | SealError, tries: int) -> bool:
+def _is_final(error: ExchangeError | Refusal | SealBroken, tries: int) -> bool:
     """Tell whether no later try can succeed.
 
     ``ACCESS_DENIED`` means that the portal knows no such run; codes that are listed nowhere come from the workflow,
@@ -156,7 +156,7 @@ def _is_final(error: ExchangeError | Refusal | SealError, tries: int) -> bool:
     """
     if isinstance(error, MethodRefused):
         return tries >= len(RESULT_BACKOFF)
-    return isinstance(error, SealError) or type(error) is AccessDenied
+    return isinstance(error, SealBroken) or type(error) is AccessDenied
 
 
 def _read_result(session: Session, run: RuleRun) -> RunResult | None:

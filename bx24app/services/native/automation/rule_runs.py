@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from bx24app.database import purge, reading, writing
 from bx24app.models import Portal, PortalState, RuleRun, RuleStage, utcnow
 from bx24app.models.callbacks.rule_run import BEHIND_ALL, OPEN_SQL
+from bx24app.models.lease import is_lasting
 from bx24app.services.calling.phone_numbers import read_number
 from bx24app.services.native.automation.properties import first_number
 from bx24app.services.portals import throttle
@@ -18,7 +19,6 @@ from bx24app.services.security import digests
 from bx24app.settings import settings
 
 RULE_LEASE = timedelta(seconds=90)
-LONGEST_RULE_LEASE = RULE_LEASE + timedelta(minutes=2)
 RUNS_AT_ONCE = 8
 FORGED_AN_HOUR = 20
 # The digest of a run that has led to no call is kept longer than its token could prove the same post again.
@@ -40,9 +40,7 @@ class RuleLease:
 def due_runs(now: datetime, besides: Collection[int] = ()) -> Select[RuleRun]:
     """Select the run that is due longest of all, of a portal for whose runs nothing is being done."""
     busy = aliased(RuleRun)
-    # A lease that ends later was written by a machine whose clock was wrong.
-    leased = busy.leased_until.between(now, now + LONGEST_RULE_LEASE)
-    under_way = select(busy.portal_id).where(busy.due_at.is_not(None), leased)
+    under_way = select(busy.portal_id).where(busy.due_at.is_not(None), is_lasting(busy.leased_until, now, RULE_LEASE))
     # Of a portal that is unpaid or gone nobody can be asked now.
     return (
         select(RuleRun)
@@ -141,13 +139,18 @@ def leased_run(session: Session, lease: RuleLease) -> RuleRun | None:
 
 def forget_number(portal: Portal, number: str) -> None:
     """End the runs that wait and in whose rule a number (E.164) stands; commits. A callback is a number's no more."""
-    waiting = select(RuleRun).where(RuleRun.portal_id == portal.id, RuleRun.due_at.is_not(None))
+    waiting = RuleRun.portal_id == portal.id, RuleRun.due_at.is_not(None)
     country = portal.settings.default_country
+    with reading() as session:
+        runs = session.execute(select(RuleRun.id, RuleRun.properties).where(*waiting)).all()
+    # Reading numbers takes its time: nobody who writes waits for it.
+    texts = {id: str(properties.get("number", "")) for id, properties in runs}
+    theirs = [
+        id for id, text in texts.items() if text and read_number(first_number(text, country), country).e164 == number
+    ]
     with writing() as session:
-        for run in session.scalars(waiting.with_for_update()):
-            text = str(run.properties.get("number", ""))
-            if text and read_number(first_number(text, country), country).e164 == number:
-                run.end(utcnow(), "erased")
+        for run in session.scalars(select(RuleRun).where(RuleRun.id.in_(theirs), *waiting).with_for_update()):
+            run.end(utcnow(), "erased")
 
 
 def purge_runs() -> int:

@@ -9,7 +9,7 @@ from bx24app.bitrix24.bizproc import is_signed
 from bx24app.bitrix24.client import PortalClient
 from bx24app.bitrix24.company.cards import card_commands, kind_of, read_card
 from bx24app.bitrix24.crm import CrmEntity
-from bx24app.crypto import SealError, keyring
+from bx24app.crypto import SealBroken, keyring
 from bx24app.database import reading, writing
 from bx24app.errors import CrmUnreadable, InvalidNumber, NumberInHand, PortalDisconnected, Refusal, Retry
 from bx24app.models import WAITING, Callback, Portal, RuleRun, RuleStage, Source, utcnow
@@ -71,7 +71,7 @@ def _is_signed(run: RuleRun, portal: Portal) -> bool:
     """Let the portal say whether the run is one of its own; raises ``ExchangeError``, ``Refusal``."""
     try:
         token = run.token(keyring, portal.member_id)
-    except SealError as error:
+    except SealBroken as error:
         raise RuleUnreadable("rule_token") from error
     # Access is denied to the token, so it says nothing about the administrator.
     access = token_renewal.service_access(portal.id)

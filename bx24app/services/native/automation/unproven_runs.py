@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from bx24app.crypto import SealError, keyring
 from bx24app.database import insert_new, reading, writing
-from bx24app.errors import PortalUnreachable, RateLimited, Retry, Unverified
+from bx24app.errors import KnownError, PortalUnreachable, RateLimited, Retry, Unverified
 from bx24app.models import Portal, PostedTokens, RuleRun, RuleStage, utcnow
 from bx24app.models.callbacks.rule_run import OPEN_SQL
 from bx24app.services.native.automation.rule_runs import RuleLease, leased_run, turn_after
@@ -132,7 +132,7 @@ def _end(session: Session, portal_id: int, runs: Iterable[RuleRun]) -> None:
 def not_proven(lease: RuleLease, access_digest: str | None, error: Unverified | SealError) -> None:
     """Try a leased run again later, or end it; commits. Where its token was refused, all that wait with it end too."""
     now = utcnow()
-    may_pass = isinstance(error, Unverified) and error.retry is Retry.LATER
+    may_pass = isinstance(error, KnownError) and error.retry is Retry.LATER
     log.info("rule_not_proven", run=lease.run_id, may_pass=may_pass)
     if access_digest and isinstance(error, Unverified) and not may_pass:
         _end_all(lease.portal_id, access_digest)

@@ -26,11 +26,20 @@ URGENT = frozenset({NoticeEvent.LINE, NoticeEvent.ACCESS})
 FOR_ADMINISTRATORS = frozenset({NoticeEvent.LINE, NoticeEvent.ACCESS})
 
 
+# Each of them is a row and a message for each callback that ends in vain.
+MAX_TOLD_PEOPLE = 50
+
+
 class ToldPeople(TolerantModel, BaseModel):
     """Who is told of one event; ``people`` count where ``to`` says so."""
 
     to: Annotated[Literal["usual", "administrators", "people", "nobody"], SPELLED] = "usual"
     people: Chosen = []
+
+    @property
+    def chosen(self) -> list[int]:
+        """The chosen people who are told; an earlier version took more."""
+        return self.people[:MAX_TOLD_PEOPLE]
 
 
 class NotificationChoices(TolerantModel):
@@ -51,3 +60,10 @@ class NotificationChoices(TolerantModel):
         """Who is told of an event."""
         chosen: ToldPeople = getattr(self, event)
         return chosen
+
+
+def few_people(choices: NotificationChoices) -> NotificationChoices:
+    """Refuse choices of more people than are told; raises ``ValueError``."""
+    if any(len(choices.told(event).people) > MAX_TOLD_PEOPLE for event in NoticeEvent):
+        raise ValueError(f"at most {MAX_TOLD_PEOPLE} people are told of one event")
+    return choices

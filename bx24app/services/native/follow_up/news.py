@@ -10,8 +10,14 @@ from bx24app.models import RETRIABLE, Callback, CallbackNews, Portal, Source, St
 from bx24app.services.native.follow_up.choices import NoticeEvent
 from bx24app.services.native.follow_up.notices import Notice, callback_tag, tell, withdraw
 from bx24app.services.native.follow_up.recipients import read_recipients, usual_person
+from bx24app.services.runtime.apart import apart
 
-FOLLOWED_AT_ONCE = 200
+# In one run, and in one transaction: while it is open others wait for these rows, on SQLite for all of them.
+FOLLOWED_AT_ONCE, FOLLOWED_TOGETHER = 200, 10
+# So many requests of a customer who was reached are done with it, the newest ones.
+DONE_WITH_IT = 50
+# So many requests of a number, the newest, tell whether its customer was reached meanwhile.
+LOOKED_FOR_REACHED = 200
 # Nobody of the company in particular asked for these, so nobody waits for their end.
 _OF_THE_TEAM = frozenset({Source.WEBSITE, Source.API, Source.ROBOT})
 # The customer is not to be called, or was called on another way.
@@ -30,13 +36,14 @@ def follow_up_ended() -> int:
     """Do what follows the news of callbacks, oldest first; returns how many there were. The database alone. Commits."""
     with reading() as session:
         ids = session.scalars(oldest_news(utcnow())).all()
-    if not ids:
-        return 0
-    with writing() as session:
-        locked = select(CallbackNews).where(CallbackNews.id.in_(ids)).order_by(CallbackNews.id)
-        for news in session.scalars(locked.with_for_update(skip_locked=True)).all():
-            _follow_up(session, news)
-            session.delete(news)
+    for begin in range(0, len(ids), FOLLOWED_TOGETHER):
+        few = ids[begin : begin + FOLLOWED_TOGETHER]
+        with writing() as session:
+            locked = select(CallbackNews).where(CallbackNews.id.in_(few)).order_by(CallbackNews.id)
+            for news in session.scalars(locked.with_for_update(skip_locked=True)).all():
+                with apart("follow_up", news.id), session.begin_nested():
+                    _follow_up(session, news)
+                session.delete(news)
     return len(ids)
 
 
@@ -64,9 +71,10 @@ def _needs_somebody(callback: Callback) -> bool:
 
 def _was_reached(session: Session, callback: Callback) -> bool:
     """Another call has reached the customer before anybody came to follow this one up."""
+    of_number = (Callback.portal_id == callback.portal_id, Callback.to_number == callback.to_number)
+    newest = select(Callback.id).where(*of_number).order_by(Callback.id.desc()).limit(LOOKED_FOR_REACHED).subquery()
     reached = select(Callback.id).where(
-        Callback.portal_id == callback.portal_id,
-        Callback.to_number == callback.to_number,
+        Callback.id.in_(select(newest.c.id)),
         Callback.id != callback.id,
         Callback.state == State.COMPLETED,
         Callback.reason.is_distinct_from(HANDED_OVER),
@@ -86,8 +94,11 @@ def _want_to_do(session: Session, portal: Portal, callback: Callback) -> None:
 def _settle(session: Session, callback: Callback) -> None:
     """The customer was reached: whatever was wanted of somebody for this number is done."""
     now = utcnow()
-    theirs = select(Callback.id).where(
-        Callback.portal_id == callback.portal_id, Callback.to_number == callback.to_number
+    theirs = (
+        select(Callback.id)
+        .where(Callback.portal_id == callback.portal_id, Callback.to_number == callback.to_number)
+        .order_by(Callback.id.desc())
+        .limit(DONE_WITH_IT)
     )
     wanted = select(ToDo).where(
         ToDo.portal_id == callback.portal_id, ToDo.callback_id.in_(theirs), ToDo.ended_at.is_(None)

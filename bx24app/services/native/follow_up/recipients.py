@@ -20,7 +20,7 @@ def read_recipients(session: Session, portal: Portal, event: NoticeEvent, usual:
     if told.to == "nobody":
         return []
     if told.to == "people":
-        wanted = list(told.people)
+        wanted = told.chosen
     elif told.to == "administrators" or event in FOR_ADMINISTRATORS:
         wanted = _administrators(session, portal.id)
     else:

@@ -28,8 +28,9 @@ from bx24app.models import (
     PortalState,
     utcnow,
 )
+from bx24app.models.lease import is_lasting
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.native.follow_up.notices import WITHDRAWN
+from bx24app.services.native.follow_up.notices import MOST_TO_TELL, WITHDRAWN
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import token_renewal
 from bx24app.services.portals.throttle import has_spare
@@ -73,7 +74,7 @@ DescribeNotice = Callable[[ToldThing], NoticeText]
 def due_people(now: datetime, besides: Collection[int] = ()) -> Select[NotifiedPerson]:
     """Select whoever waits longest, of a portal in which nobody is being told anything now."""
     busy = aliased(NotifiedPerson)
-    under_way = select(busy.portal_id).where(busy.due_at.is_not(None), busy.leased_until >= now)
+    under_way = select(busy.portal_id).where(busy.due_at.is_not(None), is_lasting(busy.leased_until, now, NOTICE_LEASE))
     # Of an unpaid portal, or one without the app, nobody can be reached.
     reachable = Portal.state.in_((PortalState.INSTALLED, PortalState.DISCONNECTED))
     return (
@@ -157,7 +158,7 @@ def _take_room(lease: NoticeLease, row_id: int) -> bool:
             return False
         if person.room(now := utcnow()) < 1 and person.hour_ends_at is not None:
             waiting = _of(person).where(Notification.due_at <= now, Notification.event != WITHDRAWN)
-            for one in session.scalars(waiting.with_for_update()):
+            for one in session.scalars(waiting.limit(MOST_TO_TELL).with_for_update()):
                 one.hold(person.hour_ends_at)
             return False
         person.sent += 1
@@ -201,10 +202,11 @@ def _try(portal: Portal, row: Notification, method: str, work: Callable[[PortalC
 def _note_sent(portal: Portal, row: Notification, *, is_taken: bool) -> None:
     with writing() as session:
         mine = session.get(Notification, row.id, with_for_update=True)
-        if mine is not None and row.event == WITHDRAWN:
-            session.delete(mine)
-        elif mine is not None and mine.made_at == row.made_at:
-            if is_taken:
+        # Another one may have taken its place meanwhile.
+        if mine is not None and (mine.made_at, mine.event) == (row.made_at, row.event):
+            if row.event == WITHDRAWN:
+                session.delete(mine)
+            elif is_taken:
                 mine.note_sent(utcnow())
             else:
                 mine.give_up("not_taken")
@@ -223,8 +225,8 @@ def _not_sent(row: Notification, error: ExchangeError | Refusal) -> None:
     log.info("notification_not_sent", notification=row.id, reason=error.code)
     with writing() as session:
         mine = session.get(Notification, row.id, with_for_update=True)
-        if mine is None:
-            return
+        if mine is None or (mine.made_at, mine.event) != (row.made_at, row.event):
+            return  # Another one has taken its place meanwhile.
         if said_no or now - mine.made_at > NOTICE_WITHIN:
             mine.give_up(error.code)
         else:
@@ -258,7 +260,7 @@ def _call_as_anybody(portal_id: int, label: portal_api.RequestLabel, work: Calla
 def _send_summary(lease: NoticeLease, person: NotifiedPerson, portal: Portal, describe: DescribeNotice) -> None:
     """Tell in one notification of all that was held for somebody."""
     with reading() as session:
-        held = session.scalars(_of(person).where(Notification.is_held)).all()
+        held = session.scalars(_of(person).where(Notification.is_held).limit(MOST_TO_TELL)).all()
     if not _take_room(lease, held[0].id):
         return
     with force_locale(portal.language):

@@ -18,6 +18,7 @@ from bx24app.models import (
     CredentialState,
     Form,
     Notification,
+    NotifiedPerson,
     Portal,
     PortalLine,
     PortalState,
@@ -32,10 +33,13 @@ from bx24app.services.calling.business_hours import hours_in_force
 from bx24app.services.native.follow_up.choices import NoticeEvent
 from bx24app.services.native.follow_up.notices import Notice, tell
 from bx24app.services.native.follow_up.recipients import read_recipients
+from bx24app.services.runtime.apart import apart, is_left_alone
 from bx24app.services.websites.budgets import local_day
 
 # Of a walk through all portals, in one step: whatever of these has changed is told in as many transactions as needed.
 WALKED_AT_ONCE, CHANGES_AT_ONCE = 1000, 200
+# In one transaction: each may be told to fifty people.
+CHANGED_TOGETHER = 10
 # Of money it is known that it is spent when somebody was sent away for it.
 SPENT_LATELY = timedelta(days=1)
 # Access that ended longer ago is no news.
@@ -77,19 +81,20 @@ class StoppageWalk:
     def go_on(self) -> int:
         """Tell what has begun at the next portals, and forget what is over there; returns how much that was. Commits.
 
-        The database alone is asked. Where more has changed than fits into one transaction the walk stays for the rest.
+        The database alone is asked. Where more has changed than is done at once the walk stays for the rest.
         """
         with reading() as session:
             portals = self._next_portals(session)
             holding = {(one.portal_id, one.tag): one for one in _read_holding(session, portals)}
             rows = select(ToldStoppage.portal_id, ToldStoppage.tag).where(portals.holds(ToldStoppage.portal_id))
             known = {(portal_id, tag) for portal_id, tag in session.execute(rows)}
-        changed = sorted(holding.keys() ^ known)
+        changed = [one for one in sorted(holding.keys() ^ known) if not is_left_alone("stoppage", one)]
         now = changed[: self._changes_at_once]
-        if now:
+        for begin in range(0, len(now), CHANGED_TOGETHER):
             with writing() as session:
-                for key in now:
-                    _begin(session, holding[key]) if key in holding else _forget(session, *key)
+                for key in now[begin : begin + CHANGED_TOGETHER]:
+                    with apart("stoppage", key), session.begin_nested():
+                        _begin(session, holding[key]) if key in holding else _forget(session, *key)
         if len(now) == len(changed):
             self._after = portals.last or 0
         return len(now)
@@ -112,8 +117,11 @@ def _begin(session: Session, stoppage: Stoppage) -> None:
 
 def _forget(session: Session, portal_id: int, tag: str) -> None:
     """It is over: it is told again when it begins again, and no more where it has not been told yet."""
-    for model in (ToldStoppage, Notification):
-        session.execute(delete(model).where(model.portal_id == portal_id, model.tag == tag))
+    session.execute(delete(ToldStoppage).where(ToldStoppage.portal_id == portal_id, ToldStoppage.tag == tag))
+    # By person, or all that the portal's people were told for a month is looked through.
+    people = select(NotifiedPerson.user_id).where(NotifiedPerson.portal_id == portal_id)
+    told = (Notification.portal_id == portal_id, Notification.user_id.in_(people), Notification.tag == tag)
+    session.execute(delete(Notification).where(*told))
 
 
 def _read_holding(session: Session, portals: _PortalRange) -> Iterator[Stoppage]:

@@ -27,6 +27,7 @@ from bx24app.bitrix24.people.reminders import (
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal, Retry
 from bx24app.models import Callback, CrmState, Portal, PortalState, ToDo, WebsiteRequest, utcnow
+from bx24app.models.lease import is_lasting
 from bx24app.outgoing.errors import ExchangeError, NoUsableAnswer
 from bx24app.services.calling.business_hours import hours_in_force
 from bx24app.services.native.follow_up.recipients import usual_person
@@ -71,7 +72,7 @@ DescribeToDo = Callable[[Portal, Callback], ToDoWords]
 def due_to_dos(now: datetime, besides: Collection[int] = ()) -> Select[ToDo]:
     """Select the to-do that is due longest, of a portal for whose to-dos nothing is being done."""
     busy = aliased(ToDo)
-    under_way = select(busy.portal_id).where(busy.due_at.is_not(None), busy.leased_until >= now)
+    under_way = select(busy.portal_id).where(busy.due_at.is_not(None), is_lasting(busy.leased_until, now, TODO_LEASE))
     return (
         select(ToDo)
         .join(Portal, Portal.id == ToDo.portal_id)

@@ -46,5 +46,6 @@ def _find(portal: Portal, click: TimelineClick) -> TimelineEntry | None:
     query = select(TimelineEntry).where(
         TimelineEntry.activity_id == click.activity_id, TimelineEntry.portal_id == portal.id
     )
+    # The portal names the ids, and may name one again and again.
     with reading() as session:
-        return session.scalars(query).first()
+        return session.scalar(query.order_by(TimelineEntry.id.desc()).limit(1))

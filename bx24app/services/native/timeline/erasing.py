@@ -1,8 +1,8 @@
 """Erasing what stands of callbacks in the CRM: their entries outlive them until the cards are clean."""
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, select
 
-from bx24app.database import writing
+from bx24app.database import change_many
 from bx24app.models import Callback, TimelineEntry, utcnow
 
 
@@ -14,7 +14,5 @@ def detach_entries(condition: ColumnElement[bool]) -> None:
     theirs = TimelineEntry.callback_id.in_(select(Callback.id).where(condition))
     changes = TimelineEntry.changes + 1
     values = {"callback_id": None, "due_at": utcnow(), "ended_at": None, "tries": 0, "changes": changes}
-    with writing() as session:
-        session.execute(
-            update(TimelineEntry).where(theirs).values(values), execution_options={"synchronize_session": False}
-        )
+    while change_many(TimelineEntry, theirs, values):
+        pass

@@ -14,11 +14,12 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from bx24app.bitrix24.timeline import ClickAction
-from bx24app.crypto import SealError, keyring
+from bx24app.crypto import SealBroken, UnknownKey, keyring
 from bx24app.database import insert_new, reading, writing
 from bx24app.errors import RateLimited, Retry, Unverified
 from bx24app.log import name_portal
 from bx24app.models import KeptClick, Portal, PortalState, TimelineEntry, utcnow
+from bx24app.models.lease import CLOCK_SLACK, is_lasting
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.native.timeline import click_actions
 from bx24app.services.security import digests
@@ -69,7 +70,7 @@ def keep(portal: Portal, entry: TimelineEntry, action: ClickAction, access_token
 def due_clicks(now: datetime, besides: Collection[int] = ()) -> Select[KeptClick]:
     """Select the click that is due longest, of a portal about whose clicks nobody asks now."""
     busy = aliased(KeptClick)
-    under_way = select(busy.portal_id).where(busy.leased_until >= now)
+    under_way = select(busy.portal_id).where(is_lasting(busy.leased_until, now, CLICK_LEASE))
     return (
         select(KeptClick)
         .join(Portal, Portal.id == KeptClick.portal_id)
@@ -117,8 +118,10 @@ def work_on_click(lease: ClickLease) -> None:
         # Questions of jobs come from no address: what was refused of the portal bounds them.
         token = click.token(keyring, portal.member_id)
         principal = click_actions.prove_clicker(portal, token, f"clicks of {portal.member_id}")
-    except SealError:
+    except SealBroken:
         _end(lease, CLICKER_UNKNOWN)
+    except UnknownKey:
+        _leave(lease)
     except (Unverified, RateLimited) as error:
         _not_proven(lease, error)
     else:
@@ -140,7 +143,8 @@ def _act(lease: ClickLease, principal: Principal) -> None:
 
 
 def _is_too_old(click: KeptClick) -> bool:
-    return utcnow() - click.made_at > ACTED_WITHIN
+    # Of one that a wrong clock has kept nobody knows how old it is.
+    return not -CLOCK_SLACK <= utcnow() - click.made_at <= ACTED_WITHIN
 
 
 def _not_proven(lease: ClickLease, error: Unverified | RateLimited) -> None:
@@ -154,6 +158,13 @@ def _not_proven(lease: ClickLease, error: Unverified | RateLimited) -> None:
             click.put_off(utcnow() + timedelta(seconds=PROOF_PAUSES[click.tries + 1]))
             return
     _end(lease, CLICKER_UNKNOWN)
+
+
+def _leave(lease: ClickLease) -> None:
+    """Give a click back whose token another process can open."""
+    with writing() as session:
+        if (click := _leased(session, lease)) is not None:
+            click.leave(utcnow() + timedelta(seconds=PROOF_PAUSES[0]))
 
 
 def _end(lease: ClickLease, notice: str | None, user_id: int | None = None) -> None:

@@ -9,12 +9,15 @@ from sqlalchemy.orm import Session, aliased
 
 from bx24app.database import reading, writing
 from bx24app.models import Portal, PortalState, Throttle, TimelineEntry, utcnow
+from bx24app.models.lease import is_lasting, is_over
 from bx24app.services.portals import throttle
 
 ENTRY_LEASE = timedelta(seconds=90)
 ENTRIES_AT_ONCE = 8
 # Whoever looks on may wait, a customer not.
 CROWDED_PAUSE = timedelta(seconds=2)
+# What a portal is left alone for that has no timeline for apps.
+LONGEST_TIMELINE_PAUSE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,14 @@ class EntryLease:
 def due_entries(now: datetime, besides: Collection[int] = ()) -> Select[TimelineEntry]:
     """Select the entry that is due longest, of a portal that has room and for whose entries nothing is being done."""
     busy = aliased(TimelineEntry)
-    under_way = select(busy.portal_id).where(busy.due_at.is_not(None), busy.leased_until >= now)
+    under_way = select(busy.portal_id).where(busy.due_at.is_not(None), is_lasting(busy.leased_until, now, ENTRY_LEASE))
     return (
         select(TimelineEntry)
         .join(Portal, Portal.id == TimelineEntry.portal_id)
         .join(Throttle, Throttle.portal_id == Portal.id)
         .where(TimelineEntry.due_at <= now, Portal.state == PortalState.INSTALLED)
         .where(TimelineEntry.portal_id.not_in(besides))
-        .where(Throttle.extras_at.is_(None) | (Throttle.extras_at <= now), TimelineEntry.portal_id.not_in(under_way))
+        .where(is_over(Throttle.extras_at, now, LONGEST_TIMELINE_PAUSE), TimelineEntry.portal_id.not_in(under_way))
         .order_by(TimelineEntry.due_at, TimelineEntry.id)
         .limit(1)
     )
@@ -78,7 +81,8 @@ def leased_entry(session: Session, lease: EntryLease) -> TimelineEntry | None:
     return entry if entry is not None and entry.holds(lease.lease_fence) else None
 
 
-def pause_portal(portal_id: int, until: datetime) -> None:
-    """Ask the portal for nothing of the timeline before a moment; commits."""
+def pause_portal(portal_id: int, pause: timedelta) -> None:
+    """Ask the portal for nothing of the timeline for a while, ``LONGEST_TIMELINE_PAUSE`` at most; commits."""
+    until = utcnow() + min(pause, LONGEST_TIMELINE_PAUSE)
     with writing() as session:
         session.execute(update(Throttle).where(Throttle.portal_id == portal_id).values(extras_at=until))

@@ -24,10 +24,11 @@ from bx24app.database import reading, writing
 from bx24app.errors import Executed, Refusal, Retry
 from bx24app.log import name_portal
 from bx24app.models import Portal, TimelineEntry, utcnow
+from bx24app.models.lease import lasts
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.native.timeline.facts import DescribeEntry, EntryFacts, EntryWords, ReadEntry, read_entry
-from bx24app.services.native.timeline.queue import EntryLease, leased_entry, pause_portal
+from bx24app.services.native.timeline.queue import LONGEST_TIMELINE_PAUSE, EntryLease, leased_entry, pause_portal
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import token_renewal
 
@@ -43,8 +44,6 @@ LOOK_PAUSES = (5, 30, 120, 600)
 ENTRY_BACKOFF = (10, 60, 300, 900, 3600)
 # A portal that is silent is asked for about half a day, one that says no less often.
 MAX_TRIES, MAX_REFUSALS = 15, 3
-# What one card lacks all others lack too.
-LACKING_PAUSE = timedelta(hours=1)
 # Of a portal that is silent or busy.
 SILENT_PAUSE = timedelta(seconds=30)
 
@@ -108,8 +107,8 @@ def _digest(view: ActivityView) -> str:
 def _bring_up_to_date(work: _Work) -> None:
     activity_id = work.entry.activity_id
     if activity_id is None and work.entry.asked_at is not None:
-        if utcnow() < work.entry.asked_at + LOST_ADD_PAUSE:
-            _settle(work, work.entry.asked_at + LOST_ADD_PAUSE - utcnow())
+        if lasts(until := work.entry.asked_at + LOST_ADD_PAUSE, utcnow(), LOST_ADD_PAUSE):
+            _settle(work, until - utcnow())
             return
         activity_id = _find_lost(work)
     if activity_id is not None:
@@ -223,7 +222,8 @@ def _settle(work: _Work, pause: timedelta | None) -> None:
 
 def _take_away(lease: EntryLease, entry: TimelineEntry) -> None:
     """Delete the activity of a callback that was erased, and our words about its call; then nothing is left of it."""
-    if entry.asked_at is not None and (until := entry.asked_at + LOST_ADD_PAUSE) > utcnow():
+    until = entry.asked_at and entry.asked_at + LOST_ADD_PAUSE
+    if lasts(until, utcnow(), LOST_ADD_PAUSE):
         with _kept(lease) as kept:  # The platform may still be adding it.
             if kept is not None:
                 kept.wait(until)
@@ -277,9 +277,10 @@ def _failed(lease: EntryLease, error: ExchangeError | Refusal) -> None:
     if is_refused and not is_gone:
         _note_problem(portal, _reason_of(error))
     if not is_refused:
-        pause_portal(lease.portal_id, now + SILENT_PAUSE)
+        pause_portal(lease.portal_id, SILENT_PAUSE)
     elif _reason_of(error) == "timeline_lacking":
-        pause_portal(lease.portal_id, now + LACKING_PAUSE)
+        # What one card lacks all others lack too.
+        pause_portal(lease.portal_id, LONGEST_TIMELINE_PAUSE)
 
 
 def _reason_of(error: ExchangeError | Refusal) -> str:

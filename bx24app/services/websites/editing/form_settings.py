@@ -19,7 +19,7 @@ from bx24app.inputs import (
     bare,
 )
 from bx24app.models import UnknownPolicy
-from bx24app.models.websites.form import DEFAULTS, FIELDS, LANGUAGES, LIMITS
+from bx24app.models.websites.form import DEFAULTS, FIELDS, LANGUAGES, LIMITS, MOST_OF_NUMBER
 from bx24app.services.calling.business_hours import Hours
 from bx24app.services.calling.field_types import Country, Language, LongReadable, Prefix, Readable, Topic, spelled_once
 from bx24app.services.calling.spoken_text import one_line
@@ -77,7 +77,7 @@ class FormLimits(TolerantModel):
     """The most requests from one address in an hour, for one number in a day, and of the form in an hour and a day."""
 
     address_hour: Count = LIMITS["address_hour"]
-    number_day: Count = LIMITS["number_day"]
+    number_day: Annotated[int, Field(ge=1, le=MOST_OF_NUMBER), WRITTEN_WHOLE] = LIMITS["number_day"]
     form_hour: Count = LIMITS["form_hour"]
     form_day: Count = LIMITS["form_day"]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from flask import Blueprint, Response
 from pydantic import BaseModel, Field
 
-from bx24app.errors import InvalidNumber, NumberInHand
+from bx24app.errors import InvalidNumber, NumberInHand, TooManyErasures
 from bx24app.inputs import Text, TolerantModel
 from bx24app.services import privacy
 from bx24app.services.callbacks.principal import Principal
@@ -57,10 +57,11 @@ def find(principal: Principal) -> Response:
 
 
 @blueprint.post("/erase")
-@operation({200: ErasedSchema}, body=EraseBody, refuses=(InvalidNumber, NumberInHand))
+@operation({200: ErasedSchema}, body=EraseBody, refuses=(InvalidNumber, NumberInHand, TooManyErasures))
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def erase(principal: Principal) -> Response:
     """Erase all of it but the digest of the do-not-call list; not while a phone may ring (409)."""
     body = read_body(EraseBody)
-    counts = privacy.erase_number(principal.portal, body.number, body.confirm, principal.user_id)
+    with privacy.erasure_turn(principal.portal.id, principal.user_id):
+        counts = privacy.erase_number(principal.portal, body.number, body.confirm, principal.user_id)
     return json_response(ErasedSchema(counts=counts))
