@@ -212,6 +212,7 @@ class CallForm {
     if (this.isPlanned) {
       toggle(this.later, byId("later-field"));
       this.call.textContent = this.call.dataset.now;
+      this.showWhetherToCall();
       return;
     }
     await busily(this.later, async () => {
@@ -229,7 +230,7 @@ class CallForm {
   async openTimes() {
     const { Later } = await import("./start/later.js");
     this.times ??= new Later(byId("later-field"), {
-      changed: () => this.nameTime(),
+      changed: (isLoading) => this.nameTime(isLoading),
       customerZone: () => this.customerZone,
       failed: (error) => this.warn(error),
     });
@@ -240,8 +241,9 @@ class CallForm {
     if (this.isPlanned) this.times.show();
   }
 
-  nameTime() {
+  nameTime(isLoading) {
     if (this.isPlanned) this.call.textContent = this.call.dataset.later.replace("{moment}", this.times.words);
+    this.showWhetherToCall(this.isPlanned && isLoading);
   }
 
   showWhoRings() {
@@ -252,9 +254,9 @@ class CallForm {
   }
 
   // Without a line nothing can be dialled, and the note says what to do.
-  showWhetherToCall() {
+  showWhetherToCall(isLoading = false) {
     const none = this.line.options.length === 0;
-    this.call.disabled = none;
+    this.call.disabled = none || isLoading || this.call.hasAttribute("aria-busy");
     byId("no-lines").hidden = !none;
   }
 

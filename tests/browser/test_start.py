@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 from flask import Flask
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select
 
 from bx24app.database import writing
@@ -113,6 +113,32 @@ def test_call_later_offers_the_company_s_times_and_warns(
     tab.get_by_role("button", name="Call later").click()
     tab.get_by_role("button", name="In 1 h").click()
     expect(tab.get_by_role("button", name="Schedule for")).to_be_visible()
+
+
+def test_nothing_is_planned_for_the_choice_before_while_the_times_of_a_day_are_fetched(
+    page: Page, portal: FakePortal, manager: Actor
+) -> None:
+    tab = opens_card(page, portal, "lead", portal.crm.add_lead("Lead", "Aiko", ["+49 30 901820"]))
+    tab.get_by_role("button", name="Call later").click()
+    expect(tab.get_by_role("button", name="Tomorrow 09:00")).to_be_visible()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/desk/start/later?*", hold)
+    tab.get_by_role("button", name="Tomorrow 09:00").click()
+    expect(tab.get_by_role("button", name="Schedule for")).to_be_disabled()
+    held.pop().continue_()
+    expect(tab.get_by_role("button", name="Schedule for")).to_be_enabled()
+    expect(tab.get_by_role("button", name="Schedule for")).to_have_text(re.compile(", 09:00$"))
+    # What was opened and closed again leaves the button to call now.
+    tab.get_by_role("button", name="In 1 h").click()
+    expect(tab.get_by_role("button", name="Schedule for")).to_be_disabled()
+    tab.get_by_role("button", name="Call later").click()
+    expect(tab.get_by_role("button", name="Call", exact=True)).to_be_enabled()
+    held.pop().continue_()
+    expect(tab.get_by_role("button", name="Call", exact=True)).to_be_enabled()
 
 
 def test_tomorrow_at_nine_is_nine_by_the_clock_that_changes_meanwhile(

@@ -26,7 +26,8 @@ export function start(panel) {
     place.hidden = panel.find('[name="test-when"]:checked').value === "now";
     if (place.hidden) return;
     const { Later } = await import("../start/later.js");
-    later ??= new Later(place, { changed: () => null, customerZone: () => null, failed: (error) => panel.say(wordsFor(error), "failure") });
+    const changed = (isLoading) => { panel.find("[type=submit]").disabled = isLoading; };
+    later ??= new Later(place, { changed, customerZone: () => null, failed: (error) => panel.say(wordsFor(error), "failure") });
     later.form = chosen.value;
     await later.open();
   }
