@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
 from bx24app.models.columns import At, stored
 
-# Clocks of machines that serve one database may differ by so much.
+# Clocks of machines that serve one database may differ by so much; the check of the installation complains long before.
 CLOCK_SLACK = timedelta(minutes=2)
 
 

@@ -26,6 +26,7 @@ from bx24app.services.reports import counting, figures
 from bx24app.services.reports.figures import ReportScope
 from bx24app.services.reports.periods import Period
 from bx24app.services.reports.tally import Kind, Tally
+from bx24app.services.runtime import overlong_waits
 from bx24app.services.websites import budgets, forms, quotas, wait_estimate
 from bx24app.services.websites.candidate import PreparedSubmission, candidate_of
 from bx24app.services.websites.submission import Submission, read_number
@@ -126,6 +127,7 @@ def _card(form: Form, wanted: CardFilter) -> None:
 ASKED: dict[str, Callable[[Form], object]] = {
     "around": look_around,
     "claim": lambda _: queue.lease_due(4),
+    "overlong": lambda _: overlong_waits.end_overlong_waits(),
     "sweep": lambda _: abandoned.expire_abandoned(),
     "settle": lambda _: deadlines.apply_deadlines(),
     "history": lambda _: call_history._lease_portal(),

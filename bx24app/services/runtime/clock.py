@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bx24app.database import is_postgresql, reading
 from bx24app.errors import DatabaseBusy
+from bx24app.models.lease import CLOCK_SLACK
 
 log = structlog.get_logger(__name__)
 
@@ -25,8 +26,6 @@ WATCH = "bx24app.clock"
 LEAP_SECONDS = 60.0
 # So long a leap is doubted where nobody can be asked. A machine that has slept has a right clock that leapt.
 DOUBTED_SECONDS = 120.0
-# When a process begins nothing has leapt; by so much its clock and that of the database must not differ.
-DIFFERENCE_AT_BEGIN_SECONDS = 600.0
 ASKED_EVERY_SECONDS = 1.0
 
 
@@ -68,7 +67,7 @@ class ClockWatch:
     def _difference(self, now: float, zero: float) -> float | None:
         """By how many seconds the clock seems to be ahead; None: it is right."""
         if is_postgresql():
-            most = DIFFERENCE_AT_BEGIN_SECONDS if self._zero is None else LEAP_SECONDS
+            most = CLOCK_SLACK.total_seconds() if self._zero is None else LEAP_SECONDS
             difference = time.time() - _time_of_database()
             return difference if abs(difference) > most else None
         leap = 0.0 if self._zero is None else zero - self._zero

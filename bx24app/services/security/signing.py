@@ -16,11 +16,10 @@ from itsdangerous.encoding import base64_decode, base64_encode
 
 from bx24app.errors import NotFound
 from bx24app.models import utcnow
+from bx24app.models.lease import CLOCK_SLACK
 from bx24app.settings import settings
 
 LINK_SALT = "bx24app.link"
-# By so much the clocks of our machines may differ; the check of the installation complains of half of it.
-CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 def _secrets() -> list[str]:
@@ -36,10 +35,10 @@ def serializer(salt: str) -> URLSafeTimedSerializer:
 def read_timed(salt: str, signed: str, lifetime: timedelta) -> tuple[Any, datetime]:
     """Read what ``serializer`` signed, with the time of that; raises ``BadSignature`` when it is altered or too old.
 
-    The machine that signed it may be ahead by as much as ``CLOCKS_DIFFER``.
+    The machine that signed it may be ahead by as much as ``CLOCK_SLACK``.
     """
     content, signed_at = serializer(salt).loads(signed, return_timestamp=True)
-    if not -CLOCKS_DIFFER <= utcnow() - signed_at <= lifetime:
+    if not -CLOCK_SLACK <= utcnow() - signed_at <= lifetime:
         raise SignatureExpired("too old, or of the future", date_signed=signed_at)
     return content, signed_at
 

@@ -21,9 +21,9 @@ from bx24app.errors import (
 )
 from bx24app.log import mask_all_but_days, mask_numbers
 from bx24app.models import PortalState, Source
+from bx24app.models.lease import CLOCK_SLACK
 from bx24app.services.calling import phone_numbers
 from bx24app.services.calling.phone_numbers import NumberProblem
-from bx24app.services.security.signing import CLOCKS_DIFFER
 from bx24app.services.websites import forms
 from bx24app.services.websites.challenge import MINIMAL_FILL_TIME
 from bx24app.services.websites.submission import MASKED_LENGTH, Submission
@@ -117,7 +117,7 @@ def _fill_time(submission: Submission) -> RuleFacts | None:
     issued = [proof.issued_at for proof in (submission.proof, submission.token) if proof]
     passed = submission.now - min(issued, default=submission.now)
     # Made on a machine whose clock is ahead: how long it took cannot be told.
-    is_unknown = -CLOCKS_DIFFER <= passed < timedelta(0)
+    is_unknown = -CLOCK_SLACK <= passed < timedelta(0)
     return {"seconds": round(passed.total_seconds(), 1)} if passed < MINIMAL_FILL_TIME and not is_unknown else None
 
 
