@@ -45,6 +45,15 @@ class BufferingSocket(socket.socket):
         except OSError:
             return b""
 
+    def is_left(self) -> bool:
+        """Tell whether the client has closed its side; what it has sent before that stays to be read."""
+        try:
+            return super().recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def sendall(self, data: Any, _flags: int = 0, /) -> None:
         """Send what goes at once, and keep the rest."""
         rest = memoryview(data)

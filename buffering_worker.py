@@ -26,6 +26,7 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_BODY_BYTES = 256 * 1024
 MAX_DIGITS = 9
 READ_BYTES = 64 * 1024
+ONLY_ASKS = ("GET", "HEAD")
 # An answer that a client has not taken has so long, and a second more for so many bytes; when more are leaving, the one
 # that began first is closed.
 LEAVING_SECONDS = 30.0
@@ -135,8 +136,11 @@ class BufferingWorker(ThreadWorker):
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Read the body, all of which is here, before the app begins: what is no body is refused as a bad request.
 
-        gunicorn reads it when the app does, who would take it for a mistake of its own.
+        gunicorn reads it when the app does, who would take it for a mistake of its own. What only asks is not answered
+        when nobody waits for it any more: whoever asks and leaves would have it made a thousand times.
         """
+        if req.method in ONLY_ASKS and conn.sock.is_left():
+            return False
         body = req.body.read()
         req.body.buf.write(body)
         return super().handle_request(req, conn)

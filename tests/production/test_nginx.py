@@ -38,6 +38,7 @@ class _Upstream(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, path: str) -> None:
         self.seen: list[str] = []
+        self.goes_on = threading.Event()
         super().__init__(path, _Handler)
 
 
@@ -47,6 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.seen.append(f"{self.command} {self.path}")
+        if self.path == "/waits":
+            self.server.goes_on.wait(30)
         if self.path == "/dies":
             self.connection.shutdown(socket.SHUT_RDWR)
             return
@@ -54,9 +57,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
-    do_POST = do_GET  # noqa: N815 - so it is called
+    do_POST = do_HEAD = do_GET  # noqa: N815 - so they are called
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -164,6 +168,10 @@ def test_the_app_reads_the_address_that_nginx_saw_and_none_that_was_sent(site: S
     [
         ("POST", "/w/form/callbacks", 60, range(25, 31)),
         ("GET", "/w/form", 60, range(1)),
+        ("GET", "/w/form", 250, range(20, 150)),
+        ("HEAD", "/w/form/slots", 250, range(20, 150)),
+        ("GET", "/c/link", 250, range(20, 150)),
+        ("GET", "/w/form/widget.js", 250, range(1)),
         ("POST", "/", 200, range(20, 101)),
         ("POST", "/install", 200, range(20, 201)),
         ("POST", "/placement", 200, range(20, 201)),
@@ -218,6 +226,18 @@ def test_a_request_comes_through_as_a_whole_or_not_at_all(site: Site) -> None:
 def test_what_was_perhaps_done_is_not_asked_again(site: Site) -> None:
     assert site.ask("POST", "/dies") == 502
     assert site.upstream.seen.count("POST /dies") == 1
+
+
+def test_whoever_asks_and_leaves_keeps_a_place_until_the_app_has_answered(site: Site) -> None:
+    stranger, places = "127.0.3.1", 200
+    for _ in range(places):
+        with closing(site.connect(stranger)) as connection:
+            connection.request("GET", "/waits")
+    _eventually(lambda: site.upstream.seen.count("GET /waits") == places)
+    assert site.ask("GET", "/", address=stranger) == 429
+    assert site.ask("GET", "/", address=HOME) == 200
+    site.upstream.goes_on.set()
+    _eventually(lambda: site.ask("GET", "/", address=stranger) == 200)
 
 
 def test_http_leads_to_https_but_for_the_proof_of_the_domain(site: Site) -> None:

@@ -1,15 +1,18 @@
 """What a client does not take at once is kept within bounds, in size, number and time."""
 
 import socket
+import struct
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
+from select import select
 from selectors import DefaultSelector
+from unittest.mock import Mock
 
 import pytest
 from gunicorn.config import Config
-from gunicorn.workers.gthread import TConn
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 import buffering_socket
 import buffering_worker
@@ -79,6 +82,35 @@ def test_when_too_much_is_leaving_the_first_is_closed(
     connections = [answered(worker, opened)[0] for _ in range(3)]
     assert [connection.sock.fileno() < 0 for connection in connections] == [True, False, False]
     assert worker.nr_conns == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "then", "is_served"),
+    [
+        ("GET", "leaves", False),
+        ("HEAD", "leaves", False),
+        ("GET", "resets", False),
+        ("GET", "waits", True),
+        ("GET", "asks again", True),
+        ("POST", "leaves", True),
+    ],
+)
+def test_what_only_asks_is_not_made_for_whoever_has_gone(
+    worker: BufferingWorker, opened: ExitStack, monkeypatch: pytest.MonkeyPatch, method: str, then: str, is_served: bool
+) -> None:
+    """Who leaves once a website's request is sent has sent it."""
+    monkeypatch.setattr(ThreadWorker, "handle_request", lambda *_: True)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        ours = opened.enter_context(BufferingSocket(server.accept()[0]))
+        if then == "asks again":
+            client.sendall(b"GET / HTTP/1.1")
+        if then == "resets":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if then in {"leaves", "resets"}:
+            client.close()
+        select([ours], [], [], 0.0 if then == "waits" else 5)
+        request = Mock(method=method, body=Mock(read=lambda: b""))
+        assert worker.handle_request(request, TConn(Config(), ours, ("", 0), ("", 0))) is is_served
 
 
 def test_an_answer_has_an_end(worker: BufferingWorker, opened: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
