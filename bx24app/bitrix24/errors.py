@@ -11,12 +11,14 @@ ExchangeError                the request got no proper answer (outgoing/errors.p
       |    +-- PortalClosed  the portal is closed for maintenance, or does not exist any more
       +-- TokenExpired       renew the token, then repeat once
       +-- CredentialRefused  this person's tokens are invalid for good
+      |    +-- RemovedSomewhere  the app is not installed where a refresh token comes from, which may be anywhere
       +-- AccessDenied       the user lacks a right
       |    +-- ClosedToUser  the app is closed to this user
       |    +-- ConfirmationNeeded  an administrator has to confirm the method
       +-- InsufficientScope  the app lacks a scope
       +-- ApplicationRemoved the app is not installed there any more
       +-- PaymentRequired    the trial or the paid period is over
+      |    +-- UnpaidSomewhere  where a refresh token comes from, which may be anywhere
       +-- MethodUnknown      the portal does not have the method
       +-- MethodRefused      the method refused (ERROR_CORE and every code that we do not list)
 
@@ -117,6 +119,10 @@ class CredentialRefused(Bitrix24Error):
     callback_reason = "not_permitted"
 
 
+class RemovedSomewhere(CredentialRefused):
+    """The app is not installed on the portal of a refresh token that an employee has shown, which may be of any."""
+
+
 class AccessDenied(Bitrix24Error):
     """The user lacks a right that the method needs."""
 
@@ -154,6 +160,10 @@ class PaymentRequired(Bitrix24Error):
 
     code = "payment_required"
     revokes_credential = True
+
+
+class UnpaidSomewhere(PaymentRequired):
+    """The portal of a refresh token that an employee has shown, which may be of any, has not paid."""
 
 
 class MethodUnknown(Bitrix24Error):

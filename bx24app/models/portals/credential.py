@@ -41,6 +41,10 @@ class Credential(Leased, Base):
     service_since: Mapped[At | None]
     access_token_sealed: Mapped[str] = mapped_column(Text)
     refresh_token_sealed: Mapped[str] = mapped_column(Text)
+    # What is said of the refresh token is said of this portal: the authorization server has given it, or an
+    # administrator has shown it, who may remove the app, too. What others post beside their own access token can be of
+    # any portal.
+    is_refresh_trusted: Mapped[bool] = mapped_column(server_default=stored(False))
     expires_at: Mapped[At]
     state: Mapped[Code] = mapped_column(server_default=stored(CredentialState.ALIVE))
     dead_reason: Mapped[Code | None]
@@ -60,11 +64,13 @@ class Credential(Leased, Base):
         access_token: str,
         refresh_token: str,
         expires_at: datetime,
+        *,
+        is_trusted: bool = False,
     ) -> None:
-        """Seal a new pair of tokens; the credential is alive again."""
+        """Seal a new pair of tokens; the credential is alive again. ``is_trusted``: see ``is_refresh_trusted``."""
         self.access_token_sealed = keyring.seal(access_token, self._place("access_token", member_id))
         self.refresh_token_sealed = keyring.seal(refresh_token, self._place("refresh_token", member_id))
-        self.expires_at = expires_at
+        self.expires_at, self.is_refresh_trusted = expires_at, is_trusted
         self.state, self.dead_reason = CredentialState.ALIVE, None
         self.release()
         self.void_leases()

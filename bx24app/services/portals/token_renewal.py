@@ -3,16 +3,24 @@
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from bx24app import metrics
 from bx24app.bitrix24.authorization import AppInfo, Tokens
 from bx24app.bitrix24.connections import authorization_server
-from bx24app.bitrix24.errors import CredentialRefused, TokenExpired
-from bx24app.crypto import keyring
+from bx24app.bitrix24.errors import (
+    ApplicationRemoved,
+    CredentialRefused,
+    PaymentRequired,
+    RemovedSomewhere,
+    TokenExpired,
+    UnpaidSomewhere,
+)
+from bx24app.crypto import SealBroken, keyring
 from bx24app.database import reading, writing
 from bx24app.errors import Bitrix24Unavailable, NotPermitted, PortalDisconnected, Refusal
 from bx24app.models import Credential, CredentialState, Portal, PortalState, utcnow
@@ -109,9 +117,9 @@ def renew(credential_id: int, seen: int, *, on_portals_word: bool = False) -> Ac
                 if on_portals_word and not credential.is_expired(now) and not _is_believed(credential):
                     raise Bitrix24Unavailable
                 lease = credential.lease(now, RENEWAL_LEASE)
-            refresh_token = credential.refresh_token(keyring, portal.member_id)
+                spent = spending(credential, portal.member_id)
         if lease is not None:
-            return _renew_under_lease(credential_id, lease, refresh_token)
+            return _renew_under_lease(lease, spent)
         time.sleep(RENEWAL_POLL_SECONDS)
     raise Bitrix24Unavailable
 
@@ -122,10 +130,64 @@ def _is_believed(credential: Credential) -> bool:
     return all(take_local(limit, key) for limit, key in limits)
 
 
-def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Access:
-    asked_at = utcnow()
+@dataclass(frozen=True)
+class Spending:
+    """A refresh token on its way to the authorization server, and whose it should be."""
+
+    credential_id: int
+    member_id: str
+    user_id: int
+    is_trusted: bool
+    refresh_token: str = field(repr=False)
+
+
+def spending(credential: Credential, member_id: str) -> Spending:
+    """Take a credential's refresh token to be exchanged; raises ``SealError``."""
+    refresh_token = credential.refresh_token(keyring, member_id)
+    return Spending(credential.id, member_id, credential.acting_as, credential.is_refresh_trusted, refresh_token)
+
+
+def exchange(spent: Spending) -> Tokens:
+    """Exchange a refresh token; raises ``ExchangeError``, and ``CredentialRefused`` when it was somebody else's.
+
+    Who has posted it with an access token of their own must not take it away from whoever it belongs to, and what is
+    said of its portal is not said of theirs.
+    """
     try:
-        tokens = authorization_server.renew(refresh_token)
+        tokens = authorization_server.renew(spent.refresh_token)
+    except (ApplicationRemoved, PaymentRequired) as error:
+        if spent.is_trusted:
+            raise
+        kind = RemovedSomewhere if isinstance(error, ApplicationRemoved) else UnpaidSomewhere
+        raise kind(error.foreign_code, error.words or "", error.status or 0) from None
+    is_foreign = tokens.member_id != spent.member_id
+    if is_foreign or tokens.user_id != spent.user_id:
+        is_foreign |= _keep_for_holder(tokens, spent)
+    if is_foreign:
+        raise CredentialRefused("other_portal")
+    return tokens
+
+
+def _keep_for_holder(tokens: Tokens, spent: Spending) -> bool:
+    """Give the tokens to whoever holds the spent one, if anybody does; returns whether."""
+    with writing() as session:
+        portal = session.scalar(select(Portal).where(Portal.member_id == tokens.member_id).with_for_update())
+        if portal is None:
+            return False
+        is_theirs = or_(Credential.acting_as == tokens.user_id, Credential.service_since.is_not(None))
+        theirs = select(Credential).where(Credential.portal_id == portal.id, is_theirs)
+        for credential in session.scalars(theirs.where(Credential.id != spent.credential_id).with_for_update()):
+            with suppress(SealBroken):
+                if credential.refresh_token(keyring, portal.member_id) == spent.refresh_token:
+                    _keep_renewed(portal, credential, tokens)
+                    return True
+    return False
+
+
+def _renew_under_lease(lease: int, spent: Spending) -> Access:
+    asked_at, credential_id = utcnow(), spent.credential_id
+    try:
+        tokens = exchange(spent)
     except ExchangeError as error:
         _renewal_failed(credential_id, lease, error, asked_at)
         metrics.count_renewal("refused" if error.revokes_credential else "failed")
@@ -136,14 +198,8 @@ def _renew_under_lease(credential_id: int, lease: int, refresh_token: str) -> Ac
         if not credential.holds(lease):
             # Our lease has ended, and somebody else has renewed or reinstalled, so the stored tokens are newer.
             return access_of(portal, credential)
-        foreign = CredentialRefused("other_portal") if tokens.member_id != portal.member_id else None
-        if foreign:
-            invalidate_credential(session, credential, foreign, asked_at)
-        else:
-            _keep_renewed(portal, credential, tokens)
-    metrics.count_renewal("refused" if foreign else "renewed")
-    if foreign:
-        raise foreign  # Raised only here, so that what was written is not rolled back.
+        _keep_renewed(portal, credential, tokens)
+    metrics.count_renewal("renewed")
     return access_of(portal, credential)
 
 
@@ -153,7 +209,8 @@ def _keep_renewed(portal: Portal, credential: Credential, tokens: Tokens) -> Non
         take_new_address(portal, tokens.client_endpoint)
     # The platform moves the app of a dismissed person to a system user, so another user id is no error.
     credential.acting_as = tokens.user_id or credential.acting_as
-    credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
+    renewed = (tokens.access_token, tokens.refresh_token, tokens.expires_at)
+    credential.keep_tokens(keyring, portal.member_id, *renewed, is_trusted=True)
 
 
 def _renewal_failed(credential_id: int, lease: int, error: ExchangeError, asked_at: datetime) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Select, and_, select, tuple_
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import Tokens
-from bx24app.bitrix24.errors import ApplicationRemoved, PaymentRequired
+from bx24app.bitrix24.errors import ApplicationRemoved, PaymentRequired, RemovedSomewhere, UnpaidSomewhere
 from bx24app.crypto import keyring
 from bx24app.database import purge, reading, writing
 from bx24app.errors import PortalDisconnected, PortalUnpaid
@@ -68,7 +68,8 @@ def store_tokens(
     elif credential.state == CredentialState.DEAD and not is_vouched_for:
         return credential
     credential.acting_as = tokens.user_id
-    credential.keep_tokens(keyring, portal.member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
+    shown = (tokens.access_token, tokens.refresh_token, tokens.expires_at)
+    credential.keep_tokens(keyring, portal.member_id, *shown, is_trusted=administrator is True)
     if administrator is not None:
         others = session.scalars(_serving(portal.id).where(Credential.user_id != tokens.user_id)).all()
         if not administrator and others:
@@ -144,12 +145,14 @@ def demote(credential_id: int) -> bool:
     """Let the other administrators serve the portal first; False when there is no other."""
     with writing() as session:
         credential = lock_credential(session, credential_id)
-        if credential is None or credential.service_since is None:
-            return True
-        if not session.scalars(_serving(credential.portal_id).where(Credential.id != credential_id)).first():
-            return False
-        credential.service_since = utcnow()
-        return True
+        return credential is None or credential.service_since is None or _stand_behind(session, credential)
+
+
+def _stand_behind(session: Session, credential: Credential) -> bool:
+    if not session.scalars(_serving(credential.portal_id).where(Credential.id != credential.id)).first():
+        return False
+    credential.service_since = utcnow()
+    return True
 
 
 def load_alive(session: Session, credential_id: int) -> tuple[Credential, Portal]:
@@ -207,7 +210,8 @@ def mark_unpaid(session: Session, portal: Portal, asked_at: datetime) -> None:
 def invalidate_credential(session: Session, credential: Credential, error: ExchangeError, asked_at: datetime) -> None:
     """Mark a locked credential whose tokens were refused, and the portal's state with it.
 
-    What they say of the portal counts unless others' tokens have proved it wrong since ``asked_at``.
+    What they say of the portal counts unless others' tokens have proved it wrong since ``asked_at``. Of a refresh token
+    that may be of another portal it counts until somebody else's can be asked.
     """
     served = credential.service_since is not None
     # An unpaid app works again once it is paid, so its tokens stay alive.
@@ -224,10 +228,15 @@ def invalidate_credential(session: Session, credential: Credential, error: Excha
         return
     if unpaid:
         mark_unpaid(session, portal, asked_at)
+        if isinstance(error, UnpaidSomewhere):
+            portal.payment_hinted_at = utcnow()
+            _stand_behind(session, credential)
     elif isinstance(error, ApplicationRemoved) and not was_proven_since(session, portal.id, asked_at):
         portal.mark_uninstalled(utcnow())
     elif session.scalar(_serving(portal.id).limit(1)) is None:
         portal.state = PortalState.DISCONNECTED
+        if isinstance(error, RemovedSomewhere):
+            portal.tell_removal(utcnow(), keeps_settings=True)
     log.warning("credential_buried", member_id=portal.member_id, state=portal.state, reason=error.code)
 
 

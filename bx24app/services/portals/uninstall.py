@@ -7,7 +7,6 @@ import structlog
 from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.orm import Session
 
-from bx24app.bitrix24.connections import authorization_server
 from bx24app.bitrix24.errors import ApplicationRemoved
 from bx24app.bitrix24.events import Event
 from bx24app.crypto import SealBroken, keyring
@@ -159,15 +158,14 @@ def _asked_with(credential: Credential, member_id: str) -> bool | None:
     return install.installed if install.member_id == member_id else None
 
 
-def _revive(credential: Credential, member_id: str) -> bool | None:
+def _revive(credential: Credential, member_id: str) -> bool:
     """Renew tokens that a portal has refused: whether that was because the app was removed, it does not tell itself."""
-    tokens = authorization_server.renew(credential.refresh_token(keyring, member_id))
-    if tokens.member_id != member_id:
-        return None
+    tokens = token_renewal.exchange(token_renewal.spending(credential, member_id))
     with writing() as session:
         row = lock_credential(session, credential.id)
         if row is not None and row.generation == credential.generation:
-            row.keep_tokens(keyring, member_id, tokens.access_token, tokens.refresh_token, tokens.expires_at)
+            renewed = (tokens.access_token, tokens.refresh_token, tokens.expires_at)
+            row.keep_tokens(keyring, member_id, *renewed, is_trusted=True)
     return True
 
 

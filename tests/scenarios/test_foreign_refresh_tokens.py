@@ -1,0 +1,180 @@
+"""Refresh tokens that somebody posts who they do not belong to: nobody loses theirs, and no portal its app.
+
+The portal vouches for the access token beside it, and nobody for the refresh token before it is exchanged.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import delete, select, update
+
+from bx24app.crypto import keyring
+from bx24app.database import reading, writing
+from bx24app.models import Callback, Credential, Portal, PortalState, utcnow
+from bx24app.services.portals import payment, uninstall
+from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+from tests.support.actors import Actor, json_of, post_frame
+from tests.support.waiting import remove, work
+
+
+def shown_to(actor: Actor) -> str:
+    """Open the desk; returns the refresh token that the browser has then."""
+    post = actor.launches()
+    assert post_frame(actor.client, "/", post).status_code == 200
+    return post.form["REFRESH_ID"]
+
+
+def posts_foreign(actor: Actor, refresh_token: str) -> None:
+    """Open the desk with one's own access token, which is said to be over, and somebody else's refresh token."""
+    answer = post_frame(actor.client, "/", actor.launches(), REFRESH_ID=refresh_token, AUTH_EXPIRES="0")
+    assert answer.status_code == 200
+    actor._keep_ticket(answer)
+
+
+def state_of(app: Flask, portal: FakePortal) -> str:
+    with app.app_context(), reading() as session:
+        return session.scalars(select(Portal.state).where(Portal.member_id == portal.member_id)).one()
+
+
+def first_holds(app: Flask, portal: FakePortal, refresh_token: str) -> None:
+    """The person whose access serves the portal has posted it, and the access token beside it is over."""
+    with app.app_context(), writing() as session:
+        query = select(Credential).where(Credential.portal_id == 1, Credential.user_id == portal.administrator.id)
+        session.scalars(query).one().keep_tokens(keyring, portal.member_id, "over", refresh_token, utcnow())
+
+
+@pytest.fixture
+def second(manager: Actor, portal: FakePortal) -> Actor:
+    """Another administrator of the portal, who has not opened the app yet."""
+    return Actor(manager.client, portal, manager.application, portal.add_user("Ada", "Second", admin=True))
+
+
+@pytest.fixture
+def beta(manager: Actor, fake: FakeBitrix24) -> Actor:
+    """The administrator of another portal with the app."""
+    portal = fake.add_portal("beta")
+    actor = Actor(manager.client, portal, manager.application, portal.administrator)
+    assert actor.installs().status_code == 200
+    portal.events.wait_until_idle()
+    return actor
+
+
+@pytest.fixture
+def elsewhere(app: Flask, beta: Actor, application: FakeApp) -> str:
+    """A refresh token of a portal that has removed the app since."""
+    found = shown_to(beta)
+    remove(app, beta.portal, application)
+    return found
+
+
+@pytest.fixture
+def demoted(app: Flask, administrator: Actor, manager: Actor, portal: FakePortal) -> Actor:
+    """Who has installed the app, and is no administrator any more; the portal is served by their access alone."""
+    portal.administrator.admin = False
+    return administrator
+
+
+def asks_lines(actor: Actor) -> str | None:
+    """Have the portal asked under its own access; returns what was wrong."""
+    actor.opens() if not actor.ticket else None
+    problem: str | None = json_of(actor.asks("GET", "/lines?refresh=1")).get("problem", "refused")
+    return problem
+
+
+def asks_after_the_hour(app: Flask, portal: FakePortal, asks: Callable[[], object]) -> None:
+    """Have something asked when all access tokens of a portal are over."""
+    portal.cloud.registry.expire_access(portal.member_id)
+    with app.app_context(), writing() as session:
+        ids = select(Portal.id).where(Portal.member_id == portal.member_id).scalar_subquery()
+        session.execute(update(Credential).where(Credential.portal_id == ids).values(expires_at=utcnow()))
+    asks()
+
+
+def test_another_tenant_takes_nobodys_access_away(
+    app: Flask, administrator: Actor, beta: Actor, portal: FakePortal
+) -> None:
+    posts_foreign(beta, shown_to(administrator))
+    beta.asks("GET", "/lines?refresh=1")
+    ticket = administrator.ticket
+    asks_after_the_hour(app, portal, lambda: None)
+    administrator.ticket = ticket
+    assert asks_lines(administrator) is None
+    assert state_of(app, portal) == PortalState.INSTALLED
+
+
+def test_nor_does_a_colleague(app: Flask, administrator: Actor, manager: Actor, portal: FakePortal) -> None:
+    posts_foreign(manager, shown_to(administrator))
+    manager.requests_callback()
+    work(app)
+    asks_after_the_hour(app, portal, lambda: None)
+    assert asks_lines(administrator) is None
+    assert state_of(app, portal) == PortalState.INSTALLED
+
+
+def test_what_is_said_of_elsewhere_removes_the_app_of_nobody(
+    app: Flask, demoted: Actor, manager: Actor, elsewhere: str, portal: FakePortal
+) -> None:
+    manager.requests_callback()
+    posts_foreign(demoted, elsewhere)
+    assert asks_lines(demoted)
+    # Bitrix24 is asked with whatever access there is, as if an event had told it.
+    with app.app_context():
+        assert uninstall.confirm_removals() == 1
+    assert state_of(app, portal) == PortalState.DISCONNECTED
+    assert manager.asks("GET", "/callbacks").status_code == 200
+
+
+def test_nor_does_it_prove_a_removal_that_was_forged(
+    app: Flask, demoted: Actor, manager: Actor, elsewhere: str, portal: FakePortal, application: FakeApp
+) -> None:
+    """Even where nobody else has the app open."""
+    manager.requests_callback()
+    posts_foreign(demoted, elsewhere)
+    with app.app_context(), writing() as session:
+        session.execute(delete(Credential).where(Credential.user_id == portal.manager.id))
+    portal.send_event(application, "ONAPPUNINSTALL", {"CLEAN": 1})
+    portal.events.wait_until_idle()
+    with app.app_context():
+        assert uninstall.confirm_removals() == 1
+        with reading() as session:
+            assert session.scalars(select(Callback.id)).all()
+
+
+def test_another_administrator_takes_over_at_once(
+    app: Flask, demoted: Actor, second: Actor, elsewhere: str, portal: FakePortal
+) -> None:
+    with app.app_context(), writing() as session:
+        # They came when the first one was one still.
+        session.execute(update(Credential).values(service_since=utcnow() - timedelta(days=1)))
+    second.opens()
+    first_holds(app, portal, elsewhere)
+    assert asks_lines(second) is None
+    assert state_of(app, portal) == PortalState.INSTALLED
+
+
+def test_an_unpaid_portal_elsewhere_stops_nobody_for_long(
+    app: Flask, manager: Actor, second: Actor, beta: Actor, portal: FakePortal
+) -> None:
+    second.opens()
+    theirs = shown_to(beta)
+    beta.portal.paid = False
+    first_holds(app, portal, theirs)
+    asks_lines(second)
+    with app.app_context():
+        payment.check_payments()
+    assert asks_lines(second) is None
+    assert state_of(app, portal) == PortalState.INSTALLED
+
+
+def test_of_an_administrators_it_is_said_of_their_portal(
+    app: Flask, administrator: Actor, manager: Actor, portal: FakePortal, application: FakeApp
+) -> None:
+    """They may remove the app as well."""
+    administrator.opens()
+    portal.events.pause()
+    portal.uninstall(application)
+    asks_after_the_hour(app, portal, lambda: None)
+    assert asks_lines(administrator)
+    assert state_of(app, portal) == PortalState.UNINSTALLED
