@@ -50,7 +50,7 @@ class Throttle(Base):
     paused_for: Mapped[Code | None]
     # When the platform forgets the working time of the dialling method, as its last good answer said.
     operating_reset_at: Mapped[At | None]
-    # When a worker last took callbacks of this portal: the portal served longest ago is served first.
+    # When a worker last looked for callbacks of this portal to take: whose turn was longest ago has the next one.
     claimed_at: Mapped[At | None]
 
     def count_requests(self, at: datetime, limit: RequestLimit | None, requests: int = 1) -> None:

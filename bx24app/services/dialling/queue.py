@@ -83,7 +83,7 @@ def due_callbacks(now: datetime) -> Select[Callback]:
 
 
 def due_portals(now: datetime, most: int = 1, besides: Collection[int] = ()) -> Select[int, bool]:
-    """Select portals that may dial now and have a due callback or decoy, the one that was served longest ago first.
+    """Select portals that may dial now and have a due callback or decoy, the one whose turn was longest ago first.
 
     The second column tells whether a decoy is among what is due.
     """
@@ -169,9 +169,9 @@ def _lease(session: Session, portal: Portal, pace: Throttle, most: int, *, has_d
     if leases:
         pace.resume_dialling()
         pace.count_requests(now, limit, len(leases))
-    if taken:
-        pace.claimed_at = now
-    else:
+    # Its turn is over, whatever it had: portals with nothing that they may dial would be the first again each time.
+    pace.claimed_at = now
+    if not taken:
         took = timedelta(seconds=time.thread_time() - began)
         pace.wait(now, min(max(BUSY_PORTAL_PAUSE, took * BUSY_PAUSE_FACTOR), LONGEST_BUSY_PAUSE))
     return leases
