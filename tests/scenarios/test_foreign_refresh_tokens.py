@@ -27,10 +27,14 @@ def shown_to(actor: Actor) -> str:
 
 
 def posts_foreign(actor: Actor, refresh_token: str) -> None:
-    """Open the desk with one's own access token, which is said to be over, and somebody else's refresh token."""
-    answer = post_frame(actor.client, "/", actor.launches(), REFRESH_ID=refresh_token, AUTH_EXPIRES="0")
+    """Open the desk with one's own access token, whose hour is over soon, and somebody else's refresh token."""
+    answer = post_frame(actor.client, "/", actor.launches(), REFRESH_ID=refresh_token)
     assert answer.status_code == 200
     actor._keep_ticket(answer)
+    with actor.client.application.app_context(), writing() as session:
+        portal_id = select(Portal.id).where(Portal.member_id == actor.portal.member_id).scalar_subquery()
+        theirs = (Credential.portal_id == portal_id, Credential.user_id == actor.user.id)
+        session.execute(update(Credential).where(*theirs).values(expires_at=utcnow()))
 
 
 def state_of(app: Flask, portal: FakePortal) -> str:

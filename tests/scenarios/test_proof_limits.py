@@ -110,6 +110,33 @@ def test_a_person_opens_so_many_pages_a_minute(client: FlaskClient, manager: Act
     assert posts(client, "/", administrator.launches(), SHARED) == 200
 
 
+def test_a_new_token_for_each_page_opens_no_more(
+    client: FlaskClient, manager: Actor, administrator: Actor, portal: FakePortal
+) -> None:
+    """Their questions would use up the pace of the portal's dials."""
+    most, asked = int(proof_limits.LAUNCHES_OF_PERSON.size), len(portal.requests)
+    said = [posts(client, "/", manager.launches(), SHARED) for _ in range(most + 20)]
+    # The manager has opened one before.
+    assert said == [200] * (most - 1) + [429] * 21
+    assert len(portal.requests) - asked == most
+    # What a colleague has open there goes on; elsewhere, and a moment later, they open it as ever.
+    colleague = administrator.launches()
+    assert posts(client, "/", colleague, AT_HOME) == 200
+    assert posts(client, "/session", colleague, SHARED) == 200
+    with client.application.app_context():
+        local_memory._memory().kept["crowded_place"].clear()
+    assert posts(client, "/", administrator.launches(), SHARED) == 200
+
+
+def test_the_hour_that_a_browser_tells_has_nothing_renewed(
+    app: Flask, manager: Actor, administrator: Actor, fake: FakeBitrix24
+) -> None:
+    for _ in range(3):
+        assert posts(administrator.client, "/", administrator.launches(), AT_HOME, AUTH_EXPIRES="0") == 200
+        assert manager.asks("GET", "/lines?refresh=1").status_code == 200
+    assert fake.auth_server.renewals == 0
+
+
 def click(client: FlaskClient, portal: FakePortal, application: FakeApp, activity_id: int) -> int:
     """A made-up click of somebody who knows the application token and the number of an activity."""
     auth = portal.event_auth(application) | {"access_token": made_up()}
@@ -235,12 +262,15 @@ def test_runs_that_nobody_was_asked_about_are_few_of_a_place(
 
 
 def test_who_may_not_open_the_desk_uses_up_nothing_of_their_colleagues(
-    client: FlaskClient, manager: Actor, administrator: Actor
+    client: FlaskClient, manager: Actor, administrator: Actor, portal: FakePortal
 ) -> None:
     assert administrator.lets_call(people=[administrator.user.id], others="none").status_code == 200
+    guests = [Actor(client, portal, manager.application, portal.add_user("Guest", str(number))) for number in range(3)]
+    pages = int(proof_limits.LAUNCHES_OF_PERSON.size) // 2
+    assert 3 * pages > proof_limits.FAILURES_PER_ADDRESS
     for path in ("/", "/session"):
-        most = 2 * proof_limits.FAILURES_PER_ADDRESS
-        assert {posts(client, path, manager.launches(), SHARED) for _ in range(most)} == {403}
+        for guest in guests:
+            assert {posts(client, path, guest.launches(), SHARED) for _ in range(pages)} == {403}
     assert posts(client, "/", of_stranger(administrator.launches()), SHARED) == 200
 
 

@@ -37,6 +37,9 @@ from bx24app.services.security.tickets import TICKET_LIFETIME
 
 log = structlog.get_logger(__name__)
 MAX_ZONE = 64
+# Nobody vouches for the time that a browser tells: a token that is over would be renewed at once, under the client id
+# of all portals. One that ends sooner is renewed when the portal says so, which is believed a few times.
+TAKEN_FOR_GOOD = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def tokens_of(post: FramePost, portal: Portal, user_id: int) -> Tokens:
     return Tokens(
         access_token=post.AUTH_ID,
         refresh_token=post.REFRESH_ID,
-        expires_at=utcnow() + timedelta(seconds=post.AUTH_EXPIRES),
+        expires_at=utcnow() + max(timedelta(seconds=post.AUTH_EXPIRES), TAKEN_FOR_GOOD),
         member_id=portal.member_id,
         client_endpoint=portal.client_endpoint,
         user_id=user_id,
@@ -139,9 +142,9 @@ def verify_launch(post: FramePost, address: str) -> Launch:
         if (word.app.CODE, str(word.app.ID)) != (portal.app_code, portal.app_id):
             _mismatch(post)
     except ExchangeError as error:
-        return _open_by_authorization_server(_Doubt(post, portal, place, error, asked_at), requests)
+        return _open_by_authorization_server(_Doubt(post, portal, place, error, asked_at, address), requests)
+    proof_limits.note_person(post.member_id, post.AUTH_ID, word.profile.ID, address)
     proof_limits.note_proof(post.member_id, post.AUTH_ID)
-    proof_limits.note_person(post.member_id, post.AUTH_ID, word.profile.ID)
     requests.write(portal.id, None)
     return _launch(post, portal, place, word)
 
@@ -180,6 +183,7 @@ class _Doubt:
     place: LaunchPlace
     error: ExchangeError
     asked_at: datetime
+    address: str
 
 
 def _open_by_authorization_server(doubt: _Doubt, requests: portal_api.LoggedRequests) -> Launch:
@@ -190,8 +194,8 @@ def _open_by_authorization_server(doubt: _Doubt, requests: portal_api.LoggedRequ
     if is_refused and not proof_limits.may_look_for_move(post.member_id):
         raise Unverified(f"the portal refuses the visitor: {error}")
     info = token_proof.prove_token(post.AUTH_ID, post.member_id)
+    proof_limits.note_person(post.member_id, post.AUTH_ID, info.user_id, doubt.address)
     proof_limits.note_proof(post.member_id, post.AUTH_ID)
-    proof_limits.note_person(post.member_id, post.AUTH_ID, info.user_id)
     try:
         if info.install.client_endpoint != portal.client_endpoint:
             try:

@@ -55,6 +55,7 @@ PROOFS_OF_PORTAL = LocalLimit("proofs_of_portal", 1_000, TOKEN_SECONDS)
 QUESTIONS_OF_TOKEN = LocalLimit("questions_of_token", 10)
 # Each page is a question at the pace of the portal's dials. A person has as many tokens as they open pages in Bitrix24.
 LAUNCHES_OF_PERSON = LocalLimit("launches_of_person", 30)
+CROWDED_SECONDS = 10.0
 # Said of people whose token was proven.
 _PROVEN = (NotInstalled, AdministratorNeeded, OpenedElsewhere, VisitorRefused)
 
@@ -67,6 +68,10 @@ class TooManyAttempts(Unverified):
     status = 429
     retry = Retry.LATER
     retry_after = 60
+
+
+class TooManyPages(TooManyAttempts):
+    """A person opens too many; nothing was refused of what their colleagues send."""
 
 
 def _digest(member_id: str, token: str) -> str:
@@ -139,7 +144,7 @@ def proving(address: str, member_id: str, token: str, known_as: KnownAs = nobody
     buckets = [] if is_remembered("proven", digest) else _taken(address, member_id, place, known_as)
     try:
         yield
-    except (Malformed, TooManyLaunches, *_PROVEN):
+    except (Malformed, TooManyLaunches, TooManyPages, *_PROVEN):
         _give_back(buckets)
         raise
     except PortalUnreachable:
@@ -177,19 +182,25 @@ def take_question(member_id: str, token: str) -> None:
         raise TooManyAttempts("asked about this token too often")
 
 
-def take_launch(member_id: str, token: str) -> None:
-    """Take one of the pages that a person may open, for each waits for its portal; raises ``TooManyAttempts``.
+def take_launch(member_id: str, token: str, address: str) -> None:
+    """Take one of the pages that a person may open, for each waits for its portal; raises ``TooManyPages``.
 
-    A token counts for itself until it is known whose it is.
+    Whose a new token is, only the portal tells. It is not asked where somebody has just opened too many with such.
     """
-    digest = _digest(member_id, token)
-    if not take_local(LAUNCHES_OF_PERSON, recall("person", digest) or digest):
-        raise TooManyAttempts("too many pages opened by this person")
+    person = recall("person", _digest(member_id, token))
+    is_crowded = person is None and is_remembered("crowded_place", _digest(member_id, address))
+    if is_crowded or (person is not None and not take_local(LAUNCHES_OF_PERSON, person)):
+        raise TooManyPages("too many pages opened by this person")
 
 
-def note_person(member_id: str, token: str, user_id: int) -> None:
-    """The portal or the authorization server has said whose token it is."""
-    remember("person", _digest(member_id, token), TOKEN_SECONDS, (member_id, user_id))
+def note_person(member_id: str, token: str, user_id: int, address: str) -> None:
+    """The portal or the authorization server has said whose token it is; raises as ``take_launch`` does."""
+    digest, person = _digest(member_id, token), (member_id, user_id)
+    is_counted = recall("person", digest) is not None
+    remember("person", digest, TOKEN_SECONDS, person)
+    if not is_counted and not take_local(LAUNCHES_OF_PERSON, person):
+        remember("crowded_place", _digest(member_id, address), CROWDED_SECONDS)
+        raise TooManyPages("too many pages opened by this person")
 
 
 def proven_place(member_id: str, address: str) -> str | None:

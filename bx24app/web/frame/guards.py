@@ -82,7 +82,7 @@ def _guarding(
             post = read_frame_post(request.args, request.form)
             address, known_as = network_of(request.remote_addr or ""), partial(_known_as, post)
             with proof_limits.proving(address, post.member_id, post.AUTH_ID, known_as):
-                proof_limits.take_launch(post.member_id, post.AUTH_ID)
+                proof_limits.take_launch(post.member_id, post.AUTH_ID, address)
                 with _launches.hold(post.member_id) as is_held:
                     if not is_held:
                         raise TooManyLaunches("too many launches at once")
