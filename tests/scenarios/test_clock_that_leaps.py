@@ -120,9 +120,9 @@ def test_one_that_differs_from_that_of_the_database_is_not_believed_in_an_hour(
     assert seen(app, planned).state == (State.SCHEDULED if has_clock else State.STARTED)
 
 
-@pytest.mark.parametrize("minutes", [-120, -3, 3, 60, 540_000])
+@pytest.mark.parametrize("minutes", [-120, -1.5, 1.5, 60, 540_000])
 def test_a_process_that_begins_with_another_clock_than_the_database_does_nothing(
-    app: Flask, client: FlaskClient, manager: Actor, portal: FakePortal, minutes: int
+    app: Flask, client: FlaskClient, manager: Actor, portal: FakePortal, minutes: float
 ) -> None:
     app.extensions.pop(clock.WATCH, None)
     with app.app_context():

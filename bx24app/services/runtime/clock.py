@@ -17,16 +17,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bx24app.database import is_postgresql, reading
 from bx24app.errors import DatabaseBusy
-from bx24app.models.lease import CLOCK_SLACK
 
 log = structlog.get_logger(__name__)
 
 WATCH = "bx24app.clock"
-# NTP moves a clock by less without a leap.
+# NTP moves a clock by less without a leap. Two that are so far from the database's differ by ``lease.CLOCK_SLACK``.
 LEAP_SECONDS = 60.0
 # So long a leap is doubted where nobody can be asked. A machine that has slept has a right clock that leapt.
 DOUBTED_SECONDS = 120.0
 ASKED_EVERY_SECONDS = 1.0
+# A clock may also be wrong from the beginning, or run too fast.
+COMPARED_EVERY_SECONDS = 60.0
 
 
 class ClockWatch:
@@ -41,11 +42,12 @@ class ClockWatch:
         self._ask_at = 0.0
 
     def is_doubted(self) -> bool:
-        """Tell whether the clock may be wrong; asks the database when it begins and while it doubts, once a second."""
+        """Tell whether the clock may be wrong; asks the database once a minute, and while it doubts once a second."""
         with self._lock:
             now = time.monotonic()
             zero = time.time() - now
-            if self._zero is not None and abs(zero - self._zero) <= LEAP_SECONDS:
+            is_steady = self._zero is not None and abs(zero - self._zero) <= LEAP_SECONDS
+            if is_steady and (self._doubted_at is not None or now < self._ask_at):
                 self._believe(zero)
                 return False
             if self._doubted_at is not None and now < self._ask_at:
@@ -54,10 +56,13 @@ class ClockWatch:
                 difference = self._difference(now, zero)
             except (SQLAlchemyError, DatabaseBusy):
                 # A process that begins without a database finds out by whatever it does; a doubt stays one.
-                return self._zero is not None or self._doubted_at is not None
+                return not is_steady and (self._zero is not None or self._doubted_at is not None)
             if difference is None:
                 self._believe(zero)
+                self._ask_at = now + COMPARED_EVERY_SECONDS
                 return False
+            if is_steady:
+                self._zero = None  # It has not leapt: that it goes on like this proves nothing.
             if self._doubted_at is None:
                 self._doubted_at = now
                 log.error("clock_doubted", seconds=round(difference))
@@ -67,9 +72,8 @@ class ClockWatch:
     def _difference(self, now: float, zero: float) -> float | None:
         """By how many seconds the clock seems to be ahead; None: it is right."""
         if is_postgresql():
-            most = CLOCK_SLACK.total_seconds() if self._zero is None else LEAP_SECONDS
             difference = time.time() - _time_of_database()
-            return difference if abs(difference) > most else None
+            return difference if abs(difference) > LEAP_SECONDS else None
         leap = 0.0 if self._zero is None else zero - self._zero
         was_doubted_for = now - (now if self._doubted_at is None else self._doubted_at)
         return leap if abs(leap) > LEAP_SECONDS and was_doubted_for < DOUBTED_SECONDS else None
