@@ -1,6 +1,6 @@
 """An attempt: one dial of a callback, which only moves forward."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
@@ -38,6 +38,10 @@ _END = 4
 _NAMELESS_SQL = text("outcome IN ('dialling', 'unknown')")
 _HAS_COST_SQL, _HAS_CURRENCY_SQL = text("cost IS NOT NULL"), text("cost_currency IS NOT NULL")
 SECOND_SQL, _ANSWERED_SQL = text("number = 2"), text("answered_by IS NOT NULL")
+
+
+# A telephone rings no longer, and a call lasts no longer.
+RING_TIME, CALL_LASTS = timedelta(minutes=2), timedelta(hours=4)
 
 
 class MovedBackwards(Exception):
@@ -106,6 +110,11 @@ class Attempt(Base):
     started_at: Mapped[At]
     answered_at: Mapped[At | None]
     ended_at: Mapped[At | None]
+
+    @property
+    def rang_until(self) -> datetime:
+        """When its call was surely over, of one whose end is known: that is read later."""
+        return self.started_at + RING_TIME + min(timedelta(seconds=self.duration_seconds or 0), CALL_LASTS)
 
     def _go(self, outcome: Outcome) -> None:
         old = Outcome(self.outcome or Outcome.DIALLING)

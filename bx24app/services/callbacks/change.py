@@ -14,7 +14,7 @@ from bx24app.database import reading, writing
 from bx24app.database.errors import is_duplicate
 from bx24app.errors import NotFound, NumberInHand, OwnAccessNeeded, RateLimited, TooLate
 from bx24app.models import RETRIABLE, WAITING, Callback, DecoyRequest, IllegalTransition, Portal, Source, State, utcnow
-from bx24app.services.callbacks.number_holder import holder_of, keep_waiting, pass_on
+from bx24app.services.callbacks.number_holder import holder_of, keep_waiting, pass_on, pass_on_unrung
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import get_callback, with_history
 from bx24app.services.callbacks.request import (
@@ -195,6 +195,7 @@ def resolve(portal_id: int, callback_id: UUID, user_id: int | None, outcome: str
                 callback.complete(change.now, "resolved_reached")
             elif outcome == "not_reached":
                 callback.miss(change.now, "resolved_not_reached")
+                pass_on_unrung(change.session, callback, change.now)
             else:
                 callback.dial_again(change.now, change.now + change.expiry)
                 keep_waiting(change.session, callback, change.now)

@@ -89,14 +89,16 @@ def _first_behind(
     return session.scalars(query.order_by(DecoyRequest.id).limit(MAX_FOLLOWERS).with_for_update()).all()
 
 
-def pass_on_unrung(session: Session, callback: Callback, at: datetime) -> None:
+def pass_on_unrung(session: Session, callback: Callback, at: datetime, rang_until: datetime | None = None) -> None:
     """Pass on where a callback has given its number back, for a reason of its own, to whoever it has not rung for.
 
     Its line was full, or its person has no access any more: others asked for another line, or by another way. A call
-    that may have rung was also for those who had asked before it began.
+    that may have rung was also for those who had asked before it began; one of which it is known, for those who had
+    asked before it ended (``rang_until``).
     """
     rang = [one.started_at for one in callback.attempts if one.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED)]
-    among = DecoyRequest.created_at > max(rang) if rang else true()
+    since = rang_until or max(rang, default=None)
+    among = true() if since is None else DecoyRequest.created_at > since
     is_put_off = callback.state == State.SCHEDULED
     if is_put_off and callback.form_id is not None:
         # It will ring: whoever asked at the same form has the same hours.

@@ -12,14 +12,13 @@ from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
 from bx24app.models import RESTORED, Callback, Portal, PortalState, State, UnknownPolicy, utcnow
+from bx24app.models.callbacks.attempt import CALL_LASTS, RING_TIME
+from bx24app.services.callbacks.number_holder import keep_waiting, pass_on_unrung
 from bx24app.services.callbacks.retry_policy import dials_left, retry_policy_of
 from bx24app.services.runtime.apart import apart, is_left_alone
 
-RING_TIME = timedelta(minutes=2)
 LONG_TALK = timedelta(hours=1)
 REPORTS_EXPECTED_WITHIN = RING_TIME + LONG_TALK
-# A call that is known to have begun is given up only when nobody can still be talking.
-CALL_LASTS = timedelta(hours=4)
 # Of all portals, and of one of them: a portal that loses many outcomes keeps those of no other waiting.
 DEADLINES_AT_ONCE = 1000
 DEADLINES_OF_PORTAL = 10
@@ -83,7 +82,7 @@ def _apply_deadline(callback_id: UUID) -> bool:
         if callback.state == State.UNKNOWN:
             return _decide_unknown(session, callback, now)
         if callback.state in (State.STARTED, State.ANSWERED):
-            _close(callback, now)
+            _close(session, callback, now)
             return True
     return False
 
@@ -103,10 +102,12 @@ def _decide_unknown(session: Session, callback: Callback, now: datetime) -> bool
     if not is_restored and policy.unknown == UnknownPolicy.DIAL_AGAIN and left > 0 and callback.asks_since is None:
         callback.decide("deadline_dials_again", now, left=left, **inputs)
         callback.dial_again(now, now + policy.expiry)
+        keep_waiting(session, callback, now)
         return True
     callback.ask_person(now)
     callback.free_number(now)
     callback.decide("deadline_asks", now, **inputs)
+    pass_on_unrung(session, callback, now)
     return True
 
 
@@ -117,7 +118,7 @@ def _wait_on(callback: Callback, now: datetime) -> bool:
     return True
 
 
-def _close(callback: Callback, now: datetime) -> None:
+def _close(session: Session, callback: Callback, now: datetime) -> None:
     """Close a call whose end the history never told. The app does not dial it again by itself.
 
     That somebody picked up was told by an event at the most, so it completes nothing: a person looks at what is missed.
@@ -126,3 +127,4 @@ def _close(callback: Callback, now: datetime) -> None:
     attempt.give_up(now)
     callback.miss(now, "end_not_seen")
     callback.decide("closed_unseen", now, attempt=attempt.number, state=state)
+    pass_on_unrung(session, callback, now)

@@ -72,7 +72,7 @@ def _served(context: PreflightContext) -> PreflightResult | None:
     if not context.is_automatic:
         return None
     since = _waited_since(context.callback)
-    other = select(Callback.id).where(
+    other = select(Callback).where(
         Callback.portal_id == context.portal.id,
         Callback.to_number == context.callback.to_number,
         Callback.id != context.callback.id,
@@ -80,8 +80,10 @@ def _served(context: PreflightContext) -> PreflightResult | None:
         # A call that was handed over to another app does not count: whether it reached anybody is not known here.
         and_(Callback.state == State.COMPLETED, or_(Callback.reason.is_(None), Callback.reason == "resolved_reached")),
     )
-    if found := context.session.scalar(other.limit(1)):
-        return PreflightResult("already_served", "withdraw", inputs={"callback": str(found)})
+    for found in context.session.scalars(other.limit(MOST_ROWS_OF_NUMBER)):
+        # The end of a call is read some time after it; that the customer was reached, a person says when they know.
+        if found.reason is not None or found.attempts[-1].rang_until > since:
+            return PreflightResult("already_served", "withdraw", inputs={"callback": str(found.id)})
     strangers = select(ReceivedEvent).where(
         ReceivedEvent.portal_id == context.portal.id,
         ReceivedEvent.number_digest == context.number_digest,

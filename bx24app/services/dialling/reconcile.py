@@ -27,7 +27,7 @@ from bx24app.models import (
 )
 from bx24app.models.portals.portal import STOPPED_LINE_PAUSE
 from bx24app.services.callbacks import retry_policy
-from bx24app.services.callbacks.number_holder import keep_waiting
+from bx24app.services.callbacks.number_holder import keep_waiting, pass_on_unrung
 from bx24app.services.callbacks.retry_policy import NextStep
 from bx24app.services.dialling.call_report import CallReport, ReportKind, stored_report
 from bx24app.services.dialling.nameless_attempts import (
@@ -178,6 +178,7 @@ def _ended(applied: _AppliedReport) -> None:
         attempt.end(Outcome.COMPLETED, applied.now, None, None)
         if callback is not None:
             callback.complete(applied.now)
+            pass_on_unrung(applied.session, callback, applied.now, attempt.rang_until)
         return
     attempt.end(Outcome.MISSED, applied.now, report.failed_code, report.failed_reason)
     if callback is None:
@@ -188,6 +189,9 @@ def _ended(applied: _AppliedReport) -> None:
         retry_policy.after_miss(applied.session, callback, attempt, report.failed_reason, applied.now)
         if callback.state == State.SCHEDULED:
             keep_waiting(applied.session, callback, applied.now)
+    if callback.state == State.MISSED:
+        # Whoever asked after the call, and before its end was read, was told that they would be called.
+        pass_on_unrung(applied.session, callback, applied.now, attempt.rang_until)
     # A callback that a person sent back to the queue stays there, because the customer was not reached.
 
 
