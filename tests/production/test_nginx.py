@@ -1,156 +1,28 @@
-"""nginx with the site that is shipped, in front of something that tells what came through."""
+"""What nginx with the site that is shipped lets through, limits, and writes down."""
 
-import json
-import shutil
-import socket
-import socketserver
-import ssl
-import subprocess
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPSConnection
-from http.server import BaseHTTPRequestHandler
-from pathlib import Path
+from http.client import HTTPConnection
 
 import pytest
-import trustme
 
-from tests.production.container import DEPLOY, substituted
-from tests.production.machine import SYSTEM
-from tests.support.processes import free_port
+from tests.production.nginx import COMPANY, HOME, NGINX, Site, as_user, eventually, serving, temporary
 
-NGINX = shutil.which("nginx", path=SYSTEM)
 pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx: run .ci/servers")
 BEHIND = """daemon off; pid {folder}/pid; error_log {folder}/log; {as_user}
 events {{}}
 http {{ {temporary} access_log off; set_real_ip_from 127.0.0.0/8; real_ip_header Test-Address; include {folder}/site; }}
 """
-COMPANY, HOME = "127.0.0.1", "127.0.0.2"
-
-
-class _Upstream(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
-    request_queue_size = 1000
-
-    def __init__(self, path: str) -> None:
-        self.seen: list[str] = []
-        self.goes_on = threading.Event()
-        super().__init__(path, _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Upstream
-
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.seen.append(f"{self.command} {self.path}")
-        if self.path == "/waits":
-            self.server.goes_on.wait(30)
-        if self.path == "/dies":
-            self.connection.shutdown(socket.SHUT_RDWR)
-            return
-        body = json.dumps(dict(self.headers)).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_POST = do_HEAD = do_GET  # noqa: N815 - so they are called
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def address_string(self) -> str:
-        return ""
-
-
-@dataclass
-class Site:
-    """nginx and what stands behind it."""
-
-    upstream: _Upstream
-    tls: ssl.SSLContext
-    http: int
-    https: int
-    log: Path
-    headers: dict[str, str] = field(default_factory=dict)
-    visitors: int = 0
-
-    def connect(self, address: str = COMPANY) -> HTTPSConnection:
-        return HTTPSConnection("localhost", self.https, timeout=10, context=self.tls, source_address=(address, 0))
-
-    def ask(self, method: str, path: str, body: bytes = b"", address: str = COMPANY, **headers: str) -> int:
-        """The status of an answer; what the app would have seen is kept in ``headers``."""
-        with closing(self.connect(address)) as connection:
-            connection.request(method, path, body, headers={name.replace("_", "-"): v for name, v in headers.items()})
-            answer = connection.getresponse()
-            said, status = answer.read(), int(answer.status)
-            if status == 200:
-                self.headers = json.loads(said)
-            return status
-
-    def flood(self, method: str, path: str, count: int, address: str = COMPANY) -> Counter[int]:
-        """How many of these requests in a row got each status; they share a connection."""
-        statuses = Counter[int]()
-        with closing(self.connect(address)) as connection:
-            for _ in range(count):
-                connection.request(method, path)
-                answer = connection.getresponse()
-                answer.read()
-                statuses[answer.status] += 1
-        return statuses
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("nginx")
-    ca, tls, ports = trustme.CA(), ssl.create_default_context(), (free_port(), free_port())
-    ca.configure_trust(tls)
-    certificate = ca.issue_cert("localhost")
-    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "pem")
-    values = {
-        "DOMAIN": "localhost",
-        "PUBLIC_URL": f"https://localhost:{ports[1]}",
-        "LISTEN_HTTP": f"127.0.0.1:{ports[0]}",
-        "LISTEN_HTTPS": f"127.0.0.1:{ports[1]}",
-        "UPSTREAM": f"unix:{folder}/app.sock",
-        "ACCESS_LOG": str(folder / "callback-desk.log"),
-        "ERROR_LOG": str(folder / "callback-desk.error.log"),
-        "CERTIFICATE": str(folder / "pem"),
-        "CERTIFICATE_KEY": str(folder / "pem"),
-    }
-    (folder / "site").write_text(substituted((DEPLOY / "nginx.conf").read_text(), values))
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    as_user = "user root;" if Path("/root").owner() == Path(folder).owner() else ""
-    (folder / "conf").write_text(BEHIND.format(folder=folder, as_user=as_user, temporary=temporary))
-    upstream = _Upstream(str(folder / "app.sock"))
-    threading.Thread(target=upstream.serve_forever, args=(0.02,), daemon=True).start()
-    nginx = subprocess.Popen([str(NGINX), "-c", folder / "conf"], stderr=subprocess.DEVNULL)
-    made = Site(upstream, tls, *ports, folder / "callback-desk.log")
-    _eventually(lambda: made.ask("GET", "/healthz") == 200)
-    yield made
-    nginx.terminate()
-    nginx.wait(10)
-    upstream.shutdown()
-    upstream.server_close()
-
-
-def _eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            if holds():
-                return
-        except OSError:
-            pass
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    conf = BEHIND.format(folder=folder, as_user=as_user(folder), temporary=temporary(folder))
+    with serving(folder, conf) as made:
+        yield made
 
 
 def test_the_app_reads_the_address_that_nginx_saw_and_none_that_was_sent(site: Site) -> None:
@@ -233,11 +105,11 @@ def test_whoever_asks_and_leaves_keeps_a_place_until_the_app_has_answered(site: 
     for _ in range(places):
         with closing(site.connect(stranger)) as connection:
             connection.request("GET", "/waits")
-    _eventually(lambda: site.upstream.seen.count("GET /waits") == places)
+    eventually(lambda: site.upstream.seen.count("GET /waits") == places)
     assert site.ask("GET", "/", address=stranger) == 429
     assert site.ask("GET", "/", address=HOME) == 200
     site.upstream.goes_on.set()
-    _eventually(lambda: site.ask("GET", "/", address=stranger) == 200)
+    eventually(lambda: site.ask("GET", "/", address=stranger) == 200)
 
 
 def test_http_leads_to_https_but_for_the_proof_of_the_domain(site: Site) -> None:
