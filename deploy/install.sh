@@ -41,7 +41,7 @@ step() {
 }
 
 domain='' database='' certificate='' certificate_key='' listen_http=80 listen_https=443
-user=callback-desk prefix='' python=python3 nginx_changes=yes
+user=callback-desk prefix='' python=python3 nginx_changes=no
 
 read_arguments() {
   while [ $# -gt 0 ]; do
@@ -265,11 +265,46 @@ install_site() {
   render "$source_dir/deploy/nginx.conf" >"$site"
   ln -sfn "$site" "$nginx/sites-enabled/callback-desk"
   # nginx that begins anew closes connections on which people may be asking.
-  [ "$(cat "$site")" != "$before" ] || nginx_changes=no
+  [ "$(cat "$site")" = "$before" ] || nginx_changes=yes
   if ! said=$(nginx -t -q -c "$nginx/nginx.conf" 2>&1); then
     if [ -n "$before" ]; then printf '%s\n' "$before" >"$site"; else rm "$nginx/sites-enabled/callback-desk" "$site"; fi
     fail "nginx does not accept the site: $said"
   fi
+}
+
+# The number that nginx has for a directive, in whichever of its files.
+nginx_number() {
+  { nginx -T -q -c "$nginx/nginx.conf" 2>/dev/null || true; } |
+    sed -nE "s/^([^#]*[[:space:]{;])?$1[[:space:]]+([0-9]+);.*/\2/p"
+}
+
+# Begun handshakes have a connection each before any limit of the site counts; Debian's nginx takes 768 a process.
+# nginx lets no other file say it, so its own line is changed, and the file of before stays beside it.
+raise_connections() {
+  local conf=$nginx/nginx.conf line='^([^#]*\bworker_connections[[:space:]]+)[0-9]+;' present
+  present=$(nginx_number worker_connections)
+  if [ "${present:-512}" -lt 4096 ] && grep -qE "$line" "$conf"; then
+    step "$conf: worker_connections 8192 instead of $present"
+    sed -E -i.before-callback-desk --follow-symlinks "s/$line/\18192;/" "$conf"
+    nginx_changes=yes
+  fi
+  [ -z "$(nginx_number worker_rlimit_nofile)" ] || return 0
+  local files=$nginx/modules-enabled/callback-desk.conf
+  install -d -m 0755 "$(dirname "$files")"
+  printf '# Each connection is a file, and the app behind it another one.\nworker_rlimit_nofile 20000;\n' >"$files"
+  if [ -n "$(nginx_number worker_rlimit_nofile)" ]; then nginx_changes=yes; else rm "$files"; fi
+}
+
+# What is left to the operator, said last, where it is seen.
+advise() {
+  local present
+  present=$(nginx_number worker_connections)
+  if [ "${present:-512}" -lt 4096 ] || [ -z "$(nginx_number worker_rlimit_nofile)" ]; then
+    step "$nginx/nginx.conf takes few connections, and one stranger can hold them all. Write into it:" \
+      "worker_rlimit_nofile 20000; events { worker_connections 8192; }"
+  fi
+  nft list table inet callback_desk >/dev/null 2>&1 ||
+    step "nothing limits how many connections one address begins: docs/operating.md, \"Firewall\", has the rule."
 }
 
 install_units() {
@@ -336,13 +371,16 @@ main() {
   CALLBACK_DESK_SETTINGS=$candidate "$release/deploy/callback-desk" db upgrade ||
     fail "the database is not at this version; what ran before goes on."
   install_site
+  raise_connections
   switch_over
   remove_old_releases
   step "doctor"
   local healthy=yes
   "$prefix/usr/local/sbin/callback-desk" doctor || healthy=no
   registration
+  advise
   [ $healthy = yes ] || fail "is installed and runs; the doctor above says what is wrong with it."
 }
 
-main "$@"
+# Tests take single steps.
+[ "${BASH_SOURCE[0]}" != "$0" ] || main "$@"

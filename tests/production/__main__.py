@@ -52,6 +52,8 @@ def install(walk: Walk) -> None:
     assert "scopes           placement, telephony" in done.stdout
     assert stat.S_IMODE(walk.machine.settings.stat().st_mode) == PRIVATE_FILE
     assert CLIENT_SECRET not in done.stdout + done.stderr
+    assert walk.machine.nginx_takes("worker_connections 8192;", "worker_rlimit_nofile 20000;"), done.stdout
+    assert '"Firewall", has the rule' in done.stdout
     # The authority of this test is one that the world does not know: the certificates of both sides are checked.
     assert walk.fake.ca is not None
     walk.machine.trust(walk.fake.ca)

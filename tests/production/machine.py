@@ -51,6 +51,23 @@ def _copy_checkout(folder: Path) -> None:
             shutil.copy(ROOT / name, folder / name)
 
 
+def temporary(folder: Path) -> str:
+    """The lines that let nginx keep its temporary files in a folder."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    return " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+
+
+def debian_nginx(prefix: Path) -> Path:
+    """Put Debian's own nginx.conf, with the folders that it names, below a prefix; returns where it stands."""
+    conf = prefix / "etc/nginx/nginx.conf"
+    for folder in ("etc/nginx/conf.d", "etc/nginx/modules-enabled", "var/log/nginx", "var/lib/nginx", "run"):
+        (prefix / folder).mkdir(parents=True)
+    own = Path("/etc/nginx/nginx.conf").read_text()
+    own = re.sub(r"/(etc/nginx/\S+-enabled|etc/nginx/conf\.d|run|var/log)/", rf"{prefix}/\1/", own)
+    conf.write_text(own.replace("http {\n", f"http {{\n{temporary(prefix / 'var/lib/nginx')}\n", 1))
+    return conf
+
+
 def ways_to_packages() -> dict[str, str]:
     """What pip needs to know on this machine, and nothing else of it."""
     known = ("PIP_", "HOME", "LANG", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
@@ -70,25 +87,16 @@ class Machine:
         self.user = NOBODY if os.getuid() == 0 else os.environ["USER"]
         self.clone = prefix / "clone"
         _copy_checkout(self.clone)
-        self._debian_nginx()
+        self._nginx()
         self.systemd = Systemd(prefix / "etc/systemd/system", prefix / "var/log")
         self._commands(ca)
 
-    def _debian_nginx(self) -> None:
-        """Debian's own nginx.conf, below the prefix."""
-        nginx, logs, run = self.prefix / "etc/nginx", self.prefix / "var/log/nginx", self.prefix / "run"
-        for folder in (nginx / "conf.d", logs, run, self.prefix / "var/lib/nginx"):
-            folder.mkdir(parents=True)
-        conf = Path("/etc/nginx/nginx.conf").read_text()
-        for path in ("/etc/nginx/conf.d", "/etc/nginx/sites-enabled", "/run/nginx.pid", "/var/log/nginx"):
-            conf = conf.replace(path, f"{self.prefix}{path}")
-        held = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        temporary = "".join(f"{kind}_temp_path {self.prefix}/var/lib/nginx/{kind};\n" for kind in held)
-        (nginx / "nginx.conf").write_text(conf.replace("http {\n", f"http {{\n{temporary}", 1))
+    def _nginx(self) -> None:
+        conf = debian_nginx(self.prefix)
         units = self.prefix / "etc/systemd/system"
         units.mkdir(parents=True)
         program = shutil.which("nginx", path=SYSTEM)
-        (units / "nginx.service").write_text(NGINX_UNIT.format(nginx=program, conf=nginx / "nginx.conf"))
+        (units / "nginx.service").write_text(NGINX_UNIT.format(nginx=program, conf=conf))
 
     def _commands(self, ca: trustme.CA) -> None:
         made, commands = self.prefix / "made", self.prefix / "bin"
@@ -140,6 +148,11 @@ class Machine:
     def release(self) -> Path:
         """The release that is installed."""
         return (self.prefix / "usr/local/sbin/callback-desk").resolve().parent.parent
+
+    def nginx_takes(self, *lines: str) -> bool:
+        """Whether nginx reads these lines, in whichever of its files."""
+        read = self.run("nginx -T -q -c /etc/nginx/nginx.conf").stdout
+        return all(line in read for line in lines)
 
     def trust(self, ca: trustme.CA) -> None:
         """Let the installed release accept certificates of an authority that the world does not know."""

@@ -24,7 +24,6 @@ from tests.support.processes import free_port
 
 NGINX = shutil.which("nginx", path=SYSTEM)
 COMPANY, HOME = "127.0.0.1", "127.0.0.2"
-HELD = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 class _Upstream(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -123,7 +122,9 @@ def serving(folder: Path, conf: str) -> Iterator[Site]:
     (folder / "conf").write_text(conf)
     upstream = _Upstream(str(folder / "app.sock"))
     threading.Thread(target=upstream.serve_forever, args=(0.02,), daemon=True).start()
-    nginx = subprocess.Popen([str(NGINX), "-c", folder / "conf"], stderr=subprocess.DEVNULL)
+    # With as few files as systemd gives a service.
+    command = ["prlimit", "--nofile=1024:", str(NGINX), "-c", str(folder / "conf")]
+    nginx = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     made = Site(upstream, tls, *ports, folder / "callback-desk.log")
     try:
         eventually(lambda: made.ask("GET", "/healthz") == 200)
@@ -133,11 +134,6 @@ def serving(folder: Path, conf: str) -> Iterator[Site]:
         nginx.wait(10)
         upstream.shutdown()
         upstream.server_close()
-
-
-def temporary(folder: Path) -> str:
-    """The lines that let nginx keep its temporary files in a folder."""
-    return " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in HELD)
 
 
 def as_user(folder: Path) -> str:

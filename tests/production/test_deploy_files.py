@@ -105,6 +105,11 @@ def test_what_slow_clients_leave_with_the_proxy_has_a_bound() -> None:
     assert "proxy_max_temp_file_size 8m;" in (DEPLOY / "nginx.conf").read_text()
 
 
+def test_the_proxy_has_the_nginx_conf_that_takes_many_connections() -> None:
+    """``test_held_connections.py`` holds many of them."""
+    assert "./nginx.container.conf:/etc/nginx/nginx.conf:ro" in compose(VARIABLES)["proxy"]["volumes"]
+
+
 def test_the_fleet_is_a_profile_of_its_own() -> None:
     services = compose(VARIABLES)
     assert {name for name, one in services.items() if one.get("profiles") == ["fleet"]} == {

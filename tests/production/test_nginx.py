@@ -8,7 +8,8 @@ from http.client import HTTPConnection
 
 import pytest
 
-from tests.production.nginx import COMPANY, HOME, NGINX, Site, as_user, eventually, serving, temporary
+from tests.production.machine import temporary
+from tests.production.nginx import COMPANY, HOME, NGINX, Site, as_user, eventually, serving
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx: run .ci/servers")
 BEHIND = """daemon off; pid {folder}/pid; error_log {folder}/log; {as_user}
