@@ -122,6 +122,8 @@ class CredentialRefused(Bitrix24Error):
 class RemovedSomewhere(CredentialRefused):
     """The app is not installed on the portal of a refresh token that an employee has shown, which may be of any."""
 
+    code = "removed_somewhere"
+
 
 class AccessDenied(Bitrix24Error):
     """The user lacks a right that the method needs."""
@@ -164,6 +166,9 @@ class PaymentRequired(Bitrix24Error):
 
 class UnpaidSomewhere(PaymentRequired):
     """The portal of a refresh token that an employee has shown, which may be of any, has not paid."""
+
+    code = "unpaid_somewhere"
+    callback_reason = PaymentRequired.code
 
 
 class MethodUnknown(Bitrix24Error):

@@ -17,7 +17,7 @@ from bx24app.outgoing import errors as outgoing
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.dialling import dial  # noqa: F401  Brings every class of the app with it.
 from bx24app.services.native.automation.unproven_runs import OthersAsked
-from bx24app.services.security.proof_limits import TooManyAttempts
+from bx24app.services.security.proof_limits import TooManyAttempts, TooManyPages
 from bx24app.web import errors as web_errors
 
 
@@ -50,6 +50,7 @@ EXCHANGES: dict[type[ExchangeError], Meaning] = {
     bitrix24.Overloaded: Meaning(Retry.LATER, NO, False, (409, "bitrix24_overloaded")),
     bitrix24.TokenExpired: Meaning(Retry.AFTER_RENEWAL, NO, False, SAID_NO),
     bitrix24.CredentialRefused: Meaning(Retry.NEVER, NO, True, SAID_NO),
+    bitrix24.RemovedSomewhere: Meaning(Retry.NEVER, NO, True, SAID_NO),
     bitrix24.AccessDenied: Meaning(Retry.NEVER, NO, False, (409, "bitrix24_access_denied")),
     bitrix24.ClosedToUser: Meaning(Retry.NEVER, NO, False, (409, "bitrix24_closed_to_user")),
     bitrix24.ConfirmationNeeded: Meaning(Retry.NEVER, NO, False, (409, "bitrix24_confirmation_needed")),
@@ -57,6 +58,7 @@ EXCHANGES: dict[type[ExchangeError], Meaning] = {
     bitrix24.ApplicationRemoved: Meaning(Retry.NEVER, NO, True, SAID_NO),
     bitrix24.PortalClosed: Meaning(Retry.LATER, NO, False, (409, "bitrix24_portal_closed")),
     bitrix24.PaymentRequired: Meaning(Retry.NEVER, NO, True, SAID_NO),
+    bitrix24.UnpaidSomewhere: Meaning(Retry.NEVER, NO, True, SAID_NO),
     bitrix24.MethodUnknown: Meaning(Retry.NEVER, NO, False, SAID_NO),
     bitrix24.MethodRefused: Meaning(Retry.NEVER, NO, False, SAID_NO),
 }
@@ -65,6 +67,7 @@ LATER = {errors.Bitrix24Unavailable, UnknownKey, errors.RateLimited, errors.Budg
 LATER |= {
     TooManyLaunches,
     TooManyAttempts,
+    TooManyPages,
     OthersAsked,
     errors.TooManyFiles,
     errors.TooManyErasures,
@@ -74,6 +77,8 @@ LATER |= {
 # What a callback that fails by it says, where that is not the code of the error.
 CALLBACK_REASONS: dict[type[ExchangeError], str] = {
     bitrix24.CredentialRefused: "not_permitted",
+    bitrix24.RemovedSomewhere: "not_permitted",
+    bitrix24.UnpaidSomewhere: "payment_required",
     bitrix24.ApplicationRemoved: "portal_disconnected",
 }
 

@@ -56,8 +56,6 @@ QUESTIONS_OF_TOKEN = LocalLimit("questions_of_token", 10)
 # Each page is a question at the pace of the portal's dials. A person has as many tokens as they open pages in Bitrix24.
 LAUNCHES_OF_PERSON = LocalLimit("launches_of_person", 30)
 CROWDED_SECONDS = 10.0
-# Said of people whose token was proven.
-_PROVEN = (NotInstalled, AdministratorNeeded, OpenedElsewhere, VisitorRefused)
 
 
 class TooManyAttempts(Unverified):
@@ -72,6 +70,10 @@ class TooManyAttempts(Unverified):
 
 class TooManyPages(TooManyAttempts):
     """A person opens too many; nothing was refused of what their colleagues send."""
+
+
+# Said of people whose token was proven, or who come from where one of them is.
+_PROVEN = (NotInstalled, AdministratorNeeded, OpenedElsewhere, VisitorRefused, TooManyPages)
 
 
 def _digest(member_id: str, token: str) -> str:
@@ -144,7 +146,7 @@ def proving(address: str, member_id: str, token: str, known_as: KnownAs = nobody
     buckets = [] if is_remembered("proven", digest) else _taken(address, member_id, place, known_as)
     try:
         yield
-    except (Malformed, TooManyLaunches, TooManyPages, *_PROVEN):
+    except (Malformed, TooManyLaunches, *_PROVEN):
         _give_back(buckets)
         raise
     except PortalUnreachable:
