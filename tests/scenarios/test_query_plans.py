@@ -187,6 +187,25 @@ def test_the_money_of_a_day_is_read_by_an_index_whatever_was_dialled_before(app:
         assert not re.search(r"ix_callback_form\w*", plan), plan
 
 
+def test_where_the_sum_of_a_day_is_kept_only_the_last_minutes_are_read(
+    app: Flask, crowded: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgets, "MANY_KEPT_SECONDS", 600.0)
+    day = budgets.LocalDay(utcnow().date(), utcnow() - timedelta(days=1), utcnow() + timedelta(days=1))
+    found: list[str] = []
+    with app.app_context():
+        dial_all(crowded, utcnow() - timedelta(hours=1))
+        with reading() as session:
+            whole = budgets.spent_money(session, crowded, day)
+        with writing() as session:
+            session.execute(update(Attempt).values(cost=Decimal(9), cost_currency="EUR"))
+        with plans(found), reading() as session:
+            again = budgets.spent_money(session, crowded, day)
+    assert (again.known, again.open_calls) == (whole.known, whole.open_calls)
+    [plan] = [plan for plan in found if "ix_attempt_started_at" in plan]
+    assert not re.search(r"Seq Scan on attempt|SCAN attempt", plan), plan
+
+
 # PostgreSQL takes the newest of indexes that cost the same.
 LATER_INDEXES = "CREATE INDEX ON callback (portal_id, reason); CREATE INDEX ON do_not_call (portal_id, added_by)"
 

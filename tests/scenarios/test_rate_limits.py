@@ -321,27 +321,6 @@ def test_what_a_day_has_cost_is_added_up_once_for_all_forms(
     assert len([sql for sql in asked if "sum(" in sql and "attempt.cost" in sql]) == 1
 
 
-def test_of_very_many_calls_the_sum_is_kept_for_a_moment(
-    app: Flask, manager: Actor, visitor_of: MakeVisitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(budgets, "MANY_ATTEMPTS", 3)
-    monkeypatch.setattr(budgets, "MANY_KEPT_SECONDS", 60.0)
-    let_calls_cost(app, manager, ["0.50"] * 5)
-    with app.app_context(), writing() as session:
-        session.execute(update(Attempt).values(started_at=utcnow()))
-    visitor = visitor_of(limits=PLENTY, budget_money="2.00", budget_currency="EUR")
-    asked: list[str] = []
-    with app.app_context():
-        event.listen(db.engine, "before_cursor_execute", note := lambda *given: asked.append(given[2]))
-        try:
-            answers = [visitor.asks(f"+4930901{place:03}").status_code for place in range(6)]
-        finally:
-            event.remove(db.engine, "before_cursor_execute", note)
-    assert answers == [202] * 4 + [429] * 2
-    # The answer of making the form may have had it added up before.
-    assert len([sql for sql in asked if "sum(" in sql and "attempt.cost" in sql]) <= 1
-
-
 def test_no_number_is_asked_for_more_than_a_thousand_times_a_day(
     app: Flask, manager: Actor, visitor_of: MakeVisitor, administrator: Actor
 ) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import and_, case, func, or_, select
@@ -27,6 +27,7 @@ from bx24app.models import (
     Outcome,
     utcnow,
 )
+from bx24app.models.lease import CLOCK_SLACK
 from bx24app.services.callbacks.number_holder import waits_still
 from bx24app.services.runtime.local_memory import recall, remember
 
@@ -38,9 +39,10 @@ UNKNOWN_PART = Decimal("0.05")
 # More than a form takes in a day: a budget is enough for no more calls, however little each costs.
 MOST_CALLS = 1_000_000_000
 # To add up more attempts of a day takes long, and whoever posts to a form with money has it done: the sum is kept for a
-# moment. What is accepted meanwhile is counted beside it (``quotas.DayMoney``); what is dialled meanwhile is missed,
-# three calls at most.
+# moment. What began within the last minutes is read each time, so that no open call is ever missed: a dial is committed
+# after it began, by a machine whose clock may be behind. What is accepted meanwhile is counted beside (``DayMoney``).
 MANY_ATTEMPTS, MANY_KEPT_SECONDS = 1000, 2.0
+READ_EACH_TIME = CLOCK_SLACK + timedelta(minutes=1)
 _DAYS_COSTS = "costs_of_day"
 BUDGET_DAYS_KEPT = timedelta(days=400)
 # Attempts with these outcomes may have cost something that the portal has not reported yet.
@@ -118,11 +120,27 @@ class PortalCosts:
         return sorted(cost for cost in self._session.scalars(query) if cost is not None and cost > 0)
 
     def _dialled(self, day: LocalDay, currency: str | None) -> Mapping[int | None, tuple[Decimal, int]]:
-        """Return by form the known cost of the day's attempts, and how many may still cost something."""
+        """Return by form the known cost of the day's attempts, and how many may still cost something.
+
+        Of what began minutes ago both may be two seconds old: a cost that came since then is reserved for until then.
+        """
         name = f"{self._portal_id} {day.begins_at} {day.ends_at} {currency}"
-        kept = recall(_DAYS_COSTS, name)
-        if kept is not None:
-            return cast("Mapping[int | None, tuple[Decimal, int]]", kept)
+        kept = cast("_KeptCosts | None", recall(_DAYS_COSTS, name))
+        until = utcnow() - READ_EACH_TIME if kept is None else kept.until
+        read = self._added_up(day.begins_at if kept is None else until, day.ends_at, until, currency)
+        settled = [one for one in read if one.is_settled] if kept is None else kept.costs
+        if sum(one.attempts for one in settled) > MANY_ATTEMPTS and kept is None:
+            remember(_DAYS_COSTS, name, MANY_KEPT_SECONDS, _KeptCosts(until, settled))
+        found: dict[int | None, tuple[Decimal, int]] = {}
+        for one in [*settled, *(one for one in read if not one.is_settled)]:
+            known, open_calls = found.get(one.form_id, (Decimal(0), 0))
+            found[one.form_id] = known + one.known, open_calls + one.open_calls
+        return found
+
+    def _added_up(
+        self, begins_at: datetime, ends_at: datetime, until: datetime, currency: str | None
+    ) -> list["_FormCosts"]:
+        """Add up the attempts that began within a time: by form, those before ``until`` apart from the others."""
         is_known = and_(Attempt.cost.is_not(None), Attempt.cost_currency == currency)
         is_open = and_(
             or_(Attempt.cost.is_(None), Attempt.cost_currency.is_distinct_from(currency)),
@@ -130,21 +148,35 @@ class PortalCosts:
         )
         # Neither database makes a join of this: by a join it may look through all callbacks of the portal.
         form_id = select(Callback.form_id).where(Callback.id == Attempt.callback_id).scalar_subquery()
-        of_day = select(
-            form_id.label("form_id"), Attempt.cost, Attempt.id, is_known.label("is_known"), is_open.label("is_open")
-        )
-        of_day = of_day.where(
-            Attempt.portal_id == self._portal_id,
-            Attempt.started_at >= day.begins_at,
-            Attempt.started_at < day.ends_at,
-        )
-        one = of_day.subquery("one")
-        sums = (func.sum(case((one.c.is_known, one.c.cost))), func.count(case((one.c.is_open, one.c.id))))
-        rows = self._session.execute(select(one.c.form_id, func.count(), *sums).group_by(one.c.form_id)).all()
-        found = {form: (Decimal(known or 0), dialled) for form, _, known, dialled in rows}
-        if sum(count for _, count, _, _ in rows) > MANY_ATTEMPTS:
-            remember(_DAYS_COSTS, name, MANY_KEPT_SECONDS, found)
-        return found
+        is_settled = (Attempt.started_at < until).label("is_settled")
+        of_time = select(
+            form_id.label("form_id"),
+            is_settled,
+            Attempt.cost,
+            Attempt.id,
+            is_known.label("is_known"),
+            is_open.label("is_open"),
+        ).where(Attempt.portal_id == self._portal_id, Attempt.started_at >= begins_at, Attempt.started_at < ends_at)
+        one = of_time.subquery("one")
+        known = func.coalesce(func.sum(case((one.c.is_known, one.c.cost))), 0)
+        sums = (func.count(), known, func.count(case((one.c.is_open, one.c.id))))
+        groups = one.c.form_id, one.c.is_settled
+        return [_FormCosts(*row) for row in self._session.execute(select(*groups, *sums).group_by(*groups))]
+
+
+class _FormCosts(NamedTuple):
+    form_id: int | None
+    is_settled: bool
+    attempts: int
+    known: Decimal
+    open_calls: int
+
+
+class _KeptCosts(NamedTuple):
+    """What the attempts of a day had cost that began before a moment."""
+
+    until: datetime
+    costs: list[_FormCosts]
 
 
 def spent_money(session: Session, form: Form, day: LocalDay, costs: PortalCosts | None = None) -> SpentMoney:
