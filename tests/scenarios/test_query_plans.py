@@ -206,6 +206,27 @@ def test_where_the_sum_of_a_day_is_kept_only_the_last_minutes_are_read(
     assert not re.search(r"Seq Scan on attempt|SCAN attempt", plan), plan
 
 
+def test_what_expires_is_found_portal_by_portal_by_an_index(
+    app: Flask, crowded: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To rank all that one portal has would take half a second where that is 100,000."""
+    monkeypatch.setattr(abandoned, "RUN_SECONDS", 600.0)
+    ago, found = utcnow() - timedelta(minutes=1), list[str]()
+    with app.app_context():
+        with writing() as session:
+            some = select(Callback.id).order_by(Callback.id).limit(25)
+            late = {"state": State.QUEUED, "due_at": ago, "expires_at": ago}
+            session.execute(update(Callback).where(Callback.id.in_(some)).values(late))
+        with plans(found, is_large=True):
+            assert abandoned.expire_abandoned() == 25
+    of_portal = r"ix_callback_waiting( on callback.*\n +Index Cond: \()? ?\(portal_id ?="
+    turns, *tens = [plan for plan in found if re.search(of_portal, plan)]
+    assert re.search(r"(SCAN|Scan.* on) portal", turns), turns
+    assert len(tens) == 3
+    for plan in tens:
+        assert not re.search(r"Sort|TEMP B-TREE|Bitmap", plan), plan
+
+
 # PostgreSQL takes the newest of indexes that cost the same.
 LATER_INDEXES = "CREATE INDEX ON callback (portal_id, reason); CREATE INDEX ON do_not_call (portal_id, added_by)"
 

@@ -14,7 +14,7 @@ from sqlalchemy import event, select, update
 
 from bx24app.database import db, reading, writing
 from bx24app.models import Callback, Credential, CredentialState, DecoyRequest, Portal, State, Throttle, utcnow
-from bx24app.services.dialling import abandoned, queue
+from bx24app.services.dialling import abandoned, queue, waiting_decoys
 from bx24app.services.runtime import wakeup
 from bx24app.worker.jobs import background_jobs
 from bx24app.worker.look import Look
@@ -151,6 +151,20 @@ def test_it_waits_while_no_worker_runs_and_then_expires_as_others_do(app: Flask,
             assert abandoned.expire_abandoned() == 1
         assert state(form, decoy) == state(form, true) == State.EXPIRED
         assert (acts(form, decoy, "cancel"), acts(form, true, "cancel")) == (409, 409)
+        assert due_jobs(app) == set()
+
+
+def test_all_decoys_that_have_waited_too_long_expire_at_once(
+    app: Flask, form: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else those of one portal would be shown as waiting, behind many of another one, while callbacks expire."""
+    monkeypatch.setattr(waiting_decoys, "EXPIRED_AT_ONCE", 1)
+    monkeypatch.setattr(abandoned, "RUN_SECONDS", 600.0)
+    answers = [asks(form, LISTED) for _ in range(3)]
+    with time_machine.travel(utcnow() + timedelta(hours=3), tick=False):
+        with app.app_context():
+            assert abandoned.expire_abandoned() == 0
+        assert [state(form, answer) for answer in answers] == [State.EXPIRED] * 3
         assert due_jobs(app) == set()
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from unittest.mock import Mock, patch
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -30,7 +31,7 @@ from bx24app.services.dialling import abandoned, deadlines, reconcile
 from bx24app.services.native.follow_up import choices, news, stoppages
 from bx24app.services.reports import counting
 from bx24app.services.runtime.slots import Resting
-from tests.fake_bitrix24 import FakePortal
+from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import Actor, json_of
 from tests.support.waiting import accept, change_portal, follow_calls, pass_time, seen, work
 
@@ -61,21 +62,66 @@ def transactions(app: Flask, monkeypatch: pytest.MonkeyPatch, module: Any) -> It
             event.remove(db.engine, "before_cursor_execute", count)
 
 
-def test_callbacks_expire_a_few_at_a_time(app: Flask, manager: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(abandoned, "MAX_EXPIRED", 30)
-    for number in range(42):
-        accept(app, to_number=f"+49309019{number:02}", expires_at=utcnow() + timedelta(minutes=2))
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run ends when nothing is left, however slow this machine is."""
+    monkeypatch.setattr(abandoned, "RUN_SECONDS", 600.0)
+
+
+def wait_too_long(app: Flask, many: int, portal_id: int = 1) -> list[UUID]:
+    """Accept so many callbacks for a line that is full."""
     change_portal(app, line_cap=0)
+    until = utcnow() + timedelta(minutes=2)
+    return [
+        accept(app, portal_id, to_number=f"+493090{portal_id}{number:04}", expires_at=until) for number in range(many)
+    ]
+
+
+def test_callbacks_expire_a_few_at_a_time(
+    app: Flask, manager: Actor, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_too_long(app, 42)
     pass_time(app, timedelta(minutes=3))
     with transactions(app, monkeypatch, abandoned) as sent:
-        assert abandoned.expire_abandoned() == 30
-        assert len(sent) == 1 + 3
-        assert abandoned.expire_abandoned() == 12
+        assert abandoned.expire_abandoned() == 42
+        assert len(sent) == 1 + 5
         assert abandoned.expire_abandoned() == 0
 
 
+def test_one_portal_has_ten_expired_and_then_it_is_the_turn_of_others(
+    app: Flask, manager: Actor, fake: FakeBitrix24, application: FakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the neighbour came last, and stood behind all that one portal had; who waits behind them is called."""
+    monkeypatch.setattr(abandoned, "RUN_SECONDS", 0.0)
+    neighbour = Actor(app.test_client(), other := fake.add_portal("beta"), application, other.administrator)
+    neighbour.installs()
+    many, theirs = wait_too_long(app, 42), wait_too_long(app, 3, portal_id=2)
+    pass_time(app, timedelta(minutes=3))
+    with app.app_context():
+        assert abandoned.expire_abandoned() == 13
+        assert [seen(app, id, 2).state for id in theirs] == [State.EXPIRED] * 3
+        # Those that wait longest come first.
+        assert [seen(app, id).state for id in many[:11]] == [State.EXPIRED] * 10 + [State.QUEUED]
+        assert [abandoned.expire_abandoned() for _ in range(5)] == [10, 10, 10, 2, 0]
+
+
+def test_a_portal_whose_callbacks_cannot_expire_holds_up_no_other(
+    app: Flask, manager: Actor, fake: FakeBitrix24, application: FakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neighbour = Actor(app.test_client(), other := fake.add_portal("beta"), application, other.administrator)
+    neighbour.installs()
+    [bad], theirs = wait_too_long(app, 1), wait_too_long(app, 1, portal_id=2)
+    pass_time(app, timedelta(minutes=3))
+    tried = fail_once_for(monkeypatch, abandoned, "_expire_few", 1)
+    with app.app_context():
+        assert abandoned.expire_abandoned() == 1
+        assert abandoned.expire_abandoned() == 0
+    assert tried == [1, 2]
+    assert [seen(app, theirs[0], 2).state, seen(app, bad).state] == [State.EXPIRED, State.QUEUED]
+
+
 def test_many_people_are_told_by_few_statements(
-    app: Flask, administrator: Actor, manager: Actor, monkeypatch: pytest.MonkeyPatch
+    app: Flask, administrator: Actor, manager: Actor, patient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     administrator.opens()
     wanted = {"missed": {"to": "people", "people": CROWD}}

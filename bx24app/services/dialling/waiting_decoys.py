@@ -3,11 +3,15 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
-from bx24app.models import IS_UNRELEASED, DecoyRequest, Form, Portal, State
+from bx24app.database import writing
+from bx24app.models import IS_UNRELEASED, DecoyRequest, Form, Portal, State, utcnow
 from bx24app.services.portals import tokens
+
+# By one statement: many of one portal take so little time that they need no turns.
+EXPIRED_AT_ONCE = 500
 
 
 def due_decoys(now: datetime) -> Select[DecoyRequest]:
@@ -40,7 +44,13 @@ def release(session: Session, portal: Portal, decoy: DecoyRequest, now: datetime
         decoy.release(now)
 
 
-def expire_overdue(session: Session, now: datetime, most: int) -> None:
-    """End at most so many decoys that have waited too long, inside the caller's transaction."""
-    for decoy in session.scalars(overdue_decoys(now).limit(most).with_for_update(skip_locked=True)):
-        decoy.release(now, State.EXPIRED)
+def expire_some() -> bool:
+    """End some decoys that have waited too long, whosever they are; commits. Tells whether there may be more."""
+    with writing() as session:
+        now = utcnow()
+        overdue = overdue_decoys(now).with_only_columns(DecoyRequest.id).limit(EXPIRED_AT_ONCE)
+        ids = session.scalars(overdue.with_for_update(skip_locked=True)).all()
+        if ids:
+            ended = {"released_at": now, "ended_as": State.EXPIRED}
+            session.execute(update(DecoyRequest).where(DecoyRequest.id.in_(ids)).values(ended))
+    return len(ids) == EXPIRED_AT_ONCE
