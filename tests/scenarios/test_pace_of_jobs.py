@@ -15,12 +15,14 @@ from bx24app.models import Callback, NotifiedPerson, Source, Throttle, TimelineE
 from bx24app.models.portals.throttle import STANDARD_LIMIT
 from bx24app.services.dialling import call_history
 from bx24app.services.native.follow_up import news
+from bx24app.services.native.timeline import queue as entries
 from bx24app.services.runtime import wakeup
 from bx24app.worker.jobs import background_jobs
 from bx24app.worker.scheduler import LeasedJob
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import CUSTOMER, Actor
 from tests.support.crm_steps import asks, worked
+from tests.support.leases import LEASES, due_everywhere
 from tests.support.rule_steps import LINE, ONCE, Runs
 from tests.support.waiting import accept, add_form, change_portal, pace_of, seen, work
 from tests.support.websites import MakeVisitor
@@ -259,3 +261,21 @@ def test_one_portal_that_refuses_keeps_no_other_waiting(world: World, fake: Fake
     before = len(neighbour.requests)
     assert do(world, "bind_again") == 0
     assert len(neighbour.requests) > before
+
+
+@pytest.mark.parametrize("job", ["find_crm_customers", "make_to_dos", "send_notifications", "show_in_timeline"])
+def test_what_waits_for_a_portal_that_refuses_is_in_front_of_nobody(
+    app: Flask, manager: Actor, fake: FakeBitrix24, application: FakeApp, monkeypatch: pytest.MonkeyPatch, job: str
+) -> None:
+    """It may have thousands of things that wait, and any number of portals may refuse."""
+    monkeypatch.setattr(entries, "ENTRIES_AT_ONCE", 1)
+    other = fake.add_portal("beta")
+    assert Actor(manager.client, other, application, other.administrator).installs().status_code == 200
+    due_everywhere(app)
+    due_everywhere(app, 2)
+    with app.app_context():
+        with writing() as session:
+            refuses = update(Throttle).where(Throttle.portal_id == 1)
+            session.execute(refuses.values(spare_at=utcnow() + timedelta(minutes=1)))
+        lease = LEASES[job](())
+    assert getattr(lease, "portal_id", None) == 2

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.errors import Overloaded, PortalClosed, RefusedForNow
 from bx24app.database import writing
 from bx24app.models import Portal, Throttle, utcnow
+from bx24app.models.lease import is_over
 from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, STANDARD_LIMIT, RequestLimit
 
 QUERY_LIMIT = "query_limit_exceeded"
@@ -71,6 +72,14 @@ def has_spare(session: Session, portal_id: int) -> bool:
         return False
     limit = limit_of(portal)
     return limit is None or pace.room(utcnow(), limit) > limit.size / 2
+
+
+def is_not_refusing(now: datetime) -> ColumnElement[bool]:
+    """Make the condition that a portal has not just refused a request because of a limit (``has_spare``).
+
+    One that has may have thousands of things that wait, each of which would be put off before those of others.
+    """
+    return is_over(Throttle.spare_at, now, LONGEST_PAUSE)
 
 
 def first_with_spare(session: Session, due: Callable[[Collection[int]], Select[int]], passed: list[int]) -> int | None:

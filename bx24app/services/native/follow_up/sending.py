@@ -26,6 +26,7 @@ from bx24app.models import (
     NotifiedPerson,
     Portal,
     PortalState,
+    Throttle,
     utcnow,
 )
 from bx24app.models.lease import is_lasting
@@ -33,7 +34,7 @@ from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.native.follow_up.notices import MOST_TO_TELL, WITHDRAWN
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import token_renewal
-from bx24app.services.portals.throttle import has_spare
+from bx24app.services.portals.throttle import has_spare, is_not_refusing
 from bx24app.services.portals.tokens import MAX_ADMINISTRATORS
 
 log = structlog.get_logger(__name__)
@@ -80,7 +81,8 @@ def due_people(now: datetime, besides: Collection[int] = ()) -> Select[NotifiedP
     return (
         select(NotifiedPerson)
         .join(Portal, Portal.id == NotifiedPerson.portal_id)
-        .where(NotifiedPerson.due_at <= now, reachable)
+        .join(Throttle, Throttle.portal_id == NotifiedPerson.portal_id)
+        .where(is_not_refusing(now), NotifiedPerson.due_at <= now, reachable)
         .where(NotifiedPerson.portal_id.not_in(under_way), NotifiedPerson.portal_id.not_in(besides))
         .order_by(NotifiedPerson.due_at, NotifiedPerson.id)
         .limit(1)

@@ -26,13 +26,13 @@ from bx24app.bitrix24.people.reminders import (
 )
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal, Retry
-from bx24app.models import Callback, CrmState, Portal, PortalState, ToDo, WebsiteRequest, utcnow
+from bx24app.models import Callback, CrmState, Portal, PortalState, Throttle, ToDo, WebsiteRequest, utcnow
 from bx24app.models.lease import is_lasting
 from bx24app.outgoing.errors import ExchangeError, NoUsableAnswer
 from bx24app.services.calling.business_hours import hours_in_force
 from bx24app.services.native.follow_up.recipients import usual_person
 from bx24app.services.portals import api as portal_api
-from bx24app.services.portals.throttle import has_spare
+from bx24app.services.portals.throttle import has_spare, is_not_refusing
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,8 @@ def due_to_dos(now: datetime, besides: Collection[int] = ()) -> Select[ToDo]:
     return (
         select(ToDo)
         .join(Portal, Portal.id == ToDo.portal_id)
-        .where(ToDo.due_at <= now, Portal.state == PortalState.INSTALLED)
+        .join(Throttle, Throttle.portal_id == ToDo.portal_id)
+        .where(is_not_refusing(now), ToDo.due_at <= now, Portal.state == PortalState.INSTALLED)
         .where(ToDo.portal_id.not_in(under_way), ToDo.portal_id.not_in(besides))
         .order_by(ToDo.due_at, ToDo.id)
         .limit(1)

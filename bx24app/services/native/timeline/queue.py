@@ -40,6 +40,7 @@ def due_entries(now: datetime, besides: Collection[int] = ()) -> Select[Timeline
         .join(Throttle, Throttle.portal_id == Portal.id)
         .where(TimelineEntry.due_at <= now, Portal.state == PortalState.INSTALLED)
         .where(TimelineEntry.portal_id.not_in(besides))
+        .where(throttle.is_not_refusing(now))
         .where(is_over(Throttle.extras_at, now, LONGEST_TIMELINE_PAUSE), TimelineEntry.portal_id.not_in(under_way))
         .order_by(TimelineEntry.due_at, TimelineEntry.id)
         .limit(1)
