@@ -38,8 +38,6 @@ _END = 4
 _NAMELESS_SQL = text("outcome IN ('dialling', 'unknown')")
 _HAS_COST_SQL, _HAS_CURRENCY_SQL = text("cost IS NOT NULL"), text("cost_currency IS NOT NULL")
 SECOND_SQL, _ANSWERED_SQL = text("number = 2"), text("answered_by IS NOT NULL")
-
-
 # A telephone rings no longer, and a call lasts no longer.
 RING_TIME, CALL_LASTS = timedelta(minutes=2), timedelta(hours=4)
 
