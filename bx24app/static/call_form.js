@@ -211,8 +211,7 @@ class CallForm {
   async toggleLater() {
     if (this.isPlanned) {
       toggle(this.later, byId("later-field"));
-      this.call.textContent = this.call.dataset.now;
-      this.showWhetherToCall();
+      this.nameTime();
       return;
     }
     await busily(this.later, async () => {
@@ -230,7 +229,7 @@ class CallForm {
   async openTimes() {
     const { Later } = await import("./start/later.js");
     this.times ??= new Later(byId("later-field"), {
-      changed: (isLoading) => this.nameTime(isLoading),
+      changed: () => this.nameTime(),
       customerZone: () => this.customerZone,
       failed: (error) => this.warn(error),
     });
@@ -241,9 +240,10 @@ class CallForm {
     if (this.isPlanned) this.times.show();
   }
 
-  nameTime(isLoading) {
-    if (this.isPlanned) this.call.textContent = this.call.dataset.later.replace("{moment}", this.times.words);
-    this.showWhetherToCall(this.isPlanned && isLoading);
+  nameTime() {
+    const { later, now } = this.call.dataset;
+    this.call.textContent = this.isPlanned ? later.replace("{moment}", this.times.words) : now;
+    this.showWhetherToCall();
   }
 
   showWhoRings() {
@@ -254,9 +254,9 @@ class CallForm {
   }
 
   // Without a line nothing can be dialled, and the note says what to do.
-  showWhetherToCall(isLoading = false) {
+  showWhetherToCall() {
     const none = this.line.options.length === 0;
-    this.call.disabled = none || isLoading || this.call.hasAttribute("aria-busy");
+    this.call.disabled = none || (this.isPlanned && this.times.isLoading);
     byId("no-lines").hidden = !none;
   }
 

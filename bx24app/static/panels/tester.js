@@ -26,7 +26,7 @@ export function start(panel) {
     place.hidden = panel.find('[name="test-when"]:checked').value === "now";
     if (place.hidden) return;
     const { Later } = await import("../start/later.js");
-    const changed = (isLoading) => { panel.find("[type=submit]").disabled = isLoading; };
+    const changed = () => { panel.find("[type=submit]").disabled = later.isLoading; };
     later ??= new Later(place, { changed, customerZone: () => null, failed: (error) => panel.say(wordsFor(error), "failure") });
     later.form = chosen.value;
     await later.open();

@@ -15,9 +15,9 @@ const dayIn = (at, timeZone) => new Intl.DateTimeFormat("en-CA", { year: "numeri
 const readersZone = () => timeFormat().resolvedOptions().timeZone;
 
 export class Later {
-  // `changed` is called with each new choice, and with `true` while its times are still fetched: what plans the call waits
-  // until then, for it would plan the choice before, and move under the pointer. `customerZone` tells the zone of the chosen
-  // number's country, if it has one.
+  // `changed` is called with each new choice, and when its times begin to be fetched: while it `isLoading`, what plans the
+  // call waits, for it would plan the choice before, and move under the pointer. `customerZone` tells the zone of the
+  // chosen number's country, if it has one.
   constructor(place, { changed, customerZone, failed }) {
     Object.assign(this, { place, changed, customerZone, failed, asked: 0, waits: 0 });
     place.addEventListener("click", ({ target }) => target.closest("[data-chip]") && this.guarded(() => this.press(target.closest("[data-chip]"))));
@@ -26,19 +26,19 @@ export class Later {
 
   async guarded(work) {
     this.waits += 1;
-    this.tell();
+    this.changed();
     try {
       await work();
     } catch (error) {
       this.failed(error);
     } finally {
       this.waits -= 1;
-      this.tell();
+      this.changed();
     }
   }
 
-  tell() {
-    this.changed(this.waits > 0);
+  get isLoading() {
+    return this.waits > 0;
   }
 
   part(name) {
@@ -127,7 +127,7 @@ export class Later {
     yours.textContent = has ? yours.dataset.words.replace("{time}", timeFormat(dayIn(at, this.zone) === dayIn(at, readersZone()) ? CLOCK : { ...CLOCK, weekday: "short" }).format(at)) : "";
     this.showCustomer(has ? at : null);
     this.part("outside").hidden = !this.select?.selectedOptions[0]?.hasAttribute("data-closed");
-    this.tell();
+    this.changed();
   }
 
   showCustomer(at) {
