@@ -28,6 +28,8 @@ SHOWN_MS = 300
 def held(page: Page, what: Locator) -> Iterator[None]:
     """The mouse's button goes down on the middle of something, and comes up at the end of the block."""
     what.scroll_into_view_if_needed()
+    # As for a click: nobody presses what still moves.
+    what.click(trial=True)
     box = what.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
