@@ -22,11 +22,11 @@ ASKING_PEOPLE, PAUSE_SECONDS = 6, 0.2
 FIRST_NUMBER = 4_930_901_000
 
 
-def wait_for(holds: Callable[[], bool], what: str) -> None:
-    """Wait until something holds; fails after a while."""
+def wait_for(holds: Callable[[], bool], what: str, told: Callable[[], object] = str) -> None:
+    """Wait until something holds; fails after a while, with what is ``told`` then."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
-        assert time.monotonic() < deadline, f"{what}: it never came true"
+        assert time.monotonic() < deadline, f"{what}: it never came true {told()}"
         time.sleep(0.1)
 
 
@@ -52,6 +52,10 @@ class Company:
     def state_of(self, callback_id: str) -> str:
         return str(self.administrator.sees(callback_id)["state"])
 
+    def deliveries(self) -> list[tuple[str, int | None]]:
+        """How the last events of the portal were answered."""
+        return [(one.event, one.status) for one in self.administrator.portal.events.deliveries[-8:]]
+
     def calls(self, **body: Any) -> tuple[str, str]:
         """Ask for a callback; returns its id and number."""
         created = self.administrator.requests_callback(number := self.new_number(), **body)
@@ -65,7 +69,9 @@ class Company:
         [call] = [call for call in self.telephony.calls if call.number == number]
         call.manager_answers()
         call.customer_answers()
-        wait_for(lambda: self.state_of(callback_id) == "answered", "the app hears that somebody picked up")
+        wait_for(
+            lambda: self.state_of(callback_id) == "answered", "the app hears that somebody picked up", self.deliveries
+        )
         return callback_id, number, call
 
     def talks(self) -> None:
