@@ -45,7 +45,7 @@ class BufferingSocket(socket.socket):
         except OSError:
             return b""
 
-    def is_left(self) -> bool:
+    def has_gone(self) -> bool:
         """Tell whether the client has closed its side; what it has sent before that stays to be read."""
         try:
             return super().recv(1, socket.MSG_PEEK) == b""

@@ -139,7 +139,7 @@ class BufferingWorker(ThreadWorker):
         gunicorn reads it when the app does, who would take it for a mistake of its own. What only asks is not answered
         when nobody waits for it any more: whoever asks and leaves would have it made a thousand times.
         """
-        if req.method in ONLY_ASKS and conn.sock.is_left():
+        if req.method in ONLY_ASKS and conn.sock.has_gone():
             return False
         body = req.body.read()
         req.body.buf.write(body)

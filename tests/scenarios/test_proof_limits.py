@@ -379,3 +379,13 @@ def test_the_address_of_somebody_is_no_token(
     asked = len(portal.requests) + len(fake.auth_server.server.requests)
     assert posts(client, "/", post, "203.0.113.200", AUTH_ID=AT_HOME) == 429
     assert len(portal.requests) + len(fake.auth_server.server.requests) == asked
+
+
+def test_a_token_of_which_nobody_tells_whose_it_is_counts_for_itself(app: Flask) -> None:
+    most = int(proof_limits.LAUNCHES_OF_PERSON.size)
+    with app.app_context():
+        for _ in range(most):
+            proof_limits.take_launch("portal", "token", AT_HOME)
+        with pytest.raises(proof_limits.TooManyPages):
+            proof_limits.take_launch("portal", "token", AT_HOME)
+        proof_limits.take_launch("portal", "another", AT_HOME)

@@ -93,8 +93,8 @@ def pass_on_unrung(session: Session, callback: Callback, at: datetime, rang_unti
     """Pass on where a callback has given its number back, for a reason of its own, to whoever it has not rung for.
 
     Its line was full, or its person has no access any more: others asked for another line, or by another way. A call
-    that may have rung was also for those who had asked before it began; one of which it is known, for those who had
-    asked before it ended (``rang_until``).
+    that may have rung was also for those who had asked before it began; one whose end is known (``rang_until``), for
+    all who had asked until then.
     """
     rang = [one.started_at for one in callback.attempts if one.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED)]
     since = rang_until or max(rang, default=None)

@@ -21,7 +21,8 @@ from bx24app.errors import DatabaseBusy
 log = structlog.get_logger(__name__)
 
 WATCH = "bx24app.clock"
-# NTP moves a clock by less without a leap. Two that are so far from the database's differ by ``lease.CLOCK_SLACK``.
+# NTP moves a clock by less without a leap. Two clocks that differ so much
+# from the database's differ by ``lease.CLOCK_SLACK`` from each other.
 LEAP_SECONDS = 60.0
 # So long a leap is doubted where nobody can be asked. A machine that has slept has a right clock that leapt.
 DOUBTED_SECONDS = 120.0
@@ -56,6 +57,7 @@ class ClockWatch:
                 difference = self._difference(now, zero)
             except (SQLAlchemyError, DatabaseBusy):
                 # A process that begins without a database finds out by whatever it does; a doubt stays one.
+                self._ask_at = now + ASKED_EVERY_SECONDS
                 return not is_steady and (self._zero is not None or self._doubted_at is not None)
             if difference is None:
                 self._believe(zero)

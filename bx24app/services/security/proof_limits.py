@@ -187,11 +187,13 @@ def take_question(member_id: str, token: str) -> None:
 def take_launch(member_id: str, token: str, address: str) -> None:
     """Take one of the pages that a person may open, for each waits for its portal; raises ``TooManyPages``.
 
-    Whose a new token is, only the portal tells. It is not asked where somebody has just opened too many with such.
+    Whose a new token is, only the portal tells: until then it counts for itself. The portal is not asked where somebody
+    has just opened too many with such.
     """
-    person = recall("person", _digest(member_id, token))
+    digest = _digest(member_id, token)
+    person = recall("person", digest)
     is_crowded = person is None and is_remembered("crowded_place", _digest(member_id, address))
-    if is_crowded or (person is not None and not take_local(LAUNCHES_OF_PERSON, person)):
+    if is_crowded or not take_local(LAUNCHES_OF_PERSON, person or digest):
         raise TooManyPages("too many pages opened by this person")
 
 
