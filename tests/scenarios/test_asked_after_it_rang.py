@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
+from sqlalchemy import select, update
 
-from bx24app.models import utcnow
+from bx24app.database import reading, writing
+from bx24app.models import Callback, DecoyRequest, Form, State, utcnow
 from bx24app.services.dialling import abandoned, call_history, deadlines
 from tests.fake_bitrix24 import FakePortal
 from tests.fake_bitrix24.people import SEE_STATISTICS
@@ -51,6 +53,23 @@ def test_after_one_of_unknown_outcome(app: Flask, form: Visitor, manager: Actor,
     ends(app, manager, id)
     assert work(app) == 1
     assert json_of(form.looks(later["status_url"]))["state"] == "started"
+
+
+def test_behind_one_that_its_form_dials_again_they_wait_as_long_as_it(
+    app: Flask, form: Visitor, portal: FakePortal
+) -> None:
+    with app.app_context(), writing() as session:
+        session.execute(update(Form).values(unknown_policy="dial_again", retries=1))
+    portal.faults.add("drop_before", START)
+    asks(form)
+    work(app)
+    pass_time(app, HALF_AN_HOUR)
+    asks(form)
+    goes_on(app, timedelta(minutes=50))
+    with app.app_context(), reading() as session:
+        assert session.scalars(select(Callback.state)).one() == State.QUEUED
+        behind = session.scalars(select(DecoyRequest.expires_at)).one()
+        assert behind == session.scalars(select(Callback.expires_at)).one()
 
 
 def test_after_one_whose_end_nobody_tells(app: Flask, form: Visitor, manager: Actor, portal: FakePortal) -> None:
