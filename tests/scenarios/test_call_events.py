@@ -11,8 +11,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
+from sqlalchemy.event import listen, remove
 
-from bx24app.database import reading, writing
+from bx24app.database import db, reading, writing
 from bx24app.models import Attempt, Callback, ReceivedEvent, utcnow
 from bx24app.services.dialling import call_events, call_history, dial, queue
 from bx24app.services.dialling.call_report import ReportKind
@@ -92,6 +93,8 @@ def test_doubled_events_are_applied_once(
     portal.events.duplicate = True
     id = started(manager)["id"]
     portal.telephony.calls[0].manager_answers()
+    # Where the history tells of the end first, a start says nothing new.
+    eventually(lambda: manager.sees(id)["state"] == "answered")
     portal.telephony.calls[0].customer_answers()
     portal.telephony.calls[0].hang_up()
     portal.events.wait_until_idle()
@@ -134,6 +137,38 @@ def test_events_that_come_before_the_dials_answer_are_applied_with_it(
     assert manager.sees(created["id"])["state"] == "dialling"
     asked.released.set()
     eventually(lambda: manager.sees(created["id"])["state"] == "answered")
+
+
+def test_a_start_that_comes_while_the_dials_answer_is_recorded_is_applied(
+    app: Flask, manager: Actor, portal: FakePortal, application: FakeApp, client: FlaskClient
+) -> None:
+    """PostgreSQL shows each statement what was committed by then: the answer is, after the first that asks."""
+    asked = portal.faults.add("hang_after", "voximplant.callback.start", seconds=10)
+    created = json_of(manager.requests_callback())
+    with app.app_context():
+        dialled = threading.Thread(target=_dials, args=[app])
+        dialled.start()
+        assert asked.executed.wait(10)
+
+        def record(_connection: Any, _cursor: Any, statement: str, *_rest: object) -> None:
+            if threading.current_thread() != dialled and "attempt.call_id" in statement and not asked.released.is_set():
+                asked.released.set()
+                dialled.join(10)
+
+        listen(db.engine, "after_cursor_execute", record)
+        try:
+            told = {"CALL_ID": portal.telephony.calls[0].call_id, "USER_ID": "2"}
+            assert client.post("/events", data=fields(portal, application, START, told)).status_code == 200
+        finally:
+            remove(db.engine, "after_cursor_execute", record)
+    assert asked.released.is_set()
+    assert manager.sees(created["id"])["state"] == "answered"
+
+
+def _dials(app: Flask) -> None:
+    with app.app_context():
+        [lease] = queue.lease_due()
+        dial.dial(lease)
 
 
 def test_the_event_of_its_end_settles_an_unknown_outcome_soon(

@@ -34,6 +34,8 @@ WATCHED_SECONDS = 5.0
 BUSY_MACHINE_SECONDS = 2.0
 # Longer than any pause between two jobs that make work for each other.
 RESTS_SECONDS = 2.2
+# More callbacks than there are looks of the begin that were held up.
+ONCE_DUE = 4
 NEVER = "86400"
 ASKED = re.compile(r"^sent (?!BEGIN|COMMIT)|\t(?:Query|Execute)\t(?!.* \";\")", re.MULTILINE)
 
@@ -115,9 +117,14 @@ def test_processes_wake_each_other(
     workers = [start_worker("--look", NEVER, "--sent", str(sent)) for sent in files]
     for sent in files:
         _rests(sent)
-    unrung = accept(app, to_number="+4930901898")
-    time.sleep(LOST_RING_SECONDS + 0.5)
-    assert seen(app, unrung).state == State.QUEUED, "it looks by itself, so this test would show nothing"
+    # What a busy machine held up at the begin may still look once; no worker looks again and again.
+    for number in range(ONCE_DUE):
+        unrung = accept(app, to_number=f"+493090181{number}")
+        time.sleep(LOST_RING_SECONDS + 0.5)
+        if seen(app, unrung).state == State.QUEUED:
+            break
+    else:
+        pytest.fail("a worker looks by itself, so this test would show nothing")
 
     # The web process rings the worker, and the worker whoever waits.
     began = time.monotonic()

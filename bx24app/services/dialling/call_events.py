@@ -62,19 +62,25 @@ def receive_call_event(portal: Portal, event: Event) -> None:
 def _concerns_callback(session: Session, portal_id: int, report: CallReport, number: str) -> bool:
     """Tell whether an event is about a call of ours that goes on, or may be, or may have served a waiting customer."""
     ours = select(Attempt.outcome).where(Attempt.portal_id == portal_id, Attempt.call_id == report.call_id)
-    if outcome := session.scalar(ours.limit(1)):
+    nameless = select(Attempt.id).where(Attempt.portal_id == portal_id, IS_WITHOUT_CALL)
+    is_dialled = nameless.where(Attempt.outcome == Outcome.DIALLING).exists()
+    may_be_called = nameless.where(Attempt.number_digest == report.number_digest).exists()
+    # In one statement: between two of them an answer that is being recorded may give a nameless attempt its call.
+    outcome, is_any_dialled, may_be_ours = session.execute(
+        select(ours.limit(1).scalar_subquery(), is_dialled, may_be_called)
+    ).one()
+    if outcome is not None:
         # Once somebody has picked up, another start says nothing new.
         return outcome == Outcome.STARTED or (outcome == Outcome.ANSWERED and report.kind == ReportKind.END)
-    nameless = select(Attempt.id).where(Attempt.portal_id == portal_id, IS_WITHOUT_CALL)
     if report.kind == ReportKind.START:
         # The answer that names its call is still on its way.
-        return _exists(session, nameless.where(Attempt.outcome == Outcome.DIALLING))
+        return bool(is_any_dialled)
     if not (report.may_be_callback or report.is_success) or _exists(session, _told_by_history(portal_id, report)):
         return False
     waiting = select(Callback.id).where(
         Callback.portal_id == portal_id, Callback.to_number == number, Callback.state.not_in(FINAL)
     )
-    return _exists(session, waiting) or _exists(session, nameless.where(Attempt.number_digest == report.number_digest))
+    return may_be_ours or _exists(session, waiting)
 
 
 def _is_too_much(session: Session, portal_id: int, report: CallReport) -> bool:
