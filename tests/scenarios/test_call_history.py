@@ -1,5 +1,7 @@
 """The tail reader: what the call history tells of open callbacks, whatever a portal lists."""
 
+import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -8,9 +10,10 @@ from unittest.mock import Mock, patch
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from bx24app.database import reading
-from bx24app.models import Portal, ReceivedEvent, State, utcnow
+from bx24app.models import Attempt, Portal, ReceivedEvent, State, utcnow
 from bx24app.services.dialling import call_events, call_history, nameless_attempts, reconcile
 from tests.fake_bitrix24 import FakePortal
 from tests.fake_bitrix24.people import SEE_STATISTICS
@@ -173,6 +176,36 @@ class TestLostDial:
         with app.app_context():
             reconcile.reconcile_pending()
         assert looked.call_count == 3
+
+    def test_the_call_of_another_attempt_whose_answer_comes_meanwhile_is_not_this_ones(
+        self, app: Flask, portal: FakePortal, manager: Actor, lost: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """PostgreSQL shows each statement what was committed by then."""
+        asked = portal.faults.add("hang_after", START, seconds=10)
+        manager.asks("POST", f"/callbacks/{lost}/resolve", {"outcome": "dial_again"})
+        dialling = threading.Thread(target=work, args=[app])
+        dialling.start()
+        assert asked.executed.wait(10)
+        portal.telephony.calls[1].hang_up()
+        candidates = nameless_attempts._candidates
+
+        def answered_after(session: Session, attempt: Attempt) -> Sequence[ReceivedEvent]:
+            found = candidates(session, attempt)
+            asked.released.set()
+            dialling.join(10)
+            return found
+
+        def look(attempt_id: int, newest: int) -> int | None:
+            fitting.append(nameless_attempts.report_that_fits(attempt_id, newest))
+            return fitting[-1]
+
+        fitting: list[int | None] = []
+        monkeypatch.setattr(nameless_attempts, "_candidates", answered_after)
+        monkeypatch.setattr(reconcile, "report_that_fits", look)
+        pass_time(app, timedelta(seconds=31))
+        read(app)
+        assert fitting == [None]
+        assert [attempt.call_id for attempt in seen(app, lost).attempts] == [None, portal.telephony.calls[1].call_id]
 
     def test_a_few_attempts_of_a_portal_are_looked_at_at_once(self, app: Flask) -> None:
         """One has thousands to which no call fits, and each costs the worker some milliseconds."""

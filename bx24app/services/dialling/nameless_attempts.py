@@ -81,9 +81,10 @@ def report_that_fits(attempt_id: int, newest: int) -> int | None:
     with reading() as session:
         attempt = session.get_one(Attempt, attempt_id)
         is_restored = session.get_one(Callback, attempt.callback_id).reason == RESTORED
-        rows = _candidates(session, attempt)
-        rivals = session.scalars(_rivals(attempt).limit(MOST_RIVALS)).all()
+        # In this order: a rival that gets its call between two statements has been seen, or its call is of an attempt.
         is_dialled = session.scalar(_under_way(attempt)) is not None
+        rivals = session.scalars(_rivals(attempt).limit(MOST_RIVALS)).all()
+        rows = _candidates(session, attempt)
     candidates = [row for row in rows if _fits(row, attempt, is_restored=is_restored)]
     is_whole = len(rows) < MOST_ROWS_OF_NUMBER
     calls = {row.call_id for row in (candidates if is_whole else rows)}
