@@ -15,7 +15,6 @@ from bx24app.web.api import forms as api_forms
 from bx24app.web.api import settings as api_settings
 from bx24app.web.api.listing import callback_list
 from bx24app.web.api.records import journal, privacy
-from bx24app.web.client_address import PlainAddress
 from bx24app.web.frame import (
     company,
     first_run,
@@ -27,6 +26,7 @@ from bx24app.web.frame import (
     setup_check,
     start,
 )
+from bx24app.web.heads import PlainHead
 from bx24app.web.public import forms, legal, status_page, widget
 
 # The largest honest body is a frame post or a callback of a few kilobytes.
@@ -53,7 +53,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Add every route (docs/api.md)."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.wsgi_app = _ending_in_time(app.wsgi_app)  # type: ignore[assignment, method-assign]
-    app.wsgi_app = PlainAddress(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = PlainHead(app.wsgi_app)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

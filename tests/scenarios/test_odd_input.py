@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request, request_started
 from flask.testing import FlaskClient
 from sqlalchemy import event, select
 
@@ -15,6 +15,7 @@ from bx24app.bitrix24.telephony import HistoryRow
 from bx24app.database import db, migrations, reading
 from bx24app.models import Callback, DecoyRequest, Rejection
 from bx24app.services.runtime.kept_answer import ANSWERS_STATE
+from bx24app.web.heads import LONGEST_LIST, first_of_list
 from tests.conftest import OtherApp
 from tests.fake_bitrix24 import FakeApp, FakePortal
 from tests.scenarios.test_call_events import fields
@@ -191,6 +192,42 @@ def test_the_port_of_an_address_escapes_no_limit(
         visitor.headers = {"X-Forwarded-For": address}
         statuses.append(visitor.asks(f"+493090182{turn}").status_code)
     assert statuses == [202, 202, 429, 429]
+
+
+@pytest.mark.parametrize(
+    "path", ["/nope", "/legal/terms", "/static/x/y", "/api/v1/me", "/c/abc", "/w/nokey", "/w/nokey/slots"]
+)
+def test_of_endless_lists_in_a_head_a_few_entries_are_read(app: Flask, client: FlaskClient, path: str) -> None:
+    """Comparing each with each of ours held up everybody for 40 ms a request, and anybody may ask."""
+    read: list[int] = []
+
+    def count(_: Flask, **__: object) -> None:
+        lists = (request.accept_languages, request.accept_mimetypes, request.accept_encodings)
+        read.extend(len(found) for found in lists)
+        read.append(len(request.if_none_match.as_set()))
+
+    long = {"Accept-Language": "x,", "Accept": "a/b;c=d,", "Accept-Encoding": "x,", "If-None-Match": '"a{}",'}
+    head = {name: ("ru," if name == "Accept-Language" else "") + entry * 2000 for name, entry in long.items()}
+    with request_started.connected_to(count, app):
+        response = client.get(path, headers=head)
+    assert response.status_code < 500
+    assert 0 < max(read) <= LONGEST_LIST / 2 + 1
+    assert "<html" not in response.text or 'lang="ru"' in response.text
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        ("", ""),
+        ("ru-RU,ru;q=0.9", "ru-RU,ru;q=0.9"),
+        ("a" * LONGEST_LIST, "a" * LONGEST_LIST),
+        ("a" * LONGEST_LIST + ",b", "a" * LONGEST_LIST),
+        ("a" * (LONGEST_LIST + 1), ""),
+        ("ru," + "b" * LONGEST_LIST, "ru"),
+    ],
+)
+def test_no_entry_of_a_list_in_a_head_is_read_in_part(sent: str, seen: str) -> None:
+    assert first_of_list(sent) == seen
 
 
 @contextmanager
