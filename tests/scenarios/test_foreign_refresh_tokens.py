@@ -16,7 +16,7 @@ from bx24app.models import Callback, Credential, Portal, PortalState, utcnow
 from bx24app.services.portals import payment, uninstall
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import Actor, json_of, post_frame
-from tests.support.waiting import remove, work
+from tests.support.waiting import pass_time, remove, work
 
 
 def shown_to(actor: Actor) -> str:
@@ -117,17 +117,23 @@ def test_nor_does_a_colleague(app: Flask, administrator: Actor, manager: Actor, 
     assert state_of(app, portal) == PortalState.INSTALLED
 
 
+@pytest.mark.parametrize("others", ["have the app open", "have gone home"])
 def test_what_is_said_of_elsewhere_removes_the_app_of_nobody(
-    app: Flask, demoted: Actor, manager: Actor, elsewhere: str, portal: FakePortal
+    app: Flask, demoted: Actor, manager: Actor, elsewhere: str, portal: FakePortal, others: str
 ) -> None:
     manager.requests_callback()
     posts_foreign(demoted, elsewhere)
+    if others == "have gone home":
+        with app.app_context(), writing() as session:
+            session.execute(delete(Credential).where(Credential.user_id == portal.manager.id))
     assert asks_lines(demoted)
-    # Bitrix24 is asked with whatever access there is, as if an event had told it.
-    with app.app_context():
-        assert uninstall.confirm_removals() == 1
     assert state_of(app, portal) == PortalState.DISCONNECTED
     assert manager.asks("GET", "/callbacks").status_code == 200
+    pass_time(app, uninstall.UNCONFIRMED_KEPT * 1.1)
+    with app.app_context():
+        assert (uninstall.confirm_removals(), uninstall.purge_uninstalled()) == (0, 0)
+        with reading() as session:
+            assert session.scalars(select(Callback.id)).all()
 
 
 def test_nor_does_it_prove_a_removal_that_was_forged(

@@ -8,7 +8,7 @@ from sqlalchemy import Select, and_, select, tuple_
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.authorization import Tokens
-from bx24app.bitrix24.errors import ApplicationRemoved, PaymentRequired, RemovedSomewhere, UnpaidSomewhere
+from bx24app.bitrix24.errors import ApplicationRemoved, PaymentRequired, UnpaidSomewhere
 from bx24app.crypto import keyring
 from bx24app.database import purge, reading, writing
 from bx24app.errors import PortalDisconnected, PortalUnpaid
@@ -210,8 +210,9 @@ def mark_unpaid(session: Session, portal: Portal, asked_at: datetime) -> None:
 def invalidate_credential(session: Session, credential: Credential, error: ExchangeError, asked_at: datetime) -> None:
     """Mark a locked credential whose tokens were refused, and the portal's state with it.
 
-    What they say of the portal counts unless others' tokens have proved it wrong since ``asked_at``. Of a refresh token
-    that may be of another portal it counts until somebody else's can be asked.
+    What they say of the portal counts unless others' tokens have proved it wrong since ``asked_at``. That the app was
+    removed where a refresh token of anywhere comes from does not; that it is unpaid there counts until somebody else's
+    can be asked.
     """
     served = credential.service_since is not None
     # An unpaid app works again once it is paid, so its tokens stay alive.
@@ -235,8 +236,6 @@ def invalidate_credential(session: Session, credential: Credential, error: Excha
         portal.mark_uninstalled(utcnow())
     elif session.scalar(_serving(portal.id).limit(1)) is None:
         portal.state = PortalState.DISCONNECTED
-        if isinstance(error, RemovedSomewhere):
-            portal.tell_removal(utcnow(), keeps_settings=True)
     log.warning("credential_buried", member_id=portal.member_id, state=portal.state, reason=error.code)
 
 
