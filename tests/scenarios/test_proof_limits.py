@@ -26,7 +26,7 @@ from tests.support.rule_steps import LINE, ONCE, make_runs_due, registered, runs
 from tests.support.timeline_steps import Plans, plans, shows
 
 __all__ = ["plans", "registered", "shows"]
-AT_HOME, SHARED = "198.51.100.1", "203.0.113.9"
+AT_HOME, SHARED, HERE = "198.51.100.1", "203.0.113.9", "127.0.0.1"
 
 
 @pytest.fixture(autouse=True)
@@ -119,13 +119,24 @@ def test_a_new_token_for_each_page_opens_no_more(
     # The manager has opened one before.
     assert said == [200] * (most - 1) + [429] * 21
     assert len(portal.requests) - asked == most
-    # What a colleague has open there goes on; elsewhere, and a moment later, they open it as ever.
-    colleague = administrator.launches()
-    assert posts(client, "/", colleague, AT_HOME) == 200
-    assert posts(client, "/session", colleague, SHARED) == 200
+    # Elsewhere, and a moment later, a colleague opens it as ever.
+    assert posts(client, "/", administrator.launches(), AT_HOME) == 200
     with client.application.app_context():
         local_memory._memory().kept["crowded_place"].clear()
     assert posts(client, "/", administrator.launches(), SHARED) == 200
+
+
+def test_nor_do_they_shut_what_colleagues_have_open(
+    client: FlaskClient, manager: Actor, administrator: Actor, portal: FakePortal
+) -> None:
+    """A page renews its ticket with a token that nobody has seen."""
+    administrator.opens()
+    most, asked = int(proof_limits.LAUNCHES_OF_PERSON.size), len(portal.requests)
+    for _ in range(most + 1):
+        posts(client, "/", manager.launches(), HERE)
+    assert manager.renews_ticket().status_code == 429
+    assert len(portal.requests) - asked == most
+    assert [administrator.renews_ticket().status_code for _ in range(most)] == [200] * (most - 1) + [429]
 
 
 def test_the_hour_that_a_browser_tells_has_nothing_renewed(

@@ -94,6 +94,11 @@ def insider() -> str | None:
     return "insider"
 
 
+def user(user_id: int) -> str | None:
+    """It shows a ticket of ours."""
+    return f"user {user_id}"
+
+
 def _take(buckets: Buckets) -> bool:
     """Take one of each, or none."""
     for number, (limit, key) in enumerate(buckets):
@@ -184,22 +189,27 @@ def take_question(member_id: str, token: str) -> None:
         raise TooManyAttempts("asked about this token too often")
 
 
-def take_launch(member_id: str, token: str, address: str) -> None:
+def take_launch(member_id: str, token: str, address: str, known_as: KnownAs = nobody) -> None:
     """Take one of the pages that a person may open, for each waits for its portal; raises ``TooManyPages``.
 
-    Whose a new token is, only the portal tells: until then it counts for itself. The portal is not asked where somebody
-    has just opened too many with such.
+    Whose a new token is, only the portal tells: until then it counts for itself. Where somebody has just opened too
+    many with such the portal is not asked, but for a page that is open and shows whose it is: it counts for them.
     """
     digest = _digest(member_id, token)
     person = recall("person", digest)
-    is_crowded = person is None and is_remembered("crowded_place", _digest(member_id, address))
-    if is_crowded or not take_local(LAUNCHES_OF_PERSON, person or digest):
+    if person is None and is_remembered("crowded_place", _digest(member_id, address)):
+        name = known_as()
+        if name in (nobody(), insider()):
+            raise TooManyPages("too many pages opened from this address")
+        person = (member_id, name)
+        remember("person", digest, TOKEN_SECONDS, person)
+    if not take_local(LAUNCHES_OF_PERSON, person or digest):
         raise TooManyPages("too many pages opened by this person")
 
 
 def note_person(member_id: str, token: str, user_id: int, address: str) -> None:
     """The portal or the authorization server has said whose token it is; raises as ``take_launch`` does."""
-    digest, person = _digest(member_id, token), (member_id, user_id)
+    digest, person = _digest(member_id, token), (member_id, user(user_id))
     is_counted = recall("person", digest) is not None
     remember("person", digest, TOKEN_SECONDS, person)
     if not is_counted and not take_local(LAUNCHES_OF_PERSON, person):

@@ -82,7 +82,7 @@ def _guarding(
             post = read_frame_post(request.args, request.form)
             address, known_as = network_of(request.remote_addr or ""), partial(_known_as, post)
             with proof_limits.proving(address, post.member_id, post.AUTH_ID, known_as):
-                proof_limits.take_launch(post.member_id, post.AUTH_ID, address)
+                proof_limits.take_launch(post.member_id, post.AUTH_ID, address, known_as)
                 with _launches.hold(post.member_id) as is_held:
                     if not is_held:
                         raise TooManyLaunches("too many launches at once")
@@ -101,7 +101,7 @@ def _known_as(post: FramePost) -> str | None:
         ticket = tickets.read_ticket(bearer())
     except TicketExpired:
         return proof_limits.insider() if launch.shows_application_token(post) else None
-    return f"user {ticket.user_id}" if ticket.member_id == post.member_id else None
+    return proof_limits.user(ticket.user_id) if ticket.member_id == post.member_id else proof_limits.nobody()
 
 
 def _frame_in(proven: Launch, post: FramePost) -> None:
