@@ -3,13 +3,13 @@
 from flask import Flask, g, request
 from flask_babel import get_locale
 
-from bx24app.i18n import LANGUAGES, babel
+from bx24app.i18n import LANGUAGES, babel, language_for
 from bx24app.inputs import language_of
 
 
 def speak(portal_language: str) -> None:
-    """Answer in a portal's language; its codes are not ISO, but ours of these two are the same."""
-    g.language = portal_language.lower() if portal_language.lower() in LANGUAGES else "en"
+    """Answer in a portal's language, or the one nearest to it."""
+    g.language = language_for(portal_language)
 
 
 def speak_one_of(languages: list[str]) -> str:

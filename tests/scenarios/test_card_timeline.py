@@ -22,7 +22,7 @@ from tests.support.actors import CUSTOMER, Actor
 from tests.support.crm_steps import PAGE, worked
 from tests.support.tables import rows_in_one_world
 from tests.support.timeline_steps import Plans, brought_up_to_date, clicks, entries, lost_for_long, state_of
-from tests.support.waiting import follow_calls, seen, work
+from tests.support.waiting import change_portal, follow_calls, seen, work
 from tests.support.websites import MakeVisitor
 
 ADD, UPDATE = "crm.activity.configurable.add", "crm.activity.configurable.update"
@@ -71,6 +71,20 @@ def test_a_websites_request_is_followed_in_the_card_until_the_portal_has_its_own
     assert "I agree (b)(b)gladly(/b)" in told["Consent"]
     assert len(portal.requests_for(ADD)) == 1
     assert brought_up_to_date(app) == 0
+
+
+@pytest.mark.parametrize(("language", "tag"), [("ru", "Запланирован"), ("ua", "Scheduled")])
+def test_the_card_speaks_the_portals_language_or_ours(
+    app: Flask, portal: FakePortal, visitor_of: MakeVisitor, language: str, tag: str
+) -> None:
+    lead = portal.crm.add_lead("Known", phones=[CUSTOMER])
+    visitor = visitor_of()
+    change_portal(app, language=language)
+    assert visitor.asks(CUSTOMER, scheduled_at=(utcnow() + timedelta(days=1)).isoformat()).status_code == 202
+    worked(app)
+    brought_up_to_date(app)
+    [activity] = portal.timeline.of_card("LEAD", lead)
+    assert activity.tag.startswith(tag)
 
 
 def test_nothing_is_shown_where_nobody_has_asked_for_it(

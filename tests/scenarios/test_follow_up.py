@@ -541,11 +541,19 @@ def _lose(app: Flask, user_id: int) -> None:
         session.scalars(select(Credential).where(Credential.user_id == user_id)).one().die("credential_refused")
 
 
-def test_words_are_in_the_portals_language(app: Flask, form: int, portal: FakePortal) -> None:
-    change_portal(app, language="ru")
-    ended(app, form_id=form)
+# The codes of Bitrix24 are not ISO, and a portal's server may name anything.
+WORDS = {"ru": ("Открыть звонок", "Перезвонить"), "RU": ("Открыть звонок", "Перезвонить")}
+ENGLISH = ("Open the callback", "Call back")
+
+
+@pytest.mark.parametrize("language", [*WORDS, "ua", "vn", "tc", "la", "", "$$", "x" * 16])
+def test_words_are_in_the_portals_language(app: Flask, form: int, lead: int, portal: FakePortal, language: str) -> None:
+    change_portal(app, language=language)
+    ended(app, form_id=form, crm_entity_type="LEAD", crm_entity_id=lead)
     followed(app)
-    assert "Открыть звонок" in told(portal, portal.manager.id)[0]
+    notice, title = WORDS.get(language, ENGLISH)
+    assert notice in told(portal, portal.manager.id)[0]
+    assert title in on_card(portal, lead)[0].title
 
 
 def test_what_was_told_long_ago_is_deleted(app: Flask, form: int, portal: FakePortal) -> None:

@@ -25,6 +25,7 @@ from tests.fake_bitrix24.events import http_build_query
 from tests.support.actors import CUSTOMER, Actor
 from tests.support.rule_steps import LINE, ONCE, WAITS, Runs, runs_of, stored, worked
 from tests.support.tables import rows_in_one_world
+from tests.support.waiting import change_portal
 
 
 def test_both_rules_are_registered_with_lines_and_voices_and_again_after_an_update(
@@ -97,6 +98,18 @@ def test_the_customer_of_a_deal_is_called_and_the_deal_goes_on_by_the_result(
     assert (callback.source, callback.crm_entity_type, callback.crm_entity_id) == ("robot", "DEAL", deal)
     assert callback.text == "The roof of Anna Meyer"
     assert len(registered.telephony.dials) == 1
+
+
+def test_a_document_goes_on_in_a_portal_with_a_language_of_its_own(
+    app: Flask, registered: FakePortal, runs: Runs, worker: Worker, eventually: Eventually
+) -> None:
+    change_portal(app, language="ua")
+    deal = registered.crm.add_deal("Roof", registered.crm.add_contact("Anna", "Meyer", phones=[(CUSTOMER, "WORK")]))
+    step = runs(WAITS, f"DEAL_{deal}", line=LINE)
+    eventually(lambda: bool(registered.telephony.calls))
+    registered.telephony.calls[0].manager_refuses()
+    eventually(lambda: not step.is_waiting)
+    assert step.results[0]["state"] == "missed"
 
 
 def test_one_post_is_one_callback_however_often_it_comes(

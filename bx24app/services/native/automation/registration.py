@@ -16,6 +16,7 @@ from bx24app.bitrix24.bizproc import RuleRegistration, reconcile_rules
 from bx24app.bitrix24.errors import InsufficientScope
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
+from bx24app.i18n import language_for
 from bx24app.models import Portal, PortalState, utcnow
 from bx24app.models.lease import is_long_ago
 from bx24app.outgoing.errors import ExchangeError
@@ -39,7 +40,7 @@ _registering = PortalSlots("register_rules", each=1, in_all=REGISTERED_AT_ONCE)
 
 def rules_of(portal: Portal) -> list[RuleRegistration]:
     """The rules as a portal shall know them now, with its own lines and voices to choose from."""
-    language = "ru" if portal.language == "ru" else "en"
+    language = language_for(portal.language)
     lines = {line.line_id: line.name or line.line_id for line in portal.usable_lines}
     options = {
         "line": {"": _USUAL[language], **lines},

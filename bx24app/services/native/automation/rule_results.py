@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from flask_babel import force_locale
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
@@ -14,6 +13,7 @@ from bx24app.bitrix24.errors import AccessDenied, ClosedToUser, MethodRefused
 from bx24app.crypto import SealBroken, keyring
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal
+from bx24app.i18n import speaking_to
 from bx24app.models import FINAL, Callback, Outcome, Portal, RuleRun, RuleStage, utcnow
 from bx24app.models.callbacks.rule_run import CALLING_SQL
 from bx24app.outgoing.errors import ExchangeError
@@ -99,7 +99,7 @@ def send(lease: RuleLease, describe: Describe) -> None:
     if result is None:
         _wait_on(lease)
         return
-    with force_locale(portal.language):
+    with speaking_to(portal.language):
         words = describe(result)
     try:
         if token := run.token(keyring, portal.member_id):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
-from flask_babel import force_locale
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
@@ -18,6 +17,7 @@ from bx24app.bitrix24.errors import AccessDenied, Bitrix24Error
 from bx24app.bitrix24.people.reminders import NoticeText, send_notification, withdraw_notification
 from bx24app.database import purge, reading, writing
 from bx24app.errors import PortalDisconnected, Refusal, Retry
+from bx24app.i18n import speaking_to
 from bx24app.models import (
     Callback,
     Credential,
@@ -178,7 +178,7 @@ def _send_one(
         callback = session.get(Callback, row.callback_id) if row.callback_id is not None else None
     if not _take_room(lease, row.id):
         return True
-    with force_locale(portal.language):
+    with speaking_to(portal.language):
         text = describe(ToldThing(portal, row.event, callback, row.facts))
     return _try(
         portal, row, "im.notify.system.add", lambda client: send_notification(client, person.user_id, tag, text)
@@ -265,7 +265,7 @@ def _send_summary(lease: NoticeLease, person: NotifiedPerson, portal: Portal, de
         held = session.scalars(_of(person).where(Notification.is_held).limit(MOST_TO_TELL)).all()
     if not _take_room(lease, held[0].id):
         return
-    with force_locale(portal.language):
+    with speaking_to(portal.language):
         text = describe(ToldThing(portal, SUMMARY, count=len(held)))
     label = portal_api.RequestLabel("im.notify.system.add", {"event": SUMMARY})
     tag = f"{SUMMARY}-{person.user_id}"

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import structlog
-from flask_babel import force_locale
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, aliased
 
@@ -26,6 +25,7 @@ from bx24app.bitrix24.people.reminders import (
 )
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal, Retry
+from bx24app.i18n import speaking_to
 from bx24app.models import Callback, CrmState, Portal, PortalState, Throttle, ToDo, WebsiteRequest, utcnow
 from bx24app.models.lease import is_lasting
 from bx24app.outgoing.errors import ExchangeError, NoUsableAnswer
@@ -197,7 +197,7 @@ def _owner(session: Session, callback: Callback) -> tuple[CardOwner | None, bool
 def _wanted(
     portal: Portal, callback: Callback, owner: CardOwner, card: LookedAtCard, person: int | None, describe: DescribeToDo
 ) -> NewToDo:
-    with force_locale(portal.language):
+    with speaking_to(portal.language):
         words = describe(portal, callback)
     return NewToDo(
         owner=owner,

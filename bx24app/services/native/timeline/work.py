@@ -14,7 +14,6 @@ from json import dumps
 from typing import TypeVar
 
 import structlog
-from flask_babel import force_locale
 
 from bx24app.bitrix24 import timeline
 from bx24app.bitrix24.client import PortalClient
@@ -22,6 +21,7 @@ from bx24app.bitrix24.errors import AccessDenied, Bitrix24Error, InsufficientSco
 from bx24app.bitrix24.timeline import ActivityView, CallActivity
 from bx24app.database import reading, writing
 from bx24app.errors import Executed, Refusal, Retry
+from bx24app.i18n import speaking_to
 from bx24app.log import name_portal
 from bx24app.models import Portal, TimelineEntry, utcnow
 from bx24app.models.lease import lasts
@@ -79,7 +79,7 @@ def work_on_entry(lease: EntryLease, describe: DescribeEntry) -> None:
             if read.facts is None:
                 _take_away(lease, read.entry)
             else:
-                with force_locale(read.portal.language):
+                with speaking_to(read.portal.language):
                     words = describe(read.facts)
                 _bring_up_to_date(_Work(lease, read, read.facts, words))
     except (ExchangeError, Refusal) as error:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from bx24app.i18n import LANGUAGES, language_for
 from bx24app.models import Portal, UnknownPolicy
 from bx24app.services.calling.business_hours import working_week
 from bx24app.services.calling.countries import country_of_zone
 from bx24app.services.calling.phone_numbers import read_number
 from bx24app.services.websites.editing.form_settings import FormSettings, our_consent
 
-LANGUAGES = ("en", "ru")
 CALLS_A_DAY = 100
 
 
@@ -24,7 +24,7 @@ class Proposal:
 def propose_form(portal: Portal, zone: str | None) -> Proposal:
     """What suits a portal whose company has its clocks in ``zone``; None: the page's reader says which."""
     countries = {line.line_id: _country_of_line(line.name, portal, zone) for line in portal.usable_lines}
-    language = portal.language.lower() if portal.language.lower() in LANGUAGES else LANGUAGES[0]
+    language = language_for(portal.language)
     settings: dict[str, Any] = {
         "languages": [language, *(other for other in LANGUAGES if other != language)],
         "consent_texts": {one: our_consent(one) for one in LANGUAGES},
