@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 from bx24app.database import reading, writing
 from bx24app.models import (
     BudgetDay,
+    Form,
     Notification,
     Portal,
     PortalLine,
@@ -185,4 +186,27 @@ def test_a_form_is_stopped_by_the_calls_that_are_due_today(
     with app.app_context(), writing() as session:
         counted = (utcnow() + timedelta(days=day)).date()
         session.add(BudgetDay(form_id=form_id, day=counted, calls=2, moved_away=moved_away))
+    assert walked(app, StoppageWalk()) == [told]
+
+
+@pytest.mark.parametrize(
+    ("hours", "told"),
+    [
+        ({"zone": "right/Nowhere", "week": {}}, 2),
+        ({"zone": "UTC", "week": {}, "holidays": "DE-NO"}, 2),
+        ({"zone": "UTC", "week": {"mon": [["18:00", "09:00"]]}}, 1),
+        ({"week": 7}, 1),
+    ],
+)
+def test_hours_that_nobody_can_read_any_more_keep_no_other_form_from_being_told_of(
+    app: Flask, manager: Actor, portal: FakePortal, hours: dict[str, object], told: int
+) -> None:
+    """A name went out of use, or the other machine of the fleet knew more of them."""
+    day = utcnow().date()
+    for form_id in [add_form(app, created_by=portal.administrator.id, budget_calls=2) for _ in range(2)]:
+        with app.app_context(), writing() as session:
+            session.add(BudgetDay(form_id=form_id, day=day, calls=2))
+    with app.app_context(), writing() as session:
+        first = session.scalars(select(Form).order_by(Form.id)).all()[0]
+        first.hours = hours
     assert walked(app, StoppageWalk()) == [told]

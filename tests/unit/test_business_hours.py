@@ -80,6 +80,11 @@ def test_the_next_moment_is_open_and_nothing_before_it_is(minutes: int) -> None:
         {"zone": "Mars/Base"},
         {"zone": "../../etc/passwd"},
         {"zone": "Europe/Berlin\0"},
+        # Some machines know them, and others do not.
+        {"zone": "right/Europe/Berlin"},
+        {"zone": "posix/UTC"},
+        {"zone": "localtime"},
+        {"zone": "posixrules"},
         {"week": {"mon": [["18:00", "09:00"]]}},
         {"week": {"mon": [["09:00", "12:00"], ["11:00", "13:00"]]}},
         {"week": {"mon": [["9am", "12:00"]]}},
@@ -95,3 +100,18 @@ def test_the_next_moment_is_open_and_nothing_before_it_is(minutes: int) -> None:
 def test_what_is_no_hours_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Hours.model_validate({"zone": "UTC", "week": {}} | wrong)
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        ({"zone": "right/Europe/Berlin"}, ("Europe/Berlin", "")),
+        ({"zone": "US/Pacific", "holidays": "DE-BY"}, ("US/Pacific", "DE-BY")),
+        ({"zone": "Mars/Base", "holidays": "DE"}, ("UTC", "")),
+        ({"zone": "Europe/Berlin", "holidays": "DE-NO"}, ("Europe/Berlin", "")),
+    ],
+)
+def test_stored_hours_are_read_with_names_that_went_out_of_use(stored: dict[str, str], read: tuple[str, str]) -> None:
+    hours = Hours.of_stored({"week": WEEK} | stored)
+    assert (hours.zone, hours.holidays) == read
+    assert hours.spans_on(at("2026-11-24T00:00").date())

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
+from importlib import resources
 from itertools import islice
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bx24app.inputs import BLANK, SPELLED, AlsoWritten, JsonSchema, TolerantModel, bare, is_nothing
 from bx24app.models import Form, Portal
@@ -25,10 +26,7 @@ FURTHEST_OPENING = timedelta(days=60)
 
 def _zone(name: str) -> str:
     """Return a zone as its list writes it; people write ``europe/berlin``, ``America/New York``."""
-    try:
-        return ZoneInfo(name).key
-    except (KeyError, ValueError, OSError):
-        known = _zones().get("_".join(bare(name).split()).casefold())
+    known = _zones().get("_".join(bare(name).split()).casefold())
     if known is None:
         raise ValueError("not a time zone, such as Europe/Berlin")
     return known
@@ -36,7 +34,9 @@ def _zone(name: str) -> str:
 
 @cache
 def _zones() -> dict[str, str]:
-    return {name.casefold(): name for name in available_timezones()}
+    """The zones that each machine of the app has, by their folded names: some systems know hundreds more, or fewer."""
+    names = resources.files("tzdata").joinpath("zones").read_text(encoding="ascii").split()
+    return {name.casefold(): name for name in names}
 
 
 def _clock(written: object) -> object:
@@ -77,6 +77,20 @@ class Hours(TolerantModel, BaseModel):
             if flat != sorted(set(flat)):
                 raise ValueError("times of a day must follow one another")
         return self
+
+    @classmethod
+    def of_stored(cls, stored: dict[str, Any]) -> "Hours":
+        """Read hours that were checked when they were stored, perhaps by another version of the app.
+
+        Names of zones and of parts of countries go out of use: a region that is not known any more has no holidays, and
+        of a zone's name counts what is known.
+        """
+        try:
+            return cls.model_validate(stored)
+        except ValidationError:
+            zone = re.sub("^(right|posix)/", "", str(stored.get("zone")))
+            known = {"zone": zone if is_zone(zone) else "UTC", "holidays": ""}
+            return cls.model_validate(stored | known)
 
     def today(self, at: datetime) -> date:
         """Return the day in the zone of the hours."""
@@ -157,14 +171,10 @@ def working_week(zone: str, country: str | None) -> dict[str, Any]:
 
 def is_zone(name: str) -> bool:
     """Tell whether there is a time zone of this name."""
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return False
-    return True
+    return _zones().get(name.casefold()) == name
 
 
 def hours_in_force(portal: Portal, form: Form | None = None) -> Hours | None:
     """Return the hours that apply to a callback: those of its form, else the portal's; None means always open."""
     stored = (form.hours if form is not None else None) or portal.settings.hours
-    return Hours.model_validate(stored) if stored else None
+    return Hours.of_stored(stored) if stored else None

@@ -263,7 +263,7 @@ def public_holidays_schema(stored: dict[str, Any] | None) -> PublicHolidaysSchem
     """The holidays of stored hours, in the reader's language; None without hours of their own."""
     if not stored:
         return None
-    hours = Hours.model_validate(stored)
+    hours = Hours.of_stored(stored)
     return region_schema(hours.holidays, hours.today(utcnow()))
 
 

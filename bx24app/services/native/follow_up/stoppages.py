@@ -6,7 +6,7 @@ stoppage that is over is forgotten, so that the next is told again. What nobody 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -160,17 +160,19 @@ def _budgets(session: Session, portals: _PortalRange) -> Iterator[Stoppage]:
     spent_at = sent_away.scalar_subquery()
     spent = forms.where(Form.budget_money.is_not(None), spent_at.is_not(None))
     for form, portal, day in session.execute(counted.add_columns(BudgetDay.day)):
-        if day == (today := local_day(now, _zone(form, portal)).day):
-            yield _stopped(form, "calls", today)
+        if day in _days(form, portal, now):
+            yield _stopped(form, "calls", day)
     for form, portal, at in session.execute(spent.add_columns(spent_at)):
-        zone = _zone(form, portal)
-        if local_day(at, zone).day == (today := local_day(now, zone).day):
-            yield _stopped(form, "money", today)
+        if len(days := _days(form, portal, now, at)) == 1:
+            yield _stopped(form, "money", *days)
 
 
-def _zone(form: Form, portal: Portal) -> str:
-    hours = hours_in_force(portal, form)
-    return hours.zone if hours else "UTC"
+def _days(form: Form, portal: Portal, *moments: datetime) -> set[date]:
+    """On which days of a form some moments lie; empty where its hours cannot be read."""
+    with apart("stoppage", f"form {form.id}"):
+        hours = hours_in_force(portal, form)
+        return {local_day(moment, hours.zone if hours else "UTC").day for moment in moments}
+    return set()
 
 
 def _stopped(form: Form, spent: str, day: date) -> Stoppage:

@@ -38,7 +38,7 @@ def propose_hours(portal: Portal, user_id: int, today: date) -> ProposedHours | 
         calendar = portal_api.call(access, portal_api.RequestLabel("calendar.settings.get", {}), get_calendar)
     except (ExchangeError, Refusal):
         return None
-    hours = Hours.model_validate(portal.settings.hours) if portal.settings.hours else None
+    hours = Hours.of_stored(portal.settings.hours) if portal.settings.hours else None
     return None if calendar is None else _news(calendar, hours, today)
 
 
