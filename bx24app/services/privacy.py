@@ -48,7 +48,7 @@ ROUNDS = 40
 PAUSE_SECONDS = 0.25
 # An erasure looks at all that a portal keeps: so many a minute of a person, one of a portal at once; by each process.
 ERASURES = LocalLimit("erasures", 10)
-_erasing = Slots[int](1, 2)
+_searching = Slots[int](1, 2)
 # While a phone may ring, what came of it would be lost, and another request could ring it at the same time. An unknown
 # outcome is one of these until the number is given back.
 MAY_RING = and_(Callback.holds_number, Callback.state.in_(OPEN))
@@ -137,9 +137,19 @@ def _told(
 
 
 @contextmanager
+def search_turn(portal_id: int) -> Iterator[None]:
+    """Let somebody look inside for what is kept about a number, for it is looked for in all that was refused.
+
+    Raises ``RateLimited``.
+    """
+    with turn(_searching, portal_id):
+        yield
+
+
+@contextmanager
 def erasure_turn(portal_id: int, user_id: int | None) -> Iterator[None]:
     """Let somebody erase a number inside; raises ``TooManyErasures``."""
-    with turn(_erasing, portal_id, refusal=TooManyErasures):
+    with turn(_searching, portal_id, refusal=TooManyErasures):
         if not take_local(ERASURES, (portal_id, user_id)):
             refused = TooManyErasures("erasures")
             refused.retry_after = math.ceil(ERASURES.seconds / ERASURES.size)

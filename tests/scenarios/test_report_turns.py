@@ -6,11 +6,12 @@ import pytest
 from flask import Flask
 
 from bx24app.database import reading
-from bx24app.models import Portal
+from bx24app.models import Form, Portal
 from bx24app.services.reports import turns
 from bx24app.services.runtime.slots import turn
 from bx24app.web import guards
 from tests.support.actors import Actor
+from tests.support.waiting import add_form
 
 
 def test_two_reports_of_a_portal_are_read_at_once_and_the_third_is_refused(
@@ -36,6 +37,8 @@ def test_two_reports_of_a_portal_are_read_at_once_and_the_third_is_refused(
 LONG = ["/api/v1/forms", "/api/v1/webhooks", "/api/v1/api-keys"]
 LONG += [f"/desk/view/websites{rest}" for rest in ("", "/rejected", "/developers")]
 LONG += ["/desk/view/settings/log", "/desk/requests?method=none"]
+# Of one form, that may have refused 30,000 requests.
+LONG += ["/api/v1/forms/{key}/refusals", "/desk/view/websites/{key}"]
 
 
 @pytest.mark.parametrize("path", LONG)
@@ -45,8 +48,9 @@ def test_few_pages_of_all_that_a_portal_has_are_written_at_once(
     """A portal may have 200 forms, 1,000 webhooks and 600 keys: 2 MB, at which nobody else of the process is served."""
     administrator.opens()
     bearer = {"Authorization": f"Bearer {administrator.ticket}"}
+    add_form(app)
     with app.app_context(), reading() as session:
-        portal_id = session.query(Portal).one().id
+        portal_id, path = session.query(Portal).one().id, path.format(key=session.query(Form).one().key)
     with ExitStack() as held:
         for _ in range(guards.WRITTEN_OF_PORTAL):
             held.enter_context(turn(guards._written, portal_id))

@@ -64,7 +64,7 @@ def remove_portal(app: Flask, *, keeps_settings: bool) -> None:
 def add_form(app: Flask, portal_id: int = 1, **fields: Any) -> int:
     """A form with the given policy."""
     with app.app_context(), writing() as session:
-        form = Form(portal_id=portal_id, key=f"form{utcnow().timestamp()}", name="Site", **fields)
+        form = Form(portal_id=portal_id, key=f"form{utcnow().timestamp():.6f}".replace(".", ""), name="Site", **fields)
         session.add(form)
         session.flush()
         return form.id

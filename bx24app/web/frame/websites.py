@@ -65,6 +65,7 @@ def show_forms(principal: Principal) -> str:
     )
 
 
+@in_turn
 def show_form(principal: Principal, form_key: str) -> str:
     """The settings of one form in tabs, with all that belongs to it; raises ``NotFound``.
 

@@ -49,7 +49,9 @@ class KnownNumberSchema(ErasedSchema):
 @principal_required(Role.ADMINISTRATOR, needs_proof=True)
 def find(principal: Principal) -> Response:
     """All that is kept about a number, as a file to hand out."""
-    found = privacy.find_number(principal.portal, read_body(FindBody).number)
+    number = read_body(FindBody).number
+    with privacy.search_turn(principal.portal.id):
+        found = privacy.find_number(principal.portal, number)
     told = KnownNumberSchema(number=found.number, counts=found.counts, rows=found.rows)
     response = json_response(told)
     response.headers["Content-Disposition"] = "attachment; filename=number.json"
