@@ -63,22 +63,23 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Leave to ``make check`` what has a short case, and out of both what differs from it in two ways at once.
 
     The ways are: on PostgreSQL what no database decides (for a page that is two), a narrow page, a case between the
-    first and the last one of a story with more than two, and what is marked ``long`` itself.
+    first and the last one of a story (there also the last one), and what is marked ``long`` itself.
     """
-    ways, cases = Counter[pytest.Function](), defaultdict[tuple[str, bool, object], list[pytest.Function]](list)
+    ways, cases = Counter[pytest.Function](), defaultdict[tuple[str, bool, bool, object], list[pytest.Function]](list)
     for item in items:
         params = item.callspec.params if "callspec" in vars(item) else {}
         on_postgresql = "postgresql" in (params.get("database_url"), params.get("database"))
         is_long = item.get_closest_marker("long") is not None
-        if on_postgresql and not is_decided_by_database(item.path):
+        is_alike = on_postgresql and not is_decided_by_database(item.path)
+        if is_alike:
             # What pages are made of is asked of PostgreSQL without a browser too.
             ways[item] += 2 if "chromium" in item.fixturenames else 1
         ways[item] += params.get("page") == "phone"
         ways[item] += is_long
         if UNIT not in item.path.parents and not is_long:
-            cases[item.nodeid.partition("[")[0], on_postgresql, params.get("page")].append(item)
-    for first_to_last in cases.values():
-        ways.update(first_to_last[1:-1])
+            cases[item.nodeid.partition("[")[0], is_alike, on_postgresql, params.get("page")].append(item)
+    for (_, is_alike, *_), first_to_last in cases.items():
+        ways.update(first_to_last[1:] if is_alike else first_to_last[1:-1])
     for item, number in ways.items():
         if number:
             item.add_marker("long")

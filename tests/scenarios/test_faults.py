@@ -9,8 +9,8 @@ from tests.faults.play import play
 from tests.faults.schedule import make
 from tests.faults.world import World, built
 
-SEEDS = 65
-BATCH = 20
+SEEDS = 25
+BATCH = 10
 # `make test` plays the first schedules and one mutant, `make check` all of them.
 FIRST = range(1, 6)
 # Those whose callbacks have cards in the CRM.
@@ -38,23 +38,24 @@ def first_broken(world: World, seeds: Iterable[int]) -> tuple[int, Broken] | Non
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("mutant", "kinds", "seeds"),
+    ("mutant", "kinds", "seeds", "broke"),
     [
-        ("no_fence", {"no_fence"}, 10),
-        pytest.param("rule_repeated", {"rule_twice"}, 60, marks=pytest.mark.long),
-        pytest.param("rule_lease_without_end", {"run_hangs"}, 60, marks=pytest.mark.long),
-        pytest.param("result_sent_once", {"result_unsent"}, 60, marks=pytest.mark.long),
-        pytest.param("result_unawaited", {"result_early"}, 30, marks=pytest.mark.long),
-        pytest.param("lease_unheeded", {"lost_lease"}, 150, marks=pytest.mark.long),
-        pytest.param("lease_without_end", {"never_ends"}, 60, marks=pytest.mark.long),
-        pytest.param("no_settling", {"never_ends"}, 30, marks=pytest.mark.long),
-        pytest.param("forgetful_unknown", {"fate_unknown"}, 30, marks=pytest.mark.long),
-        pytest.param("believed_events", {"believed"}, 60, marks=pytest.mark.long),
+        ("no_fence", {"no_fence"}, 10, 1),
+        pytest.param("rule_repeated", {"rule_twice"}, 60, 12, marks=pytest.mark.long),
+        pytest.param("rule_lease_without_end", {"run_hangs"}, 60, 6, marks=pytest.mark.long),
+        pytest.param("result_sent_once", {"result_unsent"}, 60, 14, marks=pytest.mark.long),
+        pytest.param("result_unawaited", {"result_early"}, 30, 3, marks=pytest.mark.long),
+        pytest.param("lease_unheeded", {"lost_lease"}, 150, 30, marks=pytest.mark.long),
+        pytest.param("lease_without_end", {"never_ends"}, 60, 9, marks=pytest.mark.long),
+        pytest.param("no_settling", {"never_ends"}, 30, 1, marks=pytest.mark.long),
+        pytest.param("forgetful_unknown", {"fate_unknown"}, 30, 1, marks=pytest.mark.long),
+        pytest.param("believed_events", {"believed"}, 60, 4, marks=pytest.mark.long),
     ],
 )
-def test_taking_a_safeguard_out_breaks_the_promise(mutant: str, kinds: set[str], seeds: int) -> None:
+def test_taking_a_safeguard_out_breaks_the_promise(mutant: str, kinds: set[str], seeds: int, broke: int) -> None:
+    """The schedule under which it ``broke`` is tried first: it does again, unless schedules or the app have changed."""
     with built("sqlite", mutant) as world:
-        found = first_broken(world, range(1, seeds + 1))
+        found = first_broken(world, [broke, *range(1, seeds + 1)])
     assert found is not None, "nothing was found wrong"
     assert found[1].kind in kinds
 
@@ -62,15 +63,15 @@ def test_taking_a_safeguard_out_breaks_the_promise(mutant: str, kinds: set[str],
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("mutant", "kinds"),
+    ("mutant", "kinds", "broke"),
     [
-        ("entry_not_looked_for", {"entry_twice", "after_erasure"}),
-        ("erased_unnoticed", {"after_erasure"}),
+        ("entry_not_looked_for", {"entry_twice", "after_erasure"}, 10),
+        ("erased_unnoticed", {"after_erasure"}, 31),
     ],
 )
-def test_taking_a_safeguard_of_cards_out_breaks_the_promise(mutant: str, kinds: set[str]) -> None:
+def test_taking_a_safeguard_of_cards_out_breaks_the_promise(mutant: str, kinds: set[str], broke: int) -> None:
     with built("sqlite", mutant) as world:
-        found = first_broken(world, WITH_CARDS)
+        found = first_broken(world, [broke, *WITH_CARDS])
     assert found is not None, "nothing was found wrong"
     assert found[1].kind in kinds
 

@@ -32,7 +32,7 @@ def claim(app: Flask) -> queue.DialLease:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("times", [100, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [100, pytest.param(200, marks=pytest.mark.long)])
 def test_cancelling_and_dialling_at_once(app: Flask, manager: Actor, portal: FakePortal, times: int) -> None:
     change_portal(app, license_family="selfhosted", line_cap=None)
     portal.rest.bucket.enabled = False

@@ -18,7 +18,7 @@ SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbelow(2**32))
 # The processes of a parallel run inherit it.
 os.environ["FUZZ_SEED"] = str(SEED)
 # `make test` tries few examples, `make check` many too.
-FEW, MANY = 100, 1000
+FEW, MANY = 100, 400
 few_and_many = pytest.mark.parametrize(
     "examples", [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.long)]
 )
