@@ -14,9 +14,9 @@ from bx24app.crypto import keyring
 from bx24app.database import reading, writing
 from bx24app.models import Callback, Credential, Portal, PortalState, utcnow
 from bx24app.services.portals import payment, uninstall
-from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
+from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal, FakeUser
 from tests.support.actors import Actor, json_of, post_frame
-from tests.support.waiting import pass_time, remove, work
+from tests.support.waiting import accept, pass_time, remove, work
 
 
 def shown_to(actor: Actor) -> str:
@@ -44,9 +44,14 @@ def state_of(app: Flask, portal: FakePortal) -> str:
 
 def first_holds(app: Flask, portal: FakePortal, refresh_token: str) -> None:
     """The person whose access serves the portal has posted it, and the access token beside it is over."""
+    holds(app, portal, portal.administrator, refresh_token)
+
+
+def holds(app: Flask, portal: FakePortal, user: FakeUser, refresh_token: str, access_token: str = "over") -> None:
+    """Somebody has."""
     with app.app_context(), writing() as session:
-        query = select(Credential).where(Credential.portal_id == 1, Credential.user_id == portal.administrator.id)
-        session.scalars(query).one().keep_tokens(keyring, portal.member_id, "over", refresh_token, utcnow())
+        query = select(Credential).where(Credential.portal_id == 1, Credential.user_id == user.id)
+        session.scalars(query).one().keep_tokens(keyring, portal.member_id, access_token, refresh_token, utcnow())
 
 
 @pytest.fixture
@@ -70,6 +75,14 @@ def elsewhere(app: Flask, beta: Actor, application: FakeApp) -> str:
     """A refresh token of a portal that has removed the app since."""
     found = shown_to(beta)
     remove(app, beta.portal, application)
+    return found
+
+
+@pytest.fixture
+def unpaid_elsewhere(beta: Actor) -> str:
+    """A refresh token of a portal that has not paid."""
+    found = shown_to(beta)
+    beta.portal.paid = False
     return found
 
 
@@ -165,17 +178,69 @@ def test_another_administrator_takes_over_at_once(
 
 
 def test_an_unpaid_portal_elsewhere_stops_nobody_for_long(
-    app: Flask, manager: Actor, second: Actor, beta: Actor, portal: FakePortal
+    app: Flask, manager: Actor, second: Actor, unpaid_elsewhere: str, portal: FakePortal
 ) -> None:
     second.opens()
-    theirs = shown_to(beta)
-    beta.portal.paid = False
-    first_holds(app, portal, theirs)
+    first_holds(app, portal, unpaid_elsewhere)
     asks_lines(second)
     with app.app_context():
         payment.check_payments()
     assert asks_lines(second) is None
     assert state_of(app, portal) == PortalState.INSTALLED
+
+
+def states_of_calls(app: Flask) -> set[tuple[str, str | None]]:
+    with app.app_context(), reading() as session:
+        return {(call.state, call.reason) for call in session.scalars(select(Callback))}
+
+
+def test_nor_does_it_fail_a_call_while_somebody_stands_by(
+    app: Flask, manager: Actor, second: Actor, unpaid_elsewhere: str, portal: FakePortal
+) -> None:
+    second.opens()
+    first_holds(app, portal, unpaid_elsewhere)
+    for number in range(3):
+        accept(app, to_number=f"+493090182{number}")
+    work(app)
+    assert states_of_calls(app) == {("started", None)}
+    assert state_of(app, portal) == PortalState.INSTALLED
+    with app.app_context():
+        assert payment.check_payments() == 1
+
+
+def test_nor_is_anything_refused_when_the_portal_says_that_their_hour_is_over(
+    app: Flask, manager: Actor, second: Actor, unpaid_elsewhere: str, portal: FakePortal
+) -> None:
+    second.opens()
+    posted = portal.launch(second.application, portal.administrator).form["AUTH_ID"]
+    holds(app, portal, portal.administrator, unpaid_elsewhere, posted)
+    portal.cloud.registry.expire_access(portal.member_id)
+    with app.app_context(), writing() as session:
+        session.execute(update(Credential).values(expires_at=utcnow() + timedelta(minutes=30)))
+    assert asks_lines(second) is None
+    assert state_of(app, portal) == PortalState.INSTALLED
+
+
+def test_where_nobody_stands_by_it_counts_until_the_portal_is_asked(
+    app: Flask, administrator: Actor, manager: Actor, unpaid_elsewhere: str, portal: FakePortal
+) -> None:
+    administrator.opens()
+    first_holds(app, portal, unpaid_elsewhere)
+    assert asks_lines(manager)
+    assert state_of(app, portal) == PortalState.UNPAID
+
+
+def test_where_all_hold_such_a_token_each_is_tried_once(
+    app: Flask, manager: Actor, second: Actor, unpaid_elsewhere: str, portal: FakePortal, fake: FakeBitrix24
+) -> None:
+    second.opens()
+    for user in (portal.administrator, second.user):
+        holds(app, portal, user, unpaid_elsewhere)
+    for number in range(3):
+        accept(app, to_number=f"+493090182{number}")
+    work(app)
+    assert fake.auth_server.renewals == 2
+    assert state_of(app, portal) == PortalState.UNPAID
 
 
 def test_of_an_administrators_it_is_said_of_their_portal(

@@ -25,6 +25,7 @@ from bx24app.bitrix24.errors import (
     Bitrix24Error,
     CredentialRefused,
     RefusedForNow,
+    UnpaidSomewhere,
 )
 from bx24app.database import purge, reading, writing
 from bx24app.errors import Bitrix24Unavailable, PortalDisconnected, Refusal, Retry
@@ -182,17 +183,18 @@ def _renewed(access: Access) -> Access:
 def call_for_portal(portal_id: int, label: RequestLabel, work: Callable[[PortalClient], T], *states: PortalState) -> T:
     """Ask under the portal's own access.
 
-    The next administrator takes over from one who is not accepted any more, or who has lost the right.
+    The next administrator takes over from one who is not accepted any more, who has lost the right, or whose refresh
+    token may be of anywhere.
     ``states``: of the portal, default installed. Raises ``PortalDisconnected`` or ``ExchangeError``.
     """
-    denied: AccessDenied | None = None
+    denied: ExchangeError | None = None
     for _ in range(tokens.MAX_ADMINISTRATORS):
         access = token_renewal.service_access(portal_id, *states)
         try:
             return call(access, label, work)
         except CredentialRefused:
             continue  # ``call`` has invalidated it.
-        except AccessDenied as error:
+        except (AccessDenied, UnpaidSomewhere) as error:
             denied = error
             if not tokens.demote(access.credential_id):
                 break

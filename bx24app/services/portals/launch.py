@@ -31,7 +31,7 @@ from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.manifest import manifest
 from bx24app.services.portals.new_address import take_new_address
-from bx24app.services.portals.tokens import mark_unpaid, store_tokens
+from bx24app.services.portals.tokens import note_unpaid, store_tokens
 from bx24app.services.security import digests, proof_limits, token_proof
 from bx24app.services.security.tickets import TICKET_LIFETIME
 
@@ -214,7 +214,8 @@ def _open_without_portal(doubt: _Doubt, user_id: int) -> Launch:
     if isinstance(error, AccessDenied):
         raise VisitorRefused(f"the portal refuses the visitor: {error}", error.code, error.words)
     if isinstance(error, PaymentRequired):
-        _unpaid(portal.id, doubt.asked_at)
+        # The desk opens and says so; somebody who pays comes back to their callbacks.
+        note_unpaid(portal.id, doubt.asked_at)
     elif error.retry in (Retry.NEVER, Retry.AFTER_RENEWAL):
         raise Unverified(f"the portal refuses the visitor: {error}")
     with reading() as session:
@@ -234,12 +235,6 @@ def _last_word(known: User | None) -> datetime | None:
     if known is None or known.proven_at is None:
         return None
     return known.proven_at if utcnow() - known.proven_at < TICKET_LIFETIME else None
-
-
-def _unpaid(portal_id: int, asked_at: datetime) -> None:
-    """The desk opens and says so; somebody who pays comes back to their callbacks."""
-    with writing() as session:
-        mark_unpaid(session, session.get_one(Portal, portal_id, with_for_update=True), asked_at)
 
 
 def _move(portal_id: int, info: AppInfo) -> Portal:

@@ -22,17 +22,17 @@ from bx24app.bitrix24.errors import (
 )
 from bx24app.crypto import SealBroken, keyring
 from bx24app.database import reading, writing
-from bx24app.errors import Bitrix24Unavailable, NotPermitted, PortalDisconnected, Refusal
+from bx24app.errors import Bitrix24Unavailable, NotPermitted, Refusal
 from bx24app.models import Credential, CredentialState, Portal, PortalState, utcnow
 from bx24app.outgoing.errors import AddressForbidden, ExchangeError
 from bx24app.services.portals.new_address import take_new_address
 from bx24app.services.portals.tokens import (
-    MAX_ADMINISTRATORS,
     Access,
     access_of,
     invalidate_credential,
     load_alive,
     lock_credential,
+    note_unpaid,
     own_credential,
     service_credential_id,
 )
@@ -56,16 +56,19 @@ _renewing = PortalSlots("renew_idle_tokens", each=1, in_all=PORTALS_AT_ONCE)
 
 
 def service_access(portal_id: int, *states: PortalState) -> Access:
-    """The portal's own access; the next administrator takes over from one whose tokens are dead.
+    """The portal's own access; the next administrator takes over from one whose tokens are of no use.
 
-    Raises ``PortalDisconnected`` when none is left, or what ``open_access`` raises.
+    Raises ``PortalDisconnected`` when none is left, ``PortalUnpaid``, or what ``open_access`` raises.
     """
-    for _ in range(MAX_ADMINISTRATORS):
+    began, refused = utcnow(), dict[int, ExchangeError]()
+    while (credential_id := service_credential_id(portal_id, *states)) not in refused:
         try:
-            return open_access(service_credential_id(portal_id, *states))
-        except CredentialRefused:
-            continue  # ``open_access`` has invalidated it.
-    raise PortalDisconnected
+            return open_access(credential_id)
+        except (CredentialRefused, UnpaidSomewhere) as error:
+            refused[credential_id] = error  # ``open_access`` has invalidated it, or put it behind the others.
+    if isinstance(refused[credential_id], UnpaidSomewhere):
+        note_unpaid(portal_id, began)  # Everybody's says so: else each dial would try all of them again.
+    raise refused[credential_id]
 
 
 def person_access(portal_id: int, user_id: int) -> Access:

@@ -207,12 +207,20 @@ def mark_unpaid(session: Session, portal: Portal, asked_at: datetime) -> None:
         portal.state = PortalState.UNPAID
 
 
+def note_unpaid(portal_id: int, asked_at: datetime) -> None:
+    """The same for a portal that is not locked, if it is there still; commits."""
+    with writing() as session:
+        portal = session.get(Portal, portal_id, with_for_update=True)
+        if portal is not None:
+            mark_unpaid(session, portal, asked_at)
+
+
 def invalidate_credential(session: Session, credential: Credential, error: ExchangeError, asked_at: datetime) -> None:
     """Mark a locked credential whose tokens were refused, and the portal's state with it.
 
     What they say of the portal counts unless others' tokens have proved it wrong since ``asked_at``. That the app was
-    removed where a refresh token of anywhere comes from does not; that it is unpaid there counts until somebody else's
-    can be asked.
+    removed where a refresh token of anywhere comes from does not, nor, while somebody else stands by, that it is unpaid
+    there.
     """
     served = credential.service_since is not None
     # An unpaid app works again once it is paid, so its tokens stay alive.
@@ -227,11 +235,12 @@ def invalidate_credential(session: Session, credential: Credential, error: Excha
         if unpaid:
             portal.payment_hinted_at = utcnow()
         return
-    if unpaid:
+    if isinstance(error, UnpaidSomewhere):
+        portal.payment_hinted_at = utcnow()
+        if not _stand_behind(session, credential):
+            mark_unpaid(session, portal, asked_at)
+    elif unpaid:
         mark_unpaid(session, portal, asked_at)
-        if isinstance(error, UnpaidSomewhere):
-            portal.payment_hinted_at = utcnow()
-            _stand_behind(session, credential)
     elif isinstance(error, ApplicationRemoved) and not was_proven_since(session, portal.id, asked_at):
         portal.mark_uninstalled(utcnow())
     elif session.scalar(_serving(portal.id).limit(1)) is None:
