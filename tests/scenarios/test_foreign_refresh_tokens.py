@@ -165,6 +165,19 @@ def test_nor_does_it_prove_a_removal_that_was_forged(
             assert session.scalars(select(Callback.id)).all()
 
 
+def test_nobody_acts_as_the_colleague_whose_token_they_have_posted(
+    app: Flask, demoted: Actor, manager: Actor, portal: FakePortal
+) -> None:
+    """The colleague would count as the system user who serves the portal, and could plant an application token."""
+    theirs = shown_to(manager)
+    shown_to(manager)  # The app holds a newer one.
+    posts_foreign(demoted, theirs)
+    assert asks_lines(demoted)
+    with app.app_context(), reading() as session:
+        serving = session.scalars(select(Credential).where(Credential.user_id == demoted.user.id)).one()
+        assert (serving.acting_as, serving.is_refresh_trusted) == (demoted.user.id, False)
+
+
 def test_another_administrator_takes_over_at_once(
     app: Flask, demoted: Actor, second: Actor, elsewhere: str, portal: FakePortal
 ) -> None:
