@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
-from bx24app.database import writing
-from bx24app.models import RuleRun, RuleStage
+from bx24app.database import reading, writing
+from bx24app.models import RestCall, RuleRun, RuleStage
 from bx24app.services.native.automation import unproven_runs
 from bx24app.services.native.timeline import clicks
 from bx24app.services.runtime import local_limit, local_memory
@@ -137,6 +137,59 @@ def test_nor_do_they_shut_what_colleagues_have_open(
     assert manager.renews_ticket().status_code == 429
     assert len(portal.requests) - asked == most
     assert [administrator.renews_ticket().status_code for _ in range(most)] == [200] * (most - 1) + [429]
+
+
+def elsewhere(number: int) -> str:
+    """An address of another network, which belongs to nobody around it."""
+    return f"2001:db8:{number:x}::1"
+
+
+def logged_requests(app: Flask) -> int:
+    with app.app_context(), reading() as session:
+        return len(session.scalars(select(RestCall.id)).all())
+
+
+@pytest.mark.parametrize("path", ["/", "/install"])
+def test_nor_do_many_networks(
+    app: Flask, client: FlaskClient, manager: Actor, administrator: Actor, portal: FakePortal, path: str
+) -> None:
+    """What the portal was asked is counted in its pace, whether the page was opened or not."""
+    administrator.opens()
+    named, most = int(proof_limits.NAMED_OF_PORTAL.size), int(proof_limits.LAUNCHES_OF_PERSON.size)
+    asked, logged = len(portal.requests), logged_requests(app)
+    said = [posts(client, path, manager.launches(), elsewhere(number)) for number in range(most + 20)]
+    assert said[most - 1 :] == [429] * 21
+    assert len(portal.requests) - asked <= most
+    assert logged_requests(app) - logged == len(portal.requests) - asked
+    # A colleague opens it as ever; where there is no end to it, those go on who have it open.
+    assert posts(client, "/", administrator.launches(), AT_HOME) == 200
+    for number in range(named):
+        posts(client, "/", manager.launches(), elsewhere(most + 20 + number))
+    assert len(portal.requests) - asked <= most + 1
+    assert posts(client, "/", administrator.launches(), AT_HOME) == 429
+    assert administrator.renews_ticket().status_code == 200
+
+
+def test_nor_is_anybody_asked_about_more_from_other_networks_of_their_household(
+    client: FlaskClient, manager: Actor, portal: FakePortal, fake: FakeBitrix24
+) -> None:
+    for _ in range(int(proof_limits.LAUNCHES_OF_PERSON.size)):
+        posts(client, "/", manager.launches(), "2001:db8:7:1::1")
+    asked = len(portal.requests) + len(fake.auth_server.server.requests)
+    said = [posts(client, "/", manager.launches(), f"2001:db8:7:{number:x}::1") for number in range(2, 40)]
+    assert said == [429] * 38
+    assert len(portal.requests) + len(fake.auth_server.server.requests) == asked
+
+
+def test_what_was_asked_about_their_good_tokens_is_given_back(
+    app: Flask, client: FlaskClient, manager: Actor, portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else strangers could have each page of a colleague cost one more question."""
+    for number in range(int(proof_limits.LAUNCHES_OF_PERSON.size) + 1):
+        posts(client, "/", manager.launches(), elsewhere(number))
+    with app.app_context():
+        monkeypatch.setattr(proof_limits, "QUESTIONS_TO_PORTAL", 1)
+        assert proof_limits.may_ask_portal(portal.member_id, made_up())
 
 
 def test_the_hour_that_a_browser_tells_has_nothing_renewed(

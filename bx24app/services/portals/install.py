@@ -51,7 +51,7 @@ def install(post: FramePost, address: str) -> Installation:
     if launch.known_portal(post.member_id) is None:
         info = token_proof.prove_unknown(post.AUTH_ID, post.member_id, address)
     else:
-        info = token_proof.prove_token(post.AUTH_ID, post.member_id)
+        info = token_proof.prove_page(post.AUTH_ID, post.member_id, address)
     place = LaunchPlace(post.PLACEMENT)
     requests = portal_api.LoggedRequests(launch.request_label(place))
     uninstall.finish_before_installing(post.member_id)

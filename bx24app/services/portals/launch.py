@@ -133,8 +133,9 @@ def verify_launch(post: FramePost, address: str) -> Launch:
     if portal is None:
         token_proof.prove_unknown(post.AUTH_ID, post.member_id, address)
         raise NotInstalled("portal not installed")
-    if not proof_limits.may_ask_portal(post.member_id, post.AUTH_ID):
-        token_proof.prove_token(post.AUTH_ID, post.member_id)
+    shown = (post.member_id, post.AUTH_ID)
+    if proof_limits.is_crowded(*shown) or not proof_limits.may_ask_portal(*shown):
+        token_proof.prove_page(post.AUTH_ID, post.member_id, address)
     place, asked_at = place_of(post), utcnow()
     requests = portal_api.LoggedRequests(request_label(place))
     try:
@@ -143,9 +144,10 @@ def verify_launch(post: FramePost, address: str) -> Launch:
             _mismatch(post)
     except ExchangeError as error:
         return _open_by_authorization_server(_Doubt(post, portal, place, error, asked_at, address), requests)
-    proof_limits.note_person(post.member_id, post.AUTH_ID, word.profile.ID, address)
     proof_limits.note_proof(post.member_id, post.AUTH_ID)
+    # What was asked counts, whether the page may be opened or not.
     requests.write(portal.id, None)
+    proof_limits.note_person(post.member_id, post.AUTH_ID, word.profile.ID, address)
     return _launch(post, portal, place, word)
 
 
@@ -194,9 +196,9 @@ def _open_by_authorization_server(doubt: _Doubt, requests: portal_api.LoggedRequ
     if is_refused and not proof_limits.may_look_for_move(post.member_id):
         raise Unverified(f"the portal refuses the visitor: {error}")
     info = token_proof.prove_token(post.AUTH_ID, post.member_id)
-    proof_limits.note_person(post.member_id, post.AUTH_ID, info.user_id, doubt.address)
     proof_limits.note_proof(post.member_id, post.AUTH_ID)
     try:
+        proof_limits.note_person(post.member_id, post.AUTH_ID, info.user_id, doubt.address)
         if info.install.client_endpoint != portal.client_endpoint:
             try:
                 portal = _move(portal.id, info)

@@ -56,6 +56,9 @@ QUESTIONS_OF_TOKEN = LocalLimit("questions_of_token", 10)
 # Each page is a question at the pace of the portal's dials. A person has as many tokens as they open pages in Bitrix24.
 LAUNCHES_OF_PERSON = LocalLimit("launches_of_person", 30)
 CROWDED_SECONDS = 10.0
+# Then the authorization server is asked whose new tokens of a portal are, before the portal is: so often, which leaves
+# others half of what it says of the portal.
+NAMED_OF_PORTAL = LocalLimit("named_of_portal", 60)
 
 
 class TooManyAttempts(Unverified):
@@ -192,19 +195,31 @@ def take_question(member_id: str, token: str) -> None:
 def take_launch(member_id: str, token: str, address: str, known_as: KnownAs = nobody) -> None:
     """Take one of the pages that a person may open, for each waits for its portal; raises ``TooManyPages``.
 
-    Whose a new token is, only the portal tells: until then it counts for itself. Where somebody has just opened too
-    many with such the portal is not asked, but for a page that is open and shows whose it is: it counts for them.
+    Whose a new token is, nobody tells yet: until then it counts for itself. Where somebody has just opened too many
+    with such, one from around there is refused. But a page that is open shows whose it is, and counts for them.
     """
     digest = _digest(member_id, token)
     person = recall("person", digest)
-    if person is None and is_remembered("crowded_place", _digest(member_id, address)):
+    if is_crowded(member_id, token):
         name = known_as()
-        if name in (nobody(), insider()):
+        if name not in (nobody(), insider()):
+            person = (member_id, name)
+            remember("person", digest, TOKEN_SECONDS, person)
+        elif is_remembered("crowded_place", _around(member_id, address)):
             raise TooManyPages("too many pages opened from this address")
-        person = (member_id, name)
-        remember("person", digest, TOKEN_SECONDS, person)
     if not take_local(LAUNCHES_OF_PERSON, person or digest):
         raise TooManyPages("too many pages opened by this person")
+
+
+def is_crowded(member_id: str, token: str) -> bool:
+    """Tell whether somebody has just opened too many pages of a portal, and nobody knows yet whose this token is."""
+    return recall("person", _digest(member_id, token)) is None and is_remembered("crowded_portal", member_id)
+
+
+def take_name(member_id: str, token: str) -> None:
+    """Take one of the questions whose a new token is, while a portal is crowded; raises ``TooManyPages``."""
+    if is_crowded(member_id, token) and not take_local(NAMED_OF_PORTAL, member_id):
+        raise TooManyPages("too many pages opened of this portal")
 
 
 def note_person(member_id: str, token: str, user_id: int, address: str) -> None:
@@ -213,8 +228,13 @@ def note_person(member_id: str, token: str, user_id: int, address: str) -> None:
     is_counted = recall("person", digest) is not None
     remember("person", digest, TOKEN_SECONDS, person)
     if not is_counted and not take_local(LAUNCHES_OF_PERSON, person):
-        remember("crowded_place", _digest(member_id, address), CROWDED_SECONDS)
+        remember("crowded_place", _around(member_id, address), CROWDED_SECONDS)
+        remember("crowded_portal", member_id, CROWDED_SECONDS)
         raise TooManyPages("too many pages opened by this person")
+
+
+def _around(member_id: str, address: str) -> str:
+    return _digest(member_id, wider_networks(address)[0])
 
 
 def proven_place(member_id: str, address: str) -> str | None:

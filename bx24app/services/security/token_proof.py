@@ -56,6 +56,17 @@ def unproven(who: str, error: ExchangeError) -> Unverified:
     return PortalUnreachable(f"{who}: {error.code}")
 
 
+def prove_page(access_token: str, member_id: str, address: str) -> AppInfo:
+    """Prove the token of a page before its portal is asked; raises ``TooManyPages`` where its person opens too many.
+
+    ``address``: of whoever sends it, as ``network_of`` counts it.
+    """
+    proof_limits.take_name(member_id, access_token)
+    info = prove_token(access_token, member_id)
+    proof_limits.note_person(member_id, access_token, info.user_id, address)
+    return info
+
+
 def prove_unknown(access_token: str, member_id: str, address: str) -> AppInfo:
     """Prove a token of a portal that we do not know: strangers make up any number. Raises ``TooManyAttempts`` too.
 
