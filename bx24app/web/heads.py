@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 # Browsers send some 150 characters. Of the 8 KB that servers let through each name is compared with each of ours, which
 # holds up a whole process for 40 ms, before it is known who asks.
+# None of these decides what is done (If-Match does).
 LONGEST_LIST = 300
 LISTS = (
     "HTTP_ACCEPT",
     "HTTP_ACCEPT_LANGUAGE",
     "HTTP_ACCEPT_ENCODING",
-    "HTTP_IF_MATCH",
     "HTTP_IF_NONE_MATCH",
     "HTTP_RANGE",
     "CONTENT_TYPE",
