@@ -44,6 +44,10 @@ def test_the_app_reads_the_address_that_nginx_saw_and_none_that_was_sent(site: S
         ("GET", "/w/form", 250, range(20, 150)),
         ("HEAD", "/w/form/slots", 250, range(20, 150)),
         ("GET", "/c/link", 250, range(20, 150)),
+        ("POST", "/c/link/reschedule", 60, range(25, 31)),
+        ("POST", "/c/link/cancel", 60, range(25, 31)),
+        # A company's people behind one address.
+        ("POST", "/c/link/cancel", 30, range(1)),
         ("GET", "/w/form/widget.js", 250, range(1)),
         ("POST", "/", 200, range(20, 101)),
         ("POST", "/install", 200, range(20, 201)),

@@ -13,6 +13,8 @@ from sqlalchemy import select, update
 from bx24app.database import reading, writing
 from bx24app.models import Callback, WebsiteRequest
 from bx24app.services.security import signing
+from bx24app.services.websites import rules
+from bx24app.services.websites.submission import Submission
 from bx24app.worker.worker import Worker
 from tests.conftest import Eventually, OtherApp
 from tests.fake_bitrix24 import FakePortal
@@ -154,6 +156,68 @@ def test_a_link_moves_its_request_so_often_and_never_again(app: Flask, visitor: 
                 for _ in range(7)
             )
     assert moved == 24
+
+
+def test_whoever_mistypes_a_time_a_few_times_still_moves_their_request(visitor: Visitor) -> None:
+    path = "/c/" + json_of(visitor.asks())["status_url"].rpartition("/c/")[2]
+    for typed in ("", "soon", "2020-01-01T00:00:00Z", "31.12. 9 o'clock", "2199-01-01T00:00:00Z") * 2:
+        assert visitor.client.post(f"{path}/reschedule", json={"scheduled_at": typed}).status_code == 400
+    later = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
+    assert visitor.client.post(f"{path}/reschedule", json={"scheduled_at": later}).status_code == 200
+
+
+@pytest.mark.usefixtures("still")
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_a_link_has_so_many_changes_refused_an_hour(visitor: Visitor, accept: str) -> None:
+    """What is refused reads as much as the page: nobody has it read on and on. A decoy no more often."""
+    real, decoy, other = (json_of(visitor.asks(number)) for number in ("040 42828", "040 42828", "040 42829"))
+    ways: list[dict[str, Any]] = [
+        {"data": {"a": "1"}},
+        {"json": {"scheduled_at": "2020-01-01T00:00:00Z"}},
+        {"json": []},
+    ]
+    for answer in (real, decoy):
+        path = "/c/" + answer["status_url"].rpartition("/c/")[2]
+        statuses = [
+            visitor.client.post(f"{path}/reschedule", headers={"Accept": accept}, **ways[count % 3]).status_code
+            for count in range(23)
+        ]
+        assert statuses == [400] * 20 + [429] * 3
+        assert visitor.client.post(f"{path}/cancel").status_code == 200
+        late = [visitor.client.post(f"{path}/cancel", headers={"Accept": accept}).status_code for _ in range(30)]
+        assert late == [409] * 5 + [429] * 25
+    path = "/c/" + other["status_url"].rpartition("/c/")[2]
+    assert visitor.client.post(f"{path}/reschedule", json={"scheduled_at": "soon"}).status_code == 400
+
+
+def test_a_refused_change_works_out_the_free_times_once_and_one_too_many_never(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_out: list[object] = []
+    free_slots = rules.free_slots
+
+    def noted(submission: Submission) -> list[datetime]:
+        worked_out.append(submission)
+        return free_slots(submission)
+
+    monkeypatch.setattr(rules, "free_slots", noted)
+    path = "/c/" + json_of(visitor.asks())["status_url"].rpartition("/c/")[2]
+    counts = {}
+    for count in range(21):
+        worked_out.clear()
+        answer = visitor.client.post(f"{path}/reschedule", data={"a": "1"}, headers={"Accept": "text/html"})
+        counts[count] = (answer.status_code, len(worked_out))
+    assert counts == {**dict.fromkeys(range(20), (400, 1)), 20: (429, 0)}
+
+
+def test_a_change_that_is_refused_because_the_call_began_shows_that_it_began(app: Flask, visitor: Visitor) -> None:
+    path = "/c/" + json_of(visitor.asks())["status_url"].rpartition("/c/")[2]
+    with app.app_context(), writing() as session:
+        session.execute(update(Callback).values(state="missed", holds_number=False))
+    for change in ("reschedule", "cancel"):
+        answer = visitor.client.post(f"{path}/{change}", data={"a": "1"}, headers={"Accept": "text/html"})
+        assert answer.status_code == 409
+        assert "Ask again?" in answer.text
 
 
 def test_staff_move_a_callback_so_often_and_never_again(

@@ -8,12 +8,13 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from bx24app.database import purge, reading, writing
-from bx24app.errors import DatabaseBusy, NotFound, TooLate
+from bx24app.errors import DatabaseBusy, NotFound, RateLimited, TooLate
 from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, PortalState, utcnow
 from bx24app.services.callbacks import change
 from bx24app.services.callbacks.number_holder import make_own
 from bx24app.services.callbacks.retry_policy import retry_policy_of_form
 from bx24app.services.runtime import rate_limit, wakeup
+from bx24app.services.runtime.local_limit import LocalLimit, give_back, take_local
 from bx24app.services.runtime.rate_limit import DAY, HOUR, RateLimit
 from bx24app.services.security import digests, signing
 from bx24app.services.websites import quotas, rules
@@ -25,6 +26,16 @@ from bx24app.services.websites.submit import shown_to_visitor
 from bx24app.settings import settings
 
 CHANGES_AN_HOUR, CHANGES_EVER = 6, 24
+# People mistype a time now and then. To refuse one costs as much as the page, and nothing of it is worth a row.
+REFUSED_CHANGES = LocalLimit("refused_changes", 20, HOUR)
+
+
+@dataclass(frozen=True)
+class Link:
+    """The request behind a customer's link, and its form, as they were when it was read."""
+
+    request: Callback | DecoyRequest
+    opened: OpenForm
 
 
 @dataclass(frozen=True)
@@ -43,21 +54,25 @@ class RequestStatus:
         return self.state in WAITING
 
 
-def get_status(signed: str) -> RequestStatus:
-    """Return the status of the request behind a link; raises ``NotFound``."""
+def read_link(signed: str) -> Link:
+    """Return what a link leads to; raises ``NotFound``."""
     id = signing.read_link(signed)
     with reading() as session:
         request = _find(session, id)
-        opened = _opened(session, request)
-    return _status(opened, request)
+        return Link(request, _opened(session, request))
 
 
-def cancel_request(signed: str) -> RequestStatus:
+def get_status(link: Link) -> RequestStatus:
+    """Return the status of the request behind a link."""
+    return _status(link.opened, link.request)
+
+
+def cancel_request(link: Link) -> RequestStatus:
     """Cancel the request behind a link; commits.
 
     Raises ``NotFound``, ``RateLimited``, ``TooLate`` once it is being dialled.
     """
-    request, opened = _read_request(signed)
+    request, opened = link.request, link.opened
     _count_change(request.id, "cancel")
     if isinstance(request, Callback):
         withdrawn = change.cancel(request.portal_id, request.id, None, change.CUSTOMER)
@@ -69,21 +84,32 @@ def cancel_request(signed: str) -> RequestStatus:
     return _status(opened, decoy)
 
 
-def reschedule_request(signed: str, scheduled_at: datetime | None, unreadable: str = "") -> RequestStatus:
+def reschedule_request(link: Link, scheduled_at: datetime | None, unreadable: str = "") -> RequestStatus:
     """Move the request behind a link to another time; commits.
 
     ``unreadable`` is what was sent instead of a time. Raises ``NotFound``, ``TooLate``, a ``RuleRefused`` about the
-    time or about the budget of its day, and ``RateLimited`` after a few moves in an hour.
+    time or about the budget of its day, and ``RateLimited`` after a few moves, or some that were refused, in an hour.
     """
-    request, opened = _read_request(signed)
-    if not _status(opened, request).is_waiting:
+    request, opened = link.request, link.opened
+    count_refused(link)
+    if not _is_waiting(opened, request):
         raise TooLate
     unreadable = unreadable or ("" if scheduled_at else "none")
     submission = _submission_of(opened, scheduled_at, unreadable)
     rules.check_time_rules(submission)
     _count_change(request.id, "reschedule")
     move = _move_callback if isinstance(request, Callback) else _move_decoy
-    return _status(opened, budget_moves.move(request, submission, partial(move, submission, request.id)))
+    moved = budget_moves.move(request, submission, partial(move, submission, request.id))
+    give_back(REFUSED_CHANGES, request.id)
+    return _status(opened, moved)
+
+
+def count_refused(link: Link) -> None:
+    """Count a change of a link's time that is refused, in memory; raises ``RateLimited``."""
+    if not take_local(REFUSED_CHANGES, link.request.id):
+        refusal = RateLimited("link_refused")
+        refusal.retry_after = int(REFUSED_CHANGES.seconds / REFUSED_CHANGES.size)
+        raise refusal
 
 
 def _move_callback(submission: Submission, id: UUID, step: BudgetMove | None) -> Callback:
@@ -137,13 +163,6 @@ def _ever() -> float:
     return settings.retention_days * DAY
 
 
-def _read_request(signed: str) -> tuple[Callback | DecoyRequest, OpenForm]:
-    id = signing.read_link(signed)
-    with reading() as session:
-        request = _find(session, id)
-        return request, _opened(session, request)
-
-
 def _find(session: Session, id: UUID) -> Callback | DecoyRequest:
     # Both are read of every link, so that the time tells nothing.
     callback, decoy = session.get(Callback, id), session.get(DecoyRequest, id)
@@ -167,9 +186,13 @@ def _waiting(session: Session, opened: OpenForm, id: UUID) -> DecoyRequest:
     decoy = session.get(DecoyRequest, id, with_for_update=True)
     if decoy is None:
         raise DatabaseBusy  # It has become a callback in this moment.
-    if shown_to_visitor(opened, decoy, utcnow()).state not in WAITING:
+    if not _is_waiting(opened, decoy):
         raise TooLate
     return decoy
+
+
+def _is_waiting(opened: OpenForm, request: Callback | DecoyRequest) -> bool:
+    return shown_to_visitor(opened, request, utcnow()).state in WAITING
 
 
 def _submission_of(opened: OpenForm, scheduled_at: datetime | None = None, unreadable: str = "") -> Submission:
