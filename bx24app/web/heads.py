@@ -1,8 +1,11 @@
-"""What is read of a request's head: the address that limits count, and no list longer than people's browsers send."""
+"""What is read of a request's head: the address that limits count, a host that is one, and short lists."""
 
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
+
+from werkzeug.wrappers import Response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -18,6 +21,11 @@ LISTS = (
     "HTTP_IF_NONE_MATCH",
     "HTTP_RANGE",
     "CONTENT_TYPE",
+)
+LONGEST_HOST = 262
+# A name, which browsers write in ASCII, or an address; monitors may ask under any of them.
+HOST = re.compile(
+    r"([a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|\[[0-9a-f:.]{2,45}\])(:[0-9]{0,5})?", re.IGNORECASE | re.ASCII
 )
 
 
@@ -42,14 +50,24 @@ def first_of_list(text: str) -> str:
     return text if len(text) <= LONGEST_LIST else text[: LONGEST_LIST + 1].rpartition(",")[0]
 
 
+def is_host(text: str) -> bool:
+    """Tell whether this may stand in ``Host``: a name or an address, with a port or without, or nothing."""
+    return not text or (len(text) <= LONGEST_HOST and HOST.fullmatch(text) is not None)
+
+
 class PlainHead:
-    """Lets the app see plain addresses, where what is none is the same nobody for every limit, and short lists."""
+    """Lets the app see plain addresses, where what is none is the same nobody for every limit, and short lists.
+
+    A host that is none is answered here: Flask knows no routes for it, and an error's page could not be made.
+    """
 
     def __init__(self, app: "WSGIApplication") -> None:
         self._app = app
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a request."""
+        if not is_host(str(environ.get("HTTP_HOST") or "")):
+            return Response("The Host header has no name of a machine.\n", 400)(environ, start_response)
         environ["REMOTE_ADDR"] = plain_address(str(environ.get("REMOTE_ADDR") or ""))
         for name in LISTS:
             if name in environ:

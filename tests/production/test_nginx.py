@@ -127,6 +127,32 @@ def test_http_leads_to_https_but_for_the_proof_of_the_domain(site: Site) -> None
                 assert answer.headers["Location"] == f"https://localhost:{site.https}{path}"
 
 
+FOREIGN = ("b" * 64, ".a", "other.example.com", "127.0.0.1", "[::1]", "localhost.example.com", "xlocalhost")
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+def test_the_app_sees_no_request_under_another_name_but_health_checks(site: Site, host: str) -> None:
+    site.upstream.seen.clear()
+    assert [site.ask("GET", path, Host=host) for path in ("/", "/w/form", "/desk/x")] == [421] * 3
+    assert site.ask("POST", "/events", b"a=1", Host=f"{host}:443") == 421
+    assert not site.upstream.seen
+    assert [site.ask("GET", path, Host=host) for path in ("/healthz", "/readyz")] == [200, 200]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost", "localhost:8443", "localhost."])
+def test_the_app_sees_requests_under_its_own_name_however_it_is_written(site: Site, host: str) -> None:
+    assert site.ask("GET", "/w/form", Host=host) == 200
+
+
+def test_foreign_names_write_little_into_the_log(site: Site) -> None:
+    before = site.log.stat().st_size
+    with closing(site.connect("127.0.4.1")) as connection:
+        for _ in range(300):
+            connection.request("GET", "/" + "a" * 7000, headers={"Host": "b" * 64})
+            assert connection.getresponse().read() is not None
+    assert site.log.stat().st_size - before < 30 * 200
+
+
 def test_the_log_has_no_query_no_link_of_a_customer_and_no_look_of_a_monitor(site: Site) -> None:
     assert site.ask("GET", "/desk/callbacks?q=4930901820") == 200
     assert site.ask("GET", "/c/signed-link-of-a-customer") == 200
