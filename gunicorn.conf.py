@@ -13,6 +13,7 @@ sys.setswitchinterval(0.0005)
 
 bind = "127.0.0.1:8000"
 worker_class = "buffering_worker.BufferingWorker"
+logger_class = "server_log.ServerLog"
 threads = 16
 # Two processes have two interpreters: what one computes keeps nobody of the other waiting.
 workers = 2

@@ -8,8 +8,8 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # What runs; tests, documents and tools stay here.
-shipped=(app.py buffering_socket.py buffering_worker.py gunicorn.conf.py pyproject.toml requirements.lock LICENSE
-  bx24app deploy manifest migrations templates)
+shipped=(app.py buffering_socket.py buffering_worker.py server_log.py gunicorn.conf.py pyproject.toml requirements.lock
+  LICENSE bx24app deploy manifest migrations templates)
 
 usage() {
   cat <<'TEXT'

@@ -14,8 +14,11 @@ from tests.support import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # What ships: the package, and what a server starts.
 SHIPPED = [*sorted((ROOT / "bx24app").rglob("*.py")), *sorted((ROOT / "migrations").rglob("*.py"))]
-SHIPPED += [ROOT / name for name in ("app.py", "buffering_socket.py", "buffering_worker.py", "gunicorn.conf.py")]
-OURS = {"bx24app", "migrations", "buffering_socket", "buffering_worker"}
+SHIPPED += [
+    ROOT / name
+    for name in ("app.py", "gunicorn.conf.py", "buffering_socket.py", "buffering_worker.py", "server_log.py")
+]
+OURS = {"bx24app", "migrations", "buffering_socket", "buffering_worker", "server_log"}
 
 
 def normalized(name: str) -> str:
