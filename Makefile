@@ -49,8 +49,8 @@ promtool:
 servers:
 	@.ci/servers
 
-# In parallel, and one more than there are processors, for most tests wait for something; JOBS=0 runs them one by one.
-JOBS ?= $(shell expr $$(nproc) + 1)
+# In parallel, two for each processor, for most tests wait for something; JOBS=0 runs them one by one.
+JOBS ?= $(shell expr 2 \* $$(nproc))
 
 # Containers often forbid Python to keep what it has compiled: then each of the many processes compiles the app anew.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal
