@@ -32,7 +32,11 @@ class Proxy(Flask):
             body = environ["wsgi.input"].read(length) if length else None
             path, query = environ["REQUEST_URI"].partition("?")[0], environ["QUERY_STRING"]
             target = f"{path}?{query}" if query else path
-            connection.request(environ["REQUEST_METHOD"], target, body, _headers(environ))
+            headers = _headers(environ)
+            if self._tls:
+                # Over TLS it stands for the browser, which asks a site by its name.
+                headers["HOST"] = f"{self._host}:{self._port}"
+            connection.request(environ["REQUEST_METHOD"], target, body, headers)
             # An answer that ends in the middle would keep its socket open until garbage is collected.
             with connection.getresponse() as answer:
                 content = answer.read()
