@@ -117,25 +117,26 @@ def follow_calls(app: Flask, portal: FakePortal) -> None:
 
 def pass_time(app: Flask, by: timedelta) -> None:
     """Let everything that is noted in the database have happened earlier."""
+    times = ("scheduled_at", "due_at", "expires_at", "created_at")
     with app.app_context(), writing() as session:
         for callback in session.query(Callback):
-            moments = ("scheduled_at", "due_at", "expires_at", "created_at", "updated_at", "leased_until", "ended_at")
-            for name in (*moments, "asks_since"):
-                if (moment := getattr(callback, name)) is not None:
-                    setattr(callback, name, moment - by)
+            _move_back(callback, by, *times, "updated_at", "leased_until", "ended_at", "asks_since")
             for attempt in callback.attempts:
-                attempt.started_at -= by
+                _move_back(attempt, by, "started_at", "answered_at", "ended_at")
+            for decision in callback.decisions:
+                _move_back(decision, by, "made_at")
         for decoy in session.query(DecoyRequest):
-            for name in ("scheduled_at", "due_at", "expires_at", "created_at", "released_at", "cancelled_at"):
-                if (moment := getattr(decoy, name)) is not None:
-                    setattr(decoy, name, moment - by)
+            _move_back(decoy, by, *times, "released_at", "cancelled_at")
         for pace in session.query(Throttle):
-            pace.level_at -= by
-            pace.dial_at = pace.dial_at and pace.dial_at - by
-            pace.spare_at = pace.spare_at and pace.spare_at - by
+            _move_back(pace, by, "level_at", "dial_at", "spare_at")
         for portal in session.query(Portal):
-            portal.history_due_at = portal.history_due_at and portal.history_due_at - by
-            portal.history_read_at = portal.history_read_at and portal.history_read_at - by
+            _move_back(portal, by, "history_due_at", "history_read_at")
+
+
+def _move_back(row: object, by: timedelta, *names: str) -> None:
+    for name in names:
+        if (moment := getattr(row, name)) is not None:
+            setattr(row, name, moment - by)
 
 
 def pace_of(app: Flask, portal_id: int = 1) -> Throttle:

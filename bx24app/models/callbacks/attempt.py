@@ -38,8 +38,10 @@ _END = 4
 _NAMELESS_SQL = text("outcome IN ('dialling', 'unknown')")
 _HAS_COST_SQL, _HAS_CURRENCY_SQL = text("cost IS NOT NULL"), text("cost_currency IS NOT NULL")
 SECOND_SQL, _ANSWERED_SQL = text("number = 2"), text("answered_by IS NOT NULL")
-# A telephone rings no longer, and a call lasts no longer.
-RING_TIME, CALL_LASTS = timedelta(minutes=2), timedelta(hours=4)
+# A telephone rings no longer, hardly any call lasts longer than a long talk, and none longer than the third.
+RING_TIME, LONG_TALK, CALL_LASTS = timedelta(minutes=2), timedelta(hours=1), timedelta(hours=4)
+# A portal may begin a call as long after the attempt as the request is open (bitrix24/client.py ``DIAL_SECONDS``).
+BEGINS_LATE = timedelta(seconds=75)
 
 
 class MovedBackwards(Exception):
@@ -111,8 +113,16 @@ class Attempt(Base):
 
     @property
     def rang_until(self) -> datetime:
-        """When its call was surely over, of one whose end is known: that is read later."""
-        return self.started_at + RING_TIME + min(timedelta(seconds=self.duration_seconds or 0), CALL_LASTS)
+        """Until when its call may have rung or been talked: its end is read later, and of some calls never.
+
+        Where nobody knows how long it was, this is a bound for whom it can have served: nobody asks while they talk,
+        except after a line that dropped.
+        """
+        # The request of one that has no call was lost, or is under way.
+        began_at = self.started_at + (BEGINS_LATE if self.call_id is None else timedelta())
+        if self.duration_seconds is not None:
+            return began_at + RING_TIME + min(timedelta(seconds=self.duration_seconds), CALL_LASTS)
+        return began_at + RING_TIME if self.answered_at is None else self.answered_at + LONG_TALK
 
     def _go(self, outcome: Outcome) -> None:
         old = Outcome(self.outcome or Outcome.DIALLING)

@@ -89,16 +89,15 @@ def _first_behind(
     return session.scalars(query.order_by(DecoyRequest.id).limit(MAX_FOLLOWERS).with_for_update()).all()
 
 
-def pass_on_unrung(session: Session, callback: Callback, at: datetime, rang_until: datetime | None = None) -> None:
+def pass_on_unrung(session: Session, callback: Callback, at: datetime) -> None:
     """Pass on where a callback has given its number back, for a reason of its own, to whoever it has not rung for.
 
     Its line was full, or its person has no access any more: others asked for another line, or by another way. A call
-    that may have rung was also for those who had asked before it began; one whose end is known (``rang_until``), for
-    all who had asked until then.
+    that may have rung was also for all who asked until it was surely over (``_rang_until``), also where nobody knows
+    whether it reached them: those follow what a person decides about the callback.
     """
-    rang = [one.started_at for one in callback.attempts if one.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED)]
-    since = rang_until or max(rang, default=None)
-    among = true() if since is None else DecoyRequest.created_at > since
+    since = _rang_until(callback)
+    among = true() if since is None else DecoyRequest.created_at >= since
     is_put_off = callback.state == State.SCHEDULED
     if is_put_off and callback.form_id is not None:
         # It will ring: whoever asked at the same form has the same hours.
@@ -115,6 +114,17 @@ def pass_on_unrung(session: Session, callback: Callback, at: datetime, rang_unti
         raise_for_all(error)
         # Callbacks of all portals end in one transaction, and whatever is wrong with one must not hold up the others.
         log.exception("not_passed_on", callback=str(callback.id), reason=type(error).__name__)
+
+
+def _rang_until(callback: Callback) -> datetime | None:
+    """Return until when calls of a callback can have served whoever asked; None: none can have rung."""
+    rang = [one for one in callback.attempts if one.outcome not in (Outcome.NOT_EXECUTED, Outcome.REFUSED)]
+    if not rang:
+        return None
+    until = max(one.rang_until for one in rang)
+    # Who has it called again knows that the call before is over. How long one was, the history knows better.
+    is_decided = rang[-1].started_at < callback.chosen_at and rang[-1].duration_seconds is None
+    return min(until, callback.chosen_at) if is_decided else until
 
 
 def keep_waiting(session: Session, callback: Callback, at: datetime) -> None:

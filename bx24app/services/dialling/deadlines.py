@@ -4,7 +4,7 @@ A row of the history appears only after its call has ended, so that absence prov
 talk have passed.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Select, func, or_, select
@@ -12,12 +12,11 @@ from sqlalchemy.orm import Session
 
 from bx24app.database import reading, writing
 from bx24app.models import RESTORED, Callback, Portal, PortalState, State, UnknownPolicy, utcnow
-from bx24app.models.callbacks.attempt import CALL_LASTS, RING_TIME
+from bx24app.models.callbacks.attempt import CALL_LASTS, LONG_TALK, RING_TIME
 from bx24app.services.callbacks.number_holder import keep_waiting, pass_on_unrung
 from bx24app.services.callbacks.retry_policy import dials_left, retry_policy_of
 from bx24app.services.runtime.apart import apart, is_left_alone
 
-LONG_TALK = timedelta(hours=1)
 REPORTS_EXPECTED_WITHIN = RING_TIME + LONG_TALK
 # Of all portals, and of one of them: a portal that loses many outcomes keeps those of no other waiting.
 DEADLINES_AT_ONCE = 1000

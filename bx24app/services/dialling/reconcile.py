@@ -178,7 +178,7 @@ def _ended(applied: _AppliedReport) -> None:
         attempt.end(Outcome.COMPLETED, applied.now, None, None)
         if callback is not None:
             callback.complete(applied.now)
-            pass_on_unrung(applied.session, callback, applied.now, attempt.rang_until)
+            pass_on_unrung(applied.session, callback, applied.now)
         return
     attempt.end(Outcome.MISSED, applied.now, report.failed_code, report.failed_reason)
     if callback is None:
@@ -191,7 +191,7 @@ def _ended(applied: _AppliedReport) -> None:
             keep_waiting(applied.session, callback, applied.now)
     if callback.state == State.MISSED:
         # Whoever asked after the call, and before its end was read, was told that they would be called.
-        pass_on_unrung(applied.session, callback, applied.now, attempt.rang_until)
+        pass_on_unrung(applied.session, callback, applied.now)
     # A callback that a person sent back to the queue stays there, because the customer was not reached.
 
 
