@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 from tests.fake_bitrix24.clock import Clock
@@ -138,7 +139,8 @@ class Telephony:
             duration = round(self._clock.now() - call.talk_began_at) if call.state == "talking" else 0
             call.state, call.failed_code = "ended", code
             cost = f"{duration * 0.0004:.4f}"
-            began = self._clock.moment().isoformat(timespec="seconds")
+            # When it was registered; the duration is told apart, and 0 for what only rang.
+            began = datetime.fromtimestamp(call.began_at, UTC).isoformat(timespec="seconds")
             common: dict[str, object] = {
                 "CALL_ID": call.call_id,
                 "CALL_TYPE": str(CALLBACK_TYPE),

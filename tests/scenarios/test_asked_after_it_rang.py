@@ -115,6 +115,24 @@ def test_after_one_whose_end_is_told_late(
     assert (json_of(form.looks(later["status_url"]))["state"] == "started") is is_called
 
 
+def test_who_asks_while_it_rings_is_not_called_though_the_history_tells_of_a_short_call(
+    app: Flask, form: Visitor, portal: FakePortal
+) -> None:
+    """It tells when the call was registered, and how long they talked: that it rang for 40 seconds it does not."""
+    portal.events.pause()
+    first = asks(form)
+    work(app)
+    pass_time(app, timedelta(seconds=35))
+    asks(form)
+    pass_time(app, timedelta(seconds=25))
+    reaches_the_customer(portal)
+    began = (utcnow() - MINUTE).isoformat()
+    portal.telephony.history[0].update(CALL_START_DATE=began, CALL_DURATION="20")
+    goes_on(app, timedelta(seconds=1))
+    assert work(app) == 0
+    assert states(app) == {first["reference"]: "completed"}
+
+
 def wait_long(app: Flask) -> None:
     """Let whoever asks at a form wait for a day."""
     with app.app_context(), writing() as session:

@@ -118,6 +118,9 @@ class Attempt(Base):
         Where nobody knows how long it was, this is a bound for whom it can have served: nobody asks while they talk,
         except after a line that dropped.
         """
+        # The history's own times are no earlier bound. They are when the call was registered and a duration that need
+        # not hold the ringing, 0 where nobody picked up (docs: on-voximplant-call-end.md): who asked while it rang
+        # would be called once more.
         # The request of one that has no call was lost, or is under way.
         began_at = self.started_at + (BEGINS_LATE if self.call_id is None else timedelta())
         if self.duration_seconds is not None:
