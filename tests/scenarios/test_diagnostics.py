@@ -190,6 +190,7 @@ class TestPortal:
     def test_calls_without_news(self, app: Flask, healthy: Actor, portal: FakePortal) -> None:
         healthy.requests_callback()
         process(app)
+        portal.events.wait_until_idle()  # That the call has begun.
         with app.app_context(), writing() as session:
             session.execute(update(Attempt).values(started_at=utcnow() - timedelta(hours=1)))
             session.execute(update(Portal).values(event_at=utcnow() - timedelta(days=2)))

@@ -194,6 +194,7 @@ HARMFUL: dict[str, Callable[[Operations], object]] = {
 }
 
 
+@pytest.mark.timeout(240)
 def test_a_step_that_would_hinder_the_version_before_is_found(engine: Engine) -> None:
     command.upgrade(alembic_config(), "head")
     missed = []
