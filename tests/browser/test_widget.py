@@ -46,6 +46,8 @@ def opens_dialog(page: Page, site: Website) -> FrameLocator:
     page.get_by_role("button", name="Call me back").click()
     dialog = page.frame_locator("iframe")
     expect(dialog.get_by_role("heading", name="We'll call you back")).to_be_visible()
+    # Before its script has begun the form is sent at once, and nobody is believed who is so quick.
+    expect(dialog.locator("form[novalidate]")).to_be_visible()
     return dialog
 
 
