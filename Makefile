@@ -62,7 +62,7 @@ test: venv browser promtool servers
 test-nobrowser: venv promtool servers
 	$(PYTEST) -m "not long and not browser"
 
-# Most schedules of faults, most random requests and attacks, narrow pages, and on PostgreSQL what has no page.
+# Most schedules of faults, most random requests and attacks, narrow pages, and on PostgreSQL every second story without one.
 test-long: venv browser promtool servers
 	$(PYTEST) -m "long and not combined and not alone"
 
