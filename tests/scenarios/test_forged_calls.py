@@ -389,8 +389,10 @@ class TestHaste:
             with app.app_context():
                 call_history.read_next_history()
         assert pauses[0] <= call_history.SHORTEST_PAUSE
-        assert pauses == sorted(pauses)
-        assert pauses[-3] < pauses[-2] < timedelta(seconds=29) < pauses[-1]
+        # A busy machine adds to each, and the longest ones are alike but for that.
+        seconds = [round(pause.total_seconds()) for pause in pauses]
+        assert seconds == sorted(seconds)
+        assert seconds[0] < seconds[2] < seconds[4] < seconds[6] == call_history.HISTORY_EVERY.total_seconds()
         assert len(portal.requests_for(STATISTICS)) == 8
 
     def test_many_ends_are_one_question(
