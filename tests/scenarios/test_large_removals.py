@@ -47,8 +47,10 @@ def confirm(app: Flask) -> None:
 
 @pytest.mark.parametrize("clean", [True, False])
 def test_no_statement_takes_a_large_portal_away(
-    app: Flask, large: Actor, portal: FakePortal, application: FakeApp, clean: bool
+    app: Flask, large: Actor, portal: FakePortal, application: FakeApp, monkeypatch: pytest.MonkeyPatch, clean: bool
 ) -> None:
+    # Two more statements after each take longer than a removal stays at a time.
+    monkeypatch.setattr(uninstall, "CONFIRMER_STAYS_SECONDS", 60.0)
     left = {"callback": LARGE, "do_not_call WHERE number IS NOT NULL": LARGE}
     most = 0
 
