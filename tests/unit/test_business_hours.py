@@ -107,7 +107,7 @@ def test_what_is_no_hours_is_refused(wrong: dict[str, Any]) -> None:
     [
         ({"zone": "right/Europe/Berlin"}, ("Europe/Berlin", "")),
         ({"zone": "US/Pacific", "holidays": "DE-BY"}, ("US/Pacific", "DE-BY")),
-        ({"zone": "Mars/Base", "holidays": "DE"}, ("UTC", "")),
+        ({"zone": "Mars/Base", "holidays": "DE"}, ("UTC", "DE")),
         ({"zone": "Europe/Berlin", "holidays": "DE-NO"}, ("Europe/Berlin", "")),
     ],
 )

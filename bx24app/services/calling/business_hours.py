@@ -89,8 +89,8 @@ class Hours(TolerantModel, BaseModel):
             return cls.model_validate(stored)
         except ValidationError:
             zone = re.sub("^(right|posix)/", "", str(stored.get("zone")))
-            known = {"zone": zone if is_zone(zone) else "UTC", "holidays": ""}
-            return cls.model_validate(stored | known)
+            region = known_region(str(stored.get("holidays") or ""))
+            return cls.model_validate(stored | {"zone": zone if is_zone(zone) else "UTC", "holidays": region})
 
     def today(self, at: datetime) -> date:
         """Return the day in the zone of the hours."""
@@ -162,11 +162,16 @@ def working_week(zone: str, country: str | None) -> dict[str, Any]:
 
     ``country`` None: that of the zone, which may be "" where nobody knows one yet.
     """
-    try:
-        region = check_region(country or country_of_zone(zone))
-    except ValueError:
-        region = ""
+    region = known_region(country or country_of_zone(zone))
     return {"zone": zone, "week": {day: [list(OFFICE_DAY)] for day in DAYS[:5]}, "holidays": region, "closed": []}
+
+
+def known_region(code: str) -> str:
+    """Return a region as ``check_region`` does, or "" for one whose holidays nobody knows."""
+    try:
+        return check_region(code)
+    except ValueError:
+        return ""
 
 
 def is_zone(name: str) -> bool:
