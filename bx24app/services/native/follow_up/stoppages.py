@@ -169,7 +169,9 @@ def _budgets(session: Session, portals: _PortalRange) -> Iterator[Stoppage]:
 
 def _days(form: Form, portal: Portal, *moments: datetime) -> set[date]:
     """On which days of a form some moments lie; empty where its hours cannot be read."""
-    with apart("stoppage", f"form {form.id}"):
+    if is_left_alone("stoppage", key := f"form {form.id}"):
+        return set()
+    with apart("stoppage", key):
         hours = hours_in_force(portal, form)
         return {local_day(moment, hours.zone if hours else "UTC").day for moment in moments}
     return set()
