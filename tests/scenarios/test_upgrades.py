@@ -1,8 +1,8 @@
 """Upgrades: the version before serves meanwhile, or the step that needs a stop is named and nothing is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import requests
@@ -13,6 +13,7 @@ from alembic.script import Script, ScriptDirectory
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, delete, insert, inspect, select, text, update
+from sqlalchemy.engine.interfaces import TableKey
 from sqlalchemy.exc import DatabaseError
 
 from bx24app.database import reading, writing
@@ -33,6 +34,8 @@ from tests.scenarios.test_migrations import SAMPLES, empty_database, engine, fil
 from tests.support.actors import Actor
 from tests.support.operating import Operate, operate, programs
 from tests.support.processes import Spawn, StartWeb, kill
+
+Reflected = TypeVar("Reflected")
 
 __all__ = ["empty_database", "engine", "operate", "programs"]
 
@@ -85,14 +88,22 @@ def narrowed(before: MetaData, after: MetaData) -> list[str]:
 
 def unique(engine: Engine, tables: list[str]) -> set[tuple[str, str]]:
     """What must be unique or true, by table."""
-    found = inspect(engine)
-    indexes = {
-        (table, str(one["column_names"])) for table in tables for one in found.get_indexes(table) if one["unique"]
-    }
-    constraints = {(table, str(one["column_names"])) for table in tables for one in found.get_unique_constraints(table)}
-    checks = {(table, one["sqltext"]) for table in tables for one in found.get_check_constraints(table)}
-    references = {(table, str(one["constrained_columns"])) for table in tables for one in found.get_foreign_keys(table)}
-    return indexes | constraints | checks | references
+    with engine.connect() as connection:
+        # Of all tables at once: PostgreSQL takes half a minute to be asked about one after the other.
+        asked = inspect(connection)
+        found = [
+            *((table, str(one["column_names"])) for table, one in each(asked.get_multi_indexes()) if one["unique"]),
+            *((table, str(one["column_names"])) for table, one in each(asked.get_multi_unique_constraints())),
+            *((table, one["sqltext"]) for table, one in each(asked.get_multi_check_constraints())),
+            *((table, str(one["constrained_columns"])) for table, one in each(asked.get_multi_foreign_keys())),
+        ]
+    return {(table, what) for table, what in found if table in tables}
+
+
+def each(by_table: Mapping[TableKey, list[Reflected]]) -> Iterator[tuple[str, Reflected]]:
+    for (_, table), reflected in by_table.items():
+        for one in reflected:
+            yield table, one
 
 
 def rows(engine: Engine, tables: MetaData) -> dict[str, list[tuple[Any, ...]]]:
