@@ -27,13 +27,13 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def _read_body(response: requests.Response) -> bytes:
-    body = b""
+    body = bytearray()  # Bytes would be copied for each chunk.
     with closing(response), exchanging():
         for chunk in response.iter_content(CHUNK_BYTES):
             body += chunk
             if len(body) > MAX_ANSWER_BYTES:
                 raise UnreadableAnswer
-    return body
+    return bytes(body)
 
 
 def _host_of(location: str) -> str:

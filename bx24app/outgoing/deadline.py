@@ -1,4 +1,7 @@
-"""An end for every exchange, however slowly its bytes come: time-outs of the library are for single reads."""
+"""An end for every exchange, however slowly its bytes come, and a bound of what the libraries read line by line.
+
+Time-outs of the library are for single reads.
+"""
 
 import http.client
 import io
@@ -14,6 +17,9 @@ _ends_at: ContextVar[float | None] = ContextVar("ends_at", default=None)
 # A blocking call needs a time-out above zero.
 SHORTEST_SECONDS = 0.001
 SEND_BYTES = 16 * 1024
+# Of an answer's head and of the sizes of its chunks together. An honest head has some 3 KB, and 8 MB in chunks of 1 KB
+# have 40 KB of sizes; each line costs Python 10 us and more, however short it is.
+LINES_BYTES = 64 * 1024
 
 
 @contextmanager
@@ -65,10 +71,33 @@ class _PunctualReader(io.RawIOBase):
         super().close()
 
 
+class _BoundedReader(io.BufferedReader):
+    """Lines, of which the libraries would read as many and as long ones as others send."""
+
+    _left = LINES_BYTES
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        most = self._left + 1 if size is None or size < 0 else min(size, self._left + 1)
+        line = super().readline(most)
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.LineTooLong("answer")
+        return line
+
+
 class PunctualResponse(http.client.HTTPResponse):
-    """An answer that has to be whole when the exchange ends, its body too, wherever that is read."""
+    """An answer that has to be whole when the exchange ends, its body too, wherever that is read.
+
+    Its cookies are left out: the library reads them with more care than time, and nobody asks for them.
+    """
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         raw = self.fp.detach()
-        self.fp = io.BufferedReader(_PunctualReader(raw, sock, _ends_at.get()))
+        self.fp = _BoundedReader(_PunctualReader(raw, sock, _ends_at.get()))
+
+    def begin(self) -> None:
+        """Read the head."""
+        super().begin()
+        for name in ("Set-Cookie", "Set-Cookie2"):
+            del self.headers[name]

@@ -1,0 +1,129 @@
+"""Answers that are small to send and costly to read: the library's reading of them ends early, or never begins."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from uuid import uuid4
+
+import pytest
+import requests
+from flask import Flask
+
+from bx24app.bitrix24.authorization import AuthorizationServer
+from bx24app.bitrix24.client import PortalClients
+from bx24app.outgoing.adapter import GuardedAdapter, guard
+from bx24app.outgoing.address_policy import AddressPolicy
+from bx24app.outgoing.deadline import LINES_BYTES
+from bx24app.outgoing.errors import ExchangeError
+from bx24app.services.webhooks.sender import SignedRequest, send_once
+
+POLICY = AddressPolicy(allow_insecure=True)
+OK = b"HTTP/1.1 200 OK\r\n"
+BODY = json.dumps({"result": {}}).encode()
+LENGTH = b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+LONG = b"a" * 65_000
+LAST = b"0\r\n\r\n"
+
+
+def chunks(body: bytes, size: int) -> bytes:
+    return b"".join(
+        b"%x\r\n%b\r\n" % (len(body[start : start + size]), body[start : start + size])
+        for start in range(0, len(body), size)
+    )
+
+
+# All of them are whole answers: whoever reads without a bound finds nothing wrong.
+COSTLY = {
+    "many cookies": OK + b"Set-Cookie: a=b;%b\r\n" % (b"a;" * 30_000) * 85 + LENGTH,
+    "a cookie's date": OK + b"Set-Cookie: a=b; expires=1 a %b!\r\n" % (b"1" * 60_000) * 85 + LENGTH,
+    "many heads": OK + b"X-Long: %b\r\n" % LONG * 85 + LENGTH,
+    "a folded head": OK + b"Date: a\r\n" + b" %b\r\n" % LONG * 85 + LENGTH,
+    "heads before the head": b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000 + OK + LENGTH,
+    "chunks of a byte": OK + CHUNKED + chunks(BODY + b" " * 100_000, 1) + LAST,
+    "long names of chunks": OK + CHUNKED + b"%x;%b\r\n%b\r\n" % (len(BODY), LONG * 20, BODY) + LAST,
+    "what follows the last chunk": OK + CHUNKED + chunks(BODY, 100) + b"0\r\n" + b"x: y\r\n" * 20_000 + b"\r\n",
+}
+HONEST = {
+    "cookies": OK + b"Set-Cookie: BITRIX_SM_GUEST_ID=1; path=/; HttpOnly\r\nSet-Cookie2: a=b\r\n" + LENGTH,
+    "a long head": OK + b"Content-Security-Policy: default-src %b\r\n" % (b"https://a.example " * 1500) + LENGTH,
+    "small chunks": OK + CHUNKED + chunks(BODY + b" " * 7_900_000, 1024) + LAST,
+}
+
+
+@pytest.fixture(autouse=True)
+def plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+
+
+@contextmanager
+def saying(answer: bytes) -> Iterator[str]:
+    """A server that gives everybody one answer, byte for byte; its address."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection, suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def asks_portal(url: str) -> None:
+    PortalClients(POLICY).client(url, "t").invoke("profile")
+
+
+def dials(url: str) -> None:
+    with PortalClients(POLICY).dialler(url, "t") as client:
+        client.invoke("voximplant.callback.start")
+
+
+def asks_about_token(url: str) -> None:
+    AuthorizationServer(url, "id", "secret").app_info("t")
+
+
+def named(cases: dict[str, bytes]) -> Iterable[object]:
+    return [pytest.param(answer, id=name) for name, answer in cases.items()]
+
+
+@pytest.mark.parametrize("answer", named(COSTLY))
+@pytest.mark.parametrize("ask", [asks_portal, dials, asks_about_token])
+def test_what_is_costly_to_read_is_not_read(ask: Callable[[str], None], answer: bytes) -> None:
+    with saying(answer) as url, pytest.raises(ExchangeError):
+        ask(url)
+
+
+@pytest.mark.parametrize("answer", named(HONEST))
+@pytest.mark.parametrize("ask", [asks_portal])
+def test_what_others_send_in_good_faith_is_read(ask: Callable[[str], None], answer: bytes) -> None:
+    with saying(answer) as url:
+        ask(url)
+
+
+@pytest.mark.parametrize("name", ["many cookies", "a folded head", "heads before the head"])
+def test_a_webhook_with_such_an_answer_has_failed(app: Flask, name: str) -> None:
+    with saying(COSTLY[name]) as url, app.app_context():
+        assert send_once(SignedRequest(url, uuid4(), b"{}", ("whsec_x",))).error is not None
+
+
+def test_cookies_of_one_answer_are_not_sent_with_the_next_request() -> None:
+    session = requests.Session()
+    guard(session, GuardedAdapter(POLICY, 20))
+    with saying(HONEST["cookies"]) as url:
+        assert "Set-Cookie" not in session.get(url, timeout=5).headers
+    assert list(session.cookies) == []
+
+
+def test_a_line_is_not_gathered_beyond_what_all_may_have() -> None:
+    answer = OK + CHUNKED + b"1" * (LINES_BYTES * 200)
+    with saying(answer) as url, pytest.raises(ExchangeError):
+        asks_portal(url)
