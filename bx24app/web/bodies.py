@@ -12,6 +12,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 
+from bx24app.errors import Malformed
 from bx24app.web.charsets import charset_of, known_charset
 
 MAX_FIELDS = 1000
@@ -55,6 +56,21 @@ def read_fields(language: str = "") -> dict[str, object]:
     for name, value in pairs:
         text = _REFERENCE.sub(_character, value.decode(found, "ignore"))
         fields[name.decode(found, "ignore")] = text or fields.get(name.decode(found, "ignore"), "")
+    return fields
+
+
+def read_posted() -> dict[str, str]:
+    """Read the fields that a portal posts, in UTF-8, the first of each name; raises ``Malformed``.
+
+    Flask's own reading of 256 KB takes a quarter of a second of the interpreter, before anything is proven.
+    """
+    try:
+        pairs = _pairs(request.get_data())
+    except UnreadableBody:
+        raise Malformed("fields") from None
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        fields.setdefault(name.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
     return fields
 
 

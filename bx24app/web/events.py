@@ -14,6 +14,7 @@ from bx24app.services.native.automation.rule_posts import receive_rule_post
 from bx24app.services.native.timeline import clicks
 from bx24app.services.portals import app_events, payment, uninstall
 from bx24app.services.security.networks import network_of
+from bx24app.web.bodies import read_posted
 
 blueprint = Blueprint("events", __name__)
 
@@ -21,7 +22,7 @@ blueprint = Blueprint("events", __name__)
 @blueprint.post("/events")
 def receive() -> tuple[str, int]:
     """Take one event: 200 also for repeats and kinds that we do not use, 403 for a wrong token, 400 malformed."""
-    event = read_event(_fields())
+    event = read_event(read_posted().items())
     address = network_of(request.remote_addr or "")
     if event.name == "ONAPPPAYMENT":
         # It carries no proof, so it is not counted.
@@ -49,10 +50,5 @@ def _take(event: Event, address: str) -> None:
 @blueprint.post("/robot")
 def receive_rule() -> tuple[str, int]:
     """Take one run of an automation rule: 200 once it is stored, also for repeats, 403 not proven, 400 malformed."""
-    receive_rule_post(read_rule_post(_fields()), network_of(request.remote_addr or ""))
+    receive_rule_post(read_rule_post(read_posted().items()), network_of(request.remote_addr or ""))
     return "", 200
-
-
-def _fields() -> list[tuple[str, str]]:
-    """The fields of the post; a part of a multipart body may have no name."""
-    return [(name, value) for name, value in request.form.items() if name is not None]

@@ -16,6 +16,7 @@ from bx24app.services.runtime.slots import Slots
 from bx24app.services.security import proof_limits, tickets
 from bx24app.services.security.networks import network_of
 from bx24app.urls import normal_origin, origin_of
+from bx24app.web.bodies import read_posted
 from bx24app.web.guards import bearer
 from bx24app.web.headers import frame_only_in
 from bx24app.web.languages import speak
@@ -79,7 +80,7 @@ def _guarding(
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             speak(request.args.get("LANG", ""))
-            post = read_frame_post(request.args, request.form)
+            post = read_frame_post(request.args, read_posted())
             address, known_as = network_of(request.remote_addr or ""), partial(_known_as, post)
             with proof_limits.proving(address, post.member_id, post.AUTH_ID, known_as):
                 proof_limits.take_launch(post.member_id, post.AUTH_ID, address, known_as)
