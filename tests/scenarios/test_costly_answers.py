@@ -1,10 +1,7 @@
 """Answers that are small to send and costly to read: the library's reading of them ends early, or never begins."""
 
 import json
-import socket
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from uuid import uuid4
 
 import pytest
@@ -18,9 +15,10 @@ from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.deadline import LINES_BYTES
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.webhooks.sender import SignedRequest, send_once
+from tests.support.raw_answers import saying
 
 POLICY = AddressPolicy(allow_insecure=True)
-OK = b"HTTP/1.1 200 OK\r\n"
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 BODY = json.dumps({"result": {}}).encode()
 LENGTH = b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -58,26 +56,6 @@ def plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
 
 
-@contextmanager
-def saying(answer: bytes) -> Iterator[str]:
-    """A server that gives everybody one answer, byte for byte; its address."""
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = server.accept()
-                with connection, suppress(OSError):
-                    connection.recv(65536)
-                    connection.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
-        server.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
-
-
 def asks_portal(url: str) -> None:
     PortalClients(POLICY).client(url, "t").invoke("profile")
 
@@ -103,7 +81,7 @@ def test_what_is_costly_to_read_is_not_read(ask: Callable[[str], None], answer: 
 
 
 @pytest.mark.parametrize("answer", named(HONEST))
-@pytest.mark.parametrize("ask", [asks_portal])
+@pytest.mark.parametrize("ask", [asks_portal, dials])
 def test_what_others_send_in_good_faith_is_read(ask: Callable[[str], None], answer: bytes) -> None:
     with saying(answer) as url:
         ask(url)

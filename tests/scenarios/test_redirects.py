@@ -1,11 +1,9 @@
 """Redirects of those whom we ask: none is followed, nothing of them is read, however they are written."""
 
 import gzip
-import socket
-import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from uuid import uuid4
 
 import pytest
@@ -17,6 +15,7 @@ from bx24app.bitrix24.errors import Moved
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.errors import UnreadableAnswer
 from bx24app.services.webhooks.sender import SignedRequest, send_once
+from tests.support.raw_answers import saying
 
 MEGABYTE = 2**20
 # It grows a thousandfold each time that it is unpacked.
@@ -24,27 +23,8 @@ BOMB = gzip.compress(gzip.compress(bytes(256 * MEGABYTE)))
 ELSEWHERE = b"https://elsewhere.example.com/"
 
 
-@contextmanager
-def answering(head: bytes, body: bytes = b"") -> Iterator[str]:
-    """A server that gives everybody one answer, byte for byte; its address."""
-    answer = b"HTTP/1.1 %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (head, len(body), body)
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            with connection:
-                connection.recv(65536)
-                connection.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
-        server.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+def answering(head: bytes, body: bytes = b"") -> AbstractContextManager[str]:
+    return saying(b"HTTP/1.1 %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (head, len(body), body))
 
 
 def asks_portal(url: str) -> str:
