@@ -13,7 +13,7 @@ from bx24app.bitrix24.client import PortalClients
 from bx24app.outgoing.adapter import GuardedAdapter, guard
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.deadline import LINES_BYTES
-from bx24app.outgoing.errors import ExchangeError
+from bx24app.outgoing.errors import ConnectionReset
 from bx24app.services.webhooks.sender import SignedRequest, send_once
 from tests.support.raw_answers import saying
 
@@ -76,7 +76,7 @@ def named(cases: dict[str, bytes]) -> Iterable[object]:
 @pytest.mark.parametrize("answer", named(COSTLY))
 @pytest.mark.parametrize("ask", [asks_portal, dials, asks_about_token])
 def test_what_is_costly_to_read_is_not_read(ask: Callable[[str], None], answer: bytes) -> None:
-    with saying(answer) as url, pytest.raises(ExchangeError):
+    with saying(answer) as url, pytest.raises(ConnectionReset):
         ask(url)
 
 
@@ -103,5 +103,5 @@ def test_cookies_of_one_answer_are_not_sent_with_the_next_request() -> None:
 
 def test_a_line_is_not_gathered_beyond_what_all_may_have() -> None:
     answer = OK + CHUNKED + b"1" * (LINES_BYTES * 200)
-    with saying(answer) as url, pytest.raises(ExchangeError):
+    with saying(answer) as url, pytest.raises(ConnectionReset):
         asks_portal(url)
