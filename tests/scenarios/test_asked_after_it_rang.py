@@ -5,6 +5,7 @@ Who asks while it rings, or is talked, has been called by it: also where nobody 
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -14,7 +15,7 @@ from bx24app.bitrix24.client import DIAL_SECONDS
 from bx24app.database import reading, writing
 from bx24app.models import Callback, DecoyRequest, Form, State, utcnow
 from bx24app.models.callbacks.attempt import BEGINS_LATE
-from bx24app.services.dialling import abandoned, call_history, deadlines
+from bx24app.services.dialling import abandoned, call_history, deadlines, dial
 from tests.fake_bitrix24 import FakePortal
 from tests.fake_bitrix24.people import SEE_STATISTICS
 from tests.scenarios.test_shared_callbacks import asks, form, states
@@ -231,3 +232,44 @@ def test_who_asks_while_one_rings_whose_end_nobody_tells(
     asks(form)
     goes_on(app, timedelta(hours=4))
     assert work(app) == is_called
+
+
+@pytest.mark.parametrize("late", [0, 70])
+def test_who_asks_while_it_rings_is_not_called_though_the_portal_began_it_late(
+    app: Flask, form: Visitor, portal: FakePortal, monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    portal.events.pause()
+    first = asks(form)
+    send = dial._send_once
+
+    def send_late(*args: Any) -> Any:
+        pass_time(app, timedelta(seconds=late))
+        return send(*args)
+
+    monkeypatch.setattr(dial, "_send_once", send_late)
+    work(app)
+    pass_time(app, timedelta(seconds=70))
+    asks(form)
+    pass_time(app, timedelta(seconds=10))
+    reaches_the_customer(portal)
+    portal.telephony.history[0].update(CALL_DURATION="5")
+    goes_on(app, timedelta(seconds=1))
+    assert work(app) == 0
+    assert states(app) == {first["reference"]: "completed"}
+
+
+def test_who_asks_while_it_rings_is_not_called_though_the_answer_was_lost_and_the_call_is_known_since(
+    app: Flask, form: Visitor, portal: FakePortal
+) -> None:
+    portal.events.pause()
+    portal.faults.add("drop_after", START)
+    first = asks(form)
+    work(app)
+    # It begins after 70 s.
+    pass_time(app, timedelta(seconds=150))
+    asks(form)
+    reaches_the_customer(portal)
+    portal.telephony.history[0].update(CALL_DURATION="5")
+    goes_on(app, timedelta(seconds=1))
+    assert work(app) == 0
+    assert states(app) == {first["reference"]: "completed"}

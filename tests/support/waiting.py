@@ -122,7 +122,7 @@ def pass_time(app: Flask, by: timedelta) -> None:
         for callback in session.query(Callback):
             _move_back(callback, by, *times, "updated_at", "leased_until", "ended_at", "asks_since")
             for attempt in callback.attempts:
-                _move_back(attempt, by, "started_at", "answered_at", "ended_at")
+                _move_back(attempt, by, "started_at", "began_by", "answered_at", "ended_at")
             for decision in callback.decisions:
                 _move_back(decision, by, "made_at")
         for decoy in session.query(DecoyRequest):

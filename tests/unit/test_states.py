@@ -124,7 +124,7 @@ def test_an_attempt_never_moves_backwards(earlier: int, later: int) -> None:
     attempt = Attempt(number=1, outcome=ORDER[earlier])
     moves: dict[Outcome, Callable[[], object]] = {
         Outcome.UNKNOWN: attempt.mark_unknown,
-        Outcome.STARTED: lambda: attempt.start("callback.1"),
+        Outcome.STARTED: lambda: attempt.start("callback.1", NOW),
         Outcome.ANSWERED: lambda: attempt.answer(7, NOW),
         Outcome.COMPLETED: lambda: attempt.end(Outcome.COMPLETED, NOW, None, None),
     }

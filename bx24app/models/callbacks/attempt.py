@@ -108,6 +108,8 @@ class Attempt(Base):
     # The portal's own activity of the call in the CRM, as the history names it.
     activity_id: Mapped[int | None]
     started_at: Mapped[At]
+    # When the portal's answer named the call, which had begun by then.
+    began_by: Mapped[At | None]
     answered_at: Mapped[At | None]
     ended_at: Mapped[At | None]
 
@@ -121,11 +123,11 @@ class Attempt(Base):
         # The history's own times are no earlier bound. They are when the call was registered and a duration that need
         # not hold the ringing, 0 where nobody picked up (docs: on-voximplant-call-end.md): who asked while it rang
         # would be called once more.
-        # The request of one that has no call was lost, or is under way.
-        began_at = self.started_at + (BEGINS_LATE if self.call_id is None else timedelta())
+        # The answer to the request of one without such a time was lost, or is under way.
+        began_by = self.began_by or self.started_at + BEGINS_LATE
         if self.duration_seconds is not None:
-            return began_at + RING_TIME + min(timedelta(seconds=self.duration_seconds), CALL_LASTS)
-        return began_at + RING_TIME if self.answered_at is None else self.answered_at + LONG_TALK
+            return began_by + RING_TIME + min(timedelta(seconds=self.duration_seconds), CALL_LASTS)
+        return began_by + RING_TIME if self.answered_at is None else self.answered_at + LONG_TALK
 
     def _go(self, outcome: Outcome) -> None:
         old = Outcome(self.outcome or Outcome.DIALLING)
@@ -133,10 +135,11 @@ class Attempt(Base):
             raise MovedBackwards(f"attempt {self.id}: {old} -> {outcome}")
         self.outcome = outcome
 
-    def start(self, call_id: str) -> None:
+    def start(self, call_id: str, at: datetime) -> None:
         """Record the call that the portal began for it."""
         self._go(Outcome.STARTED)
-        self.call_id = call_id
+        # It may be recorded long after the answer.
+        self.call_id, self.began_by = call_id, min(at, self.started_at + BEGINS_LATE)
 
     def hand_over(self, at: datetime) -> None:
         """Record that another telephony app was given the call."""

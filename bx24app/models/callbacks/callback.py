@@ -192,7 +192,7 @@ class Callback(Leased, Base):
 
     def start(self, attempt: Attempt, call_id: str, at: datetime) -> None:
         """Record that the portal accepted the attempt and named its call."""
-        attempt.start(call_id)
+        attempt.start(call_id, at)
         self._go(State.STARTED, at)
 
     def hand_over(self, attempt: Attempt, at: datetime) -> None:
