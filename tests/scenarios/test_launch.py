@@ -337,6 +337,7 @@ def test_the_legal_pages_are_readable(client: FlaskClient, path: str) -> None:
         (b"x" * 10_000_000, "application/x-www-form-urlencoded", {413, 401}),
         (b"{" * 100_000, "application/json", {400, 401}),
         (b"AUTH_ID=%ff%fe&member_id=%00", "application/x-www-form-urlencoded", {400, 401}),
+        (b"a=%ff&" * 40_000, "application/x-www-form-urlencoded", {400, 401}),
         (b"a[b][c][d][e][f]=1", "application/x-www-form-urlencoded", {400, 401}),
         (b"\xff\xd8\xff", "image/jpeg", {400, 401}),
         (b"--x\r\nbroken", "multipart/form-data; boundary=x", {400, 401}),
