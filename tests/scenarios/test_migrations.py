@@ -13,7 +13,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, MetaData, create_engine, func, inspect, select, text
+from sqlalchemy import Engine, MetaData, create_engine, func, inspect, literal, select, table, text, union_all
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
@@ -102,29 +102,28 @@ REVISIONS = [script.revision for script in ScriptDirectory.from_config(alembic_c
 
 
 def counts(engine: Engine) -> dict[str, int]:
-    """How many rows each table has."""
-    metadata = MetaData()
+    """How many rows each table has, asked with one statement: to reflect all tables for it takes most of a second."""
+    names = sorted(tables(engine))
+    if not names:
+        return {}
+    every = [select(literal(name).label("name"), func.count().label("rows")).select_from(table(name)) for name in names]
     with engine.connect() as connection:
-        metadata.reflect(connection)
-        found = {
-            table.name: connection.scalar(select(func.count()).select_from(table)) or 0
-            for table in metadata.sorted_tables
-        }
-    return {name: number for name, number in found.items() if name != "alembic_version"}
+        return dict(connection.execute(union_all(*every)).all())
 
 
 def fill(engine: Engine) -> None:
     """Put a row into every table that has none."""
-    empty = {name for name, number in counts(engine).items() if number == 0}
+    empty = [name for name, number in counts(engine).items() if number == 0]
     metadata = MetaData()
     with engine.begin() as connection:
-        metadata.reflect(connection)
-        for table in metadata.sorted_tables:
-            if table.name in empty:
-                values = {column.name: SAMPLES[column.type.python_type] for column in table.columns}
-                # Two tables of which one takes in the other's rows have different ones.
-                values |= {"digest": table.name} if "digest" in values else {}
-                connection.execute(table.insert().values(values))
+        metadata.reflect(connection, only=empty)  # and what they point to
+        for filled in metadata.sorted_tables:
+            if filled.name not in empty:
+                continue
+            values = {column.name: SAMPLES[column.type.python_type] for column in filled.columns}
+            # Two tables of which one takes in the other's rows have different ones.
+            values |= {"digest": filled.name} if "digest" in values else {}
+            connection.execute(filled.insert().values(values))
 
 
 @pytest.mark.parametrize("newest", [4, pytest.param(len(REVISIONS), id="all", marks=pytest.mark.long)])
