@@ -72,9 +72,15 @@ class _PunctualReader(io.RawIOBase):
 
 
 class _BoundedReader(io.BufferedReader):
-    """Lines, of which the libraries would read as many and as long ones as others send."""
+    """Lines, of which the libraries would read as many and as long ones as others send, and pieces of a known size."""
 
     _left = LINES_BYTES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        # The library takes "-1" for the size of a chunk, and to read -1 bytes is to read all there will ever be.
+        if size is None or size < 0:
+            raise http.client.IncompleteRead(b"")
+        return super().read(size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         most = self._left + 1 if size is None or size < 0 else min(size, self._left + 1)

@@ -1,6 +1,7 @@
 """Answers that are small to send and costly to read: the library's reading of them ends early, or never begins."""
 
 import json
+import tracemalloc
 from collections.abc import Callable, Iterable
 from uuid import uuid4
 
@@ -105,3 +106,16 @@ def test_a_line_is_not_gathered_beyond_what_all_may_have() -> None:
     answer = OK + CHUNKED + b"1" * (LINES_BYTES * 200)
     with saying(answer) as url, pytest.raises(ConnectionReset):
         asks_portal(url)
+
+
+@pytest.mark.parametrize("size", [b"-1", b"-ffffffff", b" -2", b"-0_1"])
+@pytest.mark.parametrize("ask", [asks_portal, dials, asks_about_token])
+def test_a_chunk_of_less_than_nothing_is_not_all_that_will_ever_come(ask: Callable[[str], None], size: bytes) -> None:
+    with saying(OK + CHUNKED + size + b"\r\n" + b"a" * (32 * 1024 * 1024)) as url:
+        tracemalloc.start()
+        try:
+            with pytest.raises(ConnectionReset):
+                ask(url)
+            assert tracemalloc.get_traced_memory()[1] < 4 * 1024 * 1024
+        finally:
+            tracemalloc.stop()
