@@ -2,6 +2,7 @@
 
 import json
 import re
+import zlib
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,7 @@ CHUNK_BYTES = 64 * 1024
 # JSON escapes can put NUL and lone surrogates into a text, and no database stores them.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 UNSTORABLE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+GZIP = b"\x1f\x8b"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -33,7 +35,20 @@ def _read_body(response: requests.Response) -> bytes:
             body += chunk
             if len(body) > MAX_ANSWER_BYTES:
                 raise UnreadableAnswer
-    return bytes(body)
+    return _plain(bytes(body))
+
+
+def _plain(body: bytes) -> bytes:
+    """A body as it was before a server compressed it, which some do though nobody asked; at once, and within bounds."""
+    if not body.startswith(GZIP):
+        return body
+    try:
+        plain = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, MAX_ANSWER_BYTES + 1)
+    except zlib.error:
+        raise UnreadableAnswer from None
+    if len(plain) > MAX_ANSWER_BYTES:
+        raise UnreadableAnswer
+    return plain
 
 
 def _host_of(location: str) -> str:

@@ -94,7 +94,8 @@ class _BoundedReader(io.BufferedReader):
 class PunctualResponse(http.client.HTTPResponse):
     """An answer that has to be whole when the exchange ends, its body too, wherever that is read.
 
-    Its cookies are left out: the library reads them with more care than time, and nobody asks for them.
+    Its cookies are left out: the library reads them with more care than time, and nobody asks for them. That it is
+    compressed is left out too: the library would decode it, which bounds neither what is read nor how often.
     """
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
@@ -105,5 +106,5 @@ class PunctualResponse(http.client.HTTPResponse):
     def begin(self) -> None:
         """Read the head."""
         super().begin()
-        for name in ("Set-Cookie", "Set-Cookie2"):
+        for name in ("Set-Cookie", "Set-Cookie2", "Content-Encoding"):
             del self.headers[name]

@@ -1,7 +1,9 @@
 """Answers that are small to send and costly to read: the library's reading of them ends early, or never begins."""
 
+import gzip
 import json
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterable
 from uuid import uuid4
 
@@ -14,7 +16,7 @@ from bx24app.bitrix24.client import PortalClients
 from bx24app.outgoing.adapter import GuardedAdapter, guard
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.deadline import LINES_BYTES
-from bx24app.outgoing.errors import ConnectionReset
+from bx24app.outgoing.errors import ConnectionReset, UnreadableAnswer
 from bx24app.services.webhooks.sender import SignedRequest, send_once
 from tests.support.raw_answers import saying
 
@@ -34,6 +36,12 @@ def chunks(body: bytes, size: int) -> bytes:
     )
 
 
+def deflated(before: bytes) -> bytes:
+    """The body in the format of zlib, with blocks before it."""
+    blocks = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return b"\x78\x9c" + before + blocks.compress(BODY) + blocks.flush() + zlib.adler32(BODY).to_bytes(4, "big")
+
+
 # All of them are whole answers: whoever reads without a bound finds nothing wrong.
 COSTLY = {
     "many cookies": OK + b"Set-Cookie: a=b;%b\r\n" % (b"a;" * 30_000) * 85 + LENGTH,
@@ -44,11 +52,15 @@ COSTLY = {
     "chunks of a byte": OK + CHUNKED + chunks(BODY + b" " * 100_000, 1) + LAST,
     "long names of chunks": OK + CHUNKED + b"%x;%b\r\n%b\r\n" % (len(BODY), LONG * 20, BODY) + LAST,
     "what follows the last chunk": OK + CHUNKED + chunks(BODY, 100) + b"0\r\n" + b"x: y\r\n" * 20_000 + b"\r\n",
+    "empty gzip": OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"") * 450_000 + gzip.compress(BODY),
+    "empty deflate": OK + b"Content-Encoding: deflate\r\n\r\n" + deflated(b"\0\0\0\xff\xff" * 1_800_000),
+    "a bomb": OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(BODY + b" " * 9_000_000),
 }
 HONEST = {
     "cookies": OK + b"Set-Cookie: BITRIX_SM_GUEST_ID=1; path=/; HttpOnly\r\nSet-Cookie2: a=b\r\n" + LENGTH,
     "a long head": OK + b"Content-Security-Policy: default-src %b\r\n" % (b"https://a.example " * 1500) + LENGTH,
     "small chunks": OK + CHUNKED + chunks(BODY + b" " * 7_900_000, 1024) + LAST,
+    "compressed, which nobody asked for": OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(BODY),
 }
 
 
@@ -77,7 +89,7 @@ def named(cases: dict[str, bytes]) -> Iterable[object]:
 @pytest.mark.parametrize("answer", named(COSTLY))
 @pytest.mark.parametrize("ask", [asks_portal, dials, asks_about_token])
 def test_what_is_costly_to_read_is_not_read(ask: Callable[[str], None], answer: bytes) -> None:
-    with saying(answer) as url, pytest.raises(ConnectionReset):
+    with saying(answer) as url, pytest.raises((ConnectionReset, UnreadableAnswer)):
         ask(url)
 
 
@@ -100,6 +112,13 @@ def test_cookies_of_one_answer_are_not_sent_with_the_next_request() -> None:
     with saying(HONEST["cookies"]) as url:
         assert "Set-Cookie" not in session.get(url, timeout=5).headers
     assert list(session.cookies) == []
+
+
+def test_nothing_compressed_is_asked_for() -> None:
+    session = requests.Session()
+    guard(session, GuardedAdapter(POLICY, 20))
+    sent = session.prepare_request(requests.Request("POST", "https://portal.example/"))
+    assert sent.headers["Accept-Encoding"] == "identity"
 
 
 def test_a_line_is_not_gathered_beyond_what_all_may_have() -> None:

@@ -68,7 +68,6 @@ def _post(request: SignedRequest, adapter: GuardedAdapter) -> DeliveryResult:
         headers = {
             "User-Agent": USER_AGENT,
             "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
             "X-Callback-Desk-Event": str(request.event_id),
             "X-Callback-Desk-Signature": signature(request.secrets, int(time.time()), request.body),
         }
@@ -90,7 +89,7 @@ def _read(response: requests.Response) -> DeliveryResult:
     # A part of an explanation is useful too, so a body that is too short is no error.
     response.raw.enforce_content_length = False
     try:
-        words = response.raw.read(MAX_READ, decode_content=False).decode("utf-8", "replace")
+        words = response.raw.read(MAX_READ).decode("utf-8", "replace")
     except Exception:
         # The body could not be read, but the status is enough.
         words = ""
