@@ -26,7 +26,7 @@ from bx24app.web.frame import (
     setup_check,
     start,
 )
-from bx24app.web.heads import PlainHead
+from bx24app.web.heads import PlainHead, PlainRequest
 from bx24app.web.public import forms, legal, status_page, widget
 
 # The largest honest body is a frame post or a callback of a few kilobytes.
@@ -51,6 +51,7 @@ def _ending_in_time(wsgi_app: "WSGIApplication") -> "WSGIApplication":
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Add every route (docs/api.md)."""
+    app.request_class = PlainRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.wsgi_app = _ending_in_time(app.wsgi_app)  # type: ignore[assignment, method-assign]
     app.wsgi_app = PlainHead(app.wsgi_app)  # type: ignore[method-assign]

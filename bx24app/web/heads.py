@@ -1,10 +1,14 @@
-"""What is read of a request's head: the address that limits count, a host that is one, and short lists."""
+"""What is read of a request's head: the address that limits count, a host that is one, a query, and short lists."""
 
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
+from flask import Request
+from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 from werkzeug.wrappers import Response
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ LISTS = (
     "CONTENT_TYPE",
 )
 LONGEST_HOST = 262
+# Of a query: our longest address has a dozen.
+MOST_PARAMETERS = 100
 # A name, which browsers write in ASCII, or an address; monitors may ask under any of them.
 HOST = re.compile(
     r"([a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|\[[0-9a-f:.]{2,45}\])(:[0-9]{0,5})?", re.IGNORECASE | re.ASCII
@@ -55,10 +61,21 @@ def is_host(text: str) -> bool:
     return not text or (len(text) <= LONGEST_HOST and HOST.fullmatch(text) is not None)
 
 
+class PlainRequest(Request):
+    """A request whose query may hold any bytes: what is no UTF-8 is replaced, as in the path."""
+
+    @cached_property
+    def args(self) -> MultiDict[str, str]:
+        """The parameters of the query; the library's own fails at bytes, and quotes escaped ones one by one, slowly."""
+        query = self.query_string.decode("utf-8", "replace")
+        return ImmutableMultiDict(parse_qsl(query, keep_blank_values=True, errors="replace"))
+
+
 class PlainHead:
     """Lets the app see plain addresses, where what is none is the same nobody for every limit, and short lists.
 
-    A host that is none is answered here: Flask knows no routes for it, and an error's page could not be made.
+    A host that is none is answered here: Flask knows no routes for it, and an error's page could not be made. So is a
+    query that would take long to read, which pages of errors do too.
     """
 
     def __init__(self, app: "WSGIApplication") -> None:
@@ -68,6 +85,9 @@ class PlainHead:
         """Answer a request."""
         if not is_host(str(environ.get("HTTP_HOST") or "")):
             return Response("The Host header has no name of a machine.\n", 400)(environ, start_response)
+        if str(environ.get("QUERY_STRING") or "").count("&") >= MOST_PARAMETERS:
+            told = f"The address has more than {MOST_PARAMETERS} parameters.\n"
+            return Response(told, 400)(environ, start_response)
         environ["REMOTE_ADDR"] = plain_address(str(environ.get("REMOTE_ADDR") or ""))
         for name in LISTS:
             if name in environ:
