@@ -3,9 +3,9 @@
 import json
 import re
 import sys
+from binascii import a2b_qp
 from collections.abc import Iterable
 from io import BytesIO
-from urllib.parse import parse_qsl
 
 from flask import request
 from werkzeug.datastructures import Headers
@@ -19,6 +19,12 @@ MAX_FIELDS = 1000
 _BYTES = "latin-1"
 # Browsers write so what the charset of the page does not have.
 _REFERENCE = re.compile(r"&#(\d{2,7});")
+# Each costs the interpreter as much as a hundred letters.
+MAX_BAD_ESCAPES = 5000
+# Of a multipart body; the library takes 50 us to read a part, and far more for a long head.
+MAX_PARTS, MAX_PART_HEAD_BYTES = 100, 1024
+_BAD_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
+_BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -103,15 +109,36 @@ def _character(match: re.Match[str]) -> str:
 
 def _pairs(data: bytes) -> Iterable[tuple[bytes, bytes]]:
     """The fields of a form as bytes: their charset is found afterwards."""
+    if request.mimetype == "multipart/form-data":
+        return _parts(data, request.mimetype_params.get("boundary", ""))
+    if data.count(b"&") >= MAX_FIELDS:
+        raise UnreadableBody
+    plain, bad = _BAD_ESCAPE.subn(b"%25", data.removeprefix(b"\xef\xbb\xbf"), MAX_BAD_ESCAPES + 1)
+    if bad > MAX_BAD_ESCAPES:
+        raise UnreadableBody
+    pairs = (pair.partition(b"=") for pair in plain.split(b"&") if pair)
+    return [(_unescaped(name), _unescaped(value)) for name, _, value in pairs]
+
+
+def _unescaped(text: bytes) -> bytes:
+    """What a form's escapes stand for, none of which is bad.
+
+    Those of mail are alike but for their sign, and Python reads them thirty times as fast as an address's.
+    """
+    return a2b_qp(text.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"="))
+
+
+def _parts(data: bytes, boundary: str) -> list[tuple[bytes, bytes]]:
+    """The fields of a multipart body, likewise."""
     try:
-        if request.mimetype == "multipart/form-data":
-            boundary = request.mimetype_params.get("boundary", "").encode("ascii")
-            parser = _BytesParser(max_form_memory_size=len(data), max_form_parts=MAX_FIELDS)
-            pairs = list(parser.parse(BytesIO(data), boundary, len(data))[0].items(multi=True))
-        else:
-            text = data.removeprefix(b"\xef\xbb\xbf").decode(_BYTES)
-            pairs = parse_qsl(text, keep_blank_values=True, encoding=_BYTES, max_num_fields=MAX_FIELDS)
-        # A part of a multipart body may have no name.
+        delimiter = b"--" + boundary.encode("ascii")
+        before, *parts = data.split(delimiter, MAX_PARTS + 1)
+        heads = [part[:MAX_PART_HEAD_BYTES] for part in parts if not part.startswith(b"--")]
+        if len(before) > len(b"\r\n") or len(heads) > MAX_PARTS or not all(map(_BLANK_LINE.search, heads)):
+            raise UnreadableBody
+        parser = _BytesParser(max_form_memory_size=len(data))
+        pairs = parser.parse(BytesIO(data), delimiter[2:], len(data))[0].items(multi=True)
+        # A part may have no name.
         return [(name.encode(_BYTES), value.encode(_BYTES)) for name, value in pairs if name is not None]
     except (ValueError, RequestEntityTooLarge):
         raise UnreadableBody from None

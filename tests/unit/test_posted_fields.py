@@ -1,10 +1,13 @@
 """The fields that a portal posts: they are read before anything is proven, so at little cost."""
 
+import random
+from urllib.parse import parse_qsl
+
 import pytest
 from flask import Flask, request
 
 from bx24app.errors import Malformed
-from bx24app.web.bodies import MAX_FIELDS, read_posted
+from bx24app.web.bodies import MAX_BAD_ESCAPES, MAX_FIELDS, MAX_PARTS, read_posted
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -44,3 +47,71 @@ def test_a_part_of_a_multipart_body_may_have_no_name() -> None:
 def test_too_many_are_not_read(field: bytes) -> None:
     with pytest.raises(Malformed):
         read(field * MAX_FIELDS + b"a=%ff&" * MAX_FIELDS)
+
+
+NAMED = b'Content-Disposition: form-data; name="a"'
+
+
+def multipart(*parts: bytes) -> bytes:
+    return b"".join(b"--b\r\n%b\r\n" % part for part in parts) + b"--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        multipart(*[NAMED + b"\r\n\r\nx"] * (MAX_PARTS + 1)),
+        multipart(NAMED + b";a=b" * 60_000 + b"\r\n\r\nx"),
+        multipart(NAMED + b";" * 250_000 + b"\r\n\r\nx"),
+        multipart(NAMED + b"\r\n" + b"a:\r\n" * 60_000 + b"\r\nx"),
+        multipart(NAMED + b"\r\n\r\nx", NAMED + b"\r\nContent-Type: a/b" + b";a=b" * 60_000 + b"\r\n\r\nx"),
+        b"\r\n" * 120_000 + multipart(NAMED + b"\r\n\r\nx"),
+        b"--" * 120_000 + multipart(NAMED + b"\r\n\r\nx"),
+    ],
+    ids=["parts", "options", "signs", "lines of a head", "a later head", "lines before it", "dashes before it"],
+)
+def test_what_is_costly_in_a_multipart_body_is_not_read(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        read(body, "multipart/form-data; boundary=b")
+
+
+def test_a_multipart_body_of_many_parts_is() -> None:
+    parts = [NAMED.replace(b'"a"', b'"a%d"' % turn) + b"\r\n\r\n--%d" % turn for turn in range(MAX_PARTS)]
+    fields = read(b"\r\n" + multipart(*parts), "multipart/form-data; boundary=b")
+    assert fields == {f"a{turn}": f"--{turn}" for turn in range(MAX_PARTS)}
+
+
+@pytest.mark.parametrize("bad", [b"%", b"%zz", b"\xe9%", b"%4"])
+def test_escapes_that_are_none_are_read_up_to_a_bound(bad: bytes) -> None:
+    assert read(b"a=" + bad * MAX_BAD_ESCAPES)["a"] == (bad * MAX_BAD_ESCAPES).decode("utf-8", "replace")
+    with pytest.raises(Malformed):
+        read(b"a=" + bad * (MAX_BAD_ESCAPES + 1))
+
+
+def test_any_bytes_are_read_as_by_the_standard_library() -> None:
+    letters = [
+        b"%",
+        b"=",
+        b"a",
+        b"B",
+        b"0",
+        b"9",
+        b"\n",
+        b"\r",
+        b" ",
+        b"\t",
+        b"\xff",
+        b"_",
+        b"\0",
+        b"+",
+        b"&",
+        b"?",
+        b".",
+    ]
+    generator = random.Random(7)
+    for _ in range(2000):
+        body = b"".join(generator.choices(letters, k=generator.randint(0, 40)))
+        expected: dict[str, str] = {}
+        for pair in parse_qsl(body.decode("latin-1"), keep_blank_values=True, encoding="latin-1"):
+            name, value = (part.encode("latin-1").decode("utf-8", "replace") for part in pair)
+            expected.setdefault(name, value)
+        assert read(body) == expected, body
