@@ -24,6 +24,8 @@ MAX_ARRIVING = 500
 MAX_HEAD_BYTES = 32 * 1024
 # The app takes no larger body (``web.MAX_REQUEST_BYTES``).
 MAX_BODY_BYTES = 256 * 1024
+# gunicorn copies what is left of a body for each of its chunks; clients send them of some kilobytes.
+MAX_CHUNKS = 1000
 MAX_DIGITS = 9
 READ_BYTES = 64 * 1024
 ONLY_ASKS = ("GET", "HEAD")
@@ -58,6 +60,7 @@ class _Arriving:
         self.ends_at = time.monotonic() + ARRIVING_SECONDS
         self._body_at = self._chunk_at = 0
         self._length: int | None = 0
+        self._chunks = 0
         self.is_awaited = False
 
     def is_whole(self) -> bool:
@@ -98,6 +101,9 @@ class _Arriving:
             if size <= 0:
                 return self.bytes.find(b"\r\n\r\n", end) >= 0
             self._chunk_at = end + 2 + size + 2
+            self._chunks += 1
+            if self._chunks > MAX_CHUNKS:
+                raise _TooLarge(TOO_LARGE)
         return False
 
 

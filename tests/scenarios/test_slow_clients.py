@@ -10,7 +10,7 @@ import pytest
 import requests
 from flask import Flask
 
-from buffering_worker import ARRIVING_SECONDS, MAX_BODY_BYTES
+from buffering_worker import ARRIVING_SECONDS, MAX_BODY_BYTES, MAX_CHUNKS
 from bx24app.services.calling import do_not_call
 from bx24app.web import MAX_REQUEST_BYTES
 from tests.support.actors import Actor
@@ -29,6 +29,7 @@ HALVES = {
 }
 
 
+CHUNKED = b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 LARGE = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE_HEAD = LARGE.replace(b"GET", b"HEAD")
 EXPORT = "/api/v1/do-not-call/export"
@@ -158,6 +159,7 @@ def test_what_is_too_large_or_too_slow_is_closed(web: tuple[str, int]) -> None:
         endless: b"HTTP/1.1 431",
         b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n": b"HTTP/1.1 413",
         b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n": b"HTTP/1.1 413",
+        CHUNKED + b"1\r\nx\r\n" * (MAX_CHUNKS + 1) + b"0\r\n\r\n": b"HTTP/1.1 413",
         HALVES["a body"]: b"HTTP/1.1 408",
     }
     for sent, answer in refused.items():
@@ -171,19 +173,20 @@ def test_a_request_that_comes_in_pieces_is_answered_and_its_connection_used_agai
     body = b"x" * 60_000
     heads = (
         b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
-        b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n0\r\n\r\n\r\n0\r\n\r\n",
+        CHUNKED + b"5\r\n0\r\n\r\n\r\n0\r\n\r\n",
+        CHUNKED + b"1\r\nx\r\n" * MAX_CHUNKS + b"0\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
         b"POST /events HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
     )
     with socket.create_connection(web, 20) as connection:
-        for whole, status in zip(heads, (400, 400, 200, 400), strict=True):
+        for whole, status in zip(heads, (400, 400, 400, 200, 400), strict=True):
             half = len(whole) // 2
             connection.sendall(whole[:half])
             time.sleep(0.1)
             connection.sendall(whole[half:])
             assert _status(connection) == status
         # Two at once, one behind the other.
-        connection.sendall(heads[2] * 2)
+        connection.sendall(heads[3] * 2)
         assert [_status(connection), _status(connection)] == [200, 200]
 
 
