@@ -22,6 +22,7 @@ from bx24app.outgoing.errors import (
     NotSent,
     ReadTimeout,
 )
+from bx24app.outgoing.tls import MeteredSocket, metered_context
 
 POOL_SIZE = 64
 USER_AGENT = "CallbackDesk/0.1"
@@ -81,6 +82,13 @@ class _GuardedConnection(HTTPConnection):
 
 class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
     """A guarded connection over TLS."""
+
+    def _new_conn(self) -> socket.socket:
+        return MeteredSocket(super()._new_conn())
+
+    def connect(self) -> None:
+        self.ssl_context = metered_context()
+        super().connect()
 
 
 class GuardedAdapter(HTTPAdapter):

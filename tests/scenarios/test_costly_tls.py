@@ -1,0 +1,160 @@
+"""Other sides that speak TLS and say nothing in it, or say it slowly."""
+
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import requests
+import trustme
+
+from bx24app.outgoing.adapter import GuardedAdapter, exchanging, guard
+from bx24app.outgoing.address_policy import AddressPolicy
+from bx24app.outgoing.errors import ConnectionReset, NotSent, ReadTimeout
+from bx24app.outgoing.tls import BYTES_BESIDE_DATA
+
+SECONDS = 2.0
+TICKET_BYTES = 200  # at least
+SENT = b"{}"
+BODY = json.dumps({"result": {}}).encode()
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+ANSWER = HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+Serve = Callable[[socket.socket, ssl.SSLContext], None]
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@contextmanager
+def server(authority: trustme.CA, serve: Serve, tickets: int = 2, name: str = "127.0.0.1") -> Iterator[str]:
+    """A server over TLS that serves one connection after the other; its address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    context.num_tickets = tickets
+
+    def run() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with connection, suppress(OSError):
+                    connection.settimeout(30)
+                    serve(connection, context)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}/"
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+
+
+def saying(*parts: bytes, times: int = 1) -> Serve:
+    """Serve answers of parts, each in a record of its own, on one connection."""
+
+    def serve(connection: socket.socket, context: ssl.SSLContext) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            for _ in range(times):
+                request = b""
+                while not request.endswith(SENT):
+                    request += secure.recv(65536)
+                for part in parts:
+                    secure.sendall(part)
+
+    return serve
+
+
+def dripping(connection: socket.socket, context: ssl.SSLContext) -> None:
+    """Give an answer in records of which each byte comes by itself."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    secure, request = context.wrap_bio(incoming, outgoing, server_side=True), bytearray()
+
+    def go_on(step: Callable[[], object]) -> None:
+        while True:
+            try:
+                step()
+            except ssl.SSLWantReadError:
+                connection.sendall(outgoing.read())
+                incoming.write(connection.recv(65536))
+            else:
+                return
+
+    go_on(secure.do_handshake)
+    while not request.endswith(SENT):
+        go_on(lambda: request.extend(secure.read(65536)))
+    secure.write(ANSWER)
+    for byte in outgoing.read():
+        connection.sendall(bytes([byte]))
+        time.sleep(0.1)
+
+
+def session(authority: trustme.CA, path: str) -> requests.Session:
+    made = requests.Session()
+    guard(made, GuardedAdapter(AddressPolicy(allow_insecure=True), SECONDS))
+    authority.cert_pem.write_to_path(path)
+    made.verify = path
+    return made
+
+
+@pytest.fixture
+def ask(authority: trustme.CA, tmp_path: Path) -> Iterator[Callable[[str], bytes]]:
+    with session(authority, f"{tmp_path}/ca.pem") as asking:
+
+        def ask(url: str) -> bytes:
+            with exchanging(), asking.post(url, data=SENT, timeout=SECONDS, stream=True) as response:
+                return response.content
+
+        yield ask
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_answer_over_tls_is_read_also_on_a_connection_that_is_used_again(
+    authority: trustme.CA, ask: Callable[[str], bytes], times: int
+) -> None:
+    with server(authority, saying(ANSWER, times=times)) as url:
+        assert [ask(url) for _ in range(times)] == [BODY] * times
+
+
+def test_small_records_and_a_large_answer_are_read(authority: trustme.CA, ask: Callable[[str], bytes]) -> None:
+    large = b" " * 4_000_000
+    chunks = [b"%x\r\n" % len(large), large, b"\r\n", *[b"1\r\n", b"x", b"\r\n"] * 300, b"0\r\n\r\n"]
+    with server(authority, saying(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *chunks)) as url:
+        assert ask(url) == large + b"x" * 300
+
+
+def test_an_answer_that_ends_with_its_connection_is_read(authority: trustme.CA, ask: Callable[[str], bytes]) -> None:
+    with server(authority, saying(HEAD + b"Connection: close\r\n\r\n", BODY)) as url:
+        assert ask(url) == BODY
+
+
+def test_tickets_without_end_are_not_read(authority: trustme.CA, ask: Callable[[str], bytes]) -> None:
+    with (
+        server(authority, saying(ANSWER), tickets=3 * BYTES_BESIDE_DATA // TICKET_BYTES) as url,
+        pytest.raises(ConnectionReset),
+    ):
+        ask(url)
+
+
+def test_an_answer_that_drips_below_tls_ends_with_the_exchange(
+    authority: trustme.CA, ask: Callable[[str], bytes]
+) -> None:
+    began = time.monotonic()
+    with server(authority, dripping) as url:
+        with pytest.raises(ReadTimeout):
+            ask(url)
+        assert time.monotonic() - began < SECONDS * 2
+
+
+def test_a_certificate_of_another_name_or_of_nobody_is_refused(
+    authority: trustme.CA, ask: Callable[[str], bytes]
+) -> None:
+    with server(authority, saying(ANSWER), name="portal.example") as url, pytest.raises(NotSent):
+        ask(url)
+    with server(trustme.CA(), saying(ANSWER)) as url, pytest.raises(NotSent):
+        ask(url)
