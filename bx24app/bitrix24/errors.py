@@ -220,6 +220,7 @@ _PLAN_ENDED = "available only on commercial plans"
 def error_for(error: str, words: str, status: int) -> Bitrix24Error | ServerFailed:
     """Make the typed error for the ``error`` code of an answer; upper and lower case are the same."""
     unlisted = ServerFailed if status >= FIRST_SERVER_ERROR else MethodRefused
+    error, words = error[:MAX_CODE], words[:MAX_WORDS]  # An answer may have 8 MB of either.
     kind = _CODES.get(error.casefold(), unlisted)
     if kind is AccessDenied and _PLAN_ENDED in words.casefold():
         kind = PaymentRequired

@@ -22,7 +22,7 @@ _REFERENCE = re.compile(r"&#(\d{2,7});")
 # Each costs the interpreter as much as a hundred letters.
 MAX_BAD_ESCAPES = 5000
 # Of a multipart body; the library takes 50 us to read a part, and far more for a long head.
-MAX_PARTS, MAX_PART_HEAD_BYTES = 100, 1024
+MAX_BODY_PARTS, MAX_PART_HEAD_BYTES = 100, 1024
 _BAD_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -132,9 +132,9 @@ def _parts(data: bytes, boundary: str) -> list[tuple[bytes, bytes]]:
     """The fields of a multipart body, likewise."""
     try:
         delimiter = b"--" + boundary.encode("ascii")
-        before, *parts = data.split(delimiter, MAX_PARTS + 1)
+        before, *parts = data.split(delimiter, MAX_BODY_PARTS + 1)
         heads = [part[:MAX_PART_HEAD_BYTES] for part in parts if not part.startswith(b"--")]
-        if len(before) > len(b"\r\n") or len(heads) > MAX_PARTS or not all(map(_BLANK_LINE.search, heads)):
+        if len(before) > len(b"\r\n") or len(heads) > MAX_BODY_PARTS or not all(map(_BLANK_LINE.search, heads)):
             raise UnreadableBody
         parser = _BytesParser(max_form_memory_size=len(data))
         pairs = parser.parse(BytesIO(data), delimiter[2:], len(data))[0].items(multi=True)

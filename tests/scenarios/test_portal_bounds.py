@@ -10,7 +10,8 @@ from bx24app.services.callbacks import principal
 from bx24app.services.calling import do_not_call
 from bx24app.services.webhooks import subscriptions
 from bx24app.services.websites import api_keys, forms
-from tests.support.actors import Actor, json_of
+from tests.scenarios.test_odd_input import statements
+from tests.support.actors import CUSTOMER, Actor, json_of
 from tests.support.visitors import Visitor
 
 MakeBody = Callable[[Visitor, int], dict[str, Any]]
@@ -85,6 +86,25 @@ def test_what_leaves_a_row_cannot_be_made_and_removed_without_end(
             assert desk.asks("DELETE", f"{path}/{shown.get('id') or shown['key']}").status_code == 204
     assert statuses[0] == 201
     assert statuses[-2:] == [422, 422]
+
+
+def test_a_number_that_a_full_list_holds_is_answered_without_counting_it(
+    desk: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(do_not_call, "MAX_NUMBERS", 1)
+    assert desk.asks("POST", "/do-not-call", {"number": CUSTOMER}).status_code == 201
+    with statements(desk.client.application) as ran:
+        assert desk.asks("POST", "/do-not-call", {"number": CUSTOMER}).status_code == 200
+    assert not any("OFFSET" in sql and "do_not_call" in sql for sql in ran)
+
+
+def test_who_adds_numbers_without_end_waits_for_their_turn(desk: Actor) -> None:
+    """To see how many numbers a full list has takes 60 ms of the database."""
+    with do_not_call._adding.hold(1), do_not_call._adding.hold(1):
+        refused = desk.asks("POST", "/do-not-call", {"number": CUSTOMER})
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "2")
+    assert is_described(desk, "/do-not-call", "429")
+    assert desk.asks("POST", "/do-not-call", {"number": CUSTOMER}).status_code == 201
 
 
 def test_a_list_that_would_be_too_long_is_not_taken_in(desk: Actor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask, request
 
 from bx24app.errors import Malformed
-from bx24app.web.bodies import MAX_BAD_ESCAPES, MAX_FIELDS, MAX_PARTS, read_posted
+from bx24app.web.bodies import MAX_BAD_ESCAPES, MAX_BODY_PARTS, MAX_FIELDS, read_posted
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -59,7 +59,7 @@ def multipart(*parts: bytes) -> bytes:
 @pytest.mark.parametrize(
     "body",
     [
-        multipart(*[NAMED + b"\r\n\r\nx"] * (MAX_PARTS + 1)),
+        multipart(*[NAMED + b"\r\n\r\nx"] * (MAX_BODY_PARTS + 1)),
         multipart(NAMED + b";a=b" * 60_000 + b"\r\n\r\nx"),
         multipart(NAMED + b";" * 250_000 + b"\r\n\r\nx"),
         multipart(NAMED + b"\r\n" + b"a:\r\n" * 60_000 + b"\r\nx"),
@@ -75,9 +75,9 @@ def test_what_is_costly_in_a_multipart_body_is_not_read(body: bytes) -> None:
 
 
 def test_a_multipart_body_of_many_parts_is() -> None:
-    parts = [NAMED.replace(b'"a"', b'"a%d"' % turn) + b"\r\n\r\n--%d" % turn for turn in range(MAX_PARTS)]
+    parts = [NAMED.replace(b'"a"', b'"a%d"' % turn) + b"\r\n\r\n--%d" % turn for turn in range(MAX_BODY_PARTS)]
     fields = read(b"\r\n" + multipart(*parts), "multipart/form-data; boundary=b")
-    assert fields == {f"a{turn}": f"--{turn}" for turn in range(MAX_PARTS)}
+    assert fields == {f"a{turn}": f"--{turn}" for turn in range(MAX_BODY_PARTS)}
 
 
 @pytest.mark.parametrize("bad", [b"%", b"%zz", b"\xe9%", b"%4"])

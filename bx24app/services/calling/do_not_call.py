@@ -13,6 +13,7 @@ from bx24app.services.calling import phone_numbers
 from bx24app.services.calling.list_file import ListLine, read_list, write_list
 from bx24app.services.calling.phone_numbers import NumberProblem, digits
 from bx24app.services.calling.spoken_text import one_line
+from bx24app.services.runtime.slots import Slots, turn
 from bx24app.services.security import digests
 from bx24app.services.security.journal import JournalPage, Recorded, record
 
@@ -23,6 +24,8 @@ MAX_NOTE = 255
 # So much of a line's number is shown in the report.
 MAX_SHOWN = 64
 IMPORT_BATCH = 500
+# Of a portal at once, and in all: how many numbers a full list has takes long to see.
+_adding = Slots[int](each=2, in_all=4)
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
@@ -51,14 +54,21 @@ def list_numbers(
 
 
 def add_number(portal_id: int, number: str, note: str | None, user_id: int | None) -> tuple[DoNotCall, bool]:
-    """Add a number; returns its row, and whether it is new. Commits. Raises ``InvalidNumber``, ``LimitReached``."""
+    """Add a number; returns its row, and whether it is new. Commits.
+
+    Raises ``InvalidNumber``, ``LimitReached``, and ``RateLimited`` while others add to the list.
+    """
     listed = _listed(portal_id, _country(portal_id), ListLine(number, note or ""))
     if not isinstance(listed, DoNotCall):
         raise InvalidNumber("number", f"number_{listed}")
     digest = listed.number_digest
-    added = _store([listed], user_id)
+    query = select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == digest)
     with reading() as session:
-        query = select(DoNotCall).where(DoNotCall.portal_id == portal_id, DoNotCall.number_digest == digest)
+        if known := session.scalar(query):
+            return known, False
+    with turn(_adding, portal_id):
+        added = _store([listed], user_id)
+    with reading() as session:
         return session.scalars(query).one(), digest in added
 
 

@@ -97,7 +97,7 @@ def show_all(principal: Principal) -> Response:
 
 
 @blueprint.post("")
-@operation({201: NumberSchema, 200: NumberSchema}, body=NumberBody, refuses=(InvalidNumber,))
+@operation({201: NumberSchema, 200: NumberSchema}, body=NumberBody, refuses=(InvalidNumber, LimitReached, RateLimited))
 @principal_required(Role.OPERATOR)
 def add(principal: Principal) -> Response:
     """List a number: 201, or 200 when it was listed before; then only administrators are told its note."""
