@@ -1,6 +1,7 @@
 """Connections to addresses that others chose, and what their failures prove about the request."""
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -30,6 +31,10 @@ USER_AGENT = "CallbackDesk/0.1"
 
 class _ForbiddenAddress(NewConnectionError):
     """No resolved address is permitted."""
+
+
+class _NothingInCommon(NewConnectionError):
+    """The other side speaks TLS, and in no way that was offered."""
 
 
 class _GuardedConnection(HTTPConnection):
@@ -67,7 +72,9 @@ class _GuardedConnection(HTTPConnection):
             raise
         except (OSError, HTTPError) as error:
             # This covers a time-out and a failed handshake too: no part of the request has been sent yet.
-            raise NewConnectionError(self, f"not connected: {type(error).__name__}") from None
+            is_disagreed = isinstance(error, ssl.SSLError) and "HANDSHAKE_FAILURE" in (error.reason or "")
+            failure = _NothingInCommon if is_disagreed else NewConnectionError
+            raise failure(self, f"not connected: {type(error).__name__}") from None
 
     def send(self, data: Any) -> None:
         """Send in pieces, each within the time that is left, so that a slow reader cannot block us either."""
@@ -88,7 +95,12 @@ class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
 
     def connect(self) -> None:
         self.ssl_context = metered_context()
-        super().connect()
+        try:
+            super().connect()
+        except _NothingInCommon:
+            self.close()
+            self.ssl_context = metered_context(is_old=True)
+            super().connect()
 
 
 class GuardedAdapter(HTTPAdapter):

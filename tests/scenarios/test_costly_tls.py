@@ -16,7 +16,7 @@ import trustme
 from bx24app.outgoing.adapter import GuardedAdapter, exchanging, guard
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.errors import ConnectionReset, NotSent, ReadTimeout
-from bx24app.outgoing.tls import BYTES_BESIDE_DATA
+from bx24app.outgoing.tls import BYTES_BESIDE_DATA, metered_context
 
 SECONDS = 2.0
 TICKET_BYTES = 200  # at least
@@ -33,11 +33,18 @@ def authority() -> trustme.CA:
 
 
 @contextmanager
-def server(authority: trustme.CA, serve: Serve, tickets: int = 2, name: str = "127.0.0.1") -> Iterator[str]:
+def server(
+    authority: trustme.CA,
+    serve: Serve,
+    tickets: int = 2,
+    name: str = "127.0.0.1",
+    set_up: Callable[[ssl.SSLContext], object] = bool,
+) -> Iterator[str]:
     """A server over TLS that serves one connection after the other; its address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     context.num_tickets = tickets
+    set_up(context)
 
     def run() -> None:
         with suppress(OSError):
@@ -158,3 +165,39 @@ def test_a_certificate_of_another_name_or_of_nobody_is_refused(
         ask(url)
     with server(trustme.CA(), saying(ANSWER)) as url, pytest.raises(NotSent):
         ask(url)
+
+
+def only_tls_1_2(context: ssl.SSLContext) -> None:
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+
+def only_tls_1_3(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+
+def another_curve(context: ssl.SSLContext) -> None:
+    only_tls_1_2(context)
+    context.set_ecdh_curve("secp384r1")
+
+
+def finite_field(context: ssl.SSLContext) -> None:
+    only_tls_1_3(context)
+    context.set_ecdh_curve("ffdhe8192")
+
+
+@pytest.mark.parametrize("set_up", [only_tls_1_2, only_tls_1_3, another_curve])
+def test_servers_of_either_version_are_spoken_to(
+    authority: trustme.CA, ask: Callable[[str], bytes], set_up: Callable[[ssl.SSLContext], None]
+) -> None:
+    with server(authority, saying(ANSWER), set_up=set_up) as url:
+        assert ask(url) == BODY
+
+
+def test_no_other_side_chooses_how_much_a_handshake_computes(
+    authority: trustme.CA, ask: Callable[[str], bytes]
+) -> None:
+    with server(authority, saying(ANSWER), set_up=finite_field) as url, pytest.raises(NotSent):
+        ask(url)
+    for context in (metered_context(), metered_context(is_old=True)):
+        assert context.options & ssl.OP_NO_RENEGOTIATION
+        assert {cipher["name"].split("_")[0].split("-")[0] for cipher in context.get_ciphers()} == {"TLS", "ECDHE"}
