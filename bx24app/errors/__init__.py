@@ -71,6 +71,7 @@ from bx24app.errors.rules import (
     RuleRefused,
     TooManyErasures,
     TooManyFiles,
+    TooManyListed,
     TrapFilled,
 )
 from bx24app.errors.unverified import (
@@ -137,6 +138,7 @@ __all__ = [
     "TooManyErasures",
     "TooManyFiles",
     "TooManyLaunches",
+    "TooManyListed",
     "TrapFilled",
     "UnknownLine",
     "UnknownVariable",

@@ -112,6 +112,12 @@ class TooManyFiles(RateLimited):
     reason = "too_many_files"
 
 
+class TooManyListed(RateLimited):
+    """Somebody has added many numbers to the do-not-call list; there is room for one after ``retry_after`` seconds."""
+
+    reason = "too_many_listed"
+
+
 class TooManyErasures(RateLimited):
     """Another number of the portal is being erased, or a person has erased many a moment ago; nothing was erased."""
 

@@ -19,6 +19,10 @@ REFUSALS = {
     "too_many_erasures": N_(
         "Another number is being erased, or many were a moment ago. This one was not. Try again in a few seconds."
     ),
+    "too_many_listed": N_(
+        "You have added many numbers today. This one was not added. Wait a quarter of an hour, or ask an administrator "
+        "to import a list."
+    ),
     "hour_needs_period": N_("An hour of a weekday is looked for between two days, at most a year apart."),
     "hour_needs_weekday": N_("Choose a weekday together with an hour."),
     "period_ends_before": N_("The period ends before it begins."),

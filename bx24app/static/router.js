@@ -55,7 +55,7 @@ class View {
 
 // "#/websites/abc?x=1" in its parts; null for what is no address of a view, such as the target of a skip link.
 function parse(hash) {
-  if (!hash.startsWith("#/")) return null;
+  if (!/^#(\/[\w-]+)+(\?|$)/.test(hash)) return null;
   const [path, query = ""] = hash.slice(2).split("?");
   return { path, query: new URLSearchParams(query) };
 }

@@ -1,5 +1,7 @@
 """The shell in a browser: each role's tabs, what Back and links do, and the whole desk from a card."""
 
+from urllib.parse import urlsplit
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -70,6 +72,21 @@ def test_a_link_opens_its_view_and_one_to_nothing_says_so(
         page.frames[-1].evaluate("location.hash = '#/websites/nothing'")
         expect(tab.get_by_role("alert")).to_have_text("This link leads to nothing you can see.")
         expect(tab.locator("main")).to_have_attribute("data-path", "callbacks")
+
+
+@BOTH
+def test_an_address_leads_to_views_of_the_desk_alone(page: Page, portal: FakePortal, administrator: Actor) -> None:
+    """Where it leads stands in the desk: a form of another company would look like a part of it."""
+    page.goto(f"{portal.url}/marketplace/app/{administrator.application.client_id}/?user=1")
+    tab = frame(page)
+    expect(tab.locator(".start.ready")).to_have_count(1)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    for path in ("websites/../../../w/abc", "websites/%2e%2e/%2e%2e/w/abc", "callbacks/..\\\\..\\\\w", "/w/abc", "a:b"):
+        page.frames[-1].evaluate("hash => { location.hash = hash; }", f"#/{path}")
+    page.frames[-1].evaluate("location.hash = '#/websites'")
+    expect(tab.locator("main")).to_have_attribute("data-path", "websites")
+    assert {path for path in asked if path.startswith(("/w", "/desk/view"))} == {"/desk/view/websites"}
 
 
 @pytest.mark.long

@@ -17,7 +17,7 @@ from tests.support.remembered import remember
 # What an administrator may change without a fresh proof, and why.
 NEEDS_NONE = {
     "api_keys.revoke": "takes away, and has to work while Bitrix24 is silent",
-    "do_not_call.add": "takes away: one number is not called any more",
+    "do_not_call.add": "takes away: one number is not called any more, and a hundred a day at the most",
     "lines.resume": "does not last: the next call decides",
     "rules.test_rules": "changes nothing",
     "webhooks.test": "sends nothing of a customer, to an address that was proven",

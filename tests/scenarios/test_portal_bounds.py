@@ -107,6 +107,19 @@ def test_who_adds_numbers_without_end_waits_for_their_turn(desk: Actor) -> None:
     assert desk.asks("POST", "/do-not-call", {"number": CUSTOMER}).status_code == 201
 
 
+def test_a_person_adds_a_hundred_numbers_a_day_one_by_one(
+    desk: Actor, manager: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a fresh proof: whoever is dismissed keeps a page for an hour, and what they list would stay for ever."""
+    monkeypatch.setattr(do_not_call, "LISTED_A_DAY", 2)
+    answers = [manager.asks("POST", "/do-not-call", {"number": f"+493090182{last}"}) for last in (0, 1, 1, 2)]
+    assert [answer.status_code for answer in answers] == [201, 201, 200, 429]
+    assert answers[-1].headers["Retry-After"] == "43200"
+    assert "This one was not added" in json_of(answers[-1])["detail"]
+    assert desk.asks("POST", "/do-not-call", {"number": CUSTOMER[:-1] + "2"}).status_code == 201
+    assert len(json_of(desk.asks("GET", "/do-not-call"))["numbers"]) == 3
+
+
 def test_a_list_that_would_be_too_long_is_not_taken_in(desk: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(do_not_call, "MAX_NUMBERS", 5)
     headers = {"Authorization": f"Bearer {desk.ticket}", "Content-Type": "text/csv"}

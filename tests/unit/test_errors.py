@@ -71,6 +71,7 @@ LATER |= {
     OthersAsked,
     errors.TooManyFiles,
     errors.TooManyErasures,
+    errors.TooManyListed,
     errors.StillRemoving,
     errors.LaterBudgetExhausted,
 }

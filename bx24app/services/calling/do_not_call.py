@@ -7,12 +7,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bx24app.database import insert_new, reading, writing
-from bx24app.errors import InvalidNumber, InvalidRequest, LimitReached, NotFound
+from bx24app.errors import InvalidNumber, InvalidRequest, LimitReached, NotFound, TooManyListed
 from bx24app.models import DoNotCall, PortalSettings, utcnow
 from bx24app.services.calling import phone_numbers
 from bx24app.services.calling.list_file import ListLine, read_list, write_list
 from bx24app.services.calling.phone_numbers import NumberProblem, digits
 from bx24app.services.calling.spoken_text import one_line
+from bx24app.services.runtime.rate_limit import DAY, RateLimit, take_tokens
 from bx24app.services.runtime.slots import Slots, turn
 from bx24app.services.security import digests
 from bx24app.services.security.journal import JournalPage, Recorded, record
@@ -21,6 +22,8 @@ MAX_IMPORT = 5000
 # What a portal may list in all.
 MAX_NUMBERS = 1_000_000
 MAX_NOTE = 255
+# Of one person, one by one.
+LISTED_A_DAY = 100
 # So much of a line's number is shown in the report.
 MAX_SHOWN = 64
 IMPORT_BATCH = 500
@@ -56,7 +59,7 @@ def list_numbers(
 def add_number(portal_id: int, number: str, note: str | None, user_id: int | None) -> tuple[DoNotCall, bool]:
     """Add a number; returns its row, and whether it is new. Commits.
 
-    Raises ``InvalidNumber``, ``LimitReached``, and ``RateLimited`` while others add to the list.
+    Raises ``InvalidNumber``, ``LimitReached``, ``TooManyListed``, and ``RateLimited`` while others add to the list.
     """
     listed = _listed(portal_id, _country(portal_id), ListLine(number, note or ""))
     if not isinstance(listed, DoNotCall):
@@ -67,9 +70,20 @@ def add_number(portal_id: int, number: str, note: str | None, user_id: int | Non
         if known := session.scalar(query):
             return known, False
     with turn(_adding, portal_id):
+        _count(portal_id, user_id)
         added = _store([listed], user_id)
     with reading() as session:
         return session.scalars(query).one(), digest in added
+
+
+def _count(portal_id: int, user_id: int | None) -> None:
+    """Count a number that somebody adds; raises ``TooManyListed``. It needs no fresh proof, and lasts."""
+    a_day = RateLimit("listed", digests.digest("rate", f"listed {portal_id} {user_id}"), LISTED_A_DAY, DAY)
+    with writing() as session:
+        if take_tokens(session, [a_day], utcnow().timestamp()) is not None:
+            refused = TooManyListed("number")
+            refused.retry_after = int(DAY / LISTED_A_DAY)
+            raise refused
 
 
 def remove_number(portal_id: int, id: int, user_id: int | None) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from flask import Blueprint, Response, make_response, request
 from pydantic import BaseModel, ConfigDict, Field
 
-from bx24app.errors import InvalidNumber, InvalidRequest, LimitReached, RateLimited
+from bx24app.errors import InvalidNumber, InvalidRequest, LimitReached, RateLimited, TooManyListed
 from bx24app.inputs import Text, TolerantModel, TypedNumber
 from bx24app.messages.reasons import reason_sentence
 from bx24app.models import DoNotCall
@@ -97,7 +97,9 @@ def show_all(principal: Principal) -> Response:
 
 
 @blueprint.post("")
-@operation({201: NumberSchema, 200: NumberSchema}, body=NumberBody, refuses=(InvalidNumber, LimitReached, RateLimited))
+@operation(
+    {201: NumberSchema, 200: NumberSchema}, body=NumberBody, refuses=(InvalidNumber, LimitReached, TooManyListed)
+)
 @principal_required(Role.OPERATOR)
 def add(principal: Principal) -> Response:
     """List a number: 201, or 200 when it was listed before; then only administrators are told its note."""
