@@ -90,16 +90,21 @@ class _GuardedConnection(HTTPConnection):
 class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
     """A guarded connection over TLS."""
 
+    _authorities = ""
+
     def _new_conn(self) -> socket.socket:
         return MeteredSocket(super()._new_conn())
 
     def connect(self) -> None:
-        self.ssl_context = metered_context()
+        if self.ca_certs:
+            # Our contexts know them; the library would read the file again for each connection.
+            self._authorities, self.ca_certs = self.ca_certs, None
+        self.ssl_context = metered_context(self._authorities)
         try:
             super().connect()
         except _NothingInCommon:
             self.close()
-            self.ssl_context = metered_context(is_old=True)
+            self.ssl_context = metered_context(self._authorities, is_old=True)
             super().connect()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import certifi
 import pytest
 import requests
 import trustme
@@ -128,6 +129,13 @@ def test_an_answer_over_tls_is_read_also_on_a_connection_that_is_used_again(
         assert [ask(url) for _ in range(times)] == [BODY] * times
 
 
+def test_a_connection_that_the_other_side_has_ended_is_made_anew(
+    authority: trustme.CA, ask: Callable[[str], bytes]
+) -> None:
+    with server(authority, saying(ANSWER)) as url:
+        assert [ask(url) for _ in range(3)] == [BODY] * 3
+
+
 def test_small_records_and_a_large_answer_are_read(authority: trustme.CA, ask: Callable[[str], bytes]) -> None:
     large = b" " * 4_000_000
     chunks = [b"%x\r\n" % len(large), large, b"\r\n", *[b"1\r\n", b"x", b"\r\n"] * 300, b"0\r\n\r\n"]
@@ -198,6 +206,6 @@ def test_no_other_side_chooses_how_much_a_handshake_computes(
 ) -> None:
     with server(authority, saying(ANSWER), set_up=finite_field) as url, pytest.raises(NotSent):
         ask(url)
-    for context in (metered_context(), metered_context(is_old=True)):
+    for context in (metered_context(certifi.where()), metered_context(certifi.where(), is_old=True)):
         assert context.options & ssl.OP_NO_RENEGOTIATION
         assert {cipher["name"].split("_")[0].split("-")[0] for cipher in context.get_ciphers()} == {"TLS", "ECDHE"}
