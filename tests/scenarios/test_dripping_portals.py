@@ -20,7 +20,7 @@ from bx24app.outgoing.errors import NotSent, NoUsableAnswer
 from bx24app.services.dialling import call_history, dial, queue
 from bx24app.services.native.follow_up import news
 from bx24app.services.native.timeline import kept_clicks
-from bx24app.services.portals import bindings, lines, payment, token_renewal
+from bx24app.services.portals import bindings, payment, throttle, token_renewal
 from bx24app.services.runtime.local_limit import LocalLimit
 from bx24app.services.webhooks import delivery, sender
 from bx24app.web import EXCHANGES_OF_ONE
@@ -47,7 +47,7 @@ def hurried(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole exchanges end sooner than after 20 seconds; single reads do not."""
     monkeypatch.setattr(client, "EXCHANGE_SECONDS", EXCHANGE)
     # Lists are the questions that some of these tests ask.
-    monkeypatch.setattr(lines, "LISTS_ASKED", LocalLimit("lists_asked", 1000))
+    monkeypatch.setattr(throttle, "ASKED_BY_PEOPLE", LocalLimit("asked_by_people", 1000))
     for kept in ("bx24app.portals", "bx24app.authorization_server"):
         app.extensions[kept]._adapter._seconds = EXCHANGE
 

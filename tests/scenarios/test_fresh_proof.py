@@ -118,6 +118,25 @@ def test_all_forms_are_stopped_at_any_time(app: Flask, desk: Actor) -> None:
     assert desk.asks("PATCH", "/settings", {"websites_off": True}).status_code == 200
 
 
+def test_an_old_proof_stops_them_once_and_not_against_everybody_else(
+    app: Flask, desk: Actor, portal: FakePortal
+) -> None:
+    """A demoted administrator, five times a second, would keep them stopped for an hour."""
+    portal.administrator.admin = False
+    age_ticket(desk, 30, app)
+    answers = [desk.asks("PATCH", "/settings", {"websites_off": True}).status_code for _ in range(3)]
+    assert answers == [200, 401, 401]
+
+
+def test_a_filter_for_everybody_needs_a_fresh_proof(app: Flask, desk: Actor) -> None:
+    age_ticket(desk, 5, app)
+    body = {"name": "Mine", "filters": {"quick": "all"}}
+    assert desk.asks("POST", "/me/filters", body).status_code == 201
+    assert desk.asks("POST", "/me/filters", {**body, "is_shared": True}).status_code == 401
+    assert desk.renews_ticket().status_code == 200
+    assert desk.asks("POST", "/me/filters", {**body, "is_shared": True}).status_code == 201
+
+
 @pytest.mark.parametrize("how", ["demoted", "dismissed"])
 def test_an_administrator_who_is_one_no_longer_makes_nothing_that_lasts(
     app: Flask, desk: Actor, portal: FakePortal, form_key: str, webhook_id: int, how: str

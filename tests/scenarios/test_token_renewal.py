@@ -15,7 +15,7 @@ from bx24app.database import reading, writing
 from bx24app.errors import PortalDisconnected
 from bx24app.models import Credential, Portal, PortalState, utcnow
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.portals import lines, token_renewal, tokens
+from bx24app.services.portals import throttle, token_renewal, tokens
 from bx24app.services.portals.tokens import Access
 from bx24app.services.runtime.local_limit import LocalLimit
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
@@ -27,7 +27,7 @@ LINES = "voximplant.line.get"
 @pytest.fixture(autouse=True)
 def unbounded_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists are the questions that these tests ask."""
-    monkeypatch.setattr(lines, "LISTS_ASKED", LocalLimit("lists_asked", 1000))
+    monkeypatch.setattr(throttle, "ASKED_BY_PEOPLE", LocalLimit("asked_by_people", 1000))
 
 
 @pytest.fixture

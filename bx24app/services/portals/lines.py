@@ -1,23 +1,20 @@
 """A portal's lines and voices: read with the portal's own credential, kept, refreshed on demand."""
 
-import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bx24app.bitrix24 import telephony
 from bx24app.database import reading, writing
-from bx24app.errors import NotFound, PortalDisconnected, RateLimited, Refusal, UnknownLine, UnknownVoice
+from bx24app.errors import NotFound, PortalDisconnected, Refusal, UnknownLine, UnknownVoice
 from bx24app.models import Portal, utcnow
 from bx24app.models.lease import lasts
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
+from bx24app.services.portals.throttle import take_question
 from bx24app.services.runtime import wakeup
-from bx24app.services.runtime.local_limit import LocalLimit, take_local
 from bx24app.services.security.journal import JournalPage, Recorded, record
 
 LISTING_FRESH = timedelta(hours=24)
-# Questions about one list of a portal, of all its people: they count against the pace of its dials. By each process.
-LISTS_ASKED = LocalLimit("lists_asked", 6)
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ def get_lines(portal_id: int, *, refresh: bool = False) -> Listing:
     if not refresh and _is_fresh(listing):
         return listing
     try:
-        _take_question(portal_id, "lines")
+        take_question(portal_id, "lines")
         names = portal_api.call_for_portal(
             portal_id, portal_api.RequestLabel("voximplant.line.get", {}), telephony.get_lines
         )
@@ -69,7 +66,7 @@ def get_voices(portal_id: int, *, refresh: bool = False) -> Listing:
     if not refresh and _is_fresh(listing):
         return listing
     try:
-        _take_question(portal_id, "voices")
+        take_question(portal_id, "voices")
         names = portal_api.call_for_portal(
             portal_id, portal_api.RequestLabel("voximplant.tts.voices.get", {}), telephony.get_voices
         )
@@ -79,13 +76,6 @@ def get_voices(portal_id: int, *, refresh: bool = False) -> Listing:
     with writing() as session:
         session.get_one(Portal, portal_id, with_for_update=True).keep_voices(names, now)
     return Listing(names, now)
-
-
-def _take_question(portal_id: int, kind: str) -> None:
-    if not take_local(LISTS_ASKED, (portal_id, kind)):
-        refusal = RateLimited("lists")
-        refusal.retry_after = math.ceil(LISTS_ASKED.seconds / LISTS_ASKED.size)
-        raise refusal
 
 
 def _kept(portal_id: int) -> Portal:

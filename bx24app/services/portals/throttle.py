@@ -1,5 +1,6 @@
 """How fast a portal is asked, counted as the platform counts it and shared by all processes (docs: limits.md)."""
 
+import math
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
@@ -8,15 +9,19 @@ from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.errors import Overloaded, PortalClosed, RefusedForNow
 from bx24app.database import writing
+from bx24app.errors import RateLimited
 from bx24app.models import Portal, Throttle, utcnow
 from bx24app.models.lease import is_over
 from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, STANDARD_LIMIT, RequestLimit
+from bx24app.services.runtime.local_limit import LocalLimit, take_local
 
 QUERY_LIMIT = "query_limit_exceeded"
 OPERATION_TIME = "operation_time_limit"
 # The platform counts working time over 10 minutes. If it names no time, part of that is free again sooner.
 OPERATION_TIME_PAUSE = timedelta(minutes=2)
 CLOSED_PAUSE = timedelta(minutes=10)
+# Questions of one kind, of all people of a portal: they count against the pace of its dials. By each process.
+ASKED_BY_PEOPLE = LocalLimit("asked_by_people", 6)
 
 
 def limit_of(portal: Portal) -> RequestLimit | None:
@@ -58,6 +63,14 @@ def note_refusal(portal_id: int, refusal: RefusedForNow) -> None:
         pace = session.scalar(select(Throttle).where(Throttle.portal_id == portal_id).with_for_update())
         if pace is not None:
             pace.note_refusal(utcnow(), refusal.asked_wait)
+
+
+def take_question(portal_id: int, kind: str) -> None:
+    """Count a question to a portal that one of its people has pressed for; raises ``RateLimited``."""
+    if not take_local(ASKED_BY_PEOPLE, (portal_id, kind)):
+        refusal = RateLimited("questions")
+        refusal.retry_after = math.ceil(ASKED_BY_PEOPLE.seconds / ASKED_BY_PEOPLE.size)
+        raise refusal
 
 
 def has_spare(session: Session, portal_id: int) -> bool:

@@ -18,7 +18,7 @@ from bx24app.services.callbacks.roles import Role
 from bx24app.services.native.follow_up import notices
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
-from bx24app.web.guards import InvalidBody, principal_required, read_body
+from bx24app.web.guards import InvalidBody, principal_required, read_body, require_fresh_proof
 
 blueprint = Blueprint("me", __name__, url_prefix="/api/v1/me")
 
@@ -178,6 +178,8 @@ def keep_desk(principal: Principal) -> tuple[str, int]:
 def keep_filter(principal: Principal) -> Response:
     """Keep a filter under a name, 10 at most; the same name again replaces it."""
     body = read_body(FilterBody)
+    if body.is_shared:
+        require_fresh_proof(principal)
     wanted = body.filters.model_dump(mode="json")
     kept = memory.keep_filter(principal, body.name, wanted, is_shared=body.is_shared)
     return json_response(_saved_schema(kept, principal), 201)

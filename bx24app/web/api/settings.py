@@ -17,6 +17,8 @@ from bx24app.services.native.follow_up.choices import NotificationChoices, few_p
 from bx24app.services.portals import settings as portal_settings
 from bx24app.services.portals.places.smart_processes import MAX_CHOSEN_TYPES
 from bx24app.services.portals.settings import PortalDefaults, Roles
+from bx24app.services.runtime.local_limit import LocalLimit, take_local
+from bx24app.services.runtime.rate_limit import HOUR
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import (
@@ -100,6 +102,10 @@ def show_holidays(_: Principal) -> Response:
     return json_response(region_schema(read_query(HolidaysQuery).region, utcnow().date()))
 
 
+# Of a person.
+STOPS_UNPROVEN = LocalLimit("stops_unproven", 1, HOUR)
+
+
 @blueprint.patch("")
 @operation(
     {200: SettingsSchema}, body=DefaultsBody, refuses=(InvalidRequest, NotFound, ChangedMeanwhile, *PORTAL_REFUSALS)
@@ -108,7 +114,8 @@ def show_holidays(_: Principal) -> Response:
 def change_settings(principal: Principal) -> Response:
     """Change the portal's defaults, all or none; with ``If-Match`` only what has the version that was read."""
     body = read_body(DefaultsBody)
-    if not body.only_stops_forms:
+    # Who is an administrator no longer keeps an old proof for an hour, and would stop them again and again.
+    if not body.only_stops_forms or not take_local(STOPS_UNPROVEN, (principal.portal.id, principal.user_id)):
         require_fresh_proof(principal)
     known = request.if_match or None
     return _answer(portal_settings.change_settings(principal.portal.id, body.wanted(), principal.user_id, known))
