@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -23,7 +23,7 @@ from bx24app.outgoing.errors import (
     NotSent,
     ReadTimeout,
 )
-from bx24app.outgoing.tls import MeteredSocket, metered_context
+from bx24app.outgoing.tls import MeteredSocket, MeteredTransport, metered_context
 
 POOL_SIZE = 64
 USER_AGENT = "CallbackDesk/0.1"
@@ -94,6 +94,11 @@ class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
 
     def _new_conn(self) -> socket.socket:
         return MeteredSocket(super()._new_conn())
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether another request can be sent; what has come with the last answer the socket does not tell any more."""
+        return super().is_connected and not cast("MeteredTransport", self.sock).has_more
 
     def connect(self) -> None:
         if self.ca_certs:

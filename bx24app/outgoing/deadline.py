@@ -20,6 +20,8 @@ SEND_BYTES = 16 * 1024
 # Of an answer's head and of the sizes of its chunks together. An honest head has some 3 KB, and 8 MB in chunks of 1 KB
 # have 40 KB of sizes; each line costs Python 10 us and more, however short it is.
 LINES_BYTES = 64 * 1024
+# Over TLS each record is a read, however little is in it; those of an honest answer bring kilobytes, but for a few.
+SMALL_BYTES, MAX_SMALL_READS = 512, 3000
 
 
 @contextmanager
@@ -57,6 +59,7 @@ class _PunctualReader(io.RawIOBase):
     def __init__(self, raw: Any, opened: socket.socket, ends_at: float | None) -> None:
         self._raw, self._opened, self._ends_at = raw, opened, ends_at
         self._each = opened.gettimeout()
+        self._small = 0
 
     def readable(self) -> bool:
         return True
@@ -64,6 +67,9 @@ class _PunctualReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         self._opened.settimeout(seconds_left(self._each, self._ends_at))
         count: int | None = self._raw.readinto(buffer)
+        self._small += (count or 0) < SMALL_BYTES
+        if self._small > MAX_SMALL_READS:
+            raise ConnectionAbortedError("too many small pieces")
         return count
 
     def close(self) -> None:

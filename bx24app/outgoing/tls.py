@@ -51,20 +51,30 @@ class MeteredSocket(socket.socket):
             raise ConnectionAbortedError("hardly any data")
         return received
 
-    def sendall(self, *args: Any) -> None:
-        """Write a piece of it."""
-        self._go_on()
-        super().sendall(*args)
+    def sendall(self, data: Any, *args: Any) -> None:
+        """Write a piece of it.
+
+        The library also writes nothing, after each read: that fails where an answer waits and the other side has gone.
+        """
+        if data:
+            self._go_on()
+            super().sendall(data, *args)
 
     def _go_on(self) -> None:
         if self._ends_at is not None:
             super().settimeout(seconds_left(None, self._ends_at))
 
 
-class _Transport(SSLTransport):
+class MeteredTransport(SSLTransport):
     """TLS that counts what data its socket has brought."""
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something came behind what was read: the other side's end, as a rule."""
+        return self.incoming.pending > 0
+
     def recv_into(self, *args: Any) -> int:
+        """Read what one record holds."""
         count = cast("int", super().recv_into(*args))
         cast("MeteredSocket", self.socket).data += count
         return count
@@ -78,7 +88,7 @@ class MeteredContext(ssl.SSLContext):
 
     def wrap_socket(self, sock: socket.socket, *, server_hostname: str | None) -> Any:  # type: ignore[override]
         """Begin TLS, and check who the other side is."""
-        return _Transport(sock, self, server_hostname)
+        return MeteredTransport(sock, self, server_hostname)
 
 
 @cache

@@ -138,8 +138,8 @@ def _parts(data: bytes, boundary: str) -> list[tuple[bytes, bytes]]:
             raise UnreadableBody
         parser = _BytesParser(max_form_memory_size=len(data))
         pairs = parser.parse(BytesIO(data), delimiter[2:], len(data))[0].items(multi=True)
-        # A part may have no name.
-        return [(name.encode(_BYTES), value.encode(_BYTES)) for name, value in pairs if name is not None]
+        # A part may have no name; names are read as browsers write them, values in whatever charset follows.
+        return [(name.encode(), value.encode(_BYTES)) for name, value in pairs if name is not None]
     except (ValueError, RequestEntityTooLarge):
         raise UnreadableBody from None
 

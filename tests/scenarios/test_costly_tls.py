@@ -16,8 +16,9 @@ import trustme
 
 from bx24app.outgoing.adapter import GuardedAdapter, exchanging, guard
 from bx24app.outgoing.address_policy import AddressPolicy
+from bx24app.outgoing.deadline import MAX_SMALL_READS
 from bx24app.outgoing.errors import ConnectionReset, NotSent, ReadTimeout
-from bx24app.outgoing.tls import BYTES_BESIDE_DATA, metered_context
+from bx24app.outgoing.tls import BYTES_BESIDE_DATA, MeteredSocket, metered_context
 
 SECONDS = 2.0
 TICKET_BYTES = 200  # at least
@@ -78,8 +79,8 @@ def saying(*parts: bytes, times: int = 1) -> Serve:
     return serve
 
 
-def dripping(connection: socket.socket, context: ssl.SSLContext) -> None:
-    """Give an answer in records of which each byte comes by itself."""
+def asked(connection: socket.socket, context: ssl.SSLContext) -> tuple[ssl.SSLObject, ssl.MemoryBIO]:
+    """Read a request, and write into memory from now on."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     secure, request = context.wrap_bio(incoming, outgoing, server_side=True), bytearray()
 
@@ -96,6 +97,12 @@ def dripping(connection: socket.socket, context: ssl.SSLContext) -> None:
     go_on(secure.do_handshake)
     while not request.endswith(SENT):
         go_on(lambda: request.extend(secure.read(65536)))
+    return secure, outgoing
+
+
+def dripping(connection: socket.socket, context: ssl.SSLContext) -> None:
+    """Give an answer in records of which each byte comes by itself."""
+    secure, outgoing = asked(connection, context)
     secure.write(ANSWER)
     for byte in outgoing.read():
         connection.sendall(bytes([byte]))
@@ -141,6 +148,49 @@ def test_small_records_and_a_large_answer_are_read(authority: trustme.CA, ask: C
     chunks = [b"%x\r\n" % len(large), large, b"\r\n", *[b"1\r\n", b"x", b"\r\n"] * 300, b"0\r\n\r\n"]
     with server(authority, saying(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *chunks)) as url:
         assert ask(url) == large + b"x" * 300
+
+
+def test_records_of_a_few_bytes_each_are_not_read_without_end(
+    authority: trustme.CA, ask: Callable[[str], bytes]
+) -> None:
+    records = [b"x" * 90] * (MAX_SMALL_READS + 10)
+    head = HEAD + b"Content-Length: %d\r\n\r\n" % (90 * len(records))
+    with server(authority, saying(head, *records)) as url, pytest.raises(ConnectionReset):
+        ask(url)
+
+
+def test_what_has_come_is_read_though_the_other_side_has_gone() -> None:
+    """The library writes nothing, after each read: to a connection that has ended even that fails."""
+    ours, theirs = socket.socketpair()
+    with MeteredSocket(ours) as metered:
+        theirs.sendall(b"answer")
+        theirs.close()
+        metered.sendall(b"")
+        assert metered.recv(100) == b"answer"
+        with pytest.raises(OSError, match="pipe"):
+            metered.sendall(b"question")
+
+
+def ending(connection: socket.socket, context: ssl.SSLContext) -> None:
+    """Answer, and end TLS with the same bytes; the connection itself stays."""
+    secure, outgoing = asked(connection, context)
+    secure.write(ANSWER)
+    with suppress(ssl.SSLWantReadError):
+        secure.unwrap()
+    connection.sendall(outgoing.read())
+    ended.append(connection.dup())
+
+
+ended: list[socket.socket] = []
+
+
+def test_a_connection_whose_end_came_with_the_answer_is_not_used_again(
+    authority: trustme.CA, ask: Callable[[str], bytes]
+) -> None:
+    with server(authority, ending) as url:
+        assert [ask(url) for _ in range(3)] == [BODY] * 3
+    while ended:
+        ended.pop().close()
 
 
 def test_an_answer_that_ends_with_its_connection_is_read(authority: trustme.CA, ask: Callable[[str], bytes]) -> None:

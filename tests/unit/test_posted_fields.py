@@ -43,6 +43,11 @@ def test_a_part_of_a_multipart_body_may_have_no_name() -> None:
     assert read(body, "multipart/form-data; boundary=b") == {"a": "Ж"}
 
 
+def test_a_name_in_a_multipart_body_may_be_in_any_script() -> None:
+    parts = [b'Content-Disposition: form-data; name="%b"\r\n\r\nx' % name.encode() for name in ("имя", "a")]
+    assert read(multipart(*parts), "multipart/form-data; boundary=b") == {"имя": "x", "a": "x"}
+
+
 @pytest.mark.parametrize("field", [b"a=&", b"a&", b"&", b"%ff="])
 def test_too_many_are_not_read(field: bytes) -> None:
     with pytest.raises(Malformed):
