@@ -25,7 +25,7 @@ MAX_HEAD_BYTES = 32 * 1024
 # The app takes no larger body (``web.MAX_REQUEST_BYTES``).
 MAX_BODY_BYTES = 256 * 1024
 # gunicorn copies what is left of a body for each of its chunks; clients send them of some kilobytes.
-MAX_CHUNKS = 1000
+MAX_CHUNKS, MAX_CHUNK_HEAD_BYTES = 1000, 1024
 MAX_DIGITS = 9
 READ_BYTES = 64 * 1024
 ONLY_ASKS = ("GET", "HEAD")
@@ -99,12 +99,19 @@ class _Arriving:
             except ValueError:
                 return True
             if size <= 0:
+                self._bound(end, MAX_HEAD_BYTES)
                 return self.bytes.find(b"\r\n\r\n", end) >= 0
             self._chunk_at = end + 2 + size + 2
             self._chunks += 1
             if self._chunks > MAX_CHUNKS:
                 raise _TooLarge(TOO_LARGE)
+        self._bound(self._chunk_at, MAX_CHUNK_HEAD_BYTES)
         return False
+
+    def _bound(self, begin: int, most: int) -> None:
+        """What has no end yet is searched anew whenever a byte comes; raises ``_TooLarge``."""
+        if len(self.bytes) - begin > most:
+            raise _TooLarge(TOO_LARGE)
 
 
 class _Leaving:

@@ -26,6 +26,8 @@ from bx24app.outgoing.errors import (
 from bx24app.outgoing.tls import MeteredSocket, MeteredTransport, metered_context
 
 POOL_SIZE = 64
+# Of one name: somebody else's may have thousands.
+MAX_ADDRESSES = 16
 USER_AGENT = "CallbackDesk/0.1"
 
 
@@ -52,7 +54,8 @@ class _GuardedConnection(HTTPConnection):
             resolved = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise NameResolutionError(self.host, self, socket.gaierror(str(error))) from None
-        permitted = [str(entry[4][0]) for entry in resolved if self.policy.permits(str(entry[4][0]))]
+        first = resolved[:MAX_ADDRESSES]
+        permitted = [str(entry[4][0]) for entry in first if self.policy.permits(str(entry[4][0]))]
         if not permitted:
             raise _ForbiddenAddress(self, "the address is not permitted")
         for last, address in zip(reversed(range(len(permitted))), permitted, strict=True):

@@ -1,10 +1,16 @@
 """What people may make us ask their portal counts against the pace of its dials, and has a bound."""
 
 import pytest
+from flask import Flask
+from sqlalchemy import update
 
+from bx24app.database import writing
+from bx24app.models import Throttle, utcnow
+from bx24app.models.portals.throttle import STANDARD_LIMIT
 from bx24app.services.portals import throttle
 from tests.fake_bitrix24 import FakePortal
-from tests.support.actors import Actor, json_of
+from tests.support.actors import CUSTOMER, Actor, json_of
+from tests.support.waiting import work
 
 METHODS = {"lines": "voximplant.line.get", "voices": "voximplant.tts.voices.get"}
 
@@ -23,15 +29,15 @@ def test_a_list_is_asked_for_anew_a_few_times_a_minute(manager: Actor, portal: F
     assert json_of(manager.asks("GET", f"/{kind}"))[kind]
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/desk/check"),
-        ("POST", "/desk/check/bind"),
-        ("POST", "/desk/company/smart-processes"),
-        ("GET", "/desk/company/hours"),
-    ],
-)
+OF_SETTINGS = [
+    ("GET", "/desk/check"),
+    ("POST", "/desk/check/bind"),
+    ("POST", "/desk/company/smart-processes"),
+    ("GET", "/desk/company/hours"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), OF_SETTINGS)
 def test_what_the_settings_ask_the_portal_is_asked_a_few_times_a_minute(
     desk: Actor, portal: FakePortal, method: str, path: str
 ) -> None:
@@ -45,6 +51,36 @@ def test_what_the_settings_ask_the_portal_is_asked_a_few_times_a_minute(
     answers = [desk.client.open(path, method=method, headers=headers) for _ in range(3)]
     assert [(answer.status_code, answer.headers["Retry-After"]) for answer in answers] == [(429, "10")] * 3
     assert len(portal.requests) - before == asked
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *OF_SETTINGS,
+        ("GET", "/api/v1/lines?refresh=1"),
+        ("GET", "/api/v1/voices?refresh=1"),
+        ("GET", "/desk/callbacks/{id}/bitrix24"),
+    ],
+)
+def test_what_can_wait_leaves_half_of_the_pace_to_dials(
+    app: Flask, desk: Actor, portal: FakePortal, method: str, path: str
+) -> None:
+    """One person may ask all kinds of questions at once, each within its own bound: none of the calls was dialled."""
+    lead = portal.crm.add_lead("Price list", "Clara", [CUSTOMER])
+    asked_for = json_of(desk.requests_callback(CUSTOMER, crm_entity={"type": "LEAD", "id": lead}))
+    work(app)
+    with app.app_context(), writing() as session:
+        session.execute(update(Throttle).values(level=STANDARD_LIMIT.size / 2 + 2, level_at=utcnow()))
+    before = len(portal.requests)
+    headers = {"Authorization": f"Bearer {desk.ticket}"}
+    refused = desk.client.open(path.format(id=asked_for["id"]), method=method, headers=headers)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
+    assert len(portal.requests) == before
+    # A page is opened, and a call is dialled.
+    assert desk.opens().status_code == 200
+    desk.requests_callback("+4930901821")
+    work(app)
+    assert len(portal.requests_for("voximplant.callback.start")) == 2
 
 
 def test_lines_that_there_are_not_make_nobody_ask_without_end(manager: Actor, portal: FakePortal) -> None:

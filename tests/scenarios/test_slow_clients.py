@@ -10,7 +10,7 @@ import pytest
 import requests
 from flask import Flask
 
-from buffering_worker import ARRIVING_SECONDS, MAX_BODY_BYTES, MAX_CHUNKS
+from buffering_worker import ARRIVING_SECONDS, MAX_BODY_BYTES, MAX_CHUNK_HEAD_BYTES, MAX_CHUNKS
 from bx24app.services.calling import do_not_call
 from bx24app.web import MAX_REQUEST_BYTES
 from tests.support.actors import Actor
@@ -160,6 +160,8 @@ def test_what_is_too_large_or_too_slow_is_closed(web: tuple[str, int]) -> None:
         b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n": b"HTTP/1.1 413",
         b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n": b"HTTP/1.1 413",
         CHUNKED + b"1\r\nx\r\n" * (MAX_CHUNKS + 1) + b"0\r\n\r\n": b"HTTP/1.1 413",
+        CHUNKED + b"1;" + b"x" * MAX_CHUNK_HEAD_BYTES: b"HTTP/1.1 413",
+        CHUNKED + b"1\r\nx\r\n0\r\n" + b"X-Long: x\r\n" * 4000: b"HTTP/1.1 413",
         HALVES["a body"]: b"HTTP/1.1 408",
     }
     for sent, answer in refused.items():

@@ -11,6 +11,7 @@ import pytest
 
 from bx24app.bitrix24.authorization import AuthorizationServer
 from bx24app.bitrix24.client import PortalClients
+from bx24app.outgoing.adapter import MAX_ADDRESSES
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.errors import AddressForbidden, ExchangeError, NotSent, NoUsableAnswer, UnreadableAnswer
 from tests.support.sites import Listener, canary
@@ -58,6 +59,24 @@ def test_a_name_that_resolves_to_a_private_address_is_never_connected_to(
     with pytest.raises(AddressForbidden):
         PortalClients(PUBLIC).client(f"https://rebinding.example.com:{listener.port}/rest/", "t").invoke("profile")
     assert listener.connections == 0
+
+
+def test_of_a_name_with_thousands_of_addresses_a_few_are_tried(
+    monkeypatch: pytest.MonkeyPatch, listener: Listener
+) -> None:
+    tried: list[str] = []
+    policy = AddressPolicy(allow_insecure=True)
+
+    def permits(_: AddressPolicy, address: str) -> bool:
+        tried.append(address)
+        return False
+
+    monkeypatch.setattr(AddressPolicy, "permits", permits)
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", listener.port))] * 4000
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(AddressForbidden):
+        PortalClients(policy).client(f"http://many.example.com:{listener.port}/rest/", "t").invoke("profile")
+    assert len(tried) == MAX_ADDRESSES
 
 
 def test_the_name_is_resolved_once_for_check_and_connection(

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.errors import Overloaded, PortalClosed, RefusedForNow
-from bx24app.database import writing
+from bx24app.database import reading, writing
 from bx24app.errors import RateLimited
 from bx24app.models import Portal, Throttle, utcnow
 from bx24app.models.lease import is_over
@@ -68,9 +68,24 @@ def note_refusal(portal_id: int, refusal: RefusedForNow) -> None:
 def take_question(portal_id: int, kind: str) -> None:
     """Count a question to a portal that one of its people has pressed for; raises ``RateLimited``."""
     if not take_local(ASKED_BY_PEOPLE, (portal_id, kind)):
-        refusal = RateLimited("questions")
-        refusal.retry_after = math.ceil(ASKED_BY_PEOPLE.seconds / ASKED_BY_PEOPLE.size)
-        raise refusal
+        raise _later()
+
+
+def require_spare(portal_id: int) -> None:
+    """Leave what remains of a portal's pace to its dials, and to people who open pages; raises ``RateLimited``.
+
+    Each kind of question has a bound of its own, and one person may ask all of them at once.
+    """
+    with reading() as session:
+        pace, portal = session.get(Throttle, portal_id), session.get(Portal, portal_id)
+    if pace is not None and portal is not None and pace.is_half_full(utcnow(), limit_of(portal)):
+        raise _later()
+
+
+def _later() -> RateLimited:
+    refusal = RateLimited("questions")
+    refusal.retry_after = math.ceil(ASKED_BY_PEOPLE.seconds / ASKED_BY_PEOPLE.size)
+    return refusal
 
 
 def has_spare(session: Session, portal_id: int) -> bool:

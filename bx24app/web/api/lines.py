@@ -9,6 +9,7 @@ from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals import lines
 from bx24app.services.portals.lines import Listing
+from bx24app.services.portals.throttle import require_spare
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import LineSchema, LinesSchema, VoicesSchema, json_response, lines_schema, voices_schema
@@ -27,10 +28,15 @@ class ListQuery(BaseModel):
 
 
 def _asked(principal: Principal) -> ListQuery:
-    """What is asked for; a viewer, who may change nothing, does not make us ask the portal. Raises ``NotPermitted``."""
+    """What is asked for; a viewer, who may change nothing, does not make us ask the portal.
+
+    Raises ``NotPermitted``, and ``RateLimited`` while others ask the portal.
+    """
     query = read_query(ListQuery)
     if query.refresh and principal.role < Role.OPERATOR:
         raise NotPermitted
+    if query.refresh:
+        require_spare(principal.portal.id)
     return query
 
 

@@ -18,6 +18,7 @@ from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import get_shown_callback
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import token_renewal
+from bx24app.services.portals.throttle import require_spare
 from bx24app.services.runtime.local_limit import LocalLimit, take_local
 from bx24app.services.runtime.slots import Slots
 
@@ -60,6 +61,7 @@ def ask_portal(principal: Principal, callback_id: UUID) -> ToldByPortal:
 
 
 def _in_turn(principal: Principal, callback: Callback, commands: BatchCommands) -> BatchAnswer | None:
+    require_spare(callback.portal_id)
     is_seldom = take_local(LocalLimit("bitrix24", QUESTIONS_A_MINUTE), (callback.portal_id, principal.user_id))
     with _readers_asking.hold(callback.portal_id) as is_held:
         if not (is_seldom and is_held):
