@@ -21,8 +21,9 @@ _BYTES = "latin-1"
 _REFERENCE = re.compile(r"&#(\d{2,7});")
 # Each costs the interpreter as much as a hundred letters.
 MAX_BAD_ESCAPES = 5000
-# Of a multipart body; the library takes 50 us to read a part, and far more for a long head.
-MAX_BODY_PARTS, MAX_PART_HEAD_BYTES = 100, 1024
+# Of a multipart body, and of the heads of its parts together: the library takes 20 us for a part, and up to 0.7 ms for
+# 1 KB of a head.
+MAX_BODY_PARTS, PART_HEADS_BYTES = 100, 16 * 1024
 _BAD_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -133,8 +134,9 @@ def _parts(data: bytes, boundary: str) -> list[tuple[bytes, bytes]]:
     try:
         delimiter = b"--" + boundary.encode("ascii")
         before, *parts = data.split(delimiter, MAX_BODY_PARTS + 1)
-        heads = [part[:MAX_PART_HEAD_BYTES] for part in parts if not part.startswith(b"--")]
-        if len(before) > len(b"\r\n") or len(heads) > MAX_BODY_PARTS or not all(map(_BLANK_LINE.search, heads)):
+        ends = [_BLANK_LINE.search(part, 0, PART_HEADS_BYTES) for part in parts if not part.startswith(b"--")]
+        heads = [PART_HEADS_BYTES if end is None else end.start() for end in ends]
+        if len(before) > len(b"\r\n") or len(heads) > MAX_BODY_PARTS or sum(heads) >= PART_HEADS_BYTES:
             raise UnreadableBody
         parser = _BytesParser(max_form_memory_size=len(data))
         pairs = parser.parse(BytesIO(data), delimiter[2:], len(data))[0].items(multi=True)

@@ -66,13 +66,23 @@ def multipart(*parts: bytes) -> bytes:
     [
         multipart(*[NAMED + b"\r\n\r\nx"] * (MAX_BODY_PARTS + 1)),
         multipart(NAMED + b";a=b" * 60_000 + b"\r\n\r\nx"),
+        multipart(*[NAMED + b";a=b" * 220 + b"\r\n\r\nx"] * 20),
         multipart(NAMED + b";" * 250_000 + b"\r\n\r\nx"),
         multipart(NAMED + b"\r\n" + b"a:\r\n" * 60_000 + b"\r\nx"),
         multipart(NAMED + b"\r\n\r\nx", NAMED + b"\r\nContent-Type: a/b" + b";a=b" * 60_000 + b"\r\n\r\nx"),
         b"\r\n" * 120_000 + multipart(NAMED + b"\r\n\r\nx"),
         b"--" * 120_000 + multipart(NAMED + b"\r\n\r\nx"),
     ],
-    ids=["parts", "options", "signs", "lines of a head", "a later head", "lines before it", "dashes before it"],
+    ids=[
+        "parts",
+        "options",
+        "options of many",
+        "signs",
+        "lines of a head",
+        "a later head",
+        "lines before it",
+        "dashes before it",
+    ],
 )
 def test_what_is_costly_in_a_multipart_body_is_not_read(body: bytes) -> None:
     with pytest.raises(Malformed):
