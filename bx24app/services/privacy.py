@@ -35,6 +35,7 @@ from bx24app.models import (
 from bx24app.services.calling import phone_numbers
 from bx24app.services.calling.do_not_call import number_digest
 from bx24app.services.native.automation import rule_runs
+from bx24app.services.native.follow_up import notices
 from bx24app.services.native.timeline import erasing
 from bx24app.services.reports import counting
 from bx24app.services.runtime.local_limit import LocalLimit, take_local
@@ -180,6 +181,7 @@ def erase_number(portal: Portal, text: str, confirmed: str, user_id: int | None)
         _purge_all(*conditions[name])
     rule_runs.forget_number(portal, known.number)
     erasing.detach_entries(and_(of_number, not_(MAY_RING)))
+    notices.detach(portal.id, and_(of_number, not_(MAY_RING)))
     _delete_callbacks(and_(of_number, not_(MAY_RING)))
     # One of them was dialled in this moment.
     _require_rest(of_number)

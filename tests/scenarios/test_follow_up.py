@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from bx24app.bitrix24.errors import Bitrix24Error
 from bx24app.bitrix24.people.reminders import send_notification
@@ -24,6 +24,7 @@ from bx24app.models import (
     Portal,
     Source,
     Throttle,
+    TimelineEntry,
     ToDo,
     utcnow,
 )
@@ -91,7 +92,7 @@ def ended(app: Flask, how: Ends = missed, **fields: Any) -> UUID:
 
 def followed(app: Flask) -> None:
     """Everything that is due is done, here and now."""
-    jobs = [job for job in background_jobs() if job.name in ("make_to_dos", "send_notifications")]
+    jobs = [job for job in background_jobs() if job.name in ("make_to_dos", "send_notifications", "show_in_timeline")]
     with app.app_context():
         news.follow_up_ended()
         for job in jobs:
@@ -371,6 +372,29 @@ def test_a_word_that_comes_while_the_one_before_is_taken_back_is_said(
     later(app)
     followed(app)
     assert len(portal.requests_for(NOTIFY)) == 2
+
+
+@pytest.mark.parametrize("is_completed", [False, True])
+def test_of_somebody_who_is_erased_no_to_do_and_no_notification_stays(
+    app: Flask, lead: int, form: int, portal: FakePortal, administrator: Actor, is_completed: bool
+) -> None:
+    """Both hold the name and the number."""
+    fields: dict[str, Any] = {"crm_entity_type": "LEAD", "crm_entity_id": lead, "customer_name": "Anna"}
+    ended(app, form_id=form, **fields)
+    followed(app)
+    [to_do] = on_card(portal, lead)
+    assert "Anna" in to_do.title
+    assert len(told(portal, portal.manager.id)) == 1
+    if is_completed:
+        ended(app, reached, form_id=form, **fields)
+        followed(app)
+    erased = administrator.asks("POST", "/erase", {"number": CUSTOMER, "confirm": CUSTOMER})
+    assert erased.status_code == 200
+    followed(app)
+    assert (on_card(portal, lead), told(portal, portal.manager.id)) == ([], [])
+    with app.app_context(), reading() as session:
+        assert [session.scalar(select(func.count()).select_from(model)) for model in (ToDo, Notification)] == [0, 0]
+        assert session.scalar(select(func.count()).select_from(TimelineEntry)) == 0
 
 
 def test_whether_a_customer_was_reached_is_looked_for_among_the_newest_requests(

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from bx24app.database import insert_into, reading, writing
-from bx24app.models import Notification, NotifiedPerson, Portal, utcnow
+from bx24app.models import Callback, Notification, NotifiedPerson, Portal, utcnow
 from bx24app.services.calling.business_hours import hours_in_force
 from bx24app.services.native.follow_up.choices import URGENT, NoticeEvent
 
@@ -113,6 +113,15 @@ def withdraw(session: Session, portal_id: int, callback_ids: Select[UUID]) -> No
     _wake(session, portal_id, sorted(set(session.scalars(select(Notification.user_id).where(*of_them)))), now)
     values = {"event": WITHDRAWN, "due_at": now, "tries": 0, "is_held": False}
     session.execute(update(Notification).where(*of_them).values(values))
+
+
+def detach(portal_id: int, condition: ColumnElement[bool]) -> None:
+    """Take back what people were told of callbacks that are erased; call it before they are deleted. Commits."""
+    callbacks = select(Callback.id).where(condition)
+    with writing() as session:
+        withdraw(session, portal_id, callbacks)
+        told = Notification.portal_id == portal_id, Notification.callback_id.in_(callbacks)
+        session.execute(update(Notification).where(*told).values(callback_id=None))
 
 
 def is_muted(portal_id: int, user_id: int) -> bool:
