@@ -6,17 +6,21 @@ from flask.testing import FlaskClient
 
 from bx24app.web.heads import MOST_PARAMETERS
 
+# What is read of a request's head asks no database.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 ROUTES = ["/nope", "/legal/terms", "/static/x/y", "/api/v1/me", "/c/abc", "/w/nokey", "/w/nokey/slots", "/events", "/"]
 
 
+QUERIES = ["a=\xff", "\xff", "lang=\xd0", "a=%ff", "%ff%fe=%c3", "lang=%d0%", "a=%ud800", "\0=\0"]
+
+
 @pytest.mark.parametrize("path", ROUTES)
-@pytest.mark.parametrize(
-    "query", ["a=\xff", "\xff", "lang=\xd0", "a=%ff", "%ff%fe=%c3", "lang=%d0%", "a=%ud800", "\0=\0"]
-)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_no_bytes_in_a_query_fail(client: FlaskClient, method: str, path: str, query: str) -> None:
-    response = client.open(path, method=method, environ_overrides={"QUERY_STRING": query})
-    assert response.status_code < 500
+def test_no_bytes_in_a_query_fail(client: FlaskClient, method: str, path: str) -> None:
+    for query in QUERIES:
+        response = client.open(path, method=method, environ_overrides={"QUERY_STRING": query})
+        assert response.status_code < 500, query
 
 
 def test_what_is_no_text_is_replaced_and_the_rest_is_read(app: Flask) -> None:
