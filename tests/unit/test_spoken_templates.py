@@ -148,3 +148,13 @@ def test_a_text_without_that_many_marks_is_what_unicode_says(text: str) -> None:
 def test_nothing_else_normalizes_texts() -> None:
     modules = (ROOT / "bx24app").rglob("*.py")
     assert [path.name for path in modules if "unicodedata.normalize(" in path.read_text()] == ["inputs.py"]
+
+
+@pytest.mark.parametrize("mark", ["\u0316", "\u0489", "\u0302", "\u0e4d", "\u064b", "\u20d0"])
+def test_no_pile_of_marks_covers_the_lines_around(mark: str) -> None:
+    assert one_line(f"A{mark * 30}nna").count(mark) <= 4
+
+
+@pytest.mark.parametrize("name", ["Nguyễn Ánh", "นี้", "שָׁלוֹם", "مُحَمَّدٌ", "Zoë", "Šťastný", "हिन्दी", "é̩̀x"])
+def test_marks_of_living_scripts_stay(name: str) -> None:
+    assert one_line(name) == unicodedata.normalize("NFC", name)
