@@ -29,7 +29,6 @@ from bx24app.worker.sharing import shared_job, within_seconds
 DIALS_AT_ONCE = 32
 DELIVERIES_AT_ONCE = 16
 CRM_REQUESTS_AT_ONCE = 8
-HISTORIES_AT_ONCE = 8
 TODOS_AT_ONCE = 4
 NOTIFICATIONS_AT_ONCE = 4
 
@@ -127,7 +126,7 @@ def _asking_jobs() -> tuple[AnyJob, ...]:
             wakeup.READ_HISTORY,
             0.5,
             call_history.read_next_history,
-            HISTORIES_AT_ONCE,
+            call_history.HISTORIES_AT_ONCE,
             is_repeated=True,
             due=call_history.due_portals,
         ),

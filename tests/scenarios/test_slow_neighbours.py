@@ -1,5 +1,8 @@
 """Portals that answer slowly, whatever the worker asks them: they keep no other portal's to-dos and words waiting."""
 
+import time
+from datetime import timedelta
+
 import pytest
 from flask import Flask
 
@@ -9,8 +12,9 @@ from bx24app.models import (
     Source,
     utcnow,
 )
+from bx24app.services.dialling import call_history
 from bx24app.services.native.follow_up import news, sending
-from bx24app.services.runtime import slow_portals
+from bx24app.services.runtime import slow_portals, wakeup
 from bx24app.worker import jobs, sharing, worker
 from bx24app.worker.scheduler import LeasedJob
 from tests.conftest import Eventually, working
@@ -20,6 +24,7 @@ from tests.support.leases import LEASES, due_everywhere
 from tests.support.waiting import accept, change_portal
 
 HANGING = 4
+HISTORY = "voximplant.statistic.get"
 NOTIFY = "im.notify.system.add"
 QUESTIONS = {"make_to_dos": "batch", "send_notifications": NOTIFY}
 
@@ -74,6 +79,44 @@ def test_portals_that_hang_leave_half_of_a_jobs_threads_to_the_others(
         eventually(lambda: asked() >= HANGING + HANGING // 2)
         missed(app, 1, portal)
         eventually(lambda: len(portal.requests_for(question)) >= 1)
+        assert asked() == HANGING + HANGING // 2
+        for one in others:
+            one.faults.release()
+        running.stop()
+
+
+def rings(app: Flask, portal_id: int) -> None:
+    """A call of a portal has begun, and its end is to be read from the history."""
+    id = accept(app, portal_id, to_number=f"+4930901{portal_id:03}")
+    with app.app_context(), writing() as session:
+        callback, now = session.get_one(Callback, id), utcnow()
+        callback.start(callback.fence(now, now, "", None), f"call.{portal_id}", now)
+
+
+def test_histories_that_come_slowly_leave_half_of_the_threads_to_the_others(
+    app: Flask, portal: FakePortal, others: list[FakePortal], eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A neighbour's calls had no end for minutes."""
+    monkeypatch.setattr(slow_portals, "SLOW_SECONDS", 0.3)
+    monkeypatch.setattr(call_history, "HISTORIES_AT_ONCE", HANGING)
+    monkeypatch.setattr(call_history, "HISTORY_RETRY_AFTER", timedelta(seconds=0.1))
+    only = [one for one in jobs.background_jobs() if one.name == wakeup.READ_HISTORY]
+    monkeypatch.setattr(worker, "background_jobs", lambda _: tuple(only))
+    for portal_id, one in enumerate(others, 2):
+        one.faults.add("hang_before", HISTORY, seconds=0.6)
+        one.faults.add("hang_before", HISTORY, times=100, seconds=60)
+        rings(app, portal_id)
+    before = sum(len(one.requests_for(HISTORY)) for one in others)
+
+    def asked() -> int:
+        return sum(len(one.requests_for(HISTORY)) for one in others) - before
+
+    with working(app) as running:
+        eventually(lambda: asked() >= HANGING + HANGING // 2)
+        # The job begins one more every half second.
+        time.sleep(2)
+        rings(app, 1)
+        eventually(lambda: len(portal.requests_for(HISTORY)) >= 1)
         assert asked() == HANGING + HANGING // 2
         for one in others:
             one.faults.release()

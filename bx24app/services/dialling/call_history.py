@@ -21,7 +21,7 @@ from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.dialling import reconcile
 from bx24app.services.dialling.call_report import ReportKind, report_of_row, row_of_report
 from bx24app.services.portals import api as portal_api
-from bx24app.services.runtime import rate_limit
+from bx24app.services.runtime import rate_limit, slow_portals, wakeup
 from bx24app.services.runtime.rate_limit import RateLimit
 from bx24app.services.security import digests
 
@@ -43,6 +43,8 @@ ASKED_FOR = timedelta(minutes=10)
 # Row ids are given in order, but a row may become visible after one with a larger id.
 OVERLAP = 20
 PAGES_AT_ONCE = 10
+# Of each worker.
+HISTORIES_AT_ONCE = 8
 # Of one call the history tells its end, and its cost and record that come later.
 MAX_REPORTS_OF_CALL = 20
 
@@ -50,12 +52,21 @@ MAX_REPORTS_OF_CALL = 20
 def read_next_history() -> int:
     """Read the history of the portal that waits for it longest; returns how many rows were new.
 
-    Only while the portal has a callback whose end is not known, or an event told of an end. One portal that hangs
-    delays no other: any number of threads and processes may call this.
+    Only while the portal has a callback whose end is not known, or an event told of an end. Those that answer slowly
+    get half of a worker's threads. Any number of threads and processes may call this.
     """
-    portal_id = _lease_portal()
+    slow = slow_portals.look(wakeup.READ_HISTORY, HISTORIES_AT_ONCE // 2)
+    portal_id = _lease_portal(slow.waiting)
     if portal_id is None:
         return 0
+    slow_portals.note_begin(wakeup.READ_HISTORY, portal_id, portal_id)
+    try:
+        return _read(portal_id)
+    finally:
+        slow_portals.note_end(wakeup.READ_HISTORY, portal_id)
+
+
+def _read(portal_id: int) -> int:
     try:
         # So that the lease ends only with its holder.
         with ending_within(HISTORY_SECONDS):
@@ -71,7 +82,7 @@ def read_next_history() -> int:
     return found
 
 
-def due_portals(now: datetime) -> Select[int, datetime | None]:
+def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int, datetime | None]:
     """Select the portal whose history waits longest to be read, with the time that it was to be read at."""
     is_due = is_over(Portal.history_due_at, now, HISTORY_RETRY_AFTER)
     # One query over all portals, not one per portal: only few callbacks are open, but a portal may have many.
@@ -79,13 +90,15 @@ def due_portals(now: datetime) -> Select[int, datetime | None]:
     has_told = Portal.id.in_(select(ReceivedEvent.portal_id).where(_is_told_by_event(now)))
     is_awaited = or_(has_open, has_told)
     query = select(Portal.id, Portal.history_due_at).where(Portal.state == PortalState.INSTALLED, is_due, is_awaited)
+    if besides:
+        query = query.where(Portal.id.not_in(besides))
     return query.order_by(Portal.history_due_at.asc().nulls_first()).limit(1)
 
 
-def _lease_portal() -> int | None:
+def _lease_portal(besides: Collection[int]) -> int | None:
     now = utcnow()
     with reading() as session:
-        turn = session.execute(due_portals(now)).one_or_none()
+        turn = session.execute(due_portals(now, besides)).one_or_none()
     if turn is None:
         return None
     unchanged = Portal.history_due_at.is_not_distinct_from(turn.history_due_at)

@@ -13,8 +13,9 @@ from typing import cast
 from flask import current_app
 
 SLOW_STATE = "bx24app.slow_portals"
-# A portal for which one row takes longer is slow, and stays so for a while after it.
-SLOW_SECONDS = 10.0
+# A portal for which one row takes longer is slow, and stays so for a while after it. So long others may have to wait
+# for a thread, while portals that stay below it take all of them again and again; most answer within one.
+SLOW_SECONDS = 3.0
 SLOW_FOR_SECONDS = 600.0
 # What has not ended by then never will: its lease is over.
 LONGEST_SECONDS = 90.0

@@ -111,7 +111,8 @@ def withdraw(session: Session, portal_id: int, callback_ids: Select[UUID]) -> No
     session.execute(delete(Notification).where(*of_them, Notification.sent_at.is_(None)))
     now = utcnow()
     _wake(session, portal_id, sorted(set(session.scalars(select(Notification.user_id).where(*of_them)))), now)
-    values = {"event": WITHDRAWN, "due_at": now, "tries": 0, "is_held": False}
+    # It is tried for a day from now, however long ago they were told.
+    values = {"event": WITHDRAWN, "made_at": now, "due_at": now, "tries": 0, "is_held": False}
     session.execute(update(Notification).where(*of_them).values(values))
 
 
