@@ -18,6 +18,8 @@ class PortalLease(Protocol):
         """Whose row it is."""
 
 
+# All of them are named in each question for the next one.
+PORTALS_IN_TURN = 500
 L = TypeVar("L", bound=PortalLease)
 
 
@@ -45,15 +47,24 @@ def shared_job(  # noqa: PLR0913  A job has as many parts.
 ) -> LeasedJob:
     """Make a job of which slow portals together get half of the threads, ``each`` of them so many (``slow_portals``).
 
-    ``lease_one`` leases a row of no portal among those that it is given; the rest is as in ``LeasedJob``.
+    Portals have turns, a row each: whoever has thousands that wait keeps nobody else waiting for them. ``lease_one``
+    leases a row of no portal among those that it is given; the rest is as in ``LeasedJob``.
     """
+    served: set[int] = set()
 
     def lease(most: int) -> list[_Turn[L]]:
         turns: list[_Turn[L]] = []
         while len(turns) < most:
             slow = slow_portals.look(name, max(1, at_once // 2), each)
-            if (one := lease_one(slow.waiting)) is None:
+            one = lease_one(slow.waiting | served)
+            if one is None and served:
+                served.clear()
+                one = lease_one(slow.waiting)
+            if one is None:
                 break
+            served.add(one.portal_id)
+            if len(served) >= PORTALS_IN_TURN:
+                served.clear()
             turns.append(turn := _Turn(one))
             slow_portals.note_begin(name, turn, one.portal_id)
         return turns

@@ -52,17 +52,25 @@ def portals(turns: Any) -> list[int]:
 
 
 def test_slow_portals_get_half_of_the_threads_and_each_of_them_one() -> None:
-    rows = [Row(portal_id, number) for portal_id in SLOW for number in range(3)]
+    rows = [Row(portal_id, number) for portal_id in SLOW for number in range(4)]
     job = job_of(rows)
     first = job.lease(4)
-    assert portals(first) == [2, 2, 2, 3], "nobody knows yet who is slow"
+    assert portals(first) == [2, 3, 4, 5], "nobody knows yet who is slow"
     for turn in first:
         job.work(turn)
     rows.append(Row(QUICK, 0))
-    assert portals(job.lease(4)) == [3, 4, 4, 4], "portals 2 and 3 were slow: one of each"
-    time.sleep(0.03)
-    rows += [Row(2, 9), Row(3, 9), Row(QUICK, 1)]
-    assert portals(job.lease(4)) == [5, 5, 5, QUICK], "those of which it is known are at work: no more of them"
+    assert portals(job.lease(4)) == [QUICK, 2, 3], "all others were slow: one of each, and two in all"
+    rows.append(Row(QUICK, 1))
+    assert portals(job.lease(4)) == [QUICK], "two of them are at work: no more"
+
+
+def test_portals_have_turns_however_many_of_their_rows_wait() -> None:
+    rows = [Row(2, number) for number in range(100)] + [Row(3, number) for number in range(100)] + [Row(QUICK, 0)]
+    job = job_of(rows, at_once=8)
+    assert portals(job.lease(5)) == [2, 3, QUICK, 2, 3]
+    rows.append(Row(QUICK, 1))
+    assert QUICK in portals(job.lease(2))
+    assert portals(job_of([Row(2, number) for number in range(3)]).lease(4)) == [2, 2, 2], "alone there is no waiting"
 
 
 def test_one_that_is_quick_again_shares_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
