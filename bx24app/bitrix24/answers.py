@@ -3,8 +3,9 @@
 import json
 import re
 import zlib
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,29 +25,32 @@ CHUNK_BYTES = 64 * 1024
 # JSON escapes can put NUL and lone surrogates into a text, and no database stores them.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 UNSTORABLE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+# One sign beyond U+FFFF makes Python keep four bytes for each of the others: few that are this large are read at once.
+LARGE_BYTES = 1024 * 1024
+_large_answers = BoundedSemaphore(2)
 GZIP = b"\x1f\x8b"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-def _read_body(response: requests.Response) -> bytes:
+def _read_body(response: requests.Response, most: int) -> bytes:
     body = bytearray()  # Bytes would be copied for each chunk.
     with closing(response), exchanging():
         for chunk in response.iter_content(CHUNK_BYTES):
             body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
+            if len(body) > most:
                 raise UnreadableAnswer
-    return _plain(bytes(body))
+    return _plain(bytes(body), most)
 
 
-def _plain(body: bytes) -> bytes:
+def _plain(body: bytes, most: int) -> bytes:
     """A body as it was before a server compressed it, which some do though nobody asked; at once, and within bounds."""
     if not body.startswith(GZIP):
         return body
     try:
-        plain = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, MAX_ANSWER_BYTES + 1)
+        plain = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, most + 1)
     except zlib.error:
         raise UnreadableAnswer from None
-    if len(plain) > MAX_ANSWER_BYTES:
+    if len(plain) > most:
         raise UnreadableAnswer
     return plain
 
@@ -67,15 +71,8 @@ def _storable(value: Json) -> Json:
     return [_storable(item) for item in value] if isinstance(value, list) else value
 
 
-def read_answer(response: requests.Response) -> dict[str, Json]:
-    """Read the JSON object of an answer.
-
-    Raises ``Moved``, a ``Bitrix24Error`` by its code (also with status 200), or a ``NoUsableAnswer``.
-    """
-    if response.status_code in REDIRECTS:
-        response.close()  # Its body is not read, which alone would give the connection back.
-        raise Moved(_host_of(response.headers.get("Location", "")))
-    body = _read_body(response)
+def _parsed(body: bytes) -> dict[str, Json]:
+    """Read a body as a JSON object; raises ``UnreadableAnswer``."""
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_ANSWER_SIGNS:
         raise UnreadableAnswer
     try:
@@ -86,6 +83,20 @@ def read_answer(response: requests.Response) -> dict[str, Json]:
         raise UnreadableAnswer from None
     if not isinstance(answer, dict):
         raise UnreadableAnswer
+    return answer
+
+
+def read_answer(response: requests.Response, most: int = MAX_ANSWER_BYTES) -> dict[str, Json]:
+    """Read the JSON object of an answer of ``most`` bytes.
+
+    Raises ``Moved``, a ``Bitrix24Error`` by its code (also with status 200), or a ``NoUsableAnswer``.
+    """
+    if response.status_code in REDIRECTS:
+        response.close()  # Its body is not read, which alone would give the connection back.
+        raise Moved(_host_of(response.headers.get("Location", "")))
+    body = _read_body(response, most)
+    with _large_answers if len(body) > LARGE_BYTES else nullcontext():
+        answer = _parsed(body)
     # Some methods answer with an empty error code, so the presence of the key decides, not its value.
     if "error" in answer:
         words = str(answer.get("error_description") or "")

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from requests_oauthlib import OAuth2Session
 
-from bx24app.bitrix24.answers import Json, as_object, read_answer
+from bx24app.bitrix24.answers import MAX_ANSWER_BYTES, Json, as_object, read_answer
 from bx24app.bitrix24.compliance import bitrix24_compliance_fix
 from bx24app.bitrix24.errors import error_for
 from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, exchanging, guard
@@ -22,6 +22,8 @@ DIAL_TIMEOUT = (5.0, 65.0)
 # Whole exchanges, however slowly their bytes come; a dial's ends before its lease (``queue.DIAL_LEASE``).
 EXCHANGE_SECONDS = 20.0
 DIAL_SECONDS = 75.0
+# It holds the number of the call.
+DIAL_ANSWER_BYTES = 64 * 1024
 MAX_BATCH = 50
 LAST_SECOND = 2**33
 # A context manager that a client enters around every request that it sends.
@@ -71,7 +73,7 @@ class PortalClients:
         self.policy.check(client_endpoint)
         adapter = GuardedAdapter(self.policy, DIAL_SECONDS, pool_size=1)
         try:
-            yield PortalClient(client_endpoint, access_token, adapter, self._dial_timeout, watch)
+            yield PortalClient(client_endpoint, access_token, adapter, self._dial_timeout, watch, DIAL_ANSWER_BYTES)
         finally:
             adapter.close()
 
@@ -86,10 +88,11 @@ class PortalClient:
         adapter: GuardedAdapter,
         timeout: tuple[float, float],
         watch: Watch = nullcontext,
+        answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._endpoint = client_endpoint.rstrip("/") + "/"
         self._timeout = timeout
-        self._watch = watch
+        self._watch, self._answer_bytes = watch, answer_bytes
         token = {"access_token": access_token, "token_type": "Bearer"}
         self._session = bitrix24_compliance_fix(OAuth2Session(token=token))
         guard(self._session, adapter)
@@ -113,7 +116,7 @@ class PortalClient:
                     timeout=self._timeout,
                     stream=True,
                 )
-            answer = read_answer(response)
+            answer = read_answer(response, self._answer_bytes)
         if "result" not in answer:
             raise UnreadableAnswer
         return answer

@@ -5,14 +5,17 @@ import json
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from uuid import uuid4
 
 import pytest
 import requests
 from flask import Flask
 
+from bx24app.bitrix24 import answers
+from bx24app.bitrix24.answers import LARGE_BYTES
 from bx24app.bitrix24.authorization import AuthorizationServer
-from bx24app.bitrix24.client import PortalClients
+from bx24app.bitrix24.client import DIAL_ANSWER_BYTES, PortalClients
 from bx24app.outgoing.adapter import GuardedAdapter, guard
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.deadline import LINES_BYTES
@@ -94,10 +97,35 @@ def test_what_is_costly_to_read_is_not_read(ask: Callable[[str], None], answer: 
 
 
 @pytest.mark.parametrize("answer", named(HONEST))
-@pytest.mark.parametrize("ask", [asks_portal, dials])
-def test_what_others_send_in_good_faith_is_read(ask: Callable[[str], None], answer: bytes) -> None:
+def test_what_others_send_in_good_faith_is_read(answer: bytes) -> None:
     with saying(answer) as url:
-        ask(url)
+        asks_portal(url)
+        if len(answer) < DIAL_ANSWER_BYTES:
+            dials(url)
+
+
+@pytest.mark.parametrize("coding", [b"", b"Content-Encoding: gzip\r\n"])
+def test_of_the_answer_to_a_dial_little_is_read(coding: bytes) -> None:
+    """Thirty-two of 8 MB at one moment took a gigabyte."""
+    large = BODY + b" " * DIAL_ANSWER_BYTES
+    answer = OK + coding + b"\r\n" + (gzip.compress(large) if coding else large)
+    with saying(answer) as url:
+        asks_portal(url)
+        with pytest.raises(UnreadableAnswer):
+            dials(url)
+
+
+def test_few_large_answers_are_read_at_once() -> None:
+    """One sign beyond U+FFFF makes 33 MB of 8."""
+    large = BODY + b" " * LARGE_BYTES
+    with saying(OK + b"\r\n" + large) as url, ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            answers._large_answers.acquire()
+        reading = pool.submit(asks_portal, url)
+        assert wait([reading], timeout=1).not_done
+        for _ in range(2):
+            answers._large_answers.release()
+        reading.result(timeout=10)
 
 
 @pytest.mark.parametrize("name", ["many cookies", "a folded head", "heads before the head"])

@@ -37,9 +37,9 @@ _LEFT_EMPTY = re.compile(_EMPTY % _LEADING, re.IGNORECASE)
 # These marks end a phrase; after the marks of _WEAK the sentence goes on.
 _MARKS = re.compile(r"([,;.!?…]+(?=\s|$)|\s[—–-]+(?=\s))")
 # Marks that are drawn above or below one another, of all scripts that have such: a pile covers the lines around it.
-_MARK = "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
-_MARK += "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
-_PILE = re.compile(f"({_MARK}{{4}}){_MARK}+")
+_PILED = "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
+_PILED += "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_PILE = re.compile(f"({_PILED}{{4}}){_PILED}+")
 _WEAK = re.compile(r"[,;—–\s-]*")
 
 
