@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from bx24app.database import writing
+from bx24app.database import reading, writing
 from bx24app.models import Throttle, utcnow
 from bx24app.models.portals.throttle import STANDARD_LIMIT
 from bx24app.services.portals import throttle
@@ -62,7 +62,7 @@ def test_what_the_settings_ask_the_portal_is_asked_a_few_times_a_minute(
         ("GET", "/desk/callbacks/{id}/bitrix24"),
     ],
 )
-def test_what_can_wait_leaves_half_of_the_pace_to_dials(
+def test_what_can_wait_leaves_most_of_the_pace_to_dials_and_jobs(
     app: Flask, desk: Actor, portal: FakePortal, method: str, path: str
 ) -> None:
     """One person may ask all kinds of questions at once, each within its own bound: none of the calls was dialled."""
@@ -70,12 +70,14 @@ def test_what_can_wait_leaves_half_of_the_pace_to_dials(
     asked_for = json_of(desk.requests_callback(CUSTOMER, crm_entity={"type": "LEAD", "id": lead}))
     work(app)
     with app.app_context(), writing() as session:
-        session.execute(update(Throttle).values(level=STANDARD_LIMIT.size / 2 + 2, level_at=utcnow()))
+        session.execute(update(Throttle).values(level=STANDARD_LIMIT.size / 3 + 1, level_at=utcnow()))
     before = len(portal.requests)
     headers = {"Authorization": f"Bearer {desk.ticket}"}
     refused = desk.client.open(path.format(id=asked_for["id"]), method=method, headers=headers)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
     assert len(portal.requests) == before
+    with app.app_context(), reading() as session:
+        assert throttle.has_spare(session, 1)
     # A page is opened, and a call is dialled.
     assert desk.opens().status_code == 200
     desk.requests_callback("+4930901821")

@@ -78,9 +78,9 @@ class Throttle(Base):
             return 0
         return float("inf") if limit is None else limit.size - RESERVE - self._level(at, limit)
 
-    def is_half_full(self, at: datetime, limit: RequestLimit | None) -> bool:
-        """Tell whether half of what may be asked at once has been."""
-        return limit is not None and self._level(at, limit) >= limit.size / 2
+    def is_third_full(self, at: datetime, limit: RequestLimit | None) -> bool:
+        """Tell whether a third of what may be asked at once has been."""
+        return limit is not None and self._level(at, limit) >= limit.size / 3
 
     def mark_full(self, at: datetime, limit: RequestLimit | None) -> None:
         """Mark the bucket as full, because the platform has refused a request although ours had room."""

@@ -45,9 +45,10 @@ log = structlog.get_logger(__name__)
 # is gone.
 DIAL_LEASE = timedelta(seconds=90)
 DIALS_PER_PORTAL = 2
-# A portal whose due callbacks all have to wait is not asked about again before this time; and one that has so many that
-# to go through them takes long rests for many times as long, for nobody else writes to SQLite meanwhile.
-BUSY_PORTAL_PAUSE, LONGEST_BUSY_PAUSE = timedelta(seconds=0.2), timedelta(seconds=5)
+# A portal whose due callbacks all have to wait is not asked about again before this time: fifty of them that were asked
+# five times a second took a whole processor. One that has so many that to go through them takes long rests for many
+# times as long, for nobody else writes to SQLite meanwhile.
+BUSY_PORTAL_PAUSE, LONGEST_BUSY_PAUSE = timedelta(seconds=1), timedelta(seconds=5)
 BUSY_PAUSE_FACTOR = 20
 # A call without any report for longer than this no longer counts against its line.
 OPEN_CALL_COUNTS_FOR = timedelta(hours=1)

@@ -72,13 +72,14 @@ def take_question(portal_id: int, kind: str) -> None:
 
 
 def require_spare(portal_id: int) -> None:
-    """Leave what remains of a portal's pace to its dials, and to people who open pages; raises ``RateLimited``.
+    """Leave what remains of a portal's pace to dials, jobs, and people who open pages; raises ``RateLimited``.
 
-    Each kind of question has a bound of its own, and one person may ask all of them at once.
+    Each kind of question has a bound of its own, and one person may ask all of them at once: they end well below what
+    jobs need (``has_spare``), or rules and to-dos would wait for as long as somebody asks.
     """
     with reading() as session:
         pace, portal = session.get(Throttle, portal_id), session.get(Portal, portal_id)
-    if pace is not None and portal is not None and pace.is_half_full(utcnow(), limit_of(portal)):
+    if pace is not None and portal is not None and pace.is_third_full(utcnow(), limit_of(portal)):
         raise _later()
 
 
