@@ -397,6 +397,23 @@ def test_of_somebody_who_is_erased_no_to_do_and_no_notification_stays(
         assert session.scalar(select(func.count()).select_from(TimelineEntry)) == 0
 
 
+def test_what_was_told_long_ago_is_taken_back_though_the_portal_refuses_once(
+    app: Flask, lead: int, form: int, portal: FakePortal, administrator: Actor
+) -> None:
+    ended(app, form_id=form, crm_entity_type="LEAD", crm_entity_id=lead, customer_name="Anna")
+    followed(app)
+    assert len(told(portal, portal.manager.id)) == 1
+    with app.app_context(), writing() as session:
+        session.execute(update(Notification).values(made_at=utcnow() - timedelta(days=7)))
+    portal.faults.add("error", "im.notify.delete", code="QUERY_LIMIT_EXCEEDED", status=503)
+    assert administrator.asks("POST", "/erase", {"number": CUSTOMER, "confirm": CUSTOMER}).status_code == 200
+    followed(app)
+    assert len(told(portal, portal.manager.id)) == 1
+    later(app)
+    followed(app)
+    assert told(portal, portal.manager.id) == []
+
+
 def test_whether_a_customer_was_reached_is_looked_for_among_the_newest_requests(
     app: Flask, form: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
