@@ -397,6 +397,19 @@ def test_of_somebody_who_is_erased_no_to_do_and_no_notification_stays(
         assert session.scalar(select(func.count()).select_from(TimelineEntry)) == 0
 
 
+def test_what_was_told_though_the_answer_was_lost_is_taken_back_too(
+    app: Flask, lead: int, form: int, portal: FakePortal, administrator: Actor
+) -> None:
+    portal.faults.add("drop_after", NOTIFY)
+    ended(app, form_id=form, crm_entity_type="LEAD", crm_entity_id=lead, customer_name="Anna")
+    followed(app)
+    assert len(told(portal, portal.manager.id)) == 1
+    assert administrator.asks("POST", "/erase", {"number": CUSTOMER, "confirm": CUSTOMER}).status_code == 200
+    later(app)
+    followed(app)
+    assert told(portal, portal.manager.id) == []
+
+
 def test_what_was_told_long_ago_is_taken_back_though_the_portal_refuses_once(
     app: Flask, lead: int, form: int, portal: FakePortal, administrator: Actor
 ) -> None:

@@ -95,7 +95,7 @@ def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int, dat
     return query.order_by(Portal.history_due_at.asc().nulls_first()).limit(1)
 
 
-def _lease_portal(besides: Collection[int]) -> int | None:
+def _lease_portal(besides: Collection[int] = ()) -> int | None:
     now = utcnow()
     with reading() as session:
         turn = session.execute(due_portals(now, besides)).one_or_none()

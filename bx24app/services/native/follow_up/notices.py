@@ -108,7 +108,9 @@ def withdraw(session: Session, portal_id: int, callback_ids: Select[UUID]) -> No
         Notification.callback_id.in_(callback_ids),
         Notification.event != WITHDRAWN,
     )
-    session.execute(delete(Notification).where(*of_them, Notification.sent_at.is_(None)))
+    # What was tried may have been shown: the answer was lost.
+    waits = Notification.sent_at.is_(None), Notification.tries == 0
+    session.execute(delete(Notification).where(*of_them, *waits))
     now = utcnow()
     _wake(session, portal_id, sorted(set(session.scalars(select(Notification.user_id).where(*of_them)))), now)
     # It is tried for a day from now, however long ago they were told.
