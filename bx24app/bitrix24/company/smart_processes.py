@@ -56,4 +56,5 @@ def read_smart_processes(said: Json) -> list[SmartProcess]:
 
 def _type_id(value: Json) -> int:
     text = str(value)
-    return int(text) if text.isascii() and text.isdigit() and 0 < int(text[:10]) <= _MAX_TYPE_ID else 0
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_TYPE_ID))
+    return int(text) if is_number and int(text) <= _MAX_TYPE_ID else 0
