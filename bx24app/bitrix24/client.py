@@ -22,8 +22,8 @@ DIAL_TIMEOUT = (5.0, 65.0)
 # Whole exchanges, however slowly their bytes come; a dial's ends before its lease (``queue.DIAL_LEASE``).
 EXCHANGE_SECONDS = 20.0
 DIAL_SECONDS = 75.0
-# It holds the number of the call.
-DIAL_ANSWER_BYTES = 64 * 1024
+# It holds the number of the call, or words about what was wrong.
+DIAL_ANSWER_BYTES = 1024 * 1024
 MAX_BATCH = 50
 LAST_SECOND = 2**33
 # A context manager that a client enters around every request that it sends.

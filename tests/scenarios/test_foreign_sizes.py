@@ -21,6 +21,8 @@ from tests.support.actors import Actor
 from tests.support.waiting import accept, seen, work
 
 HUGE = 2_000_000
+# Of the answer to a dial a megabyte is read.
+LARGE = 400_000
 OK_ANSWER = {"RESULT": True, "CALL_ID": "callback.1"}
 
 
@@ -35,7 +37,7 @@ def longest_text(row: Any) -> int:
 
 
 def test_a_portals_words_are_cut_before_they_are_kept(app: Flask, manager: Actor, portal: FakePortal) -> None:
-    portal.faults.add("error", "voximplant.callback.start", code="ERROR_CORE" + "E" * HUGE, words="w" * HUGE)
+    portal.faults.add("error", "voximplant.callback.start", code="ERROR_CORE" + "E" * LARGE, words="w" * LARGE)
     id = accept(app)
     work(app)
     callback = seen(app, id)
@@ -47,7 +49,7 @@ def test_a_portals_words_are_cut_before_they_are_kept(app: Flask, manager: Actor
 
 
 def test_a_code_of_any_length_is_kept_as_a_code(app: Flask, manager: Actor, portal: FakePortal) -> None:
-    portal.faults.add("error", "voximplant.callback.start", code="E" * HUGE)
+    portal.faults.add("error", "voximplant.callback.start", code="E" * LARGE)
     id = accept(app)
     work(app)
     assert seen(app, id).words == "E" * 64

@@ -13,7 +13,7 @@ from bx24app.bitrix24.errors import CredentialRefused
 from bx24app.crypto import keyring
 from bx24app.database import reading, writing
 from bx24app.errors import PortalDisconnected
-from bx24app.models import Credential, Portal, PortalState, utcnow
+from bx24app.models import Credential, Portal, PortalState, Throttle, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import throttle, token_renewal, tokens
 from bx24app.services.portals.tokens import Access
@@ -28,6 +28,7 @@ LINES = "voximplant.line.get"
 def unbounded_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists are the questions that these tests ask."""
     monkeypatch.setattr(throttle, "ASKED_BY_PEOPLE", LocalLimit("asked_by_people", 1000))
+    monkeypatch.setattr(Throttle, "is_third_full", lambda *_: False)
 
 
 @pytest.fixture
