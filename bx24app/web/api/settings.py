@@ -5,7 +5,7 @@ from typing import Annotated
 from flask import Blueprint, Response, request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from bx24app.errors import ChangedMeanwhile, InvalidRequest, NotFound
+from bx24app.errors import ChangedMeanwhile, InvalidRequest, NotFound, ProofTooOld
 from bx24app.inputs import WRITTEN_WHOLE, CountryCode, Flag, Identifier, Text, TolerantModel
 from bx24app.models import Portal, utcnow
 from bx24app.services.callbacks import people
@@ -102,7 +102,7 @@ def show_holidays(_: Principal) -> Response:
     return json_response(region_schema(read_query(HolidaysQuery).region, utcnow().date()))
 
 
-# Of a person.
+# Of one person, without a fresh proof: to stop all forms has to work while Bitrix24 is silent.
 STOPS_UNPROVEN = LocalLimit("stops_unproven", 1, HOUR)
 
 
@@ -114,8 +114,11 @@ STOPS_UNPROVEN = LocalLimit("stops_unproven", 1, HOUR)
 def change_settings(principal: Principal) -> Response:
     """Change the portal's defaults, all or none; with ``If-Match`` only what has the version that was read."""
     body = read_body(DefaultsBody)
-    # Who is an administrator no longer keeps an old proof for an hour, and would stop them again and again.
-    if not body.only_stops_forms or not take_local(STOPS_UNPROVEN, (principal.portal.id, principal.user_id)):
+    try:
         require_fresh_proof(principal)
+    except ProofTooOld:
+        # Whoever is an administrator no longer keeps an old proof for an hour, and would stop them again and again.
+        if not (body.only_stops_forms and take_local(STOPS_UNPROVEN, (principal.portal.id, principal.user_id))):
+            raise
     known = request.if_match or None
     return _answer(portal_settings.change_settings(principal.portal.id, body.wanted(), principal.user_id, known))
