@@ -31,8 +31,8 @@ _WHOLE = re.compile(r"[+-]?\d{1,15}(\.0{1,9})?", re.ASCII)
 _TAG = re.compile(r"([A-Za-z]{2})(?![A-Za-z])")
 # A longer number is no telephone number, and floats of other programs do not hold it exactly.
 _MOST_DIGITS = 10**15
-# On one letter.
-_MOST_MARKS = 30
+# On one letter. More are drawn over the lines above and below.
+_MOST_MARKS = 8
 YES = ("true", "yes", "on", "1", "y")
 NO = ("false", "no", "off", "0", "n")
 
@@ -169,10 +169,10 @@ def text_of(value: object) -> object:
 
 
 def in_normal_form(form: Literal["NFC", "NFKC", "NFKD"], text: str) -> str:
-    """Write a text in a normal form of Unicode; of more than 30 marks on one letter the others are left out.
+    """Write a text in a normal form of Unicode; of more than eight marks on one letter the others are left out.
 
     Marks are put in order, which takes the square of their number, while no other thread of the process runs. No
-    language has that many (Unicode Standard Annex 15, "Stream-Safe Text Format").
+    language has that many (for the kind of bound: Unicode Standard Annex 15, "Stream-Safe Text Format").
     """
     if text.isascii():
         return text
@@ -190,8 +190,8 @@ def _with_few_marks(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _is_mark(char: str) -> bool:
-    """Tell whether a character is one that is put in order, or becomes one when it is taken apart."""
-    return unicodedata.combining(unicodedata.normalize("NFKD", char)[0]) > 0
+    """Tell whether a character is a mark, or becomes one when it is taken apart."""
+    return unicodedata.category(unicodedata.normalize("NFKD", char)[0]).startswith("M")
 
 
 def bare(text: str) -> str:

@@ -152,7 +152,7 @@ def test_nothing_else_normalizes_texts() -> None:
 
 @pytest.mark.parametrize("mark", ["\u0316", "\u0489", "\u0302", "\u0e4d", "\u064b", "\u20d0"])
 def test_no_pile_of_marks_covers_the_lines_around(mark: str) -> None:
-    assert one_line(f"A{mark * 30}nna").count(mark) <= 4
+    assert one_line(f"A{mark * 30}nna").count(mark) <= 8
 
 
 @pytest.mark.parametrize("name", ["Nguyễn Ánh", "นี้", "שָׁלוֹם", "مُحَمَّدٌ", "Zoë", "Šťastný", "हिन्दी", "é̩̀x"])

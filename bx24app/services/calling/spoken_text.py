@@ -36,10 +36,6 @@ _EMPTY = r"(?:\b(?:%s)\s+){0,2}[\"'“«„‘(\[]?\x00[\"'”»“’)\]]?"
 _LEFT_EMPTY = re.compile(_EMPTY % _LEADING, re.IGNORECASE)
 # These marks end a phrase; after the marks of _WEAK the sentence goes on.
 _MARKS = re.compile(r"([,;.!?…]+(?=\s|$)|\s[—–-]+(?=\s))")
-# Marks that are drawn above or below one another, of all scripts that have such: a pile covers the lines around it.
-_PILED = "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
-_PILED += "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
-_PILE = re.compile(f"({_PILED}{{4}}){_PILED}+")
 _WEAK = re.compile(r"[,;—–\s-]*")
 
 
@@ -124,11 +120,11 @@ def _fill(template: str, variable: re.Pattern[str], values: Mapping[str, str | N
 
 
 def one_line(text: str) -> str:
-    """Put a text on one line, each accent in its letter (NFC), and four more on it at the most.
+    """Put a text on one line, each accent in its letter (NFC).
 
     Control, formatting and unassigned characters, which can reorder text, are left out.
     """
-    line = _PILE.sub(r"\1", in_normal_form("NFC", " ".join(text.split())))
+    line = in_normal_form("NFC", " ".join(text.split()))
     if line.isprintable():  # Nearly every text is, and checking each character takes longer.
         return line
     return " ".join("".join(char for char in line if unicodedata.category(char)[0] != "C").split())
