@@ -3,7 +3,6 @@
 import json
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.deadline import MAX_SMALL_READS
 from bx24app.outgoing.errors import ConnectionReset, NotSent, ReadTimeout
 from bx24app.outgoing.tls import BYTES_BESIDE_DATA, MeteredSocket, metered_context
+from tests.support.raw_answers import serving
 
 SECONDS = 2.0
 TICKET_BYTES = 200  # at least
@@ -48,20 +48,8 @@ def server(
     context.num_tickets = tickets
     set_up(context)
 
-    def run() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listening.accept()
-                with connection, suppress(OSError):
-                    connection.settimeout(30)
-                    serve(connection, context)
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        yield f"https://127.0.0.1:{listening.getsockname()[1]}/"
-        listening.shutdown(socket.SHUT_RDWR)
-    thread.join(10)
+    with serving(lambda connection: serve(connection, context)) as port:
+        yield f"https://127.0.0.1:{port}/"
 
 
 def saying(*parts: bytes, times: int = 1) -> Serve:
