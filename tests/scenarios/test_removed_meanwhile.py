@@ -1,5 +1,6 @@
 """A portal that is removed while a job is at it: nothing has failed, and the portals behind it have their turn."""
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,6 +16,8 @@ from bx24app.models import Credential, utcnow
 from bx24app.services.native.automation import registration
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import bindings, payment, token_renewal, uninstall
+from bx24app.services.runtime import slots as slots_module
+from bx24app.services.runtime import slow_portals
 from bx24app.services.runtime.slots import PortalSlots, work_through
 from tests.fake_bitrix24 import FakeBitrix24, FakePortal
 from tests.fake_bitrix24.faults import Fault
@@ -127,3 +130,43 @@ def test_a_portal_for_which_a_job_fails_rests_and_the_others_have_their_turn(app
             with pytest.raises(ValueError, match="7"):
                 work_through(short, next_due, work)
             assert worked == [7, 8, 9]
+
+
+def test_slow_portals_together_get_half_of_what_a_job_does_at_once(
+    app: Flask, manager: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow_portals, "SLOW_SECONDS", 0.02)
+    slots, worked = PortalSlots("slow", each=1, in_all=4), list[int]()
+
+    def work(portal_id: int) -> int:
+        worked.append(portal_id)
+        time.sleep(0.03 if portal_id != 9 else 0)
+        return 1
+
+    def work_for(*due: int) -> list[int]:
+        worked.clear()
+        work_through(slots, lambda besides: next((one for one in due if one not in besides), None), work)
+        return worked
+
+    with app.app_context():
+        assert work_for(2, 3, 4, 5) == [2, 3, 4, 5], "nobody knows yet who is slow"
+        with slots.timed(2), slots.timed(3):
+            assert work_for(2, 3, 4, 5, 9) == [9]
+        assert work_for(2, 3, 9) == [2, 3, 9]
+
+
+def test_whoever_is_due_again_at_once_comes_behind_those_who_wait_for_their_turn(
+    app: Flask, manager: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each event of an update has the portal's places bound again."""
+    monkeypatch.setattr(slots_module, "WORKED_AT_ONCE", 2)
+    slots, worked = PortalSlots("turns", each=1, in_all=4), list[int]()
+
+    def work(portal_id: int) -> int:
+        worked.append(portal_id)
+        return 1
+
+    with app.app_context():
+        for _ in range(3):
+            work_through(slots, lambda besides: next((one for one in (1, 2, 3, 4) if one not in besides), None), work)
+    assert worked == [1, 2, 3, 4, 1, 2]

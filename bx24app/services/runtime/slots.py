@@ -7,6 +7,7 @@ from bx24app.database.errors import raise_for_all
 from bx24app.errors import RateLimited
 from bx24app.outgoing.deadline import ending_within
 from bx24app.outgoing.slots import Slots
+from bx24app.services.runtime import slow_portals
 from bx24app.services.runtime.local_memory import remember, remembered
 from bx24app.services.runtime.removed_portals import unless_removed
 
@@ -18,6 +19,8 @@ WORK_SECONDS = 50.0
 WORKED_AT_ONCE = 10
 # A portal for which a job failed as nobody foresaw is due still, and would be the first again for ever.
 REST_SECONDS = 300.0
+# Whoever had a turn comes behind those who wait for theirs: an owner of many portals can let each be due again at once.
+TURN_SECONDS = 60.0
 
 
 @contextmanager
@@ -49,15 +52,26 @@ class Resting:
 
 
 class PortalSlots(Slots[int]):
-    """Slots of a job by portal, of which those rest for a while with which it failed."""
+    """Slots of a job by portal: those rest for a while with which it failed, and slow ones get half of all together."""
 
     def __init__(self, job: str, each: int, in_all: int, rest_seconds: float = REST_SECONDS) -> None:
         super().__init__(each, in_all)
         self.resting = Resting(job, rest_seconds)
+        self.served = Resting(f"turn of {job}", TURN_SECONDS)
+        self._job, self._of_slow = job, max(1, in_all // 2)
 
     def taken(self) -> set[int]:
-        """The portals that another thread is at, and those that rest."""
-        return self.held() | self.resting.now()
+        """The portals that another thread is at, those that rest, and slow ones while they have their share."""
+        return self.held() | self.resting.now() | slow_portals.look(self._job, self._of_slow).waiting
+
+    @contextmanager
+    def timed(self, portal_id: int) -> Iterator[None]:
+        """Tell by how long the work for a portal takes inside whether it is slow."""
+        slow_portals.note_begin(self._job, portal_id, portal_id)
+        try:
+            yield
+        finally:
+            slow_portals.note_end(self._job, portal_id)
 
 
 def work_through(
@@ -65,19 +79,26 @@ def work_through(
 ) -> int:
     """Work for the portals that are due, one after the other, a few at the most; returns how much was done.
 
-    ``next_due`` names the first besides those that it is given: what is taken, and what was tried just now. So one
+    ``next_due`` names the first besides those that it is given: what is taken, and what had a turn just now. So one
     that is slow holds one thread of a job, and for a bounded time; one that is removed meanwhile ends nothing; and one
     for which the work fails keeps nobody else waiting: the first failure is raised at the end.
     """
     tried: set[int] = set()
     done = 0
     failure: Exception | None = None
-    while len(tried) < WORKED_AT_ONCE and (portal_id := next_due(slots.taken() | tried)) is not None:
+
+    def next_turn() -> int | None:
+        passed = slots.taken() | tried
+        portal_id = next_due(passed | slots.served.now())
+        return portal_id if portal_id is not None else next_due(passed)
+
+    while len(tried) < WORKED_AT_ONCE and (portal_id := next_turn()) is not None:
         tried.add(portal_id)
+        slots.served.add(portal_id)
         with slots.hold(portal_id) as is_held:
             if is_held:
                 try:
-                    with ending_within(WORK_SECONDS), unless_removed(portal_id):
+                    with ending_within(WORK_SECONDS), slots.timed(portal_id), unless_removed(portal_id):
                         done += work(portal_id)
                 except Exception as error:
                     raise_for_all(error)
