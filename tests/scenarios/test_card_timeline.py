@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
-from bx24app.models import PortalSettings, Throttle, TimelineEntry, utcnow
+from bx24app.models import PortalSettings, TimelineEntry, utcnow
 from bx24app.services import diagnostics
 from bx24app.services.callbacks.entries import marks
 from bx24app.services.native.timeline import queue
@@ -22,7 +22,7 @@ from tests.support.actors import CUSTOMER, Actor
 from tests.support.crm_steps import PAGE, worked
 from tests.support.tables import rows_in_one_world
 from tests.support.timeline_steps import Plans, brought_up_to_date, clicks, entries, lost_for_long, state_of
-from tests.support.waiting import change_portal, follow_calls, seen, work
+from tests.support.waiting import change_portal, fill_pace, follow_calls, seen, work
 from tests.support.websites import MakeVisitor
 
 ADD, UPDATE = "crm.activity.configurable.add", "crm.activity.configurable.update"
@@ -122,7 +122,7 @@ def test_changes_in_one_moment_are_one_update_and_none_goes_before_a_call(
     with app.app_context():
         with writing() as session:
             session.execute(update(TimelineEntry).values(due_at=utcnow() - timedelta(seconds=1)))
-            session.execute(update(Throttle).values(level=30, level_at=utcnow()))
+        fill_pace(app, 30)
         assert queue.lease_entry() is None, "what is left of the pace is for calls"
 
 

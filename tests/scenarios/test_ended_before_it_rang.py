@@ -308,7 +308,9 @@ def test_a_portal_whose_callbacks_cannot_be_leased_holds_up_no_other(
     take = queue._take
     others: list[int] = []
 
-    def taken(session: Session, portal: Portal, *rest: int, **named: bool) -> Iterator[DialLease | DecoyRequest]:
+    def taken(
+        session: Session, portal: Portal, *rest: int, **named: bool
+    ) -> Iterator[DialLease | DecoyRequest | Callback]:
         others.append(portal.id)
         if portal.id == 1:
             raise ValueError("as nobody foresaw")

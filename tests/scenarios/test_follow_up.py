@@ -28,7 +28,6 @@ from bx24app.models import (
     ToDo,
     utcnow,
 )
-from bx24app.models.portals.throttle import STANDARD_LIMIT
 from bx24app.services.callbacks import change
 from bx24app.services.native.follow_up import news, notices, sending, stoppages, to_dos
 from bx24app.services.native.follow_up.choices import NoticeEvent
@@ -42,7 +41,7 @@ from tests.fake_bitrix24.people import CRM_ADD
 from tests.fake_bitrix24.reminders import FakeToDo
 from tests.support.actors import CUSTOMER, Actor, json_of
 from tests.support.tables import rows_in_one_world
-from tests.support.waiting import accept, add_form, change_line, change_portal
+from tests.support.waiting import accept, add_form, change_line, change_portal, fill_pace
 
 ADD, UPDATE, NOTIFY = "crm.activity.todo.add", "crm.activity.update", "im.notify.system.add"
 Ends = Callable[[Callback, datetime], None]
@@ -111,7 +110,7 @@ def later(app: Flask) -> None:
             session.execute(update(model).where(model.due_at.is_not(None)).values(due_at=past))
         for leased in (ToDo, NotifiedPerson):
             session.execute(update(leased).values(leased_until=None))
-        session.execute(update(Throttle).values(level=0, dial_at=None, spare_at=None))
+        session.execute(update(Throttle).values(level=0, dial_at=None, half_free_at=None, spare_at=None))
 
 
 def on_card(portal: FakePortal, lead: int) -> list[FakeToDo]:
@@ -527,14 +526,11 @@ def test_without_the_scope_the_setup_check_says_so(
 
 def test_nothing_is_asked_while_dials_need_the_pace(app: Flask, lead: int, form: int, portal: FakePortal) -> None:
     ended(app, form_id=form, crm_entity_type="LEAD", crm_entity_id=lead)
-    with app.app_context(), writing() as session:
-        level = STANDARD_LIMIT.size
-        session.execute(update(Throttle).values(level=level, level_at=utcnow() + timedelta(hours=1)))
+    fill_pace(app, 50)
     before = len(portal.requests)
     followed(app)
     assert len(portal.requests) == before
-    with app.app_context(), writing() as session:
-        session.execute(update(Throttle).values(level=0))
+    fill_pace(app, 0)
     later(app)
     followed(app)
     assert len(on_card(portal, lead)) == len(told(portal, portal.manager.id)) == 1

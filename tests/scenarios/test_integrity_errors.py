@@ -108,7 +108,7 @@ def make_planned_and_due(id: UUID) -> None:
     ("prepare", "act"),
     [
         (make_unknown, lambda it: change.resolve(it.portal_id, it.id, 1, "dial_again")),
-        (make_planned_and_due, lambda it: queue._lease_for(it.portal_id, 1, has_decoys=False)),
+        (make_planned_and_due, lambda it: queue._lease_for(queue._PortalTurn(it.portal_id, False, it.due_at, None), 1)),
     ],
     ids=["resolve", "lease"],
 )

@@ -24,7 +24,7 @@ from tests.support.actors import CUSTOMER, Actor
 from tests.support.crm_steps import asks, worked
 from tests.support.leases import LEASES, due_everywhere
 from tests.support.rule_steps import LINE, ONCE, Runs
-from tests.support.waiting import accept, add_form, change_portal, pace_of, seen, work
+from tests.support.waiting import accept, add_form, change_portal, fill_pace, pace_of, seen, work
 from tests.support.websites import MakeVisitor
 
 OTHER_NUMBER = "+494042829"
@@ -146,11 +146,14 @@ def test_every_job_is_in_one_of_the_tables() -> None:
 @pytest.mark.parametrize("job", WAITING)
 def test_what_can_wait_is_asked_with_what_others_leave(world: World, job: str) -> None:
     WAITING[job](world)
-    set_pace(world, level=STANDARD_LIMIT.size / 2, spare_at=None)
+    fill_pace(world.app, 25)
     assert do(world, job) == 0
-    set_pace(world, level=0, spare_at=utcnow() + timedelta(minutes=1), refusals=1)
+    set_pace(world, level=0, half_free_at=None, spare_at=utcnow() + timedelta(minutes=1), refusals=1)
     assert do(world, job) == 0
-    set_pace(world, level=0, spare_at=None)
+    set_pace(world, spare_at=None, dial_at=utcnow() + timedelta(minutes=1), paused_for="overload_limit")
+    assert do(world, job) == 0
+    # Its own count alone keeps only dials waiting, and so does a line that is full.
+    set_pace(world, dial_at=utcnow() + timedelta(minutes=1), paused_for=None)
     assert do(world, job) > 0
 
 
@@ -211,6 +214,7 @@ def age_pace(app: Flask, by: timedelta) -> None:
         pace = session.get_one(Throttle, 1)
         pace.level_at -= by
         pace.dial_at = pace.dial_at and pace.dial_at - by
+        pace.half_free_at = pace.half_free_at and pace.half_free_at - by
         pace.spare_at = pace.spare_at and pace.spare_at - by
 
 

@@ -2,15 +2,13 @@
 
 import pytest
 from flask import Flask
-from sqlalchemy import update
 
-from bx24app.database import reading, writing
-from bx24app.models import Throttle, utcnow
-from bx24app.models.portals.throttle import STANDARD_LIMIT
+from bx24app.database import reading
+from bx24app.models import utcnow
 from bx24app.services.portals import throttle
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import CUSTOMER, Actor, json_of
-from tests.support.waiting import work
+from tests.support.waiting import fill_pace, work
 
 METHODS = {"lines": "voximplant.line.get", "voices": "voximplant.tts.voices.get"}
 
@@ -69,15 +67,14 @@ def test_what_can_wait_leaves_most_of_the_pace_to_dials_and_jobs(
     lead = portal.crm.add_lead("Price list", "Clara", [CUSTOMER])
     asked_for = json_of(desk.requests_callback(CUSTOMER, crm_entity={"type": "LEAD", "id": lead}))
     work(app)
-    with app.app_context(), writing() as session:
-        session.execute(update(Throttle).values(level=STANDARD_LIMIT.size / 3 + 1, level_at=utcnow()))
+    fill_pace(app, 18)
     before = len(portal.requests)
     headers = {"Authorization": f"Bearer {desk.ticket}"}
     refused = desk.client.open(path.format(id=asked_for["id"]), method=method, headers=headers)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
     assert len(portal.requests) == before
     with app.app_context(), reading() as session:
-        assert throttle.has_spare(session, 1)
+        assert session.scalars(throttle.without_spare(utcnow())).all() == []
     # A page is opened, and a call is dialled.
     assert desk.opens().status_code == 200
     desk.requests_callback("+4930901821")

@@ -8,11 +8,11 @@ from unittest.mock import Mock
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event, select, update
+from sqlalchemy import event, select
 
 from bx24app.bitrix24.bizproc import reconcile_rules
 from bx24app.database import db, reading, writing
-from bx24app.models import Callback, Credential, Portal, PortalState, RuleRun, State, Throttle, utcnow
+from bx24app.models import Callback, Credential, Portal, PortalState, RuleRun, State, utcnow
 from bx24app.services.callbacks import change
 from bx24app.services.native.automation import registration, rule_runs, rule_start, unproven_runs
 from bx24app.services.portals import bindings, uninstall
@@ -33,7 +33,7 @@ from tests.support.rule_steps import (
     worked,
 )
 from tests.support.tables import rows_in_one_world
-from tests.support.waiting import change_portal, follow_calls, pass_time, work
+from tests.support.waiting import change_portal, fill_pace, follow_calls, pass_time, work
 
 SEND = "bizproc.event.send"
 
@@ -247,11 +247,9 @@ def test_dials_come_first(app: Flask, registered: FakePortal, runs: Runs) -> Non
     """What rules ask takes half of the portal's pace at the most."""
     runs(ONCE, "DEAL_1", number=CUSTOMER, line=LINE)
     change_portal(app, license_family="pro")
-    with app.app_context(), writing() as session:
-        session.execute(update(Throttle).values(level=30.0, level_at=utcnow(), dial_at=None))
+    fill_pace(app, 30)
     assert worked(app) == 0
-    with app.app_context(), writing() as session:
-        session.execute(update(Throttle).values(level_at=utcnow() - timedelta(seconds=10)))
+    pass_time(app, timedelta(seconds=10))
     assert worked(app) == 1
 
 

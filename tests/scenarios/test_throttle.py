@@ -5,14 +5,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 from flask import Flask
+from sqlalchemy import update
 
+from bx24app.database import reading, writing
 from bx24app.models import Portal, State, Throttle, utcnow
 from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, RESERVE, STANDARD_LIMIT, RequestLimit
-from bx24app.services.dialling import queue
+from bx24app.services.dialling import lines, queue
 from bx24app.services.portals import throttle
+from bx24app.services.runtime import wakeup
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.support.actors import Actor
-from tests.support.waiting import accept, change_portal, follow_calls, pace_of, pass_time, seen, work
+from tests.support.waiting import accept, change_portal, fill_pace, follow_calls, pace_of, pass_time, seen, work
 
 START = "voximplant.callback.start"
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -199,12 +202,59 @@ def test_a_line_carries_no_more_calls_at_once_than_allowed(app: Flask, manager: 
     assert {seen(app, id).reason for id in waiting} == {"line_full"}
     assert [d.rule for d in seen(app, waiting[0]).decisions].count("waits") == 1
     next(call for call in portal.telephony.calls if call.line == "reg150907").hang_up()
-    follow_calls(app, portal)
-    pass_time(app, timedelta(seconds=1))
+    # It rests still, for a tenth of the time that they have waited.
+    pass_time(app, timedelta(seconds=30))
+    assert (work(app), resting(app)) == (0, 3)
+    woken: list[str] = []
+    with wakeup.listening(lambda job, _: woken.append(job)):
+        follow_calls(app, portal)
+    assert wakeup.DIAL in woken
     assert work(app) == 1
 
 
-@pytest.mark.parametrize("queued", [3, queue.MAX_PASSED_OVER + 10])
+def resting(app: Flask) -> int:
+    dial_at = pace_of(app).dial_at
+    return round((dial_at - utcnow()).total_seconds()) if dial_at else 0
+
+
+def test_a_portal_that_rests_is_looked_at_for_what_is_new(app: Flask, manager: Actor) -> None:
+    """Else whoever presses Call waits because others wait for another line."""
+    change_portal(app, line_cap=1)
+    for number in range(3):
+        accept(app, to_number=f"+4930901{number:03}")
+    assert work(app) == 1
+    pass_time(app, timedelta(minutes=1))
+    assert (work(app), resting(app)) == (0, 5)
+    other = accept(app, to_number="+4930901829", line_id="sip7")
+    assert work(app) == 1
+    assert seen(app, other).state == State.STARTED
+
+
+def test_what_is_new_makes_no_portal_dial_that_has_used_up_its_pace(app: Flask, manager: Actor) -> None:
+    fill_pace(app, 50)
+    with app.app_context(), writing() as session:
+        session.execute(update(Throttle).values(claimed_at=utcnow()))
+    accept(app)
+    with app.app_context(), reading() as session:
+        assert len(session.execute(queue.due_portals(utcnow())).all()) == 1
+    assert work(app) == 0
+    # It was looked at once, and rests until there is room.
+    assert 3 <= resting(app) <= 4
+    with app.app_context(), reading() as session:
+        assert session.execute(queue.due_portals(utcnow())).all() == []
+
+
+def test_a_portal_that_another_worker_has_just_looked_at_keeps_its_turn(app: Flask, manager: Actor) -> None:
+    accept(app)
+    with app.app_context():
+        with reading() as session:
+            turn = queue._PortalTurn(*session.execute(queue.due_portals(utcnow())).one())
+        with writing() as session:
+            session.execute(update(Throttle).values(claimed_at=utcnow()))
+        assert queue._lease_for(turn, 1) == []
+
+
+@pytest.mark.parametrize("queued", [3, lines.MAX_PASSED_OVER + 10])
 def test_an_employee_who_presses_call_goes_before_all_websites(
     app: Flask, manager: Actor, portal: FakePortal, queued: int
 ) -> None:

@@ -36,7 +36,7 @@ def later(app: Flask) -> None:
         due = WebsiteRequest.crm_due_at.is_not(None)
         values = {"crm_due_at": utcnow() - timedelta(seconds=1), "leased_until": None}
         session.execute(update(WebsiteRequest).where(due).values(values))
-        session.execute(update(Throttle).values(level=0, dial_at=None, spare_at=None))
+        session.execute(update(Throttle).values(level=0, dial_at=None, half_free_at=None, spare_at=None))
 
 
 def kept(app: Flask, id: UUID) -> tuple[WebsiteRequest, Callback]:

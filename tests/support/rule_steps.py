@@ -75,4 +75,4 @@ def make_runs_due(app: Flask) -> None:
     with app.app_context(), writing() as session:
         session.execute(update(RuleRun).where(RuleRun.due_at.is_not(None)).values(due_at=utcnow()))
         session.execute(update(RuleRun).values(leased_until=None))
-        session.execute(update(Throttle).values(level=0, dial_at=None, spare_at=None))
+        session.execute(update(Throttle).values(level=0, dial_at=None, half_free_at=None, spare_at=None))

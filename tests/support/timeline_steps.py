@@ -58,7 +58,9 @@ def brought_up_to_date(app: Flask) -> int:
         with writing() as session:
             due = {"due_at": utcnow() - timedelta(seconds=1), "leased_until": None}
             session.execute(update(TimelineEntry).where(TimelineEntry.due_at.is_not(None)).values(**due))
-            session.execute(update(Throttle).values(level=0, dial_at=None, extras_at=None, spare_at=None))
+            session.execute(
+                update(Throttle).values(level=0, dial_at=None, extras_at=None, half_free_at=None, spare_at=None)
+            )
         while (lease := queue.lease_entry()) is not None:
             work.work_on_entry(lease, entry_words)
             worked += 1

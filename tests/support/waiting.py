@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from bx24app.database import reading, writing
 from bx24app.models import Callback, DecoyRequest, Form, Portal, PortalLine, PortalSettings, Source, Throttle, utcnow
+from bx24app.models.portals.throttle import STANDARD_LIMIT
 from bx24app.services.callbacks import queries as callback_queries
 from bx24app.services.callbacks.retry_policy import expiry_of
 from bx24app.services.dialling import call_history, dial, queue
@@ -128,7 +129,7 @@ def pass_time(app: Flask, by: timedelta) -> None:
         for decoy in session.query(DecoyRequest):
             _move_back(decoy, by, *times, "released_at", "cancelled_at")
         for pace in session.query(Throttle):
-            _move_back(pace, by, "level_at", "dial_at", "spare_at")
+            _move_back(pace, by, "level_at", "dial_at", "half_free_at", "spare_at")
         for portal in session.query(Portal):
             _move_back(portal, by, "history_due_at", "history_read_at")
 
@@ -137,6 +138,15 @@ def _move_back(row: object, by: timedelta, *names: str) -> None:
     for name in names:
         if (moment := getattr(row, name)) is not None:
             setattr(row, name, moment - by)
+
+
+def fill_pace(app: Flask, requests: int) -> None:
+    """Let portals have been asked so often just now, and nothing else be known of their pace."""
+    with app.app_context(), writing() as session:
+        for pace in session.query(Throttle):
+            pace.level, pace.level_at = 0.0, utcnow()
+            pace.dial_at = pace.paused_for = pace.spare_at = None
+            pace.count_requests(utcnow(), STANDARD_LIMIT, requests)
 
 
 def pace_of(app: Flask, portal_id: int = 1) -> Throttle:

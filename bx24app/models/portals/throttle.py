@@ -42,6 +42,8 @@ class Throttle(Base):
     dial_at: Mapped[At | None]
     # Before this moment nothing is asked for the CRM's timeline.
     extras_at: Mapped[At | None]
+    # Until this moment more than half of the bucket is full, with the reserve: the rest is for dials and people.
+    half_free_at: Mapped[At | None]
     # Before this moment nothing is asked that can wait: the portal has refused a request because of a limit.
     spare_at: Mapped[At | None]
     # How often in a row it has refused so.
@@ -63,6 +65,8 @@ class Throttle(Base):
             return
         self.level = min(self._level(at, limit) + requests, limit.size)
         self.level_at = at
+        beyond_half = self.level - (limit.size / 2 - RESERVE)
+        self.half_free_at = at + timedelta(seconds=beyond_half / limit.rate) if beyond_half > 0 else None
         excess = self.level + 1 - (limit.size - RESERVE)
         if excess > 0:
             self.wait(at, timedelta(seconds=excess / limit.rate))
@@ -110,6 +114,12 @@ class Throttle(Base):
         waits_until = self.dial_at if lasts(self.dial_at, at, LONGEST_PAUSE) else None
         if waits_until is None or at + pause > waits_until:
             self.dial_at, self.paused_for = at + pause, reason
+
+    def wait_no_longer(self, at: datetime, limit: RequestLimit | None) -> None:
+        """Forget a pause that the portal has not asked for, but for one that a full bucket asks for now."""
+        if self.paused_for is None:
+            self.dial_at = None
+            self.count_requests(at, limit, 0)
 
     def resume_dialling(self) -> None:
         """Let dials begin again."""

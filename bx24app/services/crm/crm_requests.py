@@ -20,7 +20,7 @@ from bx24app.errors import Refusal, Retry
 from bx24app.models import Callback, CrmState, Form, Portal, PortalSettings, PortalState, WebsiteRequest, utcnow
 from bx24app.models.lease import is_lasting
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.portals import throttle
+from bx24app.services.portals.throttle import without_spare
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +70,7 @@ def due_requests(now: datetime, besides: Collection[int] = ()) -> Select[Website
         .join(PortalSettings, PortalSettings.portal_id == Portal.id)
         .where(WebsiteRequest.crm_due_at <= now, Portal.state == PortalState.INSTALLED)
         .where(Callback.portal_id.not_in(busy), Callback.portal_id.not_in(besides))
+        .where(Callback.portal_id.not_in(without_spare(now)))
         .order_by(WebsiteRequest.crm_due_at)
         .limit(1)
     )
@@ -80,18 +81,13 @@ def lease_crm_request(besides: Collection[int] = ()) -> CrmLease | None:
 
     Portals ``besides``, and those whose pace dials and people need now, are passed over.
     """
-    passed = [*besides]
     with reading() as session:
-        now = utcnow()
-        portal_id = throttle.first_with_spare(
-            session, lambda those: due_requests(now, those).with_only_columns(Callback.portal_id), passed
-        )
-    if portal_id is None:
-        return None
+        if session.scalar(due_requests(utcnow(), besides).with_only_columns(WebsiteRequest.id)) is None:
+            return None
     with writing() as session:
         now = utcnow()
-        due = due_requests(now, passed).where(Callback.portal_id == portal_id)
-        found = session.execute(due.with_for_update(of=WebsiteRequest, skip_locked=True)).first()
+        due = due_requests(now, besides).with_for_update(of=WebsiteRequest, skip_locked=True)
+        found = session.execute(due).first()
         if found is None:
             return None
         request, callback, form, country = found

@@ -8,10 +8,11 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, union_all
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
@@ -29,11 +30,10 @@ from bx24app.models import (
     Throttle,
     utcnow,
 )
-from bx24app.models.lease import is_lasting, is_over, lasts
-from bx24app.models.portals.portal import STOPPED_LINE_PAUSE
+from bx24app.models.lease import is_lasting, is_over
 from bx24app.models.portals.throttle import LONGEST_PAUSE
 from bx24app.services.callbacks.number_holder import number_is_held
-from bx24app.services.dialling import waiting_decoys
+from bx24app.services.dialling import lines, waiting_decoys
 from bx24app.services.dialling.expiry import expire
 from bx24app.services.portals import throttle
 from bx24app.services.runtime import slow_portals, wakeup
@@ -45,14 +45,12 @@ log = structlog.get_logger(__name__)
 # is gone.
 DIAL_LEASE = timedelta(seconds=90)
 DIALS_PER_PORTAL = 2
-# A portal whose due callbacks all have to wait is not asked about again before this time: fifty of them that were asked
-# five times a second took a whole processor. One that has so many that to go through them takes long rests for many
+# A portal whose due callbacks all have to wait is not looked at again before this time, unless something new is due or
+# a call has ended: fifty of them that were looked at five times a second took a whole processor. One whose callbacks
+# have waited for long rests for a tenth of that, and one that has so many that to go through them takes long for many
 # times as long, for nobody else writes to SQLite meanwhile.
 BUSY_PORTAL_PAUSE, LONGEST_BUSY_PAUSE = timedelta(seconds=1), timedelta(seconds=5)
-BUSY_PAUSE_FACTOR = 20
-# A call without any report for longer than this no longer counts against its line.
-OPEN_CALL_COUNTS_FOR = timedelta(hours=1)
-MAX_PASSED_OVER = 20
+BUSY_PAUSE_FACTOR, WAITED_DIVISOR = 20, 10
 # A portal whose callbacks could not be leased would be the first again each time.
 _failing = Resting("lease", 5.0)
 # Made once: an alias of so wide a table takes longer to make than all the rest of a look at the queue.
@@ -66,6 +64,15 @@ class DialLease:
     callback_id: UUID
     portal_id: int
     lease_fence: int
+
+
+class _PortalTurn(NamedTuple):
+    """A portal that may dial now: what ``due_portals`` selects of it."""
+
+    portal_id: int
+    has_decoys: bool
+    due_since: datetime
+    claimed_at: datetime | None
 
 
 def is_leased(leased_until: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
@@ -83,10 +90,13 @@ def due_callbacks(now: datetime) -> Select[Callback]:
     return select(Callback).where(IS_WAITING, Callback.due_at <= now, is_free(now))
 
 
-def due_portals(now: datetime, most: int = 1, besides: Collection[int] = ()) -> Select[int, bool]:
+def due_portals(
+    now: datetime, most: int = 1, besides: Collection[int] = ()
+) -> Select[int, bool, datetime, datetime | None]:
     """Select portals that may dial now and have a due callback or decoy, the one whose turn was longest ago first.
 
-    The second column tells whether a decoy is among what is due.
+    The other columns tell whether a decoy is among what is due, since when the first of that is due, and when a worker
+    last looked at the portal.
     """
     of_form = waiting_decoys.due_decoys(now).join(Form, Form.id == DecoyRequest.form_id)
     due = union_all(
@@ -103,9 +113,16 @@ def due_portals(now: datetime, most: int = 1, besides: Collection[int] = ()) -> 
         .correlate(due)
         .scalar_subquery()
     )
-    may_dial = is_over(Throttle.dial_at, now, LONGEST_PAUSE)
+    # By our own count a portal waits that had nothing it may dial: what has become due since then may be dialled.
+    is_new = Throttle.paused_for.is_(None) & (due.c.due_at > Throttle.claimed_at)
+    may_dial = or_(is_over(Throttle.dial_at, now, LONGEST_PAUSE), is_new)
     return (
-        select(due.c.portal_id, (func.max(due.c.is_decoy) > 0).label("has_decoys"))
+        select(
+            due.c.portal_id,
+            (func.max(due.c.is_decoy) > 0).label("has_decoys"),
+            func.min(due.c.due_at).label("due_since"),
+            Throttle.claimed_at,
+        )
         .join(Throttle, Throttle.portal_id == due.c.portal_id)
         .join(Portal, Portal.id == due.c.portal_id)
         # Nothing fails for good while it is not known whether the app was removed.
@@ -126,14 +143,16 @@ def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
     slow = slow_portals.look(wakeup.DIAL, slow_at_once)
     with reading() as session:
         # Reading first takes no lock, and most of the time there is nothing to lease.
-        portals = session.execute(due_portals(utcnow(), most, slow.waiting | _failing.now())).all()
+        due = session.execute(due_portals(utcnow(), most, slow.waiting | _failing.now()))
+        turns = [_PortalTurn(*row) for row in due]
     leases: list[DialLease] = []
-    for portal_id, has_decoys in portals:
+    for turn in turns:
+        portal_id = turn.portal_id
         given = slow.take(portal_id, most - len(leases))
         if not given:
             continue
         try:
-            leases += _lease_for(portal_id, given, has_decoys=has_decoys)
+            leases += _lease_for(turn, given)
         except Exception as error:
             if concerns_all(error) and leases:
                 break  # Nobody else dials what was leased before.
@@ -145,36 +164,38 @@ def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
     return leases
 
 
-def _lease_for(portal_id: int, most: int, *, has_decoys: bool) -> list[DialLease]:
+def _lease_for(turn: _PortalTurn, most: int) -> list[DialLease]:
     try:
         with writing() as session:
             # This lock orders the leases of a portal: without it two workers could both see only one dial in flight.
-            pace = throttle.lock_throttle(session, portal_id)
-            if pace is None:
-                return []
-            return _lease(session, session.get_one(Portal, portal_id), pace, most, has_decoys=has_decoys)
+            pace = throttle.lock_throttle(session, turn.portal_id)
+            if pace is None or pace.claimed_at != turn.claimed_at:
+                return []  # Another worker looks at it, or has just done so.
+            return _lease(session, session.get_one(Portal, turn.portal_id), pace, most, turn)
     except IntegrityError as error:
         if not is_duplicate(error):
             raise
         return []  # Another request for the same number was accepted meanwhile, so the scheduled one waits for its end.
 
 
-def _lease(session: Session, portal: Portal, pace: Throttle, most: int, *, has_decoys: bool) -> list[DialLease]:
+def _lease(session: Session, portal: Portal, pace: Throttle, most: int, turn: _PortalTurn) -> list[DialLease]:
     now, limit, began = utcnow(), throttle.limit_of(portal), time.thread_time()
+    # Its turn is over, whatever it has: portals with nothing that they may dial would be the first again each time.
+    pace.claimed_at = now
+    pace.wait_no_longer(now, limit)
     spare = DIALS_PER_PORTAL - _in_flight(session, portal.id, now)
     most = int(min(most, spare, pace.room(now, limit)))
     if most < 1:
         return []
-    taken = list(_take(session, portal, most, now, has_decoys=has_decoys))
-    leases = [one for one in taken if isinstance(one, DialLease)]
+    left = list(_take(session, portal, most, now, has_decoys=turn.has_decoys))
+    leases = [one for one in left if isinstance(one, DialLease)]
     if leases:
         pace.resume_dialling()
         pace.count_requests(now, limit, len(leases))
-    # Its turn is over, whatever it had: portals with nothing that they may dial would be the first again each time.
-    pace.claimed_at = now
-    if not taken:
-        took = timedelta(seconds=time.thread_time() - began)
-        pace.wait(now, min(max(BUSY_PORTAL_PAUSE, took * BUSY_PAUSE_FACTOR), LONGEST_BUSY_PAUSE))
+    if not left:
+        took, waited = timedelta(seconds=time.thread_time() - began), now - turn.due_since
+        pause = max(BUSY_PORTAL_PAUSE, took * BUSY_PAUSE_FACTOR, waited / WAITED_DIVISOR)
+        pace.wait(now, min(pause, LONGEST_BUSY_PAUSE))
     return leases
 
 
@@ -185,17 +206,18 @@ def _in_flight(session: Session, portal_id: int, now: datetime) -> int:
 
 def _take(
     session: Session, portal: Portal, most: int, now: datetime, *, has_decoys: bool
-) -> Iterator[DialLease | DecoyRequest]:
+) -> Iterator[DialLease | DecoyRequest | Callback]:
     """Lease the portal's next callbacks, oldest first, and skip those of a full or stopped line.
 
-    Decoys that come before the last one that there is room for are released, and yielded too.
+    Decoys that come before the last one that there is room for are released, and yielded too, and so is what has
+    expired: whoever waited behind it may take its place.
     """
-    room = _room_on_lines(session, portal, now)
+    room = lines.room_on_lines(session, portal, is_leased(Callback.leased_until, now), now)
     of_free_line = most if portal.settings.line_cap is None else portal.settings.line_cap
     full = [line_id for line_id, count in room.items() if count <= 0]
     numbers: set[str] = set()
     taken = 0
-    for waiting in _in_order(session, portal, full, most + MAX_PASSED_OVER, now, has_decoys=has_decoys):
+    for waiting in _in_order(session, portal, full, most + lines.MAX_PASSED_OVER, now, has_decoys=has_decoys):
         if taken == most:
             return
         if waiting not in session:
@@ -207,6 +229,7 @@ def _take(
                 yield waiting
         elif waiting.expires_at < now:
             expire(session, waiting, now)
+            yield waiting
         elif waiting.to_number not in numbers and has_room:
             numbers.add(waiting.to_number)
             room[waiting.line_id] = room.get(waiting.line_id, of_free_line) - 1
@@ -216,7 +239,7 @@ def _take(
                 session.flush()
             yield DialLease(waiting.id, portal.id, waiting.lease(now, DIAL_LEASE))
     if full and taken < most:
-        _note_passed_over(session, portal, full, now)
+        lines.note_full(session, portal, full, due_callbacks(now), now)
 
 
 def _in_order(
@@ -242,35 +265,6 @@ def _claimable(portal_id: int, now: datetime) -> Select[Callback]:
     is_held = number_is_held(Callback.portal_id, Callback.to_number, _OTHER)
     held_by_another = select(_OTHER.id).where(is_held, _OTHER.id != Callback.id).exists()
     return due_callbacks(now).where(Callback.portal_id == portal_id, ~held_by_another).order_by(Callback.due_at)
-
-
-def _room_on_lines(session: Session, portal: Portal, now: datetime) -> dict[str, int]:
-    """Count how many more calls may begin on each line that has calls under way or no money."""
-    under_way = and_(
-        Callback.state.in_((State.STARTED, State.ANSWERED)), Callback.updated_at > now - OPEN_CALL_COUNTS_FOR
-    )
-    query = (
-        select(Callback.line_id, func.count())
-        .where(Callback.portal_id == portal.id, Callback.holds_number)
-        .where(or_(is_leased(Callback.leased_until, now), under_way))
-        .group_by(Callback.line_id)
-    )
-    open_calls = dict[str, int](session.execute(query).all())
-    cap = portal.settings.line_cap
-    room = {} if cap is None else {line: cap - count for line, count in open_calls.items()}
-    for line_id, until in portal.stopped_lines.items():
-        # One call tries the line again, and the others wait until it has ended.
-        room[line_id] = 0 if lasts(until, now, STOPPED_LINE_PAUSE) else 1 - open_calls.get(line_id, 0)
-    return room
-
-
-def _note_passed_over(session: Session, portal: Portal, full: list[str], now: datetime) -> None:
-    """Record as the reason of waiting callbacks that their line is full or has no money."""
-    query = due_callbacks(now).where(Callback.portal_id == portal.id, Callback.line_id.in_(full))
-    reasons = {line: "line_stopped" if line in portal.stopped_lines else "line_full" for line in full}
-    fresh = or_(Callback.reason.is_(None), Callback.reason.not_in(set(reasons.values())))
-    for callback in session.scalars(query.where(fresh).limit(MAX_PASSED_OVER).with_for_update(skip_locked=True)):
-        callback.wait_for(reasons[callback.line_id], now, line=callback.line_id)
 
 
 def leased_callback(session: Session, lease: DialLease) -> Callback | None:

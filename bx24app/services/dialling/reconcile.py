@@ -37,6 +37,8 @@ from bx24app.services.dialling.nameless_attempts import (
     report_that_fits,
     worth_a_look,
 )
+from bx24app.services.portals import throttle
+from bx24app.services.runtime import wakeup
 from bx24app.services.runtime.apart import apart, is_left_alone
 
 log = structlog.get_logger(__name__)
@@ -109,7 +111,10 @@ def _apply_one(event_id: int, attempt_id: int) -> bool:
         if callback is None or row is None or row.applied_at is not None:
             return False
         _apply(session, row, callback, session.get_one(Attempt, attempt_id))
+        is_awaited = not callback.holds_number and throttle.look_again(session, callback.portal_id)
     update_line(attempt_id)
+    if is_awaited:
+        wakeup.wake()
     return True
 
 

@@ -16,9 +16,9 @@ from bx24app.models import Portal, PortalState, utcnow
 from bx24app.models.lease import is_long_ago, lasts
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
-from bx24app.services.portals import throttle
 from bx24app.services.portals.manifest import Placement, manifest, manifest_digest, needed_scope
 from bx24app.services.portals.places.parts import MissingPart, PartKind, keep_missing_parts
+from bx24app.services.portals.throttle import without_spare
 from bx24app.services.portals.tokens import Access
 from bx24app.services.runtime.slots import PortalSlots, work_through
 from bx24app.settings import settings
@@ -238,13 +238,12 @@ def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
         & is_long_ago(Portal.bound_at, now, BIND_RETRY_AFTER),
     )
     query = select(Portal.id).where(Portal.state == PortalState.INSTALLED, is_due, Portal.id.not_in(besides))
-    return query.order_by(Portal.bound_at).limit(1)
+    return query.where(Portal.id.not_in(without_spare(now))).order_by(Portal.bound_at).limit(1)
 
 
 def _next_due(besides: Collection[int]) -> int | None:
-    now = utcnow()
     with reading() as session:
-        return throttle.first_with_spare(session, lambda passed: due_portals(now, passed), [*besides])
+        return session.scalar(due_portals(utcnow(), besides))
 
 
 def _rebind(portal_id: int) -> int:

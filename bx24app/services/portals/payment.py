@@ -13,7 +13,7 @@ from bx24app.models import Portal, PortalState, utcnow
 from bx24app.models.lease import is_long_ago
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import api as portal_api
-from bx24app.services.portals import throttle
+from bx24app.services.portals.throttle import without_spare
 from bx24app.services.portals.tokens import mark_unpaid
 from bx24app.services.runtime.slots import PortalSlots, work_through
 
@@ -51,13 +51,13 @@ def due_portals(now: datetime, besides: Collection[int] = ()) -> Select[int]:
     unpaid = (Portal.state == PortalState.UNPAID) & is_long_ago(asked_at, now, ASK_UNPAID_AGAIN)
     states = (PortalState.INSTALLED, PortalState.UNPAID)
     query = select(Portal.id).where(Portal.state.in_(states), hinted | unpaid, Portal.id.not_in(besides))
+    query = query.where(Portal.id.not_in(without_spare(now)))
     return query.order_by(Portal.payment_asked_at.asc().nulls_first()).limit(1)
 
 
 def _next_due(besides: Collection[int]) -> int | None:
-    now = utcnow()
     with reading() as session:
-        return throttle.first_with_spare(session, lambda passed: due_portals(now, passed), [*besides])
+        return session.scalar(due_portals(utcnow(), besides))
 
 
 def _ask_payment(portal_id: int) -> int:

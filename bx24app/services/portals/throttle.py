@@ -1,17 +1,16 @@
 """How fast a portal is asked, counted as the platform counts it and shared by all processes (docs: limits.md)."""
 
 import math
-from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session
 
 from bx24app.bitrix24.errors import Overloaded, PortalClosed, RefusedForNow
 from bx24app.database import reading, writing
 from bx24app.errors import RateLimited
 from bx24app.models import Portal, Throttle, utcnow
-from bx24app.models.lease import is_over
+from bx24app.models.lease import is_lasting
 from bx24app.models.portals.throttle import ENTERPRISE_LIMIT, LONGEST_PAUSE, STANDARD_LIMIT, RequestLimit
 from bx24app.services.runtime.local_limit import LocalLimit, take_local
 
@@ -75,7 +74,7 @@ def require_spare(portal_id: int) -> None:
     """Leave what remains of a portal's pace to dials, jobs, and people who open pages; raises ``RateLimited``.
 
     Each kind of question has a bound of its own, and one person may ask all of them at once: they end well below what
-    jobs need (``has_spare``), or rules and to-dos would wait for as long as somebody asks.
+    jobs need (``without_spare``), or rules and to-dos would wait for as long as somebody asks.
     """
     with reading() as session:
         pace, portal = session.get(Throttle, portal_id), session.get(Portal, portal_id)
@@ -89,39 +88,17 @@ def _later() -> RateLimited:
     return refusal
 
 
-def has_spare(session: Session, portal_id: int) -> bool:
-    """Tell whether a portal may be asked for something that can wait.
+def without_spare(now: datetime) -> Select[int]:
+    """Select the portals that are asked for nothing that can wait.
 
-    Half of its pace is for dials and people, and one that has refused a request because of a limit is left alone.
+    Half of a portal's pace is for dials and people, and one that has refused a request because of a limit is left
+    alone. For all portals at once, as a part of whatever selects what is due: of those that have no spare hundreds may
+    have thousands of things that wait.
     """
-    pace, portal = session.get(Throttle, portal_id), session.get(Portal, portal_id)
-    if pace is None or portal is None:
-        return portal is not None
-    if pace.is_refusing(utcnow()):
-        return False
-    limit = limit_of(portal)
-    return limit is None or pace.room(utcnow(), limit) > limit.size / 2
-
-
-def is_not_refusing(now: datetime) -> ColumnElement[bool]:
-    """Make the condition that a portal has not just refused a request because of a limit (``has_spare``).
-
-    One that has may have thousands of things that wait, each of which would be put off before those of others.
-    """
-    return is_over(Throttle.spare_at, now, LONGEST_PAUSE)
-
-
-def first_with_spare(session: Session, due: Callable[[Collection[int]], Select[int]], passed: list[int]) -> int | None:
-    """Return the first portal that may be asked for something that can wait; None: no portal that is due may.
-
-    ``due`` selects the id of the portal that is due first, besides those in ``passed``, which gets those that may not.
-    """
-    portal_id: int | None
-    while (portal_id := session.scalar(due(passed))) is not None:
-        if has_spare(session, portal_id):
-            break
-        passed.append(portal_id)
-    return portal_id
+    told_to_wait = Throttle.paused_for.is_not(None) & is_lasting(Throttle.dial_at, now, LONGEST_PAUSE)
+    is_refusing = is_lasting(Throttle.spare_at, now, LONGEST_PAUSE)
+    is_half_full = is_lasting(Throttle.half_free_at, now, LONGEST_PAUSE)
+    return select(Throttle.portal_id).where(or_(is_refusing, is_half_full, told_to_wait))
 
 
 def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: datetime) -> None:
@@ -142,6 +119,16 @@ def pause_as_told(session: Session, portal_id: int, error: RefusedForNow, at: da
     if error.asked_wait is not None:
         # A portal in a company's own network may stand behind a server that limits requests in its own way.
         pace.wait(at, min(error.asked_wait, LONGEST_PAUSE), code)
+
+
+def look_again(session: Session, portal_id: int) -> bool:
+    """Let a portal that rests because all of its calls had to wait do so no longer; tells whether one did.
+
+    A full bucket says so again as soon as it is looked at.
+    """
+    rests = Throttle.dial_at.is_not(None) & Throttle.paused_for.is_(None)
+    ended = update(Throttle).where(Throttle.portal_id == portal_id, rests).values(dial_at=None)
+    return session.execute(ended.returning(Throttle.portal_id)).first() is not None
 
 
 def note_operating_reset(session: Session, portal_id: int, reset_at: datetime | None) -> None:

@@ -13,7 +13,7 @@ from bx24app.models.callbacks.rule_run import BEHIND_ALL, OPEN_SQL
 from bx24app.models.lease import is_lasting
 from bx24app.services.calling.phone_numbers import read_number
 from bx24app.services.native.automation.properties import first_number
-from bx24app.services.portals import throttle
+from bx24app.services.portals.throttle import without_spare
 from bx24app.services.runtime.rate_limit import HOUR, RateLimit
 from bx24app.services.security import digests
 from bx24app.settings import settings
@@ -47,6 +47,7 @@ def due_runs(now: datetime, besides: Collection[int] = ()) -> Select[RuleRun]:
         .join(Portal, Portal.id == RuleRun.portal_id)
         .where(RuleRun.due_at <= now, Portal.state == PortalState.INSTALLED)
         .where(RuleRun.portal_id.not_in(under_way), RuleRun.portal_id.not_in(besides))
+        .where(RuleRun.portal_id.not_in(without_spare(now)))
         .order_by(RuleRun.due_at, RuleRun.id)
         .limit(1)
     )
@@ -63,26 +64,24 @@ def lease_rule_run(besides: Collection[int] = ()) -> RuleLease | None:
 
     Portals ``besides``, and those whose pace dialling needs now, are passed over.
     """
-    full = [*besides]
-    while (portal_id := _due_portal(full)) is not None:
+    passed = [*besides]
+    while (portal_id := _due_portal(passed)) is not None:
         with writing() as session:
             now = utcnow()
-            run = session.scalar(next_run(now, portal_id, full).with_for_update(of=RuleRun, skip_locked=True))
+            run = session.scalar(next_run(now, portal_id, passed).with_for_update(of=RuleRun, skip_locked=True))
             if run is not None:
                 return RuleLease(run.id, run.portal_id, run.lease(now, RULE_LEASE), run.stage)
         # Another one was faster; other portals have runs too.
-        full.append(portal_id)
+        passed.append(portal_id)
     return None
 
 
-def _due_portal(full: list[int]) -> int | None:
-    """The portal whose run is due longest, besides those in ``full``, which gets those whose pace is needed now."""
-    now = utcnow()
+def _due_portal(besides: Collection[int]) -> int | None:
+    """The portal whose run is due longest, besides those that are named."""
     # Reading first takes no lock, and most of the time there is nothing to lease.
     with reading() as session:
-        return throttle.first_with_spare(
-            session, lambda passed: due_runs(now, passed).with_only_columns(RuleRun.portal_id), full
-        )
+        portal_id: int | None = session.scalar(due_runs(utcnow(), besides).with_only_columns(RuleRun.portal_id))
+        return portal_id
 
 
 def open_runs(session: Session, portal_id: int) -> dict[int, int]:

@@ -26,7 +26,6 @@ from bx24app.models import (
     NotifiedPerson,
     Portal,
     PortalState,
-    Throttle,
     utcnow,
 )
 from bx24app.models.lease import is_lasting
@@ -34,7 +33,7 @@ from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.native.follow_up.notices import MOST_TO_TELL, WITHDRAWN
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import token_renewal
-from bx24app.services.portals.throttle import has_spare, is_not_refusing
+from bx24app.services.portals.throttle import without_spare
 from bx24app.services.portals.tokens import MAX_ADMINISTRATORS
 
 log = structlog.get_logger(__name__)
@@ -44,7 +43,6 @@ NOTICE_LEASE = timedelta(seconds=120)
 SENT_IN_TURN = 5
 NOTICE_BACKOFF = (30, 120, 600, 3600)
 NOTICE_WITHIN = timedelta(days=1)
-NO_SPARE_PAUSE = timedelta(seconds=5)
 NOTICES_KEPT = timedelta(days=30)
 SUMMARY = "summary"
 
@@ -81,8 +79,7 @@ def due_people(now: datetime, besides: Collection[int] = ()) -> Select[NotifiedP
     return (
         select(NotifiedPerson)
         .join(Portal, Portal.id == NotifiedPerson.portal_id)
-        .join(Throttle, Throttle.portal_id == NotifiedPerson.portal_id)
-        .where(is_not_refusing(now), NotifiedPerson.due_at <= now, reachable)
+        .where(NotifiedPerson.due_at <= now, reachable, NotifiedPerson.portal_id.not_in(without_spare(now)))
         .where(NotifiedPerson.portal_id.not_in(under_way), NotifiedPerson.portal_id.not_in(besides))
         .order_by(NotifiedPerson.due_at, NotifiedPerson.id)
         .limit(1)
@@ -104,18 +101,16 @@ def tell_person(lease: NoticeLease, describe: DescribeNotice) -> None:
     """Send somebody what is due, and look again when more is; ``describe`` gives the words. Commits."""
     with reading() as session:
         person, portal = session.get(NotifiedPerson, lease.person_id), session.get(Portal, lease.portal_id)
-        spare = portal is not None and has_spare(session, lease.portal_id)
         rows = _waiting(session, person, SENT_IN_TURN) if person is not None else []
         held = [row for row in rows if row.is_held]
     if person is None or portal is None:
         return
-    if spare:
-        if len(held) > 1:
-            _send_summary(lease, person, portal, describe)
-        for row in rows if len(held) <= 1 else ():
-            if not _send_one(lease, person, portal, row, describe):
-                break
-    _look_again(lease, None if spare else utcnow() + NO_SPARE_PAUSE)
+    if len(held) > 1:
+        _send_summary(lease, person, portal, describe)
+    for row in rows if len(held) <= 1 else ():
+        if not _send_one(lease, person, portal, row, describe):
+            break
+    _look_again(lease)
 
 
 def _waiting(session: Session, person: NotifiedPerson, most: int) -> Sequence[Notification]:
@@ -132,15 +127,13 @@ def _of(person: NotifiedPerson) -> Select[Notification]:
     )
 
 
-def _look_again(lease: NoticeLease, not_before: datetime | None) -> None:
+def _look_again(lease: NoticeLease) -> None:
     """Give the lease back; whoever has more to be told is due when the first of it is."""
     with writing() as session:
         person = _leased(session, lease)
         if person is None:
             return
-        first = _of(person).with_only_columns(func.min(Notification.due_at))
-        due_at = session.scalar(first)
-        person.due_at = max(due_at, not_before) if due_at and not_before else due_at
+        person.due_at = session.scalar(_of(person).with_only_columns(func.min(Notification.due_at)))
         person.release()
 
 

@@ -26,13 +26,13 @@ from bx24app.bitrix24.people.reminders import (
 from bx24app.database import reading, writing
 from bx24app.errors import Refusal, Retry
 from bx24app.i18n import speaking_to
-from bx24app.models import Callback, CrmState, Portal, PortalState, Throttle, ToDo, WebsiteRequest, utcnow
+from bx24app.models import Callback, CrmState, Portal, PortalState, ToDo, WebsiteRequest, utcnow
 from bx24app.models.lease import is_lasting
 from bx24app.outgoing.errors import ExchangeError, NoUsableAnswer
 from bx24app.services.calling.business_hours import hours_in_force
 from bx24app.services.native.follow_up.recipients import usual_person
 from bx24app.services.portals import api as portal_api
-from bx24app.services.portals.throttle import has_spare, is_not_refusing
+from bx24app.services.portals.throttle import without_spare
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,6 @@ TODO_BACKOFF = (30, 120, 600, 3600)
 TODO_WITHIN = timedelta(days=2)
 # The card of a website's customer is looked for meanwhile.
 CARD_PAUSE = timedelta(seconds=30)
-SPARE_PAUSE = timedelta(seconds=5)
 # In the company's hours, so that nobody is late before they have seen it.
 CALL_BACK_WITHIN = timedelta(hours=1)
 
@@ -76,8 +75,7 @@ def due_to_dos(now: datetime, besides: Collection[int] = ()) -> Select[ToDo]:
     return (
         select(ToDo)
         .join(Portal, Portal.id == ToDo.portal_id)
-        .join(Throttle, Throttle.portal_id == ToDo.portal_id)
-        .where(is_not_refusing(now), ToDo.due_at <= now, Portal.state == PortalState.INSTALLED)
+        .where(ToDo.due_at <= now, Portal.state == PortalState.INSTALLED, ToDo.portal_id.not_in(without_spare(now)))
         .where(ToDo.portal_id.not_in(under_way), ToDo.portal_id.not_in(besides))
         .order_by(ToDo.due_at, ToDo.id)
         .limit(1)
@@ -123,14 +121,7 @@ def work_on_to_do(lease: ToDoLease, describe: DescribeToDo) -> None:
     with reading() as session:
         to_do, portal = session.get(ToDo, lease.to_do_id), session.get(Portal, lease.portal_id)
         callback = session.get(Callback, to_do.callback_id) if to_do is not None else None
-        spare = has_spare(session, lease.portal_id) if portal is not None else False
     if to_do is None or portal is None or callback is None:
-        return
-    if not spare:
-        with writing() as session:
-            if (mine := _leased(session, lease)) is not None:
-                mine.due_at = utcnow() + SPARE_PAUSE
-                mine.release()
         return
     try:
         if to_do.activity_id is not None:

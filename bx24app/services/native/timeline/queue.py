@@ -10,12 +10,10 @@ from sqlalchemy.orm import Session, aliased
 from bx24app.database import reading, writing
 from bx24app.models import Portal, PortalState, Throttle, TimelineEntry, utcnow
 from bx24app.models.lease import is_lasting, is_over
-from bx24app.services.portals import throttle
+from bx24app.services.portals.throttle import without_spare
 
 ENTRY_LEASE = timedelta(seconds=90)
 ENTRIES_AT_ONCE = 8
-# Whoever looks on may wait, a customer not.
-CROWDED_PAUSE = timedelta(seconds=2)
 # What a portal is left alone for that has no timeline for apps.
 LONGEST_TIMELINE_PAUSE = timedelta(hours=1)
 
@@ -40,7 +38,7 @@ def due_entries(now: datetime, besides: Collection[int] = ()) -> Select[Timeline
         .join(Throttle, Throttle.portal_id == Portal.id)
         .where(TimelineEntry.due_at <= now, Portal.state == PortalState.INSTALLED)
         .where(TimelineEntry.portal_id.not_in(besides))
-        .where(throttle.is_not_refusing(now))
+        .where(TimelineEntry.portal_id.not_in(without_spare(now)))
         .where(is_over(Throttle.extras_at, now, LONGEST_TIMELINE_PAUSE), TimelineEntry.portal_id.not_in(under_way))
         .order_by(TimelineEntry.due_at, TimelineEntry.id)
         .limit(1)
@@ -52,28 +50,15 @@ def lease_entry(besides: Collection[int] = ()) -> EntryLease | None:
 
     The lease ends by itself when its worker dies.
     """
-    # A portal without room lets another one have its turn.
-    for _ in range(ENTRIES_AT_ONCE):
-        with reading() as session:
-            if session.scalar(due_entries(utcnow(), besides).with_only_columns(TimelineEntry.id)) is None:
-                return None
-        with writing() as session:
-            now = utcnow()
-            entry = session.scalar(due_entries(now, besides).with_for_update(of=TimelineEntry, skip_locked=True))
-            if entry is None:
-                return None
-            if _has_room(session, entry.portal_id, now):
-                return EntryLease(entry.id, entry.portal_id, entry.lease(now, ENTRY_LEASE), entry.changes)
-    return None
-
-
-def _has_room(session: Session, portal_id: int, now: datetime) -> bool:
-    if throttle.has_spare(session, portal_id):
-        return True
-    pace = throttle.lock_throttle(session, portal_id)
-    if pace is not None:  # Else a call is being leased in this moment.
-        pace.extras_at = now + CROWDED_PAUSE
-    return False
+    with reading() as session:
+        if session.scalar(due_entries(utcnow(), besides).with_only_columns(TimelineEntry.id)) is None:
+            return None
+    with writing() as session:
+        now = utcnow()
+        entry = session.scalar(due_entries(now, besides).with_for_update(of=TimelineEntry, skip_locked=True))
+        if entry is None:
+            return None
+        return EntryLease(entry.id, entry.portal_id, entry.lease(now, ENTRY_LEASE), entry.changes)
 
 
 def leased_entry(session: Session, lease: EntryLease) -> TimelineEntry | None:
