@@ -1,27 +1,29 @@
 """The figures of a period, added up from what the worker has counted.
 
 Sums read the longest spans that fit and, at both ends, shorter ones down to quarters of an hour, so that any zone is
-exact. Days and hours of a zone are hours, or quarters of one, that the database adds up between changes of the clock.
+exact. Days of a zone are days of UTC, but for some hours, and hours of a zone are hours, or quarters of one, that the
+database adds up between changes of the clock.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, TypeVarTuple
+from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, SQLColumnExpression, func, literal, select
+from sqlalchemy import ColumnElement, CompoundSelect, Integer, and_, case, func, literal, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from bx24app.models import QUARTERS_A_DAY, QUARTERS_AN_HOUR, SPAN_LENGTHS, Form, Portal, Rejection, ReportFigure
 from bx24app.services.callbacks.people import read_names
 from bx24app.services.reports.periods import Period, QuarterSpan, moment_of, pieces
+from bx24app.services.reports.stored import StoredFigures, add_sums, summed, sums_of, tally_of_sums
 from bx24app.services.reports.tally import COUNTS, SPREADS, Kind, Tally, parts_of_combination
 
-Ts = TypeVarTuple("Ts")
 EPOCH = date(1970, 1, 1)
 HOURS_A_DAY, HOURS_A_WEEK = 24, 168
 # 1 January 1970 was a Thursday.
 FIRST_WEEKDAY = 3
+HOUR_COUNTS = ("called", "picked_up")
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,6 @@ class ReportScope:
 # What rejected requests are told by; parts that are counted together.
 REJECTED_BY = frozenset({Kind.FORM})
 COMBINED = frozenset({Kind.SOURCE, Kind.FORM, Kind.LINE})
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """Which rows a scope reads: all of one kind, or only those with some keys."""
-
-    portal_id: int
-    kind: Kind
-    keys: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,18 +127,21 @@ def summarize(session: Session, scope: ReportScope, period: Period) -> Summary:
 def by_day(session: Session, scope: ReportScope, period: Period) -> list[DayCounts]:
     """Count each day of the zone, those without requests too."""
     days = {day: Tally() for day in period.each_day()}
-    for number, tally in _grouped(
-        session, _stored(session, scope, period), period, lambda local: local // QUARTERS_A_DAY
-    ):
-        days[EPOCH + timedelta(days=number)].add(tally)
+    stored = _stored(session, scope, period)
+    for span in period.spans():
+        for number, tally in _days(session, stored, span):
+            days[EPOCH + timedelta(days=number)].add(tally)
     return [DayCounts(day, tally) for day, tally in days.items()]
 
 
 def by_hour(session: Session, scope: ReportScope, period: Period) -> list[HourCounts]:
     """Count each hour of the week that was called in; both passes of an hour that the clock repeats count as one."""
     hours: dict[int, Tally] = {}
-    for number, tally in _grouped(session, _stored(session, scope, period), period, _hour_of_week):
-        hours.setdefault(number, Tally()).add(tally)
+    stored = _stored(session, scope, period)
+    for change in period.spans():
+        for quarters, span in pieces(change, change.lengths):
+            hour = _hour_of_week(ReportFigure.slot + literal(span.offset, Integer))
+            add_sums(session, stored.of(summed(hour, HOUR_COUNTS), quarters, span), hours, HOUR_COUNTS)
     return [_hour_counts(number, tally) for number, tally in sorted(hours.items()) if tally.called]
 
 
@@ -181,20 +177,20 @@ def _by_part_of(kind: Kind, found: dict[str, Tally]) -> dict[str, Tally]:
     return parts
 
 
-def _stored(session: Session, scope: ReportScope, period: Period, by: Kind | None = None) -> _Stored:
+def _stored(session: Session, scope: ReportScope, period: Period, by: Kind | None = None) -> StoredFigures:
     """Choose the rows of a scope, divided by ``by``: those of one part alone where that is enough."""
     kinds = {*scope.parts, *([by] if by else [])}
     if len(kinds) > 1:
-        return _Stored(scope.portal_id, Kind.COMBINATION, _combinations(session, scope, period))
+        return StoredFigures(scope.portal_id, Kind.COMBINATION, _combinations(session, scope, period))
     kind = next(iter(kinds), Kind.ALL)
-    return _Stored(scope.portal_id, kind, (scope.parts[kind],) if kind in scope.parts else None)
+    return StoredFigures(scope.portal_id, kind, (scope.parts[kind],) if kind in scope.parts else None)
 
 
 def _combinations(session: Session, scope: ReportScope, period: Period) -> tuple[str, ...]:
     """The keys of a scope in the longest spans that a period touches: there is a row for each of the shorter ones."""
     whole, length = period.whole(), SPAN_LENGTHS[-1]
     span = QuarterSpan(whole.begin - whole.begin % length, whole.end)
-    rows = _of_stored(select(ReportFigure.key).distinct(), _Stored(scope.portal_id, Kind.COMBINATION), length, span)
+    rows = StoredFigures(scope.portal_id, Kind.COMBINATION).of(select(ReportFigure.key).distinct(), length, span)
     wanted = scope.parts.items()
     return tuple(key for key in session.scalars(rows) if wanted <= parts_of_combination(key).items())
 
@@ -234,47 +230,35 @@ def _rejections(session: Session, scope: ReportScope, period: Period) -> list[Re
     return sorted(counted, key=lambda one: (-one.count, one.rule))
 
 
-def _of_stored(query: Select[*Ts], stored: _Stored, quarters: int, span: QuarterSpan) -> Select[*Ts]:
-    query = query.where(
-        ReportFigure.portal_id == stored.portal_id,
-        ReportFigure.quarters == quarters,
-        ReportFigure.kind == stored.kind,
-        ReportFigure.slot >= span.begin,
-        ReportFigure.slot < span.end,
-    )
-    return query if stored.keys is None else query.where(ReportFigure.key.in_(stored.keys))
-
-
-def _sums(session: Session, stored: _Stored, period: Period, spreads: tuple[str, ...]) -> dict[str, Tally]:
+def _sums(session: Session, stored: StoredFigures, period: Period, spreads: tuple[str, ...]) -> dict[str, Tally]:
     """Add up rows by key; ``spreads``: which of the columns that are no numbers are wanted too."""
     found: dict[str, Tally] = {}
     for quarters, span in pieces(period.whole()):
-        _add_sums(session, _of_stored(_summed(ReportFigure.key), stored, quarters, span), found)
+        add_sums(session, stored.of(summed(ReportFigure.key), quarters, span), found)
         columns = (getattr(ReportFigure, name) for name in spreads)
-        for key, *values in session.execute(_of_stored(select(ReportFigure.key, *columns), stored, quarters, span)):
-            found.setdefault(key, Tally()).add(Tally(**dict(zip(spreads, values, strict=True))))
+        for key, *values in session.execute(stored.of(select(ReportFigure.key, *columns), quarters, span)):
+            tally = found.setdefault(key, Tally())
+            for name, counts in zip(spreads, values, strict=True):
+                tally.add_spread(name, counts)
     return found
 
 
-def _summed(by: SQLColumnExpression[Any]) -> Select[*tuple[Any, ...]]:
-    return select(by, *(func.sum(getattr(ReportFigure, name)) for name in COUNTS)).group_by(by)
+def _days(session: Session, stored: StoredFigures, span: QuarterSpan) -> Iterator[tuple[int, Tally]]:
+    """Add up the days of a zone between two changes of its clock, as changes of each day's counts.
 
-
-def _add_sums(session: Session, query: Select[*tuple[Any, ...]], found: dict[Any, Tally]) -> None:
-    for key, *sums in session.execute(query):
-        counts: dict[str, Any] = dict(zip(COUNTS, map(int, sums), strict=True))
-        found.setdefault(key, Tally()).add(Tally(**counts))
-
-
-def _grouped(
-    session: Session, stored: _Stored, period: Period, group: Callable[[ColumnElement[int]], ColumnElement[int]]
-) -> Iterator[tuple[int, Tally]]:
-    """Add up quarters of an hour by what ``group`` makes of the local one, between changes of the clock."""
-    for change in period.spans():
-        # Hours of a zone that is whole hours from UTC are hours of UTC.
-        lengths = SPAN_LENGTHS[: 1 if change.offset % QUARTERS_AN_HOUR else 2]
-        for quarters, span in pieces(change, lengths):
-            found: dict[int, Tally] = {}
-            local = ReportFigure.slot + literal(span.offset, Integer)
-            _add_sums(session, _of_stored(_summed(group(local)), stored, quarters, span), found)
-            yield from found.items()
+    They are the days of UTC, less the hours of these that belong to the day before or after, which gets them. So two
+    rows are read of most days, and not 24.
+    """
+    slot, whole = ReportFigure.slot, span.whole_days()
+    utc, local = slot // QUARTERS_A_DAY, (slot + literal(span.offset, Integer)) // QUARTERS_A_DAY
+    sums = sums_of(COUNTS)
+    is_moved = case((and_(slot >= whole.begin, slot < whole.end), 1), else_=0)
+    days = select(literal(0, Integer), utc, utc.label("to_day"), *sums).group_by(utc)
+    hours = select(is_moved, utc, local, *sums).where(or_(is_moved == 0, utc != local)).group_by(is_moved, utc, local)
+    parts = [stored.of(hours, quarters, part) for quarters, part in pieces(span, span.lengths)]
+    # By one statement: what is counted between two would be taken from a day that does not have it.
+    found: CompoundSelect[*tuple[Any, ...]] = union_all(stored.of(days, QUARTERS_A_DAY, whole), *parts)
+    for moved, day, to_day, *counts in session.execute(found):
+        yield to_day, tally_of_sums(counts)
+        if moved:
+            yield day, tally_of_sums(counts, sign=-1)

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from bx24app.errors import ListRefused
-from bx24app.models import QUARTER_SECONDS, QUARTERS_A_DAY, SPAN_LENGTHS
+from bx24app.models import QUARTER_SECONDS, QUARTERS_A_DAY, QUARTERS_AN_HOUR, SPAN_LENGTHS
 from bx24app.services.callbacks.listing.company_day import day_begins
 from bx24app.services.callbacks.listing.periods import FIRST_YEAR, LAST_YEAR, ONE_DAY, PeriodName, named_days
 
@@ -30,6 +30,16 @@ class QuarterSpan:
     begin: int
     end: int
     offset: int = 0
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The lengths of what its hours are added up from: a zone that is whole hours from UTC has those of UTC."""
+        return SPAN_LENGTHS[: 1 if self.offset % QUARTERS_AN_HOUR else 2]
+
+    def whole_days(self) -> "QuarterSpan":
+        """The days of UTC that lie in it; it may end before it begins."""
+        begin = -(-self.begin // QUARTERS_A_DAY) * QUARTERS_A_DAY
+        return replace(self, begin=begin, end=self.end - self.end % QUARTERS_A_DAY)
 
 
 @dataclass(frozen=True)

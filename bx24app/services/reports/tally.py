@@ -9,7 +9,7 @@ not told              anything else that was, or may have been, called
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
@@ -155,9 +155,13 @@ class Tally:
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in SPREADS:
-            mine: dict[str, int] = getattr(self, name)
-            for key, count in getattr(other, name).items():
-                mine[key] = mine.get(key, 0) + count
+            self.add_spread(name, getattr(other, name))
+
+    def add_spread(self, name: str, counts: Mapping[str, int]) -> None:
+        """Add the waits or costs of other callbacks alone."""
+        mine: dict[str, int] = getattr(self, name)
+        for key, count in counts.items():
+            mine[key] = mine.get(key, 0) + count
 
 
 SPREADS = ("waits", "costs")
