@@ -15,6 +15,7 @@ from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, exchanging, gua
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.errors import ExchangeError, UnreadableAnswer
 from bx24app.outgoing.slots import exchange_slot
+from bx24app.outgoing.stopwatch import awaiting_answer
 
 READ_TIMEOUT = (5.0, 15.0)
 # The platform ends every request after 60 s, so waiting longer than 65 s for an answer is useless.
@@ -107,7 +108,7 @@ class PortalClient:
         return answer["result"]
 
     def _post(self, method: str, parameters: Mapping[str, Json] | None) -> dict[str, Json]:
-        with exchange_slot(self._endpoint):
+        with exchange_slot(self._endpoint), awaiting_answer():
             with exchanging():
                 response = self._session.post(
                     self._endpoint + method,

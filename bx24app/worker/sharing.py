@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from bx24app.outgoing.deadline import ending_within
 from bx24app.services.runtime import slow_portals
 from bx24app.services.runtime.slots import WORK_SECONDS
+from bx24app.services.runtime.slow_portals import SlowPortals
 from bx24app.worker.scheduler import Due, LeasedJob
 
 
@@ -35,6 +36,37 @@ class _Turn(Generic[L]):
         return self.lease.portal_id
 
 
+class _TurnsOfPortals(Generic[L]):
+    """Whose row is the next: portals have turns, a row each."""
+
+    def __init__(self, lease_one: Callable[[Collection[int]], L | None]) -> None:
+        self._lease_one = lease_one
+        # By portal: what it was when it had its turn. Slow ones wait for theirs while others have many.
+        self._served: dict[int, tuple[bool, bool]] = {}
+
+    def next(self, slow: SlowPortals) -> L | None:
+        """Lease the next row, if there is one."""
+        for passed in slow.passed_over():
+            one = self._lease_one(passed | self._served.keys())
+            if one is None and self._served and (one := self._lease_one(passed)) is not None:
+                # All like it that may begin have had their turn.
+                kind = _kind(slow, one.portal_id)
+                self._served = {portal_id: was for portal_id, was in self._served.items() if was != kind}
+            if one is not None:
+                self._note(one.portal_id, slow)
+                return one
+        return None
+
+    def _note(self, portal_id: int, slow: SlowPortals) -> None:
+        self._served[portal_id] = _kind(slow, portal_id)
+        if len(self._served) >= PORTALS_IN_TURN:
+            self._served = {}
+
+
+def _kind(slow: SlowPortals, portal_id: int) -> tuple[bool, bool]:
+    return slow.is_slow(portal_id), slow.is_last(portal_id)
+
+
 def shared_job(  # noqa: PLR0913  A job has as many parts.
     name: str,
     seconds: float,
@@ -50,30 +82,21 @@ def shared_job(  # noqa: PLR0913  A job has as many parts.
     Portals have turns, a row each: whoever has thousands that wait keeps nobody else waiting for them. ``lease_one``
     leases a row of no portal among those that it is given; the rest is as in ``LeasedJob``.
     """
-    served: set[int] = set()
+    in_turn = _TurnsOfPortals[L](lease_one)
 
     def lease(most: int) -> list[_Turn[L]]:
         turns: list[_Turn[L]] = []
         while len(turns) < most:
             slow = slow_portals.look(name, max(1, at_once // 2), each)
-            one = lease_one(slow.waiting | served)
-            if one is None and served:
-                served.clear()
-                one = lease_one(slow.waiting)
-            if one is None:
+            if (one := in_turn.next(slow)) is None:
                 break
-            served.add(one.portal_id)
-            if len(served) >= PORTALS_IN_TURN:
-                served.clear()
             turns.append(turn := _Turn(one))
             slow_portals.note_begin(name, turn, one.portal_id)
         return turns
 
     def follow(turn: _Turn[L]) -> None:
-        try:
+        with slow_portals.working(name, turn):
             work(turn.lease)
-        finally:
-            slow_portals.note_end(name, turn)
 
     return LeasedJob(name, seconds, lease, follow, at_once, due)
 

@@ -56,14 +56,13 @@ def read_next_history() -> int:
     get half of a worker's threads. Any number of threads and processes may call this.
     """
     slow = slow_portals.look(wakeup.READ_HISTORY, HISTORIES_AT_ONCE // 2)
-    portal_id = _lease_portal(slow.waiting)
+    found = (_lease_portal(passed) for passed in slow.passed_over())
+    portal_id = next((portal_id for portal_id in found if portal_id is not None), None)
     if portal_id is None:
         return 0
     slow_portals.note_begin(wakeup.READ_HISTORY, portal_id, portal_id)
-    try:
+    with slow_portals.working(wakeup.READ_HISTORY, portal_id):
         return _read(portal_id)
-    finally:
-        slow_portals.note_end(wakeup.READ_HISTORY, portal_id)
 
 
 def _read(portal_id: int) -> int:

@@ -65,10 +65,8 @@ class FencedAttempt:
 
 def dial(lease: DialLease) -> None:
     """Dial a leased callback and record the outcome. Raises nothing: every failure is recorded with the callback."""
-    try:
+    with slow_portals.working(wakeup.DIAL, lease.callback_id):
         _dial(lease)
-    finally:
-        slow_portals.note_end(wakeup.DIAL, lease.callback_id)
 
 
 def _dial(lease: DialLease) -> None:

@@ -38,6 +38,7 @@ from bx24app.services.dialling.expiry import expire
 from bx24app.services.portals import throttle
 from bx24app.services.runtime import slow_portals, wakeup
 from bx24app.services.runtime.slots import Resting
+from bx24app.services.runtime.slow_portals import SlowPortals
 
 log = structlog.get_logger(__name__)
 
@@ -141,9 +142,20 @@ def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
     ``slow_at_once``: so many of this worker's dials may be those of slow portals (``slow_portals``).
     """
     slow = slow_portals.look(wakeup.DIAL, slow_at_once)
+    leases: list[DialLease] = []
+    for passed in slow.passed_over():
+        if len(leases) < most:
+            leases += _lease_some(most - len(leases), slow, passed | {lease.portal_id for lease in leases})
+    for lease in leases:
+        slow_portals.note_begin(wakeup.DIAL, lease.callback_id, lease.portal_id)
+    return leases
+
+
+def _lease_some(most: int, slow: SlowPortals, passed: Collection[int]) -> list[DialLease]:
+    """Lease for some portals, but none of those that are ``passed`` over."""
     with reading() as session:
         # Reading first takes no lock, and most of the time there is nothing to lease.
-        due = session.execute(due_portals(utcnow(), most, slow.waiting | _failing.now()))
+        due = session.execute(due_portals(utcnow(), most, {*passed, *_failing.now()}))
         turns = [_PortalTurn(*row) for row in due]
     leases: list[DialLease] = []
     for turn in turns:
@@ -152,15 +164,14 @@ def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
         if not given:
             continue
         try:
-            leases += _lease_for(turn, given)
+            leases += (mine := _lease_for(turn, given))
+            slow.give_back(portal_id, given - len(mine))
         except Exception as error:
             if concerns_all(error) and leases:
                 break  # Nobody else dials what was leased before.
             raise_for_all(error)
             _failing.add(portal_id)
             log.exception("lease_failed", portal_id=portal_id, reason=type(error).__name__)
-    for lease in leases:
-        slow_portals.note_begin(wakeup.DIAL, lease.callback_id, lease.portal_id)
     return leases
 
 

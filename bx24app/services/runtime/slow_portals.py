@@ -1,31 +1,70 @@
-"""Portals for which a job works long: they get few of its threads, so that room is left for the others.
+"""Portals that answer a job slowly, or take much of it: others go before them, and slow ones get half of its threads.
 
-Kept in memory by each worker, for each job on its own: who answers a dial slowly may answer all else at once.
+Kept in memory by each worker, for each job on its own: who answers a dial slowly may answer all else at once. Only what
+they are waited for counts: with what a busy worker takes itself, honest portals would be slow beside those that are.
 """
 
+import math
+import statistics
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import cast
 
 from flask import current_app
 
+from bx24app.outgoing.stopwatch import Stopwatch, timed_by
+
 SLOW_STATE = "bx24app.slow_portals"
-# A portal for which one row takes longer is slow, and stays so for a while after it. So long others may have to wait
-# for a thread, while portals that stay below it take all of them again and again; most answer within one.
+# A portal that is waited for longer in one row is slow, and stays so for a while after it. So long others may have to
+# wait for a thread, while portals that stay below it take all of them again and again; most answer within one.
 SLOW_SECONDS = 3.0
+# What a row consists of, one thing after the other, goes on for no longer: so only a single slow answer makes slow.
+ROUND_SECONDS = 1.0
 SLOW_FOR_SECONDS = 600.0
+# A portal that was waited for longer than this in about the last minute has taken much, if that is more than half of
+# what most take: whoever asks for little goes before dozens that stay below what is slow.
+MUCH_SECONDS, LAST_SECONDS = 5.0, 60.0
+LITTLE_SECONDS = 0.01
 # What has not ended by then never will: its lease is over.
 LONGEST_SECONDS = 90.0
 
 
 @dataclass
+class _Begun:
+    portal_id: int
+    at: float
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+
+@dataclass
 class _OfJob:
-    # By row: the portal, and when the row was leased.
-    begun: dict[Hashable, tuple[int, float]] = field(default_factory=dict)
+    # By row.
+    begun: dict[Hashable, _Begun] = field(default_factory=dict)
     slow_until: dict[int, float] = field(default_factory=dict)
+    # For how long portals were waited for, less the longer ago it is, and when that was counted.
+    taken: dict[int, float] = field(default_factory=dict)
+    counted_at: float = 0.0
+
+    def judge(self, work: _Begun, now: float) -> None:
+        if work.watch.seconds > SLOW_SECONDS:
+            self.slow_until[work.portal_id] = now + SLOW_FOR_SECONDS
+
+    def count(self, now: float, ended: _Begun | None = None) -> None:
+        left, self.counted_at = math.exp((self.counted_at - now) / LAST_SECONDS), now
+        self.taken = {one: rest for one, taken in self.taken.items() if (rest := taken * left) > LITTLE_SECONDS}
+        if ended is not None:
+            self.taken[ended.portal_id] = self.taken.get(ended.portal_id, 0.0) + ended.watch.seconds
+
+    def greedy(self) -> set[int]:
+        taken = dict(self.taken)
+        for work in self.begun.values():
+            taken[work.portal_id] = taken.get(work.portal_id, 0.0) + work.watch.seconds
+        much = max(MUCH_SECONDS, statistics.median(taken.values()) / 2) if taken else MUCH_SECONDS
+        return {portal_id for portal_id, seconds in taken.items() if seconds > much}
 
 
 @dataclass
@@ -44,13 +83,25 @@ def _state() -> _Turns:
 class SlowPortals:
     """What slow portals may begin now: ``each`` so many at a time, all of them ``at_once`` together."""
 
-    def __init__(self, slow: set[int], busy_with: Iterable[int], at_once: int, each: int) -> None:
-        self._slow = slow
+    def __init__(self, slow: set[int], greedy: set[int], busy_with: Iterable[int], at_once: int, each: int) -> None:
+        self._slow, self._last = slow, slow | greedy
         busy = [portal_id for portal_id in busy_with if portal_id in slow]
         self._room = max(0, at_once - len(busy))
         # They get nothing now.
         full = {portal_id for portal_id, count in Counter(busy).items() if count >= each}
         self.waiting = full if self._room else slow
+
+    def passed_over(self) -> list[set[int]]:
+        """Whom to pass over when the next is chosen: first all that others go before, then those that get nothing."""
+        return [self.waiting | self._last, self.waiting] if self._last - self.waiting else [self.waiting]
+
+    def is_last(self, portal_id: int) -> bool:
+        """Tell whether others go before a portal."""
+        return portal_id in self._last
+
+    def is_slow(self, portal_id: int) -> bool:
+        """Tell whether a portal is slow."""
+        return portal_id in self._slow
 
     def take(self, portal_id: int, most: int) -> int:
         """Say how many of ``most`` rows a portal may begin, and take the room for them."""
@@ -60,32 +111,45 @@ class SlowPortals:
         self._room -= given
         return given
 
+    def give_back(self, portal_id: int, unused: int) -> None:
+        """Free the room that a portal has not used."""
+        if portal_id in self._slow:
+            self._room += unused
+
 
 def look(job: str, at_once: int, each: int = 1) -> SlowPortals:
     """See which portals are slow at this moment."""
     state, now = _state(), time.monotonic()
     with state.lock:
         mine = state.of(job)
-        mine.begun = {row: work for row, work in mine.begun.items() if now - work[1] < LONGEST_SECONDS}
-        for portal_id, began in mine.begun.values():
-            if now - began > SLOW_SECONDS:
-                mine.slow_until[portal_id] = now + SLOW_FOR_SECONDS
+        mine.begun = {row: work for row, work in mine.begun.items() if now - work.at < LONGEST_SECONDS}
+        for work in mine.begun.values():
+            mine.judge(work, now)
         mine.slow_until = {portal_id: until for portal_id, until in mine.slow_until.items() if until > now}
-        return SlowPortals(set(mine.slow_until), [portal_id for portal_id, _ in mine.begun.values()], at_once, each)
+        mine.count(now)
+        busy_with = [work.portal_id for work in mine.begun.values()]
+        return SlowPortals(set(mine.slow_until), mine.greedy(), busy_with, at_once, each)
 
 
 def note_begin(job: str, row: Hashable, portal_id: int) -> None:
-    """A thread of this worker is about to work at a row."""
+    """A thread of this worker is about to work at a row, within ``working``."""
     state = _state()
     with state.lock:
-        state.of(job).begun[row] = (portal_id, time.monotonic())
+        state.of(job).begun[row] = _Begun(portal_id, time.monotonic())
 
 
-def note_end(job: str, row: Hashable) -> None:
-    """The work has come to its end, whatever it was."""
-    state, now = _state(), time.monotonic()
+@contextmanager
+def working(job: str, row: Hashable) -> Iterator[None]:
+    """Count how long a row's portal is waited for inside; at its end the work has come to its end, whatever it was."""
+    state = _state()
     with state.lock:
-        mine = state.of(job)
-        portal_id, began = mine.begun.pop(row, (0, now))
-        if now - began > SLOW_SECONDS:
-            mine.slow_until[portal_id] = now + SLOW_FOR_SECONDS
+        work = state.of(job).begun.get(row)
+    try:
+        with timed_by(work.watch if work is not None else Stopwatch()):
+            yield
+    finally:
+        with state.lock:
+            mine = state.of(job)
+            if (work := mine.begun.pop(row, None)) is not None:
+                mine.judge(work, now := time.monotonic())
+                mine.count(now, work)

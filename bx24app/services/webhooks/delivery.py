@@ -22,6 +22,7 @@ from bx24app.log import name_portal
 from bx24app.models import Callback, Portal, PortalState, Webhook, WebhookDelivery, utcnow
 from bx24app.models.lease import is_lasting, is_over
 from bx24app.outgoing.retry_after import LONGEST_WAIT
+from bx24app.services.runtime import slow_portals
 from bx24app.services.webhooks.order import move_later
 from bx24app.services.webhooks.sender import DeliveryResult, SignedRequest, send_once
 
@@ -30,8 +31,6 @@ log = structlog.get_logger(__name__)
 PER_PORTAL = 4
 # After so many deliveries of one webhook in a row the thread serves other webhooks.
 DELIVERIES_PER_ROUND = 10
-# Nor does it begin another one after so long: only a site that takes its time makes a round longer than a few seconds.
-ROUND_SECONDS = 5.0
 # The lease must outlast the name server, the connection and the answer together.
 DELIVERY_LEASE = timedelta(seconds=60)
 DELIVERY_BACKOFF_SECONDS = (10, 30, 120, 300, 900, 1800, 3600, 7200)
@@ -188,10 +187,10 @@ def _jittered(steps: tuple[int, ...], number: int) -> timedelta:
 
 
 def deliver_round(lease: DeliveryLease | None) -> None:
-    """Make a delivery, then the next ones of the same webhook, a few and for a few seconds; stops at a failure."""
+    """Make a delivery, then the next ones of the same webhook, a few and for a second; stops at a failure."""
     began = time.monotonic()
     for _ in range(DELIVERIES_PER_ROUND):
-        if lease is None or deliver(lease).error is not None or time.monotonic() - began > ROUND_SECONDS:
+        if lease is None or deliver(lease).error is not None or time.monotonic() - began > slow_portals.ROUND_SECONDS:
             return
         lease = lease_delivery(webhook_id=lease.webhook_id)
     _release(lease)

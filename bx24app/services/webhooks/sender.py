@@ -13,6 +13,7 @@ from bx24app.outgoing.adapter import USER_AGENT, GuardedAdapter, exchanging, gua
 from bx24app.outgoing.address_policy import AddressPolicy
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.outgoing.retry_after import asked_wait
+from bx24app.outgoing.stopwatch import awaiting_answer
 from bx24app.services.webhooks.signature import signature
 from bx24app.settings import settings
 
@@ -54,7 +55,8 @@ def send_once(request: SignedRequest) -> DeliveryResult:
     """Post a request once on a new connection, in ten seconds at most, without following redirects."""
     adapter = GuardedAdapter(webhook_policy(), DELIVERY_TIMEOUT_SECONDS, pool_size=1)
     try:
-        return _post(request, adapter)
+        with awaiting_answer():
+            return _post(request, adapter)
     except ExchangeError as error:
         return DeliveryResult(None, error.code.removeprefix("bitrix24_"))
     finally:

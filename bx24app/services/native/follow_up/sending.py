@@ -4,6 +4,7 @@ Whoever may use the app may send one, so that the loss of the administrators' ac
 answer is followed by the same again, which takes the place of the first by its tag.
 """
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import token_renewal
 from bx24app.services.portals.throttle import without_spare
 from bx24app.services.portals.tokens import MAX_ADMINISTRATORS
+from bx24app.services.runtime.slow_portals import ROUND_SECONDS
 
 log = structlog.get_logger(__name__)
 
@@ -107,8 +109,10 @@ def tell_person(lease: NoticeLease, describe: DescribeNotice) -> None:
         return
     if len(held) > 1:
         _send_summary(lease, person, portal, describe)
+    began = time.monotonic()
     for row in rows if len(held) <= 1 else ():
-        if not _send_one(lease, person, portal, row, describe):
+        is_answered = _send_one(lease, person, portal, row, describe)
+        if not is_answered or time.monotonic() - began > ROUND_SECONDS:
             break
     _look_again(lease)
 
