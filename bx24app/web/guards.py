@@ -1,8 +1,10 @@
 """The guard of the API and of the fragments, and reading what a request brings as typed values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
+from http import HTTPMethod
 from typing import Concatenate, ParamSpec, TypeVar
 
 from flask import request
@@ -27,10 +29,16 @@ T = TypeVar("T", bound=TolerantModel)
 TOLD_OF_NAME = 64
 
 
-# Some pages and lists are as long as all that a portal may have: while many are written nobody else is served.
-# Whoever goes through the tabs of a section quickly asks for three.
-WRITTEN_OF_PORTAL, WRITTEN_AT_ONCE = 3, 8
-_written = Slots[int](WRITTEN_OF_PORTAL, WRITTEN_AT_ONCE)
+# Of a process with 16 threads. Lists, pages and reports take a processor for up to half a second, and one portal asks
+# for as many as it likes: few are made for it at once, some more wait for these, and all else is to be asked again. One
+# person leaves room for colleagues.
+READ_OF_PORTAL, READ_AT_ONCE = 1, 8
+ROOM_OF_PERSON, ROOM_OF_PORTAL, ROOM = 3, 5, 14
+READER_WAITS_SECONDS = 3.0
+_read = Slots[int](READ_OF_PORTAL, READ_AT_ONCE)
+_room = Slots[int](ROOM_OF_PORTAL, ROOM)
+_room_of_person = Slots[tuple[int, int]](ROOM_OF_PERSON, 2 * ROOM)
+_READS = frozenset({HTTPMethod.GET, HTTPMethod.HEAD})
 
 
 @dataclass(frozen=True)
@@ -60,12 +68,14 @@ class InvalidBody(InvalidRequest):
 
 
 def principal_required(
-    role: Role, *, lets_keys_in: bool = False, needs_proof: bool = False
+    role: Role, *, lets_keys_in: bool = False, needs_proof: bool = False, bounds_itself: bool = False
 ) -> Callable[[Callable[Concatenate[Principal, P], R]], Callable[P, R]]:
     """Pass who sends the ticket, or where keys are let in the API key, of ``Authorization: Bearer``.
 
     Raises ``TicketExpired``, ``NotPermitted`` for a smaller role, with ``needs_proof`` ``ProofTooOld``, for a key
-    ``KeyRefused`` or ``RateLimited``. The view's own is ``PortalDisconnected`` when the portal is removed meanwhile.
+    ``KeyRefused`` or ``RateLimited``. Whoever reads does so in their portal's turn (``reading_turn``), but where the
+    view ``bounds_itself``, because it waits for the portal or has turns of its own. The view's own is
+    ``PortalDisconnected`` when the portal is removed meanwhile.
     """
 
     def guarding(view: Callable[Concatenate[Principal, P], R]) -> Callable[P, R]:
@@ -79,7 +89,8 @@ def principal_required(
                 raise NotPermitted
             if needs_proof:
                 require_fresh_proof(asking)
-            with unless_removed(asking.portal.id):
+            takes_turn = request.method in _READS and not bounds_itself
+            with unless_removed(asking.portal.id), reading_turn(asking) if takes_turn else nullcontext():
                 return view(asking, *args, **kwargs)
             raise PortalDisconnected
 
@@ -145,12 +156,13 @@ def _read_texts(model: type[B], texts: dict[str, str]) -> B:
         ) from None
 
 
-def in_turn(view: Callable[Concatenate[Principal, P], R]) -> Callable[Concatenate[Principal, P], R]:
-    """Let a view write its long page in its portal's turn; raises ``RateLimited`` where too many are written."""
-
-    @wraps(view)
-    def writing(principal: Principal, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with turn(_written, principal.portal.id):
-            return view(principal, *args, **kwargs)
-
-    return writing
+@contextmanager
+def reading_turn(principal: Principal) -> Iterator[None]:
+    """Let somebody read inside, in their portal's turn; raises ``RateLimited`` where too many of it wait already."""
+    portal_id = principal.portal.id
+    with (
+        turn(_room_of_person, (portal_id, principal.user_id or 0)),
+        turn(_room, portal_id),
+        turn(_read, portal_id, patience=READER_WAITS_SECONDS),
+    ):
+        yield

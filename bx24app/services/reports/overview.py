@@ -11,7 +11,6 @@ from bx24app.services.reports.choice import PeriodChoice, ScopeChoice, divided_w
 from bx24app.services.reports.figures import DayCounts, HourCounts, PartCounts, RefusalCounts, ReportScope, Summary
 from bx24app.services.reports.periods import Period
 from bx24app.services.reports.tally import Kind
-from bx24app.services.reports.turns import report_turn
 
 # In the order in which the page shows them.
 SHOWN_PARTS = (Kind.FORM, Kind.LINE, Kind.SOURCE, Kind.PERSON)
@@ -42,7 +41,7 @@ def load_overview(principal: Principal, periods: PeriodChoice, scopes: ScopeChoi
     scope, period = scopes.scope(principal), periods.period(principal, now)
     whole = ReportScope(scope.portal_id)
     is_company_zone = period.zone == company_zone(principal.portal)
-    with report_turn(scope.portal_id), reading() as session:
+    with reading() as session:
         parts = {
             kind: figures.by_part(session, principal.portal, scope, kind, period)
             for kind in SHOWN_PARTS

@@ -16,7 +16,7 @@ from bx24app.services.websites import api_keys, forms
 from bx24app.web.addresses import FormKey
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
-from bx24app.web.guards import in_turn, principal_required, read_body
+from bx24app.web.guards import principal_required, read_body
 
 blueprint = Blueprint("api_keys", __name__, url_prefix="/api/v1/api-keys")
 
@@ -72,7 +72,6 @@ def key_schemas(portal_id: int) -> list[KeySchema]:
 @blueprint.get("")
 @operation({200: KeysSchema})
 @principal_required(Role.ADMINISTRATOR)
-@in_turn
 def show_all(principal: Principal) -> Response:
     """All keys of the portal, newest first."""
     return json_response(KeysSchema(api_keys=key_schemas(principal.portal.id)))

@@ -150,7 +150,7 @@ def _reason(line: ImportedLine) -> str | None:
 
 @blueprint.get("/export")
 @operation({200: "text/csv"}, refuses=(RateLimited,))
-@principal_required(Role.ADMINISTRATOR, needs_proof=True)
+@principal_required(Role.ADMINISTRATOR, needs_proof=True, bounds_itself=True)
 def export_numbers(principal: Principal) -> Response:
     """The list as a CSV file that spreadsheets open safely."""
     with turn(lists_at_once, principal.portal.id, RETRY_SECONDS):

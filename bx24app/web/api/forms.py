@@ -23,7 +23,7 @@ from bx24app.services.websites.editing.sightings import last_sightings
 from bx24app.web.api.callbacks import PORTAL_REFUSALS
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import PublicHolidaysSchema, json_response, public_holidays_schema
-from bx24app.web.guards import InvalidBody, in_turn, principal_required, read_body
+from bx24app.web.guards import InvalidBody, principal_required, read_body
 
 blueprint = Blueprint("forms", __name__, url_prefix="/api/v1/forms")
 
@@ -111,7 +111,6 @@ def _answer(form: Form, portal: Portal, status: int = 200, **headers: str) -> Re
 @blueprint.get("")
 @operation({200: FormsSchema}, refuses=(NotFound,))
 @principal_required(Role.ADMINISTRATOR)
-@in_turn
 def show_all(principal: Principal) -> Response:
     """All forms of the portal, oldest first."""
     found = availability.list_forms(principal.portal, utcnow())

@@ -49,7 +49,7 @@ def _checked(found: Listing, query: ListQuery) -> Listing:
 
 @blueprint.get("/lines")
 @operation({200: LinesSchema}, query=ListQuery, refuses=PORTAL_REFUSALS)
-@principal_required(Role.VIEWER)
+@principal_required(Role.VIEWER, bounds_itself=True)
 def show_lines(principal: Principal) -> Response:
     """The portal's lines, kept for a day; ``refresh=1`` asks the portal now."""
     query = _asked(principal)
@@ -58,7 +58,7 @@ def show_lines(principal: Principal) -> Response:
 
 @blueprint.get("/voices")
 @operation({200: VoicesSchema}, query=ListQuery, refuses=PORTAL_REFUSALS)
-@principal_required(Role.VIEWER)
+@principal_required(Role.VIEWER, bounds_itself=True)
 def show_voices(principal: Principal) -> Response:
     """The portal's voices, kept for a day; ``refresh=1`` asks the portal now."""
     query = _asked(principal)

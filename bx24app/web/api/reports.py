@@ -19,7 +19,6 @@ from bx24app.services.reports.choice import divided_with, require_part
 from bx24app.services.reports.figures import REJECTED_BY, FunnelStep, ReportScope, Summary
 from bx24app.services.reports.periods import Period
 from bx24app.services.reports.tally import TEN_THOUSANDTHS, Kind, Tally
-from bx24app.services.reports.turns import report_turn
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
 from bx24app.web.csv_files import CSV_TYPE, Line, csv_text
@@ -229,7 +228,7 @@ def _made(principal: Principal, name: ReportName) -> SummaryReport | RowsReport:
     period = query.period_chosen().period(principal, now)
     earlier = period.before(now) if query.compare else None
     frame: dict[str, Any] = {"report": name, "since": period.first, "until": period.last, "zone": period.zone}
-    with report_turn(scope.portal_id), reading() as session:
+    with reading() as session:
         if name == ReportName.SUMMARY:
             shown = summary_schema(figures.summarize(session, scope, period))
             before = summary_schema(figures.summarize(session, scope, earlier)) if earlier else None

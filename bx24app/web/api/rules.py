@@ -17,7 +17,7 @@ from bx24app.services.websites.rule_tester import RuleResult
 from bx24app.web.addresses import FormKey
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
-from bx24app.web.guards import in_turn, principal_required, read_body, read_query
+from bx24app.web.guards import principal_required, read_body, read_query
 from bx24app.web.moments import UtcMoment
 
 blueprint = Blueprint("rules", __name__, url_prefix="/api/v1")
@@ -117,7 +117,6 @@ def _refusal(row: Rejection) -> RefusalSchema:
 @blueprint.get("/forms/<key:form_key>/refusals")
 @operation({200: RefusalsSchema}, query=RejectionQuery)
 @principal_required(Role.ADMINISTRATOR)
-@in_turn
 def show_rejections(principal: Principal, form_key: str) -> Response:
     """What a form has not taken in the last month: the latest, and how many by rule."""
     limit = read_query(RejectionQuery).limit

@@ -19,7 +19,7 @@ from bx24app.services.webhooks.subscriptions import ListedWebhook, NewWebhook
 from bx24app.web.addresses import FormKey
 from bx24app.web.api.openapi import operation
 from bx24app.web.api.schemas import json_response
-from bx24app.web.guards import in_turn, principal_required, read_body, read_query
+from bx24app.web.guards import principal_required, read_body, read_query
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
 
@@ -156,7 +156,6 @@ def _told(delivery: WebhookDelivery) -> DeliverySchema:
 @blueprint.get("")
 @operation({200: WebhooksSchema}, query=WebhookQuery)
 @principal_required(Role.ADMINISTRATOR)
-@in_turn
 def show_all(principal: Principal) -> Response:
     """The portal's webhooks; ``form_key=`` shows those of one form."""
     found = subscriptions.list_webhooks(principal.portal.id, read_query(WebhookQuery).form_key)

@@ -28,7 +28,7 @@ def read_smart_processes(principal: Principal) -> tuple[str, int]:
 
 
 @blueprint.get("/hours")
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, bounds_itself=True)
 def propose_hours(principal: Principal) -> str:
     """The hours of the company's calendar as a proposal; empty where the portal tells none, or nothing new."""
     require_spare(principal.portal.id)

@@ -17,7 +17,7 @@ from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals import request_log
 from bx24app.services.webhooks import subscriptions
 from bx24app.web.api.listing.list_query import ShownQuery
-from bx24app.web.guards import in_turn, principal_required, read_query
+from bx24app.web.guards import principal_required, read_query
 from bx24app.web.presenters import webhooks as webhook_presenter
 from bx24app.web.presenters.listing.callback_list import list_view, optional_columns
 from bx24app.web.presenters.listing.list_filter import filter_panel
@@ -68,7 +68,6 @@ class LogQuery(BaseModel):
 
 @blueprint.get("/requests")
 @principal_required(Role.ADMINISTRATOR)
-@in_turn
 def requests_made(principal: Principal) -> str:
     """The REST log of this portal, newest first."""
     query = read_query(LogQuery)

@@ -56,7 +56,7 @@ def now(principal: Principal, callback_id: UUID) -> Response:
 
 
 @blueprint.get("/<uuid:callback_id>/bitrix24")
-@principal_required(Role.VIEWER)
+@principal_required(Role.VIEWER, bounds_itself=True)
 def bitrix24(principal: Principal, callback_id: UUID) -> str:
     """What the portal says of the recordings and of the card, asked under the reader's own access."""
     told = ask_portal(principal, callback_id)

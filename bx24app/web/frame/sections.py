@@ -14,7 +14,7 @@ from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.web.frame import callbacks, reports, settings, websites
 from bx24app.web.frame.views import Section
-from bx24app.web.guards import principal_required
+from bx24app.web.guards import principal_required, reading_turn
 
 SECTIONS: tuple[Section, ...] = (callbacks.SECTION, reports.SECTION, websites.SECTION, settings.SECTION)
 PREFIX = "/desk/view"
@@ -77,7 +77,7 @@ class OpenedView:
 def open_view(principal: Principal, link: DeepLink, first: Callable[[], str], kept: str = "") -> OpenedView:
     """Render the view that a link asks for, else the ``kept`` one, else ``first``, with which the desk opens.
 
-    A link to what somebody may not see leads where one to nothing does.
+    A link to what somebody may not see leads where one to nothing does. Raises ``RateLimited``.
     """
     path = _address_of(link)
     if path and path != FIRST:
@@ -106,4 +106,5 @@ def _render(principal: Principal, path: str) -> str:
     view = _VIEWS[endpoint.removeprefix(f"{blueprint.name}.")]
     if principal.role < view.role:
         raise NotPermitted
-    return view.show(principal, **values)
+    with reading_turn(principal):
+        return view.show(principal, **values)

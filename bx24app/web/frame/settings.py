@@ -21,7 +21,7 @@ from bx24app.services.security import journal
 from bx24app.services.security.journal import JournalPage
 from bx24app.settings import settings as app_settings
 from bx24app.web.frame.views import Section, View
-from bx24app.web.guards import in_turn, read_query
+from bx24app.web.guards import read_query
 from bx24app.web.presenters import hours as hours_presenter
 from bx24app.web.presenters import journal as journal_presenter
 from bx24app.web.presenters import panels as panel_presenter
@@ -108,7 +108,6 @@ def show_smart_processes(principal: Principal) -> str:
     return _show_form(principal, "smart-processes", types=types)
 
 
-@in_turn
 def show_do_not_call(principal: Principal) -> str:
     """The numbers listed last, or those with the given digits."""
     wanted = request.args.get("q", "")[:32]
@@ -118,7 +117,6 @@ def show_do_not_call(principal: Principal) -> str:
     return _show("do-not-call", numbers=rows, q=wanted, more=len(found) > LISTED)
 
 
-@in_turn
 def show_log(principal: Principal) -> str:
     """The filters of the log of requests to Bitrix24."""
     return _show("log", methods=request_log.methods(principal.portal.id))

@@ -15,7 +15,7 @@ blueprint = Blueprint("setup_check", __name__, url_prefix="/desk/check")
 
 
 @blueprint.get("")
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, bounds_itself=True)
 def check(principal: Principal) -> str:
     """Check the setup anew: what is missing on this portal, and what to do about it."""
     require_spare(principal.portal.id)

@@ -26,7 +26,7 @@ from bx24app.services.websites.editing.today import figures_between
 from bx24app.web.addresses import FormKey
 from bx24app.web.api.api_keys import key_schemas
 from bx24app.web.frame.views import Section, View
-from bx24app.web.guards import in_turn, read_query
+from bx24app.web.guards import read_query
 from bx24app.web.presenters import forms as form_presenter
 from bx24app.web.presenters import panels as panel_presenter
 from bx24app.web.presenters import webhooks as webhook_presenter
@@ -40,7 +40,6 @@ LATEST = 20
 TABS = ("look", "questions", "hours", "calling", "protection", "crm", "site", "developers")
 
 
-@in_turn
 def show_forms(principal: Principal) -> str:
     """The website forms with what they did today, and how to make one."""
     portal, now = principal.portal, utcnow()
@@ -65,7 +64,6 @@ def show_forms(principal: Principal) -> str:
     )
 
 
-@in_turn
 def show_form(principal: Principal, form_key: str) -> str:
     """The settings of one form in tabs, with all that belongs to it; raises ``NotFound``.
 
@@ -112,7 +110,6 @@ class RejectedQuery(BaseModel):
     day: Annotated[date, Field(ge=date(FIRST_YEAR, 1, 1), le=date(LAST_YEAR, 12, 31))] | None = None
 
 
-@in_turn
 def show_rejected(principal: Principal) -> str:
     """What the forms have not taken in the last month, by rule, the latest ones, and a try of the rules."""
     portal, query = principal.portal, read_query(RejectedQuery)
@@ -132,7 +129,6 @@ def show_rejected(principal: Principal) -> str:
     )
 
 
-@in_turn
 def show_developers(principal: Principal) -> str:
     """The API keys that are valid and the webhooks, of all forms."""
     portal = principal.portal

@@ -12,6 +12,7 @@ from flask_babel import force_locale, get_locale, ngettext
 from flask_babel import gettext as _
 
 from bx24app.i18n import LANGUAGES
+from bx24app.messages.numbers import country_name
 from bx24app.models import WAITING, Form, Portal, State, UnknownPolicy, WidgetSighting
 from bx24app.services.callbacks.listing.pages import COUNTED_TO
 from bx24app.services.calling.business_hours import Hours
@@ -171,8 +172,7 @@ def form_problems() -> dict[str, str]:
 
 def _country_names(codes: Sequence[str]) -> str:
     """Countries by name in the reader's language, the first ones of many."""
-    named = dict(countries())
-    shown = ", ".join(named.get(code, code) for code in codes[:COUNTRIES_NAMED])
+    shown = ", ".join(country_name(code) for code in codes[:COUNTRIES_NAMED])
     more = len(codes) - COUNTRIES_NAMED
     return str(_("%(list)s and %(count)s more", list=shown, count=more)) if more > 0 else shown
 

@@ -32,8 +32,28 @@ FILES_OF_PORTAL, FILES_AT_ONCE = 2, 6
 RETRY_SECONDS = 5
 
 _files = Slots[int](each=FILES_OF_PORTAL, in_all=FILES_AT_ONCE)
+
+
+class InOrder:
+    """A lock that goes to threads in the order in which they came; any other one to whoever gave it back just now."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._next = self._now = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            mine, self._next = self._next, self._next + 1
+            self._changed.wait_for(lambda: self._now == mine)
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._now += 1
+            self._changed.notify_all()
+
+
 # Files are written in turns, a batch each, so that however many there are, they take no more than one thread computes.
-_turn = threading.Lock()
+_turn = InOrder()
 
 
 class ExportedAttempt(NamedTuple):
