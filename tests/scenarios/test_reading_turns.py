@@ -10,6 +10,7 @@ from flask import Flask
 
 from bx24app.database import reading
 from bx24app.models import Form, Portal
+from bx24app.services.runtime import slow_portals
 from bx24app.services.runtime.slots import turn
 from bx24app.web import guards
 from tests.support.actors import Actor
@@ -105,3 +106,33 @@ def test_a_portal_of_many_people_leaves_threads_to_others(
             held.enter_context(turn(guards._room, portal_id))
         assert reads(READS[0]) == (429, "2")
         held.enter_context(turn(guards._room, portal_id + 1))
+
+
+def test_portals_that_have_taken_much_share_few_places(
+    app: Flask, reads: Callable[[str], tuple[int, str | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An owner of many portals would have all places, and a neighbour would be asked to come again."""
+    portal_id = portal_of(app)
+    assert reads(READS[0])[0] == 200
+    with app.app_context():
+        taken = guards._taken()
+    with ExitStack() as held:
+        for other in range(guards.READ_BY_GREEDY):
+            held.enter_context(turn(guards._read_by_greedy, portal_id + 1 + other))
+        assert reads(READS[0])[0] == 200
+        taken.add(portal_id, 2 * guards.MUCH_READ_SECONDS)
+        assert reads(READS[0]) == (429, "2")
+    assert reads(READS[0])[0] == 200
+    monkeypatch.setattr(slow_portals, "LAST_SECONDS", 0.01)
+    time.sleep(0.05)
+    assert taken.greedy() == set()
+
+
+def test_what_is_read_is_counted_by_the_processor_that_it_takes(
+    app: Flask, reads: Callable[[str], tuple[int, str | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "MUCH_READ_SECONDS", 0.05)
+    for _ in range(20):
+        reads("/desk/view/reports")
+    with app.app_context():
+        assert guards._taken().greedy() == {portal_of(app)}

@@ -33,6 +33,40 @@ LITTLE_SECONDS = 0.01
 LONGEST_SECONDS = 90.0
 
 
+class TakenLately:
+    """How many seconds of something portals have taken, less the longer ago it is."""
+
+    def __init__(self, much: float) -> None:
+        self._much = much
+        self._lock = Lock()
+        self._taken: dict[int, float] = {}
+        self._counted_at = time.monotonic()
+
+    def add(self, portal_id: int, seconds: float) -> None:
+        """A portal has taken so many."""
+        with self._lock:
+            self._forget()
+            self._taken[portal_id] = self._taken.get(portal_id, 0.0) + seconds
+
+    def greedy(self, under_way: Iterable[tuple[int, float]] = ()) -> set[int]:
+        """The portals that have taken much: more than a bound, and than half of what most have.
+
+        ``under_way``: what some are taking now.
+        """
+        with self._lock:
+            self._forget()
+            taken = dict(self._taken)
+        for portal_id, seconds in under_way:
+            taken[portal_id] = taken.get(portal_id, 0.0) + seconds
+        much = max(self._much, statistics.median(taken.values()) / 2) if taken else self._much
+        return {portal_id for portal_id, seconds in taken.items() if seconds > much}
+
+    def _forget(self) -> None:
+        now = time.monotonic()
+        left, self._counted_at = math.exp((self._counted_at - now) / LAST_SECONDS), now
+        self._taken = {one: rest for one, taken in self._taken.items() if (rest := taken * left) > LITTLE_SECONDS}
+
+
 @dataclass
 class _Begun:
     portal_id: int
@@ -45,26 +79,11 @@ class _OfJob:
     # By row.
     begun: dict[Hashable, _Begun] = field(default_factory=dict)
     slow_until: dict[int, float] = field(default_factory=dict)
-    # For how long portals were waited for, less the longer ago it is, and when that was counted.
-    taken: dict[int, float] = field(default_factory=dict)
-    counted_at: float = 0.0
+    taken: TakenLately = field(default_factory=lambda: TakenLately(MUCH_SECONDS))
 
     def judge(self, work: _Begun, now: float) -> None:
         if work.watch.seconds > SLOW_SECONDS:
             self.slow_until[work.portal_id] = now + SLOW_FOR_SECONDS
-
-    def count(self, now: float, ended: _Begun | None = None) -> None:
-        left, self.counted_at = math.exp((self.counted_at - now) / LAST_SECONDS), now
-        self.taken = {one: rest for one, taken in self.taken.items() if (rest := taken * left) > LITTLE_SECONDS}
-        if ended is not None:
-            self.taken[ended.portal_id] = self.taken.get(ended.portal_id, 0.0) + ended.watch.seconds
-
-    def greedy(self) -> set[int]:
-        taken = dict(self.taken)
-        for work in self.begun.values():
-            taken[work.portal_id] = taken.get(work.portal_id, 0.0) + work.watch.seconds
-        much = max(MUCH_SECONDS, statistics.median(taken.values()) / 2) if taken else MUCH_SECONDS
-        return {portal_id for portal_id, seconds in taken.items() if seconds > much}
 
 
 @dataclass
@@ -126,9 +145,9 @@ def look(job: str, at_once: int, each: int = 1) -> SlowPortals:
         for work in mine.begun.values():
             mine.judge(work, now)
         mine.slow_until = {portal_id: until for portal_id, until in mine.slow_until.items() if until > now}
-        mine.count(now)
-        busy_with = [work.portal_id for work in mine.begun.values()]
-        return SlowPortals(set(mine.slow_until), mine.greedy(), busy_with, at_once, each)
+        waited_for = [(work.portal_id, work.watch.seconds) for work in mine.begun.values()]
+        greedy, busy_with = mine.taken.greedy(waited_for), [portal_id for portal_id, _ in waited_for]
+        return SlowPortals(set(mine.slow_until), greedy, busy_with, at_once, each)
 
 
 def note_begin(job: str, row: Hashable, portal_id: int) -> None:
@@ -151,5 +170,5 @@ def working(job: str, row: Hashable) -> Iterator[None]:
         with state.lock:
             mine = state.of(job)
             if (work := mine.begun.pop(row, None)) is not None:
-                mine.judge(work, now := time.monotonic())
-                mine.count(now, work)
+                mine.judge(work, time.monotonic())
+                mine.taken.add(work.portal_id, work.watch.seconds)
