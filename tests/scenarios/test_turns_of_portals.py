@@ -1,7 +1,9 @@
 """Whose turn it is to dial: portals with nothing that they may dial keep no other from theirs."""
 
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
 
+import pytest
 import time_machine
 from flask import Flask
 from sqlalchemy import update
@@ -9,6 +11,7 @@ from sqlalchemy import update
 from bx24app.database import writing
 from bx24app.models import Callback, PortalSettings, State, Throttle, utcnow
 from bx24app.services.dialling import queue
+from bx24app.services.runtime import slow_portals, wakeup
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24
 from tests.support.actors import Actor
 from tests.support.waiting import accept
@@ -37,3 +40,42 @@ def test_portals_whose_lines_are_full_keep_nobody_waiting(
         with time_machine.travel(now + look * queue.LONGEST_BUSY_PAUSE), app.app_context():
             leased += queue.lease_due(2)
     assert [lease.callback_id for lease in leased] == [theirs]
+
+
+@pytest.fixture
+def greedy(app: Flask, manager: Actor, fake: FakeBitrix24, application: FakeApp) -> None:
+    """The first portal, which was never served, has taken much of the worker; a neighbour has just dialled."""
+    portal = fake.add_portal("beta")
+    assert Actor(manager.client, portal, application, portal.administrator).installs().status_code == 200
+    portal.events.wait_until_idle()
+    with app.app_context():
+        slow_portals._state().of(wakeup.DIAL).taken.add(1, 2 * slow_portals.MUCH_SECONDS)
+        with writing() as session:
+            session.execute(update(Throttle).where(Throttle.portal_id == 2).values(claimed_at=utcnow()))
+
+
+@pytest.mark.usefixtures("greedy")
+def test_a_portal_that_takes_much_of_the_worker_dials_behind_the_others(app: Flask) -> None:
+    """Dozens of portals whose dials take two seconds each would go before each call of a neighbour."""
+    first = accept(app, due_at=utcnow() - timedelta(minutes=1))
+    theirs = [accept(app, portal_id=2, to_number=f"+493090182{number}") for number in range(2)]
+    with app.app_context():
+        assert [lease.callback_id for lease in queue.lease_due(1)] == theirs[:1]
+        assert {lease.callback_id for lease in queue.lease_due(4)} == {theirs[1], first}
+
+
+@pytest.mark.usefixtures("greedy")
+def test_what_was_leased_is_dialled_where_a_further_look_fails(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept(app)
+    theirs, look = accept(app, portal_id=2), queue.due_portals
+
+    def due_portals(now: datetime, most: int, besides: Collection[int]) -> object:
+        if 1 not in besides:
+            raise RuntimeError("as nobody foresaw")
+        return look(now, most, besides)
+
+    monkeypatch.setattr(queue, "due_portals", due_portals)
+    with app.app_context():
+        assert [lease.callback_id for lease in queue.lease_due(4)] == [theirs]
+        with pytest.raises(RuntimeError):
+            queue.lease_due(4)

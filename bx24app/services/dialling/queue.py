@@ -144,8 +144,14 @@ def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
     slow = slow_portals.look(wakeup.DIAL, slow_at_once)
     leases: list[DialLease] = []
     for passed in slow.passed_over():
-        if len(leases) < most:
+        if len(leases) == most:
+            break
+        try:
             leases += _lease_some(most - len(leases), slow, passed | {lease.portal_id for lease in leases})
+        except Exception:
+            if not leases:
+                raise
+            break  # Nobody else dials what was leased before; the next look meets it again.
     for lease in leases:
         slow_portals.note_begin(wakeup.DIAL, lease.callback_id, lease.portal_id)
     return leases
