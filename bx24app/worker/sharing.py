@@ -41,26 +41,25 @@ class _TurnsOfPortals(Generic[L]):
 
     def __init__(self, lease_one: Callable[[Collection[int]], L | None]) -> None:
         self._lease_one = lease_one
-        # By portal: what it was when it had its turn. Slow ones wait for theirs while others have many.
-        self._served: dict[int, tuple[bool, bool]] = {}
+        self._served: set[int] = set()
 
     def next(self, slow: SlowPortals) -> L | None:
         """Lease the next row, if there is one."""
         for passed in slow.passed_over():
-            one = self._lease_one(passed | self._served.keys())
+            one = self._lease_one(passed | self._served)
             if one is None and self._served and (one := self._lease_one(passed)) is not None:
-                # All like it that may begin have had their turn.
+                # All that may begin and are like it now have had their turn: slow ones wait while others have many.
                 kind = _kind(slow, one.portal_id)
-                self._served = {portal_id: was for portal_id, was in self._served.items() if was != kind}
+                self._served = {portal_id for portal_id in self._served if _kind(slow, portal_id) != kind}
             if one is not None:
-                self._note(one.portal_id, slow)
+                self._note(one.portal_id)
                 return one
         return None
 
-    def _note(self, portal_id: int, slow: SlowPortals) -> None:
-        self._served[portal_id] = _kind(slow, portal_id)
+    def _note(self, portal_id: int) -> None:
+        self._served.add(portal_id)
         if len(self._served) >= PORTALS_IN_TURN:
-            self._served = {}
+            self._served.clear()
 
 
 def _kind(slow: SlowPortals, portal_id: int) -> tuple[bool, bool]:

@@ -155,6 +155,18 @@ def test_a_slow_portal_has_its_turn_among_slow_ones_that_always_have_more() -> N
     pytest.fail("it never had its turn")
 
 
+def test_a_portal_that_became_slow_in_its_turn_has_another_one_among_slow_ones() -> None:
+    """What it was when its turn began says nothing of those with whom it waits now."""
+    rows = [Row(9, 0), *(Row(portal_id, number) for portal_id in (10, 11, 12) for number in range(20)), Row(9, 1)]
+    job = job_of(rows, at_once=2)
+    had: list[int] = []
+    for _ in range(12):
+        for turn in job.lease(1):
+            had.append(turn.portal_id)
+            job.work(turn)
+    assert had.count(9) == 2
+
+
 def test_whoever_takes_little_goes_before_many_that_take_much(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them stays below what is slow, and together they hold all threads again and again."""
     monkeypatch.setattr(slow_portals, "SLOW_SECONDS", 3.0)
