@@ -1,6 +1,5 @@
 """The guard of the API and of the fragments, and reading what a request brings as typed values."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,15 +10,15 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 from flask import current_app, request
 from pydantic import BaseModel, ValidationError
 
-from bx24app.errors import InvalidRequest, ListRefused, NotPermitted, PortalDisconnected, ProofTooOld
+from bx24app.errors import InvalidRequest, ListRefused, NotPermitted, PortalDisconnected, ProofTooOld, RateLimited
 from bx24app.inputs import TolerantModel, is_nothing
 from bx24app.log import name_portal
 from bx24app.services.callbacks import principal
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.runtime.removed_portals import unless_removed
-from bx24app.services.runtime.slots import Slots, turn
-from bx24app.services.runtime.slow_portals import TakenLately
+from bx24app.services.runtime.slots import ASKED_AGAIN_SECONDS
+from bx24app.services.security.fair_turns import FairTurns
 from bx24app.services.websites import api_keys
 from bx24app.web.bodies import UnreadableBody, read_json
 
@@ -31,20 +30,11 @@ T = TypeVar("T", bound=TolerantModel)
 TOLD_OF_NAME = 64
 
 
-# Of a process with 16 threads. Lists, pages and reports take a processor for up to half a second, and one portal asks
-# for as many as it likes: few are made for it at once, some more wait for these, and all else is to be asked again. One
-# person leaves room for colleagues. Portals that have taken much of the processor lately have few of these places, all
-# together, so that an owner of many leaves most to others.
-READ_OF_PORTAL, READ_AT_ONCE, READ_BY_GREEDY = 1, 8, 2
-ROOM_OF_PERSON, ROOM_OF_PORTAL, ROOM, ROOM_OF_GREEDY = 3, 5, 14, 6
-READER_WAITS_SECONDS = 3.0
-MUCH_READ_SECONDS = 3.0
+# Of a process with 16 threads. Lists, pages and reports take a processor for up to half a second, and anybody may ask
+# for very many; more at once would only share the interpreter.
+READ_AT_ONCE, READ_OF_PORTAL, READERS_WAITING = 3, 2, 9
+READER_WAITS_SECONDS = 5.0
 READING_STATE = "bx24app.reading"
-_read = Slots[int](READ_OF_PORTAL, READ_AT_ONCE)
-_room = Slots[int](ROOM_OF_PORTAL, ROOM)
-_read_by_greedy = Slots[int](READ_OF_PORTAL, READ_BY_GREEDY)
-_room_of_greedy = Slots[int](ROOM_OF_PORTAL, ROOM_OF_GREEDY)
-_room_of_person = Slots[tuple[int, int]](ROOM_OF_PERSON, 2 * ROOM)
 _READS = frozenset({HTTPMethod.GET, HTTPMethod.HEAD})
 
 
@@ -165,23 +155,16 @@ def _read_texts(model: type[B], texts: dict[str, str]) -> B:
 
 @contextmanager
 def reading_turn(principal: Principal) -> Iterator[None]:
-    """Let somebody read inside, in their portal's turn; raises ``RateLimited`` where too many of it wait already."""
-    portal_id, taken = principal.portal.id, _taken()
-    is_greedy = portal_id in taken.greedy()
-    room, read = (_room_of_greedy, _read_by_greedy) if is_greedy else (_room, _read)
-    with (
-        turn(_room_of_person, (portal_id, principal.user_id or 0)),
-        turn(room, portal_id),
-        turn(read, portal_id, patience=READER_WAITS_SECONDS),
-    ):
-        began = time.thread_time()
-        try:
-            yield
-        finally:
-            taken.add(portal_id, time.thread_time() - began)
+    """Let somebody read inside, in turn; raises ``RateLimited`` where many wait, most of them of the same portal."""
+    with _turns().hold(principal.portal.id, principal.user_id or 0, READER_WAITS_SECONDS) as is_held:
+        if not is_held:
+            refused = RateLimited("list")
+            refused.retry_after = ASKED_AGAIN_SECONDS
+            raise refused
+        yield
 
 
-def _taken() -> TakenLately:
+def _turns() -> FairTurns:
     known = current_app.extensions.get(READING_STATE)
-    fresh = TakenLately(MUCH_READ_SECONDS) if known is None else known
-    return cast("TakenLately", current_app.extensions.setdefault(READING_STATE, fresh))
+    fresh = FairTurns(READ_AT_ONCE, READ_OF_PORTAL, READERS_WAITING) if known is None else known
+    return cast("FairTurns", current_app.extensions.setdefault(READING_STATE, fresh))

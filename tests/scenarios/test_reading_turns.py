@@ -2,16 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from flask import Flask
 
 from bx24app.database import reading
 from bx24app.models import Form, Portal
-from bx24app.services.runtime import slow_portals
-from bx24app.services.runtime.slots import turn
 from bx24app.web import guards
 from tests.support.actors import Actor
 from tests.support.waiting import add_form
@@ -32,6 +30,17 @@ ASKING = ["/api/v1/lines", "/api/v1/voices", "/desk/check", "/desk/company/hours
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guards, "READER_WAITS_SECONDS", 0.05)
+
+
+@contextmanager
+def reading_of(app: Flask, portal_id: int, count: int = guards.READ_OF_PORTAL) -> Iterator[None]:
+    """Let so many of a portal read at this moment."""
+    with app.app_context():
+        turns = guards._turns()
+    with ExitStack() as held:
+        for person in range(count):
+            assert held.enter_context(turns.hold(portal_id, person, 1.0))
+        yield
 
 
 @pytest.fixture
@@ -57,12 +66,11 @@ def portal_of(app: Flask) -> int:
 @pytest.mark.parametrize("path", READS)
 def test_few_of_a_portal_read_at_once(app: Flask, reads: Callable[[str], tuple[int, str | None]], path: str) -> None:
     portal_id = portal_of(app)
-    with ExitStack() as held:
-        for _ in range(guards.READ_OF_PORTAL):
-            held.enter_context(turn(guards._read, portal_id))
+    with reading_of(app, portal_id):
         assert reads(path) == (429, "2")
         # Another portal has its turn meanwhile.
-        held.enter_context(turn(guards._read, portal_id + 1))
+        with reading_of(app, portal_id + 1, 1):
+            pass
     assert reads(path)[0] == 200
 
 
@@ -70,69 +78,23 @@ def test_few_of_a_portal_read_at_once(app: Flask, reads: Callable[[str], tuple[i
 def test_what_waits_for_the_portal_takes_no_turn(
     app: Flask, reads: Callable[[str], tuple[int, str | None]], path: str
 ) -> None:
-    with ExitStack() as held:
-        for _ in range(guards.READ_OF_PORTAL):
-            held.enter_context(turn(guards._read, portal_of(app)))
+    with reading_of(app, portal_of(app)):
         assert reads(path)[0] == 200
 
 
 def test_some_wait_for_their_turn(
     app: Flask, reads: Callable[[str], tuple[int, str | None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page asks for several things at once, and a company has more than one employee."""
+    """A company has many people, whose pages are kept up to date."""
     monkeypatch.setattr(guards, "READER_WAITS_SECONDS", 10.0)
     answers: list[tuple[int, str | None]] = []
-    waiting = [threading.Thread(target=lambda: answers.append(reads(READS[0]))) for _ in range(guards.ROOM_OF_PERSON)]
-    with ExitStack() as held:
-        for _ in range(guards.READ_OF_PORTAL):
-            held.enter_context(turn(guards._read, portal_of(app)))
+    waiting = [threading.Thread(target=lambda: answers.append(reads(READS[0]))) for _ in range(guards.READERS_WAITING)]
+    with reading_of(app, portal_of(app)):
         for thread in waiting:
             thread.start()
         time.sleep(0.5)
         assert answers == []
-        # One person leaves room for colleagues.
         assert reads(READS[0]) == (429, "2")
     for thread in waiting:
         thread.join(10)
-    assert [status for status, _ in answers] == [200] * guards.ROOM_OF_PERSON
-
-
-def test_a_portal_of_many_people_leaves_threads_to_others(
-    app: Flask, reads: Callable[[str], tuple[int, str | None]]
-) -> None:
-    portal_id = portal_of(app)
-    with ExitStack() as held:
-        for _ in range(guards.ROOM_OF_PORTAL):
-            held.enter_context(turn(guards._room, portal_id))
-        assert reads(READS[0]) == (429, "2")
-        held.enter_context(turn(guards._room, portal_id + 1))
-
-
-def test_portals_that_have_taken_much_share_few_places(
-    app: Flask, reads: Callable[[str], tuple[int, str | None]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An owner of many portals would have all places, and a neighbour would be asked to come again."""
-    portal_id = portal_of(app)
-    assert reads(READS[0])[0] == 200
-    with app.app_context():
-        taken = guards._taken()
-    with ExitStack() as held:
-        for other in range(guards.READ_BY_GREEDY):
-            held.enter_context(turn(guards._read_by_greedy, portal_id + 1 + other))
-        assert reads(READS[0])[0] == 200
-        taken.add(portal_id, 2 * guards.MUCH_READ_SECONDS)
-        assert reads(READS[0]) == (429, "2")
-    assert reads(READS[0])[0] == 200
-    monkeypatch.setattr(slow_portals, "LAST_SECONDS", 0.01)
-    time.sleep(0.05)
-    assert taken.greedy() == set()
-
-
-def test_what_is_read_is_counted_by_the_processor_that_it_takes(
-    app: Flask, reads: Callable[[str], tuple[int, str | None]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(guards, "MUCH_READ_SECONDS", 0.05)
-    for _ in range(20):
-        reads("/desk/view/reports")
-    with app.app_context():
-        assert guards._taken().greedy() == {portal_of(app)}
+    assert [status for status, _ in answers] == [200] * guards.READERS_WAITING

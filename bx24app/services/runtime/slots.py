@@ -1,8 +1,7 @@
 """Work for the portals that are due, one after the other, so that one that is slow holds one thread of a job."""
 
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from bx24app.database.errors import raise_for_all
 from bx24app.errors import RateLimited
@@ -15,7 +14,6 @@ from bx24app.services.runtime.removed_portals import unless_removed
 __all__ = ["PortalSlots", "Resting", "Slots", "turn", "work_through"]
 
 ASKED_AGAIN_SECONDS = 2
-K = TypeVar("K", bound=Hashable)
 # What a job asks of one portal ends in it all together; shorter than a lease on reading its history.
 WORK_SECONDS = 50.0
 WORKED_AT_ONCE = 10
@@ -27,18 +25,10 @@ TURN_SECONDS = 60.0
 
 @contextmanager
 def turn(
-    slots: Slots[K],
-    key: K,
-    retry_after: int = ASKED_AGAIN_SECONDS,
-    refusal: type[RateLimited] = RateLimited,
-    *,
-    patience: float = 0.0,
+    slots: Slots[int], portal_id: int, retry_after: int = ASKED_AGAIN_SECONDS, refusal: type[RateLimited] = RateLimited
 ) -> Iterator[None]:
-    """Hold a slot of a portal, or person, inside.
-
-    Raises ``refusal`` where there is none within ``patience`` seconds, to be tried again in some seconds.
-    """
-    with slots.hold(key, patience) as is_held:
+    """Hold a slot of a portal inside; raises ``refusal`` where there is none, to be tried again in some seconds."""
+    with slots.hold(portal_id) as is_held:
         if not is_held:
             refused = refusal("list")
             refused.retry_after = retry_after

@@ -36,8 +36,7 @@ LONGEST_SECONDS = 90.0
 class TakenLately:
     """How many seconds of something portals have taken, less the longer ago it is."""
 
-    def __init__(self, much: float) -> None:
-        self._much = much
+    def __init__(self) -> None:
         self._lock = Lock()
         self._taken: dict[int, float] = {}
         self._counted_at = time.monotonic()
@@ -48,17 +47,21 @@ class TakenLately:
             self._forget()
             self._taken[portal_id] = self._taken.get(portal_id, 0.0) + seconds
 
+    def seconds(self) -> dict[int, float]:
+        """What each portal has taken, but for those that took next to nothing."""
+        with self._lock:
+            self._forget()
+            return dict(self._taken)
+
     def greedy(self, under_way: Iterable[tuple[int, float]] = ()) -> set[int]:
         """The portals that have taken much: more than a bound, and than half of what most have.
 
         ``under_way``: what some are taking now.
         """
-        with self._lock:
-            self._forget()
-            taken = dict(self._taken)
+        taken = self.seconds()
         for portal_id, seconds in under_way:
             taken[portal_id] = taken.get(portal_id, 0.0) + seconds
-        much = max(self._much, statistics.median(taken.values()) / 2) if taken else self._much
+        much = max(MUCH_SECONDS, statistics.median(taken.values()) / 2) if taken else MUCH_SECONDS
         return {portal_id for portal_id, seconds in taken.items() if seconds > much}
 
     def _forget(self) -> None:
@@ -79,7 +82,7 @@ class _OfJob:
     # By row.
     begun: dict[Hashable, _Begun] = field(default_factory=dict)
     slow_until: dict[int, float] = field(default_factory=dict)
-    taken: TakenLately = field(default_factory=lambda: TakenLately(MUCH_SECONDS))
+    taken: TakenLately = field(default_factory=TakenLately)
 
     def judge(self, work: _Begun, now: float) -> None:
         if work.watch.seconds > SLOW_SECONDS:

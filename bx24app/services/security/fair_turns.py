@@ -1,0 +1,94 @@
+"""Turns of a process for what takes a processor: whoever has taken least of it lately has the next one."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bx24app.services.runtime.slow_portals import TakenLately
+
+
+@dataclass(eq=False)
+class _Waiter:
+    portal_id: int
+    person: int
+    is_begun: bool = False
+    is_refused: bool = False
+
+
+class FairTurns:
+    """``at_once`` turns, ``each`` for one portal, and ``room`` for others that wait.
+
+    Without anybody else a portal has all of it. Where the room is full, whoever has most that waits gives way: a portal
+    of which nothing waits always comes in, and within a portal the same goes for its people.
+    """
+
+    def __init__(self, at_once: int, each: int, room: int) -> None:
+        self._at_once, self._each, self._room = at_once, each, room
+        self._changed = threading.Condition()
+        self._busy: Counter[int] = Counter()
+        self._waiting: list[_Waiter] = []
+        self._taken = TakenLately()
+
+    @contextmanager
+    def hold(self, portal_id: int, person: int, patience: float) -> Iterator[bool]:
+        """Have a turn inside; False: there was none within ``patience`` seconds, or no room to wait for it."""
+        is_held = self._wait(_Waiter(portal_id, person), patience)
+        began = time.thread_time()
+        try:
+            yield is_held
+        finally:
+            if is_held:
+                self._end(portal_id, time.thread_time() - began)
+
+    def _wait(self, waiter: _Waiter, patience: float) -> bool:
+        with self._changed:
+            if len(self._waiting) >= self._room:
+                self._refuse(self._gives_way(waiter))
+            if not waiter.is_refused:
+                self._waiting.append(waiter)
+                self._begin()
+                self._changed.wait_for(lambda: waiter.is_begun or waiter.is_refused, patience)
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            return waiter.is_begun
+
+    def _end(self, portal_id: int, seconds: float) -> None:
+        with self._changed:
+            self._taken.add(portal_id, seconds)
+            self._busy[portal_id] -= 1
+            self._begin()
+
+    def _begin(self) -> None:
+        taken = self._taken.seconds()
+        while self._busy.total() < self._at_once:
+            may_begin = [waiter for waiter in self._waiting if self._busy[waiter.portal_id] < self._each]
+            if not may_begin:
+                return
+            # Of equal ones the first that came.
+            first = min(may_begin, key=lambda waiter: taken.get(waiter.portal_id, 0.0))
+            self._waiting.remove(first)
+            self._busy[first.portal_id] += 1
+            first.is_begun = True
+            self._changed.notify_all()
+
+    def _refuse(self, waiter: _Waiter) -> None:
+        waiter.is_refused = True
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
+        self._changed.notify_all()
+
+    def _gives_way(self, comer: _Waiter) -> _Waiter:
+        """Choose who is refused: the last one of whoever would have most that waits."""
+        everybody, taken = [*self._waiting, comer], self._taken.seconds()
+        portals = Counter(waiter.portal_id for waiter in everybody)
+        people = Counter((waiter.portal_id, waiter.person) for waiter in everybody)
+
+        def weight(place: int) -> tuple[int, float, int, int]:
+            waiter = everybody[place]
+            portal_id = waiter.portal_id
+            return portals[portal_id], taken.get(portal_id, 0.0), people[portal_id, waiter.person], place
+
+        return everybody[max(range(len(everybody)), key=weight)]

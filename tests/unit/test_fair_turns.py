@@ -1,0 +1,117 @@
+"""Turns of those who read: whoever has taken least has the next one, and whoever has most that waits gives way."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from bx24app.services.runtime import slow_portals
+from bx24app.services.security.fair_turns import FairTurns
+
+HONEST = 99
+Asked = Callable[..., threading.Thread]
+
+
+class Readers:
+    """Threads that ask for a turn each, and what came of it, in order."""
+
+    def __init__(self, turns: FairTurns) -> None:
+        self.turns, self.begun, self.refused = turns, list[int](), list[int]()
+        self.goes_on = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def ask(self, portal_id: int, person: int = 1, patience: float = 10.0) -> None:
+        """Ask in a thread of its own, which holds its turn until all may go on."""
+
+        def hold() -> None:
+            with self.turns.hold(portal_id, person, patience) as is_held:
+                (self.begun if is_held else self.refused).append(portal_id)
+                if is_held:
+                    self.goes_on.wait(10)
+
+        self._threads.append(thread := threading.Thread(target=hold))
+        thread.start()
+        time.sleep(0.02)
+
+    def end(self) -> None:
+        self.goes_on.set()
+        for thread in self._threads:
+            thread.join(10)
+
+
+def takes(turns: FairTurns, portal_id: int, seconds: float) -> None:
+    turns._taken.add(portal_id, seconds)
+
+
+def test_without_anybody_else_a_portal_has_all() -> None:
+    readers = Readers(FairTurns(3, 2, 9))
+    for person in range(11):
+        readers.ask(HONEST, person)
+    assert (len(readers.begun), readers.refused) == (2, [])
+    readers.end()
+    assert readers.begun == [HONEST] * 11
+
+
+def test_whoever_has_taken_least_has_the_next_turn() -> None:
+    readers = Readers(FairTurns(1, 1, 9))
+    for portal_id, seconds in ((1, 3.0), (2, 2.0), (HONEST, 0.5)):
+        takes(readers.turns, portal_id, seconds)
+    readers.ask(3)
+    for portal_id in (1, 2, HONEST):
+        readers.ask(portal_id)
+    readers.end()
+    assert readers.begun == [3, HONEST, 2, 1]
+
+
+def test_a_portal_of_which_nothing_waits_always_comes_in() -> None:
+    """Twenty portals with a request each filled all room, and a neighbour was refused."""
+    readers = Readers(FairTurns(1, 1, 5))
+    for portal_id in range(1, 9):
+        takes(readers.turns, portal_id, 1.0)
+        readers.ask(portal_id)
+    assert len(readers.refused) == 2
+    readers.ask(HONEST)
+    assert HONEST not in readers.refused
+    readers.end()
+    assert readers.begun[1] == HONEST
+
+
+def test_whoever_has_most_that_waits_gives_way() -> None:
+    readers = Readers(FairTurns(1, 1, 4))
+    for _ in range(6):
+        readers.ask(1)
+    for _ in range(2):
+        readers.ask(HONEST)
+    assert readers.refused == [1, 1, 1]
+    # Now both have as many.
+    readers.end()
+    assert sorted(readers.begun) == [1, 1, 1, HONEST, HONEST]
+
+
+def test_one_person_keeps_no_colleague_out() -> None:
+    readers = Readers(FairTurns(1, 1, 4))
+    for _ in range(8):
+        readers.ask(HONEST, person=1)
+    assert len(readers.refused) == 3
+    readers.ask(HONEST, person=2, patience=0.05)
+    # A place was made for them, and they did not wait for long.
+    assert len(readers.refused) == 4
+    readers.ask(HONEST, person=2)
+    readers.end()
+    assert len(readers.begun) == 5
+
+
+def test_what_was_taken_is_the_processors_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = FairTurns(1, 1, 4)
+    with turns.hold(1, 1, 0.0):
+        time.sleep(0.1)
+    with turns.hold(2, 1, 0.0):
+        end = time.thread_time() + 0.1
+        while time.thread_time() < end:
+            pass
+    taken = turns._taken.seconds()
+    assert taken.get(1, 0.0) < 0.05 < taken[2]
+    monkeypatch.setattr(slow_portals, "LAST_SECONDS", 0.01)
+    time.sleep(0.1)
+    assert turns._taken.seconds() == {}
