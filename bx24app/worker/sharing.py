@@ -49,8 +49,8 @@ class _TurnsOfPortals(Generic[L]):
             one = self._lease_one(passed | self._served)
             if one is None and self._served and (one := self._lease_one(passed)) is not None:
                 # All that may begin and are like it now have had their turn: slow ones wait while others have many.
-                kind = _kind(slow, one.portal_id)
-                self._served = {portal_id for portal_id in self._served if _kind(slow, portal_id) != kind}
+                step = slow.step(one.portal_id)
+                self._served = {portal_id for portal_id in self._served if slow.step(portal_id) != step}
             if one is not None:
                 self._note(one.portal_id)
                 return one
@@ -60,10 +60,6 @@ class _TurnsOfPortals(Generic[L]):
         self._served.add(portal_id)
         if len(self._served) >= PORTALS_IN_TURN:
             self._served.clear()
-
-
-def _kind(slow: SlowPortals, portal_id: int) -> tuple[bool, bool]:
-    return slow.is_slow(portal_id), slow.is_last(portal_id)
 
 
 def shared_job(  # noqa: PLR0913  A job has as many parts.

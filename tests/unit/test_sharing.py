@@ -170,7 +170,7 @@ def test_a_portal_that_became_slow_in_its_turn_has_another_one_among_slow_ones()
 def test_whoever_takes_little_goes_before_many_that_take_much(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them stays below what is slow, and together they hold all threads again and again."""
     monkeypatch.setattr(slow_portals, "SLOW_SECONDS", 3.0)
-    monkeypatch.setattr(slow_portals, "MUCH_SECONDS", 0.05)
+    monkeypatch.setattr(slow_portals, "MUCH_SECONDS", (0.05,))
     rows = [Row(portal_id, number) for portal_id in range(10, 20) for number in range(100)]
     job = job_of(rows, at_once=20)
     for _ in range(3):

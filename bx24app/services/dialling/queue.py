@@ -38,7 +38,6 @@ from bx24app.services.dialling.expiry import expire
 from bx24app.services.portals import throttle
 from bx24app.services.runtime import slow_portals, wakeup
 from bx24app.services.runtime.slots import Resting
-from bx24app.services.runtime.slow_portals import SlowPortals
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +45,8 @@ log = structlog.get_logger(__name__)
 # is gone.
 DIAL_LEASE = timedelta(seconds=90)
 DIALS_PER_PORTAL = 2
+# Of so many the next ones are chosen.
+MOST_PORTALS = 500
 # A portal whose due callbacks all have to wait is not looked at again before this time, unless something new is due or
 # a call has ended: fifty of them that were looked at five times a second took a whole processor. One whose callbacks
 # have waited for long rests for a tenth of that, and one that has so many that to go through them takes long for many
@@ -142,29 +143,13 @@ def lease_due(most: int = 1, slow_at_once: int = 1) -> list[DialLease]:
     ``slow_at_once``: so many of this worker's dials may be those of slow portals (``slow_portals``).
     """
     slow = slow_portals.look(wakeup.DIAL, slow_at_once)
-    leases: list[DialLease] = []
-    for passed in slow.passed_over():
-        if len(leases) == most:
-            break
-        try:
-            leases += _lease_some(most - len(leases), slow, passed | {lease.portal_id for lease in leases})
-        except Exception:
-            if not leases:
-                raise
-            break  # Nobody else dials what was leased before; the next look meets it again.
-    for lease in leases:
-        slow_portals.note_begin(wakeup.DIAL, lease.callback_id, lease.portal_id)
-    return leases
-
-
-def _lease_some(most: int, slow: SlowPortals, passed: Collection[int]) -> list[DialLease]:
-    """Lease for some portals, but none of those that are ``passed`` over."""
     with reading() as session:
         # Reading first takes no lock, and most of the time there is nothing to lease.
-        due = session.execute(due_portals(utcnow(), most, {*passed, *_failing.now()}))
+        due = session.execute(due_portals(utcnow(), MOST_PORTALS, slow.waiting | _failing.now()))
         turns = [_PortalTurn(*row) for row in due]
     leases: list[DialLease] = []
-    for turn in turns:
+    # Among those that are alike the one whose turn was longest ago comes first.
+    for turn in sorted(turns, key=lambda turn: slow.step(turn.portal_id)):
         portal_id = turn.portal_id
         given = slow.take(portal_id, most - len(leases))
         if not given:
@@ -178,6 +163,8 @@ def _lease_some(most: int, slow: SlowPortals, passed: Collection[int]) -> list[D
             raise_for_all(error)
             _failing.add(portal_id)
             log.exception("lease_failed", portal_id=portal_id, reason=type(error).__name__)
+    for lease in leases:
+        slow_portals.note_begin(wakeup.DIAL, lease.callback_id, lease.portal_id)
     return leases
 
 

@@ -7,6 +7,7 @@ they are waited for counts: with what a busy worker takes itself, honest portals
 import math
 import statistics
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,9 +26,9 @@ SLOW_SECONDS = 3.0
 # What a row consists of, one thing after the other, goes on for no longer: so only a single slow answer makes slow.
 ROUND_SECONDS = 1.0
 SLOW_FOR_SECONDS = 600.0
-# A portal that was waited for longer than this in about the last minute has taken much, if that is more than half of
-# what most take: whoever asks for little goes before dozens that stay below what is slow.
-MUCH_SECONDS, LAST_SECONDS = 5.0, 60.0
+# Whoever was waited for longer than each of these in about the last minute comes behind those who were not: who asks
+# for little goes before dozens that stay below what is slow. The last step is half of what most take, if that is more.
+MUCH_SECONDS, LAST_SECONDS = (0.5, 2.0, 5.0), 60.0
 LITTLE_SECONDS = 0.01
 # What has not ended by then never will: its lease is over.
 LONGEST_SECONDS = 90.0
@@ -53,16 +54,17 @@ class TakenLately:
             self._forget()
             return dict(self._taken)
 
-    def greedy(self, under_way: Iterable[tuple[int, float]] = ()) -> set[int]:
-        """The portals that have taken much: more than a bound, and than half of what most have.
+    def steps(self, under_way: Iterable[tuple[int, float]]) -> dict[int, int]:
+        """How many of the steps of ``MUCH_SECONDS`` each portal is above, but for those that are above none.
 
         ``under_way``: what some are taking now.
         """
         taken = self.seconds()
         for portal_id, seconds in under_way:
             taken[portal_id] = taken.get(portal_id, 0.0) + seconds
-        much = max(MUCH_SECONDS, statistics.median(taken.values()) / 2) if taken else MUCH_SECONDS
-        return {portal_id for portal_id, seconds in taken.items() if seconds > much}
+        *steps, last = MUCH_SECONDS
+        steps.append(max(last, statistics.median(taken.values()) / 2) if taken else last)
+        return {portal_id: step for portal_id, seconds in taken.items() if (step := bisect_left(steps, seconds))}
 
     def _forget(self) -> None:
         now = time.monotonic()
@@ -105,8 +107,10 @@ def _state() -> _Turns:
 class SlowPortals:
     """What slow portals may begin now: ``each`` so many at a time, all of them ``at_once`` together."""
 
-    def __init__(self, slow: set[int], greedy: set[int], busy_with: Iterable[int], at_once: int, each: int) -> None:
-        self._slow, self._last = slow, slow | greedy
+    def __init__(
+        self, slow: set[int], steps: dict[int, int], busy_with: Iterable[int], at_once: int, each: int
+    ) -> None:
+        self._slow, self._steps = slow, {**steps, **dict.fromkeys(slow, len(MUCH_SECONDS) + 1)}
         busy = [portal_id for portal_id in busy_with if portal_id in slow]
         self._room = max(0, at_once - len(busy))
         # They get nothing now.
@@ -114,16 +118,13 @@ class SlowPortals:
         self.waiting = full if self._room else slow
 
     def passed_over(self) -> list[set[int]]:
-        """Whom to pass over when the next is chosen: first all that others go before, then those that get nothing."""
-        return [self.waiting | self._last, self.waiting] if self._last - self.waiting else [self.waiting]
+        """Whom to pass over when the next is chosen: first all that took more than little, at last who gets nothing."""
+        steps = sorted({0, *(step for portal_id, step in self._steps.items() if portal_id not in self.waiting)})
+        return [self.waiting | {one for one, step in self._steps.items() if step > passed} for passed in steps]
 
-    def is_last(self, portal_id: int) -> bool:
-        """Tell whether others go before a portal."""
-        return portal_id in self._last
-
-    def is_slow(self, portal_id: int) -> bool:
-        """Tell whether a portal is slow."""
-        return portal_id in self._slow
+    def step(self, portal_id: int) -> int:
+        """Tell how far behind others a portal comes."""
+        return self._steps.get(portal_id, 0)
 
     def take(self, portal_id: int, most: int) -> int:
         """Say how many of ``most`` rows a portal may begin, and take the room for them."""
@@ -149,8 +150,8 @@ def look(job: str, at_once: int, each: int = 1) -> SlowPortals:
             mine.judge(work, now)
         mine.slow_until = {portal_id: until for portal_id, until in mine.slow_until.items() if until > now}
         waited_for = [(work.portal_id, work.watch.seconds) for work in mine.begun.values()]
-        greedy, busy_with = mine.taken.greedy(waited_for), [portal_id for portal_id, _ in waited_for]
-        return SlowPortals(set(mine.slow_until), greedy, busy_with, at_once, each)
+        busy_with = [portal_id for portal_id, _ in waited_for]
+        return SlowPortals(set(mine.slow_until), mine.taken.steps(waited_for), busy_with, at_once, each)
 
 
 def note_begin(job: str, row: Hashable, portal_id: int) -> None:
