@@ -1,4 +1,7 @@
-"""Turns of a process for what takes a processor: whoever has taken least of it lately has the next one."""
+"""Turns of a process for what takes a processor: whoever has held them least of late has the next one.
+
+By the clock, for what PostgreSQL computes meanwhile is no time of our threads.
+"""
 
 import threading
 import time
@@ -36,12 +39,12 @@ class FairTurns:
     def hold(self, portal_id: int, person: int, patience: float) -> Iterator[bool]:
         """Have a turn inside; False: there was none within ``patience`` seconds, or no room to wait for it."""
         is_held = self._wait(_Waiter(portal_id, person), patience)
-        began = time.thread_time()
+        began = time.monotonic()
         try:
             yield is_held
         finally:
             if is_held:
-                self._end(portal_id, time.thread_time() - began)
+                self._end(portal_id, time.monotonic() - began)
 
     def _wait(self, waiter: _Waiter, patience: float) -> bool:
         with self._changed:
@@ -58,7 +61,8 @@ class FairTurns:
     def _end(self, portal_id: int, seconds: float) -> None:
         with self._changed:
             self._taken.add(portal_id, seconds)
-            self._busy[portal_id] -= 1
+            self._busy.subtract([portal_id])
+            self._busy = +self._busy
             self._begin()
 
     def _begin(self) -> None:
