@@ -64,7 +64,7 @@ def test_whoever_has_taken_least_has_the_next_turn() -> None:
     assert readers.begun == [3, HONEST, 2, 1]
 
 
-def test_a_portal_of_which_nothing_waits_always_comes_in() -> None:
+def test_a_portal_that_took_little_comes_in_where_others_fill_the_room() -> None:
     """Twenty portals with a request each filled all room, and a neighbour was refused."""
     readers = Readers(FairTurns(1, 1, 5))
     for portal_id in range(1, 9):
@@ -102,13 +102,18 @@ def test_one_person_keeps_no_colleague_out() -> None:
     assert len(readers.begun) == 5
 
 
-def test_what_was_taken_is_how_long_turns_were_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_taken_while_others_waited_is_how_long_turns_were_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A company that works alone has taken nothing from anybody, and is not the first to give way later."""
     turns = FairTurns(1, 1, 4)
-    for portal_id, seconds in ((1, 0.02), (2, 0.1)):
-        with turns.hold(portal_id, 1, 0.0):
-            time.sleep(seconds)
-    taken = turns._taken.seconds()
-    assert taken[1] < 0.09 < taken[2]
+    readers = Readers(turns)
+    with turns.hold(1, 1, 0.0):
+        time.sleep(0.1)
+    assert turns._taken.seconds() == {}
+    with turns.hold(2, 1, 0.0):
+        readers.ask(3)
+        time.sleep(0.1)
+    readers.end()
+    assert turns._taken.seconds()[2] > 0.09
     monkeypatch.setattr(slow_portals, "LAST_SECONDS", 0.01)
     time.sleep(0.2)
     assert turns._taken.seconds() == {}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from bx24app.services.runtime.slow_portals import TakenLately
 
+CAUGHT_UP_SECONDS = 1.0
+
 
 @dataclass(eq=False)
 class _Waiter:
@@ -24,8 +26,8 @@ class _Waiter:
 class FairTurns:
     """``at_once`` turns, ``each`` for one portal, and ``room`` for others that wait.
 
-    Without anybody else a portal has all of it. Where the room is full, whoever has most that waits gives way: a portal
-    of which nothing waits always comes in, and within a portal the same goes for its people.
+    Without anybody else a portal has all of it. Where the room is full, one of those gives way of whose portal several
+    wait, else one of all: of the portal that took most while others waited, and there of whoever asks for most.
     """
 
     def __init__(self, at_once: int, each: int, room: int) -> None:
@@ -60,7 +62,9 @@ class FairTurns:
 
     def _end(self, portal_id: int, seconds: float) -> None:
         with self._changed:
-            self._taken.add(portal_id, seconds)
+            # What nobody else waited for is taken from nobody.
+            if any(waiter.portal_id != portal_id for waiter in self._waiting):
+                self._taken.add(portal_id, seconds)
             self._busy.subtract([portal_id])
             self._busy = +self._busy
             self._begin()
@@ -85,14 +89,18 @@ class FairTurns:
         self._changed.notify_all()
 
     def _gives_way(self, comer: _Waiter) -> _Waiter:
-        """Choose who is refused: the last one of whoever would have most that waits."""
+        """Choose who is refused."""
         everybody, taken = [*self._waiting, comer], self._taken.seconds()
         portals = Counter(waiter.portal_id for waiter in everybody)
         people = Counter((waiter.portal_id, waiter.person) for waiter in everybody)
 
-        def weight(place: int) -> tuple[int, float, int, int]:
+        # Nobody is refused for as long as it takes others to catch up.
+        most = min(taken.get(portal_id, 0.0) for portal_id in portals) + CAUGHT_UP_SECONDS
+
+        def weight(place: int) -> tuple[bool, float, int, int]:
             waiter = everybody[place]
             portal_id = waiter.portal_id
-            return portals[portal_id], taken.get(portal_id, 0.0), people[portal_id, waiter.person], place
+            had = min(taken.get(portal_id, 0.0), most)
+            return portals[portal_id] > 1, had, people[portal_id, waiter.person], place
 
         return everybody[max(range(len(everybody)), key=weight)]
