@@ -77,6 +77,20 @@ def test_a_portal_that_took_little_comes_in_where_others_fill_the_room() -> None
     assert readers.begun[1] == HONEST
 
 
+def test_whoever_has_taken_much_is_not_refused_until_all_others_have() -> None:
+    """A company that had read for three seconds was refused all for as long as twenty others needed for as much."""
+    readers = Readers(FairTurns(1, 1, 5))
+    for portal_id in range(1, 7):
+        readers.ask(portal_id)
+    takes(readers.turns, HONEST, 3.0)
+    for portal_id in range(2, 7):
+        takes(readers.turns, portal_id, 0.3 if portal_id == 2 else 1.0)
+    readers.ask(HONEST)
+    assert HONEST not in readers.refused
+    readers.end()
+    assert readers.begun[1:3] == [2, HONEST]
+
+
 def test_whoever_has_most_that_waits_gives_way() -> None:
     readers = Readers(FairTurns(1, 1, 4))
     for _ in range(6):

@@ -43,7 +43,7 @@ class TakenLately:
         self._counted_at = time.monotonic()
 
     def add(self, portal_id: int, seconds: float) -> None:
-        """A portal has taken so many."""
+        """A portal has taken so many; fewer than none: it is set back."""
         with self._lock:
             self._forget()
             self._taken[portal_id] = self._taken.get(portal_id, 0.0) + seconds

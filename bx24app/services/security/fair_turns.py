@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from bx24app.services.runtime.slow_portals import TakenLately
 
-CAUGHT_UP_SECONDS = 1.0
+# Nobody is refused for as long as dozens of others need to take as much as they have: whoever asks is set back to so
+# much more than the one of those who wait that took least.
+LEAD_SECONDS = 0.2
 
 
 @dataclass(eq=False)
@@ -50,6 +52,7 @@ class FairTurns:
 
     def _wait(self, waiter: _Waiter, patience: float) -> bool:
         with self._changed:
+            self._limit_lead(waiter.portal_id)
             if len(self._waiting) >= self._room:
                 self._refuse(self._gives_way(waiter))
             if not waiter.is_refused:
@@ -59,6 +62,13 @@ class FairTurns:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
             return waiter.is_begun
+
+    def _limit_lead(self, portal_id: int) -> None:
+        taken = self._taken.seconds()
+        others = [taken.get(waiter.portal_id, 0.0) for waiter in self._waiting if waiter.portal_id != portal_id]
+        lead = taken.get(portal_id, 0.0) - min(others, default=0.0) - LEAD_SECONDS
+        if others and lead > 0:
+            self._taken.add(portal_id, -lead)
 
     def _end(self, portal_id: int, seconds: float) -> None:
         with self._changed:
@@ -94,13 +104,10 @@ class FairTurns:
         portals = Counter(waiter.portal_id for waiter in everybody)
         people = Counter((waiter.portal_id, waiter.person) for waiter in everybody)
 
-        # Nobody is refused for as long as it takes others to catch up.
-        most = min(taken.get(portal_id, 0.0) for portal_id in portals) + CAUGHT_UP_SECONDS
-
         def weight(place: int) -> tuple[bool, float, int, int]:
             waiter = everybody[place]
             portal_id = waiter.portal_id
-            had = min(taken.get(portal_id, 0.0), most)
-            return portals[portal_id] > 1, had, people[portal_id, waiter.person], place
+            several = portals[portal_id] > 1
+            return several, taken.get(portal_id, 0.0), people[portal_id, waiter.person], place
 
         return everybody[max(range(len(everybody)), key=weight)]
