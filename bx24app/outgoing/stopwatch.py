@@ -26,7 +26,10 @@ class Stopwatch:
 
     def stop(self) -> None:
         """They have answered, or will not."""
-        self._before, self._since = self.seconds, None
+        seconds = self.seconds
+        # In this order: whoever looks at it between the two sees too little, and takes nobody for slow.
+        self._since = None
+        self._before = seconds
 
 
 _running: ContextVar[Stopwatch | None] = ContextVar("stopwatch", default=None)
