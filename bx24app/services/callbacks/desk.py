@@ -12,10 +12,10 @@ from bx24app.database import reading
 from bx24app.errors import Bitrix24Unavailable, Refusal
 from bx24app.models import Form, Portal, State, WebsiteRequest
 from bx24app.outgoing.errors import ExchangeError
-from bx24app.services.callbacks.listing.shown import ListChoice, ShownList, read_card_list, read_list
+from bx24app.services.callbacks.listing.shown import ListChoice, ShownList, read_shown
 from bx24app.services.callbacks.people import read_administrators, read_names
 from bx24app.services.callbacks.principal import Principal
-from bx24app.services.callbacks.queries import CardFilter, NamedCallback
+from bx24app.services.callbacks.queries import NamedCallback
 from bx24app.services.callbacks.roles import Role, role_of_launch
 from bx24app.services.calling import phone_numbers, spoken_text
 from bx24app.services.calling.countries import single_zone
@@ -27,8 +27,6 @@ from bx24app.services.security.tickets import Ticket, ticket_of
 
 # What the desk opens with where somebody has chosen nothing.
 FIRST_LIST = ListChoice()
-# The most that a customer's card lists.
-CALLBACKS_SHOWN = 50
 KINDS_FIRST = ("MOBILE", "WORK")
 
 
@@ -155,23 +153,6 @@ def principal_of(launch: Launch, customer: Customer | None) -> Principal:
     )
 
 
-def load_shown(principal: Principal, choice: ListChoice) -> ShownList:
-    """What the list of an open page shows now, of the desk or of one customer; raises ``ListRefused``."""
-    with reading() as session:
-        return _read_shown(session, principal, choice)
-
-
-def _read_shown(session: Session, principal: Principal, choice: ListChoice) -> ShownList:
-    ticket = principal.ticket
-    if ticket and (ticket.entity_id or ticket.numbers):
-        entity = (ticket.entity_type, ticket.entity_id) if ticket.entity_id else None
-        wanted = CardFilter(
-            crm_entity=entity, to_numbers=ticket.numbers, own_of=principal.own_of, limit=CALLBACKS_SHOWN
-        )
-        return read_card_list(session, principal, wanted)
-    return read_list(session, principal, choice)
-
-
 @dataclass(frozen=True)
 class Choices:
     """Lines, voices and text to begin with: the person's last ones, else the portal's defaults."""
@@ -278,7 +259,7 @@ def _website_request(session: Session, named: NamedCallback | None) -> WebsiteRe
 def _load(principal: Principal, customer: Customer | None, choices: Choices, choice: ListChoice) -> Desk:
     portal = principal.portal
     with reading() as session:
-        shown = _read_shown(session, principal, choice)
+        shown = read_shown(session, principal, choice)
         retries = principal.role is Role.ADMINISTRATOR and customer is None and _app_retries(session, portal)
         is_in_call = customer is not None and customer.in_call
         in_hand = (one for one in shown.callbacks if one.callback.holds_number)

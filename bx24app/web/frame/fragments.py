@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 
 from bx24app.inputs import SPELLED, Text
 from bx24app.models import utcnow
-from bx24app.services.callbacks import desk, people
+from bx24app.services.callbacks import people
 from bx24app.services.callbacks.listing import memory
-from bx24app.services.callbacks.listing.shown import load_choices
+from bx24app.services.callbacks.listing.shown import load_choices, load_shown
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals import request_log
@@ -19,7 +19,7 @@ from bx24app.services.webhooks import subscriptions
 from bx24app.web.api.listing.list_query import ShownQuery
 from bx24app.web.guards import principal_required, read_query
 from bx24app.web.presenters import webhooks as webhook_presenter
-from bx24app.web.presenters.listing.callback_list import list_view, optional_columns
+from bx24app.web.presenters.listing.callback_list import list_view, optional_columns, version_of_view
 from bx24app.web.presenters.listing.list_filter import filter_panel
 
 blueprint = Blueprint("fragments", __name__, url_prefix="/desk")
@@ -29,14 +29,18 @@ blueprint = Blueprint("fragments", __name__, url_prefix="/desk")
 @principal_required(Role.VIEWER)
 def rows(principal: Principal) -> Response:
     """The page's list, as the address says; 304 when nothing changed since the given ``ETag``."""
-    query = read_query(ShownQuery)
-    shown = desk.load_shown(principal, query.choice())
-    view = list_view(shown, query, principal.portal, operates=principal.role >= Role.OPERATOR)
-    response = make_response()
-    response.set_etag(view.etag)
-    if response.make_conditional(request).status_code == HTTPStatus.NOT_MODIFIED:
+    query, operates = read_query(ShownQuery), principal.role >= Role.OPERATOR
+    view = version_of_view(query, operates=operates)
+    tags = request.if_none_match.as_set(include_weak=True)
+    known = next((tag.removeprefix(view) for tag in tags if tag.startswith(view)), "")
+    shown = load_shown(principal, query.choice(), known)
+    if shown is None:
+        response = make_response("", HTTPStatus.NOT_MODIFIED)
+        response.set_etag(view + known)
         return response
-    response.set_data(render_template("callbacks/list_parts.html", list=view))
+    listed = list_view(shown, query, principal.portal, operates=operates)
+    response = make_response(render_template("callbacks/list_parts.html", list=listed))
+    response.set_etag(listed.etag)
     return response
 
 

@@ -5,10 +5,11 @@ goes on from there. The total is a lower bound where no more was looked at than 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from bx24app.database import reading
@@ -33,17 +34,24 @@ class ListRequest:
 
 
 @dataclass(frozen=True)
-class ListPage:
-    """A part of a list: ``first`` is the place of its first row, from 1.
+class FoundPage:
+    """Which callbacks a part of a list has, with their versions: ``first`` is the place of its first row, from 1.
 
     ``searched_to``: the page holds what was found up to this time, and the cursor goes on; None: it is whole.
     """
 
-    callbacks: list[NamedCallback]
+    versions: dict[UUID, int]
     total: Total
     first: int
     next_cursor: str | None = None
     searched_to: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ListPage(FoundPage):
+    """The same with the callbacks themselves."""
+
+    callbacks: list[NamedCallback] = field(default_factory=list)
 
 
 def list_page(scope: Scope, request: ListRequest) -> ListPage:
@@ -54,20 +62,26 @@ def list_page(scope: Scope, request: ListRequest) -> ListPage:
 
 def read_page(session: Session, scope: Scope, request: ListRequest) -> ListPage:
     """The same inside the caller's transaction."""
+    return read_found(session, scope, find_page(session, scope, request))
+
+
+def find_page(session: Session, scope: Scope, request: ListRequest) -> FoundPage:
+    """Find what stands on a page, which takes a third of the time of reading it; raises ``ListRefused``."""
     order = order_of(request.wanted, request.order)
     at = read_cursor(request.cursor, scope, request.wanted, order) if request.cursor else None
     # The total is counted once, with the first page, and then goes with the cursor.
     most = request.limit if at else max(request.limit, COUNTED_TO)
     found = find_ids(session, scope, request.wanted, order, at, Most(request.limit + 1, most + 1))
-    rows = _read(session, scope, found.ids[: request.limit])
+    rows = _read_marks(session, scope, found.ids[: request.limit])
+    shown = {row.id: row.version for row in rows}
     before = at.seen if at else 0
-    seen, end = before + len(rows), end_of(found, rows[-1].callback.due_at if rows else None, request.limit)
+    seen, end = before + len(shown), end_of(found, rows[-1].due_at if rows else None, request.limit)
     total = _total(at.total if at else count_found(found), seen, is_last=end is None)
     if end is None:
-        return ListPage(rows, total, before + 1)
+        return FoundPage(shown, total, before + 1)
     cursor = sign_cursor(replace(end, total=total, seen=seen), scope, request.wanted, order)
     searched_to = None if len(found.ids) > request.limit else _moment_of(end)
-    return ListPage(rows, total, before + 1, cursor, searched_to)
+    return FoundPage(shown, total, before + 1, cursor, searched_to)
 
 
 def count_found(found: Found) -> Total:
@@ -94,10 +108,19 @@ def _moment_of(position: Position) -> datetime:
     return datetime.fromtimestamp((position.id.int >> 80) / 1000, UTC)
 
 
-def _read(session: Session, scope: Scope, ids: Sequence[UUID]) -> list[NamedCallback]:
-    """Read callbacks in the order of their ids as given; one that is gone meanwhile is left out."""
+def _read_marks(session: Session, scope: Scope, ids: Sequence[UUID]) -> list[Row[UUID, int, datetime]]:
+    """Read what a page has to know of callbacks, in the order of their ids; one that is gone meanwhile is left out."""
     if not ids:
         return []
-    found = session.scalars(with_history().where(Callback.id.in_(ids), *boundaries(scope)))
+    marks = select(Callback.id, Callback.version, Callback.due_at)
+    by_id = {row.id: row for row in session.execute(marks.where(Callback.id.in_(ids), *boundaries(scope)))}
+    return [by_id[id] for id in ids if id in by_id]
+
+
+def read_found(session: Session, scope: Scope, page: FoundPage) -> ListPage:
+    """Read the callbacks of a page, in its order; one that is gone meanwhile is left out."""
+    ids = list(page.versions)
+    found = session.scalars(with_history().where(Callback.id.in_(ids), *boundaries(scope))) if ids else ()
     by_id = {callback.id: callback for callback in found}
-    return name_callbacks(session, scope.portal_id, [by_id[id] for id in ids if id in by_id])
+    rows = name_callbacks(session, scope.portal_id, [by_id[id] for id in ids if id in by_id])
+    return ListPage(page.versions, page.total, page.first, page.next_cursor, page.searched_to, rows)

@@ -1,5 +1,6 @@
 """What the list of a page shows: its callbacks with the names around them, the counters, and what is new meanwhile."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,7 +17,7 @@ from bx24app.services.callbacks.listing.company_day import read_company_zone, to
 from bx24app.services.callbacks.listing.counters import count_since, read_quick_counts
 from bx24app.services.callbacks.listing.cursors import Total
 from bx24app.services.callbacks.listing.filters import PLANNED, ListFilter, Order, Quick, Scope, order_of
-from bx24app.services.callbacks.listing.pages import ListPage, ListRequest, read_page
+from bx24app.services.callbacks.listing.pages import FoundPage, ListPage, ListRequest, find_page, read_found
 from bx24app.services.callbacks.listing.periods import ChosenDays, ListPeriod
 from bx24app.services.callbacks.principal import Principal
 from bx24app.services.callbacks.queries import CardFilter, NamedCallback, read_named_callbacks
@@ -24,6 +25,8 @@ from bx24app.services.callbacks.retry_policy import PlannedCall, planned_call
 
 # More people than these are not offered as a filter, and more forms not named, of which removed ones are many.
 MAX_PEOPLE, MAX_FORMS_NAMED = 200, 1000
+# The most that a customer's card lists.
+CALLBACKS_SHOWN = 50
 TODAY, ANY_TIME = AskedFilter(quick=Quick.TODAY), ChosenDays()
 
 
@@ -66,23 +69,40 @@ class SentWith:
 
 
 @dataclass(frozen=True)
-class ShownList:
-    """A page of the list; ``newer`` callbacks of it were asked for since it was seen.
+class FoundList:
+    """Which callbacks a page of the list has; ``newer`` callbacks of it were asked for since it was seen.
 
-    ``counts`` is empty on a card, whose list has no filters. ``sent`` and ``repeats`` are by the ids of callbacks: what
-    came with them from a website, and the next call of those that follows one in vain.
+    ``counts`` is empty on a card, whose list has no filters.
+    """
+
+    page: FoundPage
+    order: Order
+    zone: str
+    counts: dict[Quick, int] = field(default_factory=dict)
+    newer: int = 0
+    # All of it is planned, so that the time of the call says something.
+    is_planned: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What changes with anything that it shows."""
+        page = self.page
+        seen = (page.versions, self.counts, page.total, self.newer, page.first, page.next_cursor is None)
+        return hashlib.sha256(repr(seen).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class ShownList(FoundList):
+    """The same as it is shown.
+
+    ``sent`` and ``repeats`` are by the ids of callbacks: what came with them from a website, and the next call of those
+    that follows one in vain.
     """
 
     page: ListPage
-    order: Order
-    zone: str
     forms: list[NamedForm] = field(default_factory=list)
-    counts: dict[Quick, int] = field(default_factory=dict)
-    newer: int = 0
     sent: dict[UUID, SentWith] = field(default_factory=dict)
     repeats: dict[UUID, PlannedCall] = field(default_factory=dict)
-    # All of it is planned, so that the time of the call says something.
-    is_planned: bool = False
 
     @property
     def callbacks(self) -> list[NamedCallback]:
@@ -90,27 +110,61 @@ class ShownList:
         return self.page.callbacks
 
 
-def load_list(principal: Principal, choice: ListChoice) -> ShownList:
-    """Read a page of the list and its counters in one transaction; raises ``ListRefused``."""
+def load_shown(principal: Principal, choice: ListChoice, known: str = "") -> ShownList | None:
+    """What the list of an open page shows now, of the desk or of one customer; raises ``ListRefused``.
+
+    None: what the page shows by the ``mark`` that it knows is still all. Most answers to an open page are that one, so
+    it is found out without reading the callbacks.
+    """
     with reading() as session:
-        return read_list(session, principal, choice)
+        found = _find_shown(session, principal, choice)
+        return _read_found(session, principal, found) if found.mark != known else None
 
 
-def read_list(session: Session, principal: Principal, choice: ListChoice) -> ShownList:
-    """The same inside the caller's transaction; the cursor of another list leads to the first page."""
+def read_shown(session: Session, principal: Principal, choice: ListChoice) -> ShownList:
+    """The same for a page that knows nothing, inside the caller's transaction."""
+    return _read_found(session, principal, _find_shown(session, principal, choice))
+
+
+def _find_shown(session: Session, principal: Principal, choice: ListChoice) -> FoundList:
+    ticket = principal.ticket
+    if ticket and (ticket.entity_id or ticket.numbers):
+        entity = (ticket.entity_type, ticket.entity_id) if ticket.entity_id else None
+        wanted = CardFilter(
+            crm_entity=entity, to_numbers=ticket.numbers, own_of=principal.own_of, limit=CALLBACKS_SHOWN
+        )
+        return _read_card_list(session, principal, wanted)
+    return _find_list(session, principal, choice)
+
+
+def _find_list(session: Session, principal: Principal, choice: ListChoice) -> FoundList:
+    """The cursor of another list leads to the first page."""
     zone, scope = read_company_zone(session, principal.portal), scope_of(principal)
-    wanted = read_wanted(session, principal, choice)
-    page = _page(session, scope, ListRequest(wanted, choice.order, choice.cursor, choice.limit))
-    return ShownList(
-        page=page,
+    wanted = _wanted_in(session, principal, choice, zone)
+    return FoundList(
+        page=_page(session, scope, ListRequest(wanted, choice.order, choice.cursor, choice.limit)),
         order=order_of(wanted, choice.order),
         zone=zone,
-        forms=_forms(session, principal.portal.id),
         counts=read_quick_counts(session, scope, today_in(zone)),
         newer=count_since(session, scope, wanted, choice.seen_at) if choice.seen_at else 0,
+        is_planned=set(wanted.wanted_states) <= set(PLANNED),
+    )
+
+
+def _read_found(session: Session, principal: Principal, found: FoundList) -> ShownList:
+    if isinstance(found, ShownList):
+        return found
+    page = read_found(session, scope_of(principal), found.page)
+    return ShownList(
+        page=page,
+        order=found.order,
+        zone=found.zone,
+        counts=found.counts,
+        newer=found.newer,
+        is_planned=found.is_planned,
+        forms=_forms(session, principal.portal.id),
         sent=_sent_with(session, page.callbacks),
         repeats=_repeats(session, principal.portal, page.callbacks),
-        is_planned=set(wanted.wanted_states) <= set(PLANNED),
     )
 
 
@@ -131,26 +185,31 @@ def _repeats(session: Session, portal: Portal, rows: Sequence[NamedCallback]) ->
 
 def read_wanted(session: Session, principal: Principal, choice: ListChoice) -> ListFilter:
     """The filter of a choice with its days as moments, inside the caller's transaction; raises ``ListRefused``."""
-    since, until = choice.effective_days.moments(read_company_zone(session, principal.portal))
+    return _wanted_in(session, principal, choice, read_company_zone(session, principal.portal))
+
+
+def _wanted_in(session: Session, principal: Principal, choice: ListChoice, zone: str) -> ListFilter:
+    since, until = choice.effective_days.moments(zone)
     asked = choice.asked
     return read_filter(session, principal, replace(asked, since=since or asked.since, until=until or asked.until))
 
 
-def _page(session: Session, scope: Scope, request: ListRequest) -> ListPage:
+def _page(session: Session, scope: Scope, request: ListRequest) -> FoundPage:
     try:
-        return read_page(session, scope, request)
+        return find_page(session, scope, request)
     except ListRefused as error:
         if error.field != "cursor":
             raise
-        return read_page(session, scope, replace(request, cursor=None))
+        return find_page(session, scope, replace(request, cursor=None))
 
 
-def read_card_list(session: Session, principal: Principal, wanted: CardFilter) -> ShownList:
-    """The list of a customer's card inside the caller's transaction, the newest first."""
+def _read_card_list(session: Session, principal: Principal, wanted: CardFilter) -> ShownList:
+    """The newest first."""
     found = read_named_callbacks(session, principal.portal.id, wanted)
     total = Total(len(found), is_exact=len(found) < wanted.limit)
+    versions = {named.callback.id: named.callback.version for named in found}
     return ShownList(
-        page=ListPage(found, total, 1),
+        page=ListPage(versions, total, 1, callbacks=found),
         order=Order.NEWEST,
         zone=read_company_zone(session, principal.portal),
         forms=_forms(session, principal.portal.id),

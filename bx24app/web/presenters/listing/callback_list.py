@@ -120,7 +120,7 @@ def list_view(shown: ShownList, query: ShownQuery, portal: Portal, *, operates: 
         ],
         query=query.address(),
         showing=_showing(query, choice, seen_at),
-        etag=_etag(shown, query, operates=operates),
+        etag=version_of_view(query, operates=operates) + shown.mark,
         searched=query.q or "",
         operates=operates,
         range_words=_range(shown),
@@ -157,20 +157,10 @@ def _showing(query: ShownQuery, choice: ListChoice, seen_at: datetime) -> str:
     return "&".join(parts)
 
 
-def _etag(shown: ShownList, query: ShownQuery, *, operates: bool) -> str:
-    ids = "".join(f"{named.callback.id}{named.callback.version}" for named in shown.callbacks)
-    seen = [
-        get_locale(),
-        operates,
-        query.columns,
-        query.whole,
-        ids,
-        shown.counts,
-        shown.page.total,
-        shown.newer,
-        shown.page.first,
-    ]
-    return hashlib.sha256(repr([*map(str, seen), shown.page.next_cursor is None]).encode()).hexdigest()[:32]
+def version_of_view(query: ShownQuery, *, operates: bool) -> str:
+    """How a list is shown, whatever it has; with the list's ``mark`` behind it, it is the ``ETag``."""
+    seen = (str(get_locale()), operates, query.columns, query.whole)
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:8]
 
 
 def _file_query(shown: ShownList, query: ShownQuery, choice: ListChoice) -> str:
