@@ -156,7 +156,9 @@ def _read_texts(model: type[B], texts: dict[str, str]) -> B:
 @contextmanager
 def reading_turn(principal: Principal) -> Iterator[None]:
     """Let somebody read inside, in turn; raises ``RateLimited`` where too many wait for theirs (``FairTurns``)."""
-    with _turns().hold(principal.portal.id, principal.user_id or 0, READER_WAITS_SECONDS) as is_held:
+    is_update = bool(request.if_none_match)
+    turn = _turns().hold(principal.portal.id, principal.user_id or 0, READER_WAITS_SECONDS, is_update=is_update)
+    with turn as is_held:
         if not is_held:
             refused = RateLimited("list")
             refused.retry_after = ASKED_AGAIN_SECONDS

@@ -18,15 +18,17 @@ class Readers:
 
     def __init__(self, turns: FairTurns) -> None:
         self.turns, self.begun, self.refused = turns, list[int](), list[int]()
+        self.people = list[int]()
         self.goes_on = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def ask(self, portal_id: int, person: int = 1, patience: float = 10.0) -> None:
+    def ask(self, portal_id: int, person: int = 1, patience: float = 10.0, *, is_update: bool = False) -> None:
         """Ask in a thread of its own, which holds its turn until all may go on."""
 
         def hold() -> None:
-            with self.turns.hold(portal_id, person, patience) as is_held:
+            with self.turns.hold(portal_id, person, patience, is_update=is_update) as is_held:
                 (self.begun if is_held else self.refused).append(portal_id)
+                (self.people if is_held else []).append(person)
                 if is_held:
                     self.goes_on.wait(10)
 
@@ -101,6 +103,37 @@ def test_whoever_has_most_that_waits_gives_way() -> None:
     # Now both have as many.
     readers.end()
     assert sorted(readers.begun) == [1, 1, 1, HONEST, HONEST]
+
+
+def test_whoever_would_have_taken_most_gives_way() -> None:
+    """Ten desks ask for little each: two of theirs that wait are less than one of those that took much."""
+    readers = Readers(FairTurns(1, 1, 4))
+    readers.ask(1)
+    for portal_id in (1, 2, 3):
+        takes(readers.turns, portal_id, 0.15)
+        readers.ask(portal_id)
+    for _ in range(2):
+        readers.ask(HONEST)
+    assert readers.refused == [3]
+    takes(readers.turns, HONEST, 0.1)
+    readers.ask(HONEST)
+    assert readers.refused == [3, HONEST]
+    readers.end()
+
+
+def test_what_people_ask_for_goes_before_what_open_pages_ask() -> None:
+    """A company whose desks follow many calls is refused some of that, and each press is heard."""
+    readers = Readers(FairTurns(1, 1, 4))
+    for person in range(10, 16):
+        readers.ask(HONEST, person, is_update=True)
+    assert len(readers.refused) == 1
+    for person in (1, 2, 3):
+        readers.ask(HONEST, person)
+    assert len(readers.refused) == 4
+    readers.ask(HONEST, 16, is_update=True)
+    assert len(readers.refused) == 5
+    readers.end()
+    assert readers.people == [10, 1, 2, 3, 11]
 
 
 def test_one_person_keeps_no_colleague_out() -> None:
