@@ -1,6 +1,7 @@
 """The database: its engine, its two kinds of transaction, and statements for which SQLAlchemy has no short form."""
 
 from bx24app.database.base import Base
+from bx24app.database.computing import computed_seconds
 from bx24app.database.engine import (
     closed_files,
     configure_postgresql,
@@ -18,6 +19,7 @@ __all__ = [
     "Base",
     "change_many",
     "closed_files",
+    "computed_seconds",
     "configure_postgresql",
     "configure_sqlite",
     "db",

@@ -17,6 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from bx24app.database import files
 from bx24app.database.base import Base
+from bx24app.database.computing import time_statements
 from bx24app.database.errors import hide_values_of, is_busy
 from bx24app.errors import DatabaseBusy
 from bx24app.settings import Settings
@@ -154,8 +155,9 @@ def _share_use(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
 def configure_postgresql(engine: Engine) -> None:
     """Let each connection of a PostgreSQL engine show that it is there, and check it before each use.
 
-    So no request gets a broken one.
+    So no request gets a broken one. Statements are timed.
     """
+    time_statements(engine)
     event.listen(engine, "connect", _share_use)
     event.listen(engine, "checkout", _connection_check(engine))
     event.listen(engine, "checkin", _note_use)

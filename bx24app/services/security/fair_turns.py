@@ -1,15 +1,16 @@
 """Turns of a process for what takes a processor: whoever has held them least of late has the next one.
 
-By the clock, for what PostgreSQL computes meanwhile is no time of our threads.
+What counts is what was computed for them. By the clock, whoever asks for little would take much beside those who
+compute, for it waits for the interpreter after each statement.
 """
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from bx24app.database import computed_seconds
 from bx24app.services.runtime.slow_portals import TakenLately
 
 # Nobody is refused for as long as dozens of others need to take as much as they have: whoever asks is set back to so
@@ -26,6 +27,11 @@ class _Waiter:
     is_update: bool = False
     is_begun: bool = False
     is_refused: bool = False
+
+    @property
+    def set_back(self) -> float:
+        """What pages ask by themselves leaves something of its portal's share for what its people ask."""
+        return LEAD_SECONDS / 2 if self.is_update else 0.0
 
 
 class FairTurns:
@@ -50,12 +56,12 @@ class FairTurns:
         ``is_update``: an open page asks whether something has changed, and will ask again.
         """
         is_held = self._wait(_Waiter(portal_id, person, is_update), patience)
-        began = time.monotonic()
+        before = computed_seconds()
         try:
             yield is_held
         finally:
             if is_held:
-                self._end(portal_id, time.monotonic() - began)
+                self._end(portal_id, computed_seconds() - before)
 
     def _wait(self, waiter: _Waiter, patience: float) -> bool:
         with self._changed:
@@ -93,7 +99,7 @@ class FairTurns:
             if not may_begin:
                 return
             # Of equal ones the first that came.
-            first = min(may_begin, key=lambda waiter: (taken.get(waiter.portal_id, 0.0), waiter.is_update))
+            first = min(may_begin, key=lambda waiter: taken.get(waiter.portal_id, 0.0) + waiter.set_back)
             self._waiting.remove(first)
             self._busy[first.portal_id] += 1
             first.is_begun = True
@@ -111,10 +117,10 @@ class FairTurns:
         portals = Counter(waiter.portal_id for waiter in everybody)
         people = Counter((waiter.portal_id, waiter.person) for waiter in everybody)
 
-        def weight(place: int) -> tuple[float, bool, int, int]:
+        def weight(place: int) -> tuple[float, int, int]:
             waiter = everybody[place]
             portal_id = waiter.portal_id
-            taken_then = taken.get(portal_id, 0.0) + portals[portal_id] * READ_SECONDS
-            return taken_then, waiter.is_update, people[portal_id, waiter.person], place
+            taken_then = taken.get(portal_id, 0.0) + portals[portal_id] * READ_SECONDS + waiter.set_back
+            return taken_then, people[portal_id, waiter.person], place
 
         return everybody[max(range(len(everybody)), key=weight)]
