@@ -32,6 +32,7 @@ from bx24app.models import (
 from bx24app.models.lease import is_lasting
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.native.follow_up.notices import MOST_TO_TELL, WITHDRAWN
+from bx24app.services.native.leasing import lease_first
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals import token_renewal
 from bx24app.services.portals.throttle import without_spare
@@ -90,13 +91,8 @@ def due_people(now: datetime, besides: Collection[int] = ()) -> Select[NotifiedP
 
 def lease_person(besides: Collection[int] = ()) -> NoticeLease | None:
     """Lease the next person of no portal ``besides`` to be told something, or return None; commits."""
-    with reading() as session:
-        if session.scalar(due_people(utcnow(), besides).with_only_columns(NotifiedPerson.id)) is None:
-            return None
-    with writing() as session:
-        now = utcnow()
-        person = session.scalar(due_people(now, besides).with_for_update(of=NotifiedPerson, skip_locked=True))
-        return NoticeLease(person.id, person.portal_id, person.lease(now, NOTICE_LEASE)) if person is not None else None
+    person = lease_first(NotifiedPerson, lambda now: due_people(now, besides), NOTICE_LEASE)
+    return NoticeLease(person.id, person.portal_id, person.lease_fence) if person else None
 
 
 def tell_person(lease: NoticeLease, describe: DescribeNotice) -> None:

@@ -31,6 +31,7 @@ from bx24app.models.lease import is_lasting
 from bx24app.outgoing.errors import ExchangeError, NoUsableAnswer
 from bx24app.services.calling.business_hours import hours_in_force
 from bx24app.services.native.follow_up.recipients import usual_person
+from bx24app.services.native.leasing import lease_first
 from bx24app.services.portals import api as portal_api
 from bx24app.services.portals.throttle import without_spare
 
@@ -83,17 +84,9 @@ def due_to_dos(now: datetime, besides: Collection[int] = ()) -> Select[ToDo]:
 
 
 def lease_to_do(besides: Collection[int] = ()) -> ToDoLease | None:
-    """Lease the next due to-do of no portal ``besides``, or return None; commits.
-
-    The lease ends by itself when its worker dies.
-    """
-    with reading() as session:
-        if session.scalar(due_to_dos(utcnow(), besides).with_only_columns(ToDo.id)) is None:
-            return None
-    with writing() as session:
-        now = utcnow()
-        to_do = session.scalar(due_to_dos(now, besides).with_for_update(of=ToDo, skip_locked=True))
-        return ToDoLease(to_do.id, to_do.portal_id, to_do.lease(now, TODO_LEASE)) if to_do is not None else None
+    """Lease the next due to-do of no portal ``besides``, or return None; commits."""
+    to_do = lease_first(ToDo, lambda now: due_to_dos(now, besides), TODO_LEASE)
+    return ToDoLease(to_do.id, to_do.portal_id, to_do.lease_fence) if to_do else None
 
 
 def _leased(session: Session, lease: ToDoLease) -> ToDo | None:

@@ -21,6 +21,7 @@ from bx24app.log import name_portal
 from bx24app.models import KeptClick, Portal, PortalState, TimelineEntry, utcnow
 from bx24app.models.lease import CLOCK_SLACK, is_lasting
 from bx24app.services.callbacks.principal import Principal
+from bx24app.services.native.leasing import lease_first
 from bx24app.services.native.timeline import click_actions
 from bx24app.services.security import digests
 
@@ -82,17 +83,9 @@ def due_clicks(now: datetime, besides: Collection[int] = ()) -> Select[KeptClick
 
 
 def lease_click(besides: Collection[int] = ()) -> ClickLease | None:
-    """Lease the next due click of no portal ``besides``, or return None; commits.
-
-    The lease ends by itself when its worker dies.
-    """
-    with reading() as session:
-        if session.scalar(due_clicks(utcnow(), besides).with_only_columns(KeptClick.id)) is None:
-            return None
-    with writing() as session:
-        now = utcnow()
-        click = session.scalar(due_clicks(now, besides).with_for_update(of=KeptClick, skip_locked=True))
-        return ClickLease(click.id, click.portal_id, click.lease(now, CLICK_LEASE)) if click is not None else None
+    """Lease the next due click of no portal ``besides``, or return None; commits."""
+    click = lease_first(KeptClick, lambda now: due_clicks(now, besides), CLICK_LEASE)
+    return ClickLease(click.id, click.portal_id, click.lease_fence) if click else None
 
 
 def _leased(session: Session, lease: ClickLease) -> KeptClick | None:

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session, aliased
 
-from bx24app.database import reading, writing
+from bx24app.database import writing
 from bx24app.models import Portal, PortalState, Throttle, TimelineEntry, utcnow
 from bx24app.models.lease import is_lasting, is_over
+from bx24app.services.native.leasing import lease_first
 from bx24app.services.portals.throttle import without_spare
 
 ENTRY_LEASE = timedelta(seconds=90)
@@ -46,19 +47,9 @@ def due_entries(now: datetime, besides: Collection[int] = ()) -> Select[Timeline
 
 
 def lease_entry(besides: Collection[int] = ()) -> EntryLease | None:
-    """Lease the next due entry of no portal ``besides``, or return None; commits.
-
-    The lease ends by itself when its worker dies.
-    """
-    with reading() as session:
-        if session.scalar(due_entries(utcnow(), besides).with_only_columns(TimelineEntry.id)) is None:
-            return None
-    with writing() as session:
-        now = utcnow()
-        entry = session.scalar(due_entries(now, besides).with_for_update(of=TimelineEntry, skip_locked=True))
-        if entry is None:
-            return None
-        return EntryLease(entry.id, entry.portal_id, entry.lease(now, ENTRY_LEASE), entry.changes)
+    """Lease the next due entry of no portal ``besides``, or return None; commits."""
+    entry = lease_first(TimelineEntry, lambda now: due_entries(now, besides), ENTRY_LEASE)
+    return EntryLease(entry.id, entry.portal_id, entry.lease_fence, entry.changes) if entry else None
 
 
 def leased_entry(session: Session, lease: EntryLease) -> TimelineEntry | None:
