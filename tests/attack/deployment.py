@@ -14,6 +14,7 @@ from bx24app.database import db
 from tests.attack.proxy import Proxy
 from tests.conftest import plain_environ
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24
+from tests.support import ROOT
 from tests.support.processes import FLASK, Process, free_port, kill, start, wait_until_up
 from tests.support.registration import register
 
@@ -34,6 +35,7 @@ class Deployment:
     port: int
     logs: tuple[Path, ...]
     processes: tuple[Process, ...]
+    environ: dict[str, str]
 
     @property
     def url(self) -> str:
@@ -65,8 +67,11 @@ def documented_commands(port: int) -> dict[str, tuple[str, ...]]:
 
 
 @contextmanager
-def deployed(fake: FakeBitrix24, database_url: str, folder: Path) -> Iterator[Deployment]:
-    """Start the documented processes (docs/operating.md) on a migrated database; they end with the block."""
+def deployed(fake: FakeBitrix24, database_url: str, folder: Path, sources: Path = ROOT) -> Iterator[Deployment]:
+    """Start the documented processes (docs/operating.md) on a migrated database; they end with the block.
+
+    ``folder`` is for their logs; ``sources``: the folder of another version of the app.
+    """
     port = free_port()
     environ = settings_of(fake, database_url, port)
     app, running, logs = create_app(environ), [], []
@@ -74,9 +79,10 @@ def deployed(fake: FakeBitrix24, database_url: str, folder: Path) -> Iterator[De
         for name, command in documented_commands(port).items():
             logs.append(folder / f"{name}.log")
             with logs[-1].open("wb") as stream:
-                running.append(start(command, environ, stream))
+                running.append(start(command, environ, stream, sources))
         wait_until_up(f"http://127.0.0.1:{port}")
-        yield Deployment(fake, register(fake, environ), app, Proxy(port), port, tuple(logs), tuple(running))
+        application = register(fake, environ)
+        yield Deployment(fake, application, app, Proxy(port), port, tuple(logs), tuple(running), environ)
     finally:
         # What still hangs is let go first, so that they can end.
         fake.stop()

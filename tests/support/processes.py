@@ -37,10 +37,14 @@ def free_port(host: str = "127.0.0.1", wanted: int = 0) -> int:
 
 
 def start(
-    command: Sequence[str], environ: Mapping[str, str], errors: IO[bytes] | int = subprocess.DEVNULL
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    errors: IO[bytes] | int = subprocess.DEVNULL,
+    folder: Path = ROOT,
 ) -> subprocess.Popen[bytes]:
-    """Start a process in the project's folder; ``errors``: where its log goes."""
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=errors)
+    """Start a process in the project's folder, or in another; ``errors``: where its log goes."""
+    settings = {**os.environ, **environ}
+    return subprocess.Popen(command, cwd=folder, env=settings, stdout=subprocess.DEVNULL, stderr=errors)
 
 
 def run_python(*arguments: str, environ: Mapping[str, str] = NOTHING, folder: Path = ROOT) -> Finished:
