@@ -14,7 +14,9 @@ sys.setswitchinterval(0.0005)
 bind = "127.0.0.1:8000"
 worker_class = "buffering_worker.BufferingWorker"
 logger_class = "server_log.ServerLog"
-threads = 16
+# More than all bounds together of what makes threads wait (tests/unit/test_threads_of_web.py): all at once they must
+# not stop a process either. Threads begin as they are needed.
+threads = 64
 # Two processes have two interpreters: what one computes keeps nobody of the other waiting.
 workers = 2
 # All processes take connections from one queue. With one queue for each (True) the connections of a process that ends

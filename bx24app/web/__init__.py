@@ -33,7 +33,7 @@ from bx24app.web.public import forms, legal, status_page, widget
 MAX_REQUEST_BYTES = 256 * 1024
 # What one request asks of others ends together: a portal's whole exchange, and then the authorization server's.
 REQUEST_SECONDS = 30.0
-# Whoever asks others waits: of a process's 16 threads (docs/operating.md) some are left for whoever asks nobody.
+# Whoever asks others waits: of a process's threads (gunicorn.conf.py) some are left for whoever asks nobody.
 EXCHANGES_OF_ONE, EXCHANGES_AT_ONCE = 4, 12
 _exchanges = Slots[str](EXCHANGES_OF_ONE, EXCHANGES_AT_ONCE)
 

@@ -30,8 +30,8 @@ T = TypeVar("T", bound=TolerantModel)
 TOLD_OF_NAME = 64
 
 
-# Of a process with 16 threads. Lists, pages and reports take a processor for up to half a second, and anybody may ask
-# for very many; more at once would only share the interpreter.
+# Lists, pages and reports take a processor for up to half a second, and anybody may ask for very many; more at once
+# would only share the interpreter.
 READ_AT_ONCE, READ_OF_PORTAL, READERS_WAITING = 3, 2, 9
 READER_WAITS_SECONDS = 5.0
 READING_STATE = "bx24app.reading"

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", Launch, Installation)
 
-# Launches wait for portals: of a process's 16 threads (docs/operating.md) some are left for whoever waits for none.
+# Launches wait for portals: of a process's threads (gunicorn.conf.py) some are left for whoever waits for none.
 LAUNCHES_OF_PORTAL, LAUNCHES_AT_ONCE = 4, 12
 _launches = Slots[str](LAUNCHES_OF_PORTAL, LAUNCHES_AT_ONCE)
 

@@ -27,7 +27,7 @@ from bx24app.services.runtime.slots import Slots, turn
 
 MOST_EXPORTED = 50_000
 EXPORTED_AT_ONCE = 1000
-# Of a process with 16 threads: the others stay free, and a portal leaves two files to others.
+# Of a process. A portal leaves some of them to others.
 FILES_OF_PORTAL, FILES_AT_ONCE = 2, 6
 RETRY_SECONDS = 5
 
