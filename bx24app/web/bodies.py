@@ -16,6 +16,8 @@ from bx24app.errors import Malformed
 from bx24app.web.charsets import charset_of, known_charset
 
 MAX_FIELDS = 1000
+# Of JSON, commas and brackets: what validates it takes 15 us for a field, and up to 60 for one that nobody knows.
+MAX_BODY_SIGNS = 5000
 _BYTES = "latin-1"
 # Browsers write so what the charset of the page does not have.
 _REFERENCE = re.compile(r"&#(\d{2,7});")
@@ -30,11 +32,11 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class UnreadableBody(Exception):
-    """A body that is no request; ``fields`` are the wrong ones, none: nothing could be read."""
+    """A body that is no request; ``fields`` are the wrong ones, none: nothing could be read, and ``why`` says why."""
 
-    def __init__(self, *fields: str) -> None:
+    def __init__(self, *fields: str, why: str = "not JSON") -> None:
         super().__init__("unreadable")
-        self.fields = fields
+        self.fields, self.why = fields, why
 
 
 def read_json(language: str = "") -> object:
@@ -82,6 +84,8 @@ def read_posted() -> dict[str, str]:
 
 
 def _json(data: bytes, language: str) -> object:
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_BODY_SIGNS:
+        raise UnreadableBody(why=f"more than {MAX_BODY_SIGNS} values")
     # Two of three bytes that are null, or half of them, are a sign too (RFC 4627).
     found: str = json.detect_encoding(data)
     if found.startswith("utf-8"):

@@ -5,6 +5,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from http import HTTPMethod
+from itertools import islice
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from flask import current_app, request
@@ -28,6 +29,8 @@ B = TypeVar("B", bound=BaseModel)
 T = TypeVar("T", bound=TolerantModel)
 # So much of a parameter's name is told back.
 TOLD_OF_NAME = 64
+# So many fields of a body are told to be wrong.
+WRONG_TOLD = 20
 
 
 # Lists, pages and reports take a processor for up to half a second, and anybody may ask for very many; more at once
@@ -113,15 +116,14 @@ def bearer() -> str:
 
 
 def read_body(model: type[T]) -> T:
-    """Read the JSON body as ``model``; raises ``InvalidBody`` naming every wrong field."""
+    """Read the JSON body as ``model``; raises ``InvalidBody`` naming the first wrong fields."""
     try:
         return model.read(read_json())
     except ValidationError as error:
-        raise InvalidBody(
-            [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors(include_input=False)]
-        ) from None
-    except UnreadableBody:
-        raise InvalidBody([("", "not JSON")]) from None
+        first = islice(error.errors(include_url=False, include_context=False, include_input=False), WRONG_TOLD)
+        raise InvalidBody([(".".join(map(str, e["loc"]))[:TOLD_OF_NAME], e["msg"]) for e in first]) from None
+    except UnreadableBody as error:
+        raise InvalidBody([("", error.why)]) from None
     except RecursionError:
         raise InvalidBody([("", "nested too deeply")]) from None
 
