@@ -43,7 +43,7 @@ def steps(decoy: DecoyRequest, policy: RetryPolicy) -> list[decoys.ShownStep]:
 
 
 def decoy_due(at: datetime, after: timedelta = timedelta(0)) -> DecoyRequest:
-    return DecoyRequest(id=new_id(), created_at=at, due_at=at + after)
+    return DecoyRequest(id=new_id(), created_at=at, due_at=at + after, tried=0)
 
 
 @pytest.mark.parametrize("retries", [0, 2])

@@ -124,6 +124,8 @@ class DecoyRequest(Base):
     released_at: Mapped[At | None]
     # What it came to then without any dial: ``expired`` or ``failed``; None: it goes on as if it was dialled.
     ended_as: Mapped[Code | None]
+    # How often it had looked dialled when it was last moved.
+    tried: Mapped[int] = mapped_column(server_default=stored(0))
 
     def release(self, at: datetime, ended_as: State | None = None) -> None:
         """Leave the queue: to look dialled, or else to look ended."""
@@ -133,9 +135,13 @@ class DecoyRequest(Base):
         """Withdraw it, for the eyes of whoever asked."""
         self.cancelled_at = at
 
-    def reschedule(self, scheduled_at: datetime, expires_at: datetime) -> None:
-        """Show another time, and wait for it in the queue, whatever was shown before."""
+    def reschedule(self, scheduled_at: datetime, expires_at: datetime, tried: int) -> None:
+        """Show another time, and wait for it in the queue, whatever was shown before.
+
+        ``tried``: how often it has looked dialled, which leaves it as many tries as a callback.
+        """
         self.scheduled_at = self.due_at = scheduled_at
+        self.tried = tried
         self.expires_at = expires_at
         self.released_at = self.ended_as = None
 

@@ -55,6 +55,12 @@ def first_dial(request: Callback | DecoyRequest, policy: RetryPolicy) -> datetim
     return next((step.begins_at for step in _way(request, policy) if step.state == State.DIALLING), None)
 
 
+def dials_shown(request: DecoyRequest, policy: RetryPolicy, now: datetime) -> int:
+    """Count how often a decoy has looked dialled until ``now``; call it likewise."""
+    steps = _way(request, policy)
+    return request.tried + sum(step.state == State.DIALLING and step.begins_at <= now for step in steps)
+
+
 def _way(request: Callback | DecoyRequest, policy: RetryPolicy) -> Iterator[ShownStep]:
     """Make what is shown of a request from its beginning on."""
     if isinstance(request, Callback):
@@ -71,13 +77,13 @@ def _way(request: Callback | DecoyRequest, policy: RetryPolicy) -> Iterator[Show
         first = State.SCHEDULED if request.due_at > request.created_at else State.QUEUED
         yield ShownStep(request.created_at, first, request.due_at)
         if request.line_id is None:
-            yield from _dials(request.id, request.due_at, policy)
+            yield from _dials(request.id, request.due_at, policy, request.tried)
         elif request.released_at is None:
             return
         elif request.ended_as is not None:
             yield ShownStep(request.released_at, State(request.ended_as), request.due_at)
         else:
-            yield from _dials(request.id, request.due_at, policy, released_at=request.released_at)
+            yield from _dials(request.id, request.due_at, policy, request.tried, released_at=request.released_at)
 
 
 @dataclass(frozen=True)
@@ -103,11 +109,17 @@ class _Dial:
     missed_at: datetime | None = None
 
 
-def _dials(id: UUID, due_at: datetime, policy: RetryPolicy, released_at: datetime | None = None) -> Iterator[ShownStep]:
-    """Make the steps of every dial, from the first one on, which begins once it is released where that is stored."""
-    for number in range(policy.retries + 1):
+def _dials(
+    id: UUID, due_at: datetime, policy: RetryPolicy, tried: int = 0, *, released_at: datetime | None = None
+) -> Iterator[ShownStep]:
+    """Make the steps of every dial behind those that were tried before; the first begins once it is released.
+
+    Where no release is stored it begins when it is due.
+    """
+    first = min(tried, policy.retries)
+    for number in range(first, policy.retries + 1):
         luck = _Luck(digests.digest("decoy", f"{id} {number}"))
-        if number == 0 and released_at is not None:
+        if number == first and released_at is not None:
             at = released_at + luck.seconds(0, _RELEASED)
         else:
             at = due_at + luck.seconds(0, _PICKED_UP)

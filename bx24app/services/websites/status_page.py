@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from bx24app.database import purge, reading, writing
 from bx24app.errors import DatabaseBusy, NotFound, RateLimited, TooLate
 from bx24app.models import WAITING, Callback, DecoyRequest, Form, Portal, PortalState, utcnow
-from bx24app.services.callbacks import change
+from bx24app.services.callbacks import change, decoys
 from bx24app.services.callbacks.number_holder import make_own
 from bx24app.services.callbacks.retry_policy import retry_policy_of_form
 from bx24app.services.runtime import rate_limit, wakeup
@@ -117,14 +117,17 @@ def _move_callback(submission: Submission, id: UUID, step: BudgetMove | None) ->
 
 
 def _move_decoy(submission: Submission, id: UUID, step: BudgetMove | None) -> Callback | DecoyRequest:
-    expiry = retry_policy_of_form(submission.portal, submission.form).expiry
+    policy = retry_policy_of_form(submission.portal, submission.form)
+    with reading() as session:
+        shown_before = session.get(DecoyRequest, id)
+    tried = decoys.dials_shown(shown_before, policy, submission.now) if shown_before is not None else 0
     with writing() as session:
         if step is not None:
             step.count(session)
         decoy = _waiting(session, OpenForm(submission.form, submission.portal), id)
         if step is not None:
             step.confirm(decoy)
-        decoy.reschedule(submission.due_at, submission.due_at + expiry)
+        decoy.reschedule(submission.due_at, submission.due_at + policy.expiry, tried)
         shown = _called_at_its_time(session, decoy, submission.now)
     # As for a callback, or the time would tell them apart.
     wakeup.wake(row_id=shown.id)

@@ -1,0 +1,66 @@
+"""A decoy that is moved between two tries goes on as a callback does: with fewer tries, and other calls."""
+
+from datetime import timedelta
+from itertools import pairwise
+
+import time_machine
+from flask import Flask
+
+from bx24app.database import writing
+from bx24app.models import DecoyRequest, State
+from bx24app.models.ids import new_id
+from bx24app.services.callbacks import decoys
+from bx24app.services.callbacks.retry_policy import RetryPolicy
+from tests.scenarios.test_decoys import LISTED, NOON, acts, asks, form, goes_on, rows
+from tests.support.visitors import Visitor
+
+__all__ = ["form"]
+
+LATER = timedelta(hours=2)
+
+
+def calls(request: DecoyRequest, policy: RetryPolicy) -> list[list[float]]:
+    """How long each step of each call of a decoy takes, in seconds."""
+    found: list[list[float]] = []
+    for step, following in pairwise(decoys._way(request, policy)):
+        if step.state == State.DIALLING:
+            found.append([])
+        if found and step.state in (State.DIALLING, State.STARTED, State.ANSWERED):
+            found[-1].append((following.begins_at - step.begins_at).total_seconds())
+    return found
+
+
+def test_as_many_tries_are_left_to_it_as_to_a_callback(app: Flask) -> None:
+    """Before, it called in vain exactly as it had, and once more than the form allows: so no callback does."""
+    policy, seen = RetryPolicy(retries=1, retry_after=timedelta(minutes=10), unknown="", expiry=LATER, hours=None), 0
+    with app.app_context():
+        for _ in range(60):
+            decoy = DecoyRequest(id=new_id(), created_at=NOON, due_at=NOON, released_at=NOON, line_id="reg", tried=0)
+            before = calls(decoy, policy)
+            missed = [step for step in decoys._way(decoy, policy) if step.state == State.SCHEDULED]
+            if not missed:
+                continue
+            at = missed[0].begins_at
+            decoy.reschedule(at + LATER, at + 2 * LATER, decoys.dials_shown(decoy, policy, at))
+            decoy.release(at + LATER)
+            after = calls(decoy, policy)
+            assert (decoy.tried, len(before), len(after)) == (1, 2, 1)
+            assert after[0] not in before[:1]
+            # Moved once more before that call, nothing changes; after it nothing may be moved.
+            assert decoys.dials_shown(decoy, policy, at) == 1
+            seen += 1
+    assert seen > 3
+
+
+def test_how_often_it_looked_dialled_is_kept_when_it_is_moved(app: Flask, form: Visitor) -> None:
+    answer = asks(form, LISTED)
+    goes_on(app, NOON + timedelta(milliseconds=20))
+    [decoy] = rows(app, DecoyRequest)
+    # As if its first call had reached nobody, whatever chance says.
+    with app.app_context(), writing() as session:
+        row = session.get_one(DecoyRequest, decoy.id)
+        row.reschedule(NOON + LATER, NOON + 2 * LATER, 1)
+    with time_machine.travel(NOON + timedelta(minutes=5), tick=False):
+        assert acts(form, answer, "reschedule", scheduled_at=(NOON + 2 * LATER).isoformat())[0] == 200
+    [decoy] = rows(app, DecoyRequest)
+    assert decoy.tried == 1
