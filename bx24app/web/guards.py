@@ -68,14 +68,19 @@ class InvalidBody(InvalidRequest):
 
 
 def principal_required(
-    role: Role, *, lets_keys_in: bool = False, needs_proof: bool = False, bounds_itself: bool = False
+    role: Role,
+    *,
+    lets_keys_in: bool = False,
+    needs_proof: bool = False,
+    bounds_itself: bool = False,
+    only_reads: bool = False,
 ) -> Callable[[Callable[Concatenate[Principal, P], R]], Callable[P, R]]:
     """Pass who sends the ticket, or where keys are let in the API key, of ``Authorization: Bearer``.
 
     Raises ``TicketExpired``, ``NotPermitted`` for a smaller role, with ``needs_proof`` ``ProofTooOld``, for a key
-    ``KeyRefused`` or ``RateLimited``. Whoever reads does so in their portal's turn (``reading_turn``), but where the
-    view ``bounds_itself``, because it waits for the portal or has turns of its own. The view's own is
-    ``PortalDisconnected`` when the portal is removed meanwhile.
+    ``KeyRefused`` or ``RateLimited``. Whoever reads does so in their portal's turn (``reading_turn``), also by a
+    POST that ``only_reads``, but where the view ``bounds_itself``, because it waits for the portal or has turns of its
+    own. The view's own is ``PortalDisconnected`` when the portal is removed meanwhile.
     """
 
     def guarding(view: Callable[Concatenate[Principal, P], R]) -> Callable[P, R]:
@@ -89,7 +94,7 @@ def principal_required(
                 raise NotPermitted
             if needs_proof:
                 require_fresh_proof(asking)
-            takes_turn = request.method in _READS and not bounds_itself
+            takes_turn = (only_reads or request.method in _READS) and not bounds_itself
             with unless_removed(asking.portal.id), reading_turn(asking) if takes_turn else nullcontext():
                 return view(asking, *args, **kwargs)
             raise PortalDisconnected

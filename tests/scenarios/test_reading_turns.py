@@ -25,6 +25,13 @@ READS += [f"/desk/view/websites{rest}" for rest in ("", "/rejected", "/developer
 READS += ["/desk/view/settings/log", "/desk/requests?method=none"]
 # Of one form, that may have refused 30,000 requests.
 READS += ["/api/v1/forms/{key}/refusals", "/desk/view/websites/{key}"]
+# What only computes, though it is posted.
+POSTS: dict[str, dict[str, object]] = {
+    "/api/v1/numbers/read": {"number": "+4930901820"},
+    "/api/v1/rules/test": {"number": "+4930901820", "form_key": "{key}"},
+    "/desk/forms/{key}/preview": {"settings": {}, "language": "en"},
+    "/desk/start/text": {"text": "Hello"},
+}
 # They wait for the portal, and have bounds of their own.
 ASKING = ["/api/v1/lines", "/api/v1/voices", "/desk/check", "/desk/company/hours"]
 
@@ -54,7 +61,12 @@ def reads(app: Flask, manager: Actor, administrator: Actor) -> Callable[[str], t
         key = session.query(Form).one().key
 
     def read(path: str) -> tuple[int, str | None]:
-        answer = app.test_client().get(path.format(key=key), headers=bearer)
+        client, address = app.test_client(), path.format(key=key)
+        if path in POSTS:
+            body = {name: key if value == "{key}" else value for name, value in POSTS[path].items()}
+            answer = client.post(address, json=body, headers=bearer)
+        else:
+            answer = client.get(address, headers=bearer)
         return answer.status_code, answer.headers.get("Retry-After")
 
     return read
@@ -65,7 +77,7 @@ def portal_of(app: Flask) -> int:
         return session.query(Portal).one().id
 
 
-@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize("path", [*READS, *POSTS])
 def test_few_of_a_portal_read_at_once(app: Flask, reads: Callable[[str], tuple[int, str | None]], path: str) -> None:
     portal_id = portal_of(app)
     with reading_of(app, portal_id):

@@ -172,3 +172,17 @@ def test_what_was_taken_while_others_waited_is_what_was_computed(monkeypatch: py
     monkeypatch.setattr(slow_portals, "LAST_SECONDS", 0.01)
     time.sleep(0.2)
     assert turns._taken.seconds() == {}
+
+
+@pytest.mark.parametrize(("computed", "least"), [(0.003, 0.1), (0.0, 0.06)])
+def test_many_reads_that_take_next_to_nothing_take_much_together(computed: float, least: float) -> None:
+    """Of twenty portals that asked for settings without end nothing was counted, and they came before whoever reads."""
+    turns = FairTurns(1, 1, 9)
+    readers = Readers(turns)
+    readers.goes_on.set()
+    for _ in range(40):
+        with turns.hold(1, 1, 1.0):
+            readers.ask(2)
+            compute(computed)
+    readers.end()
+    assert turns._taken.seconds()[1] > least

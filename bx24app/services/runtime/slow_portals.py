@@ -35,9 +35,10 @@ LONGEST_SECONDS = 90.0
 
 
 class TakenLately:
-    """How many seconds of something portals have taken, less the longer ago it is."""
+    """How many seconds of something portals have taken, less the longer ago it is; ``little`` is as good as none."""
 
-    def __init__(self) -> None:
+    def __init__(self, little: float = LITTLE_SECONDS) -> None:
+        self._little = little
         self._lock = Lock()
         self._taken: dict[int, float] = {}
         self._counted_at = time.monotonic()
@@ -69,7 +70,7 @@ class TakenLately:
     def _forget(self) -> None:
         now = time.monotonic()
         left, self._counted_at = math.exp((self._counted_at - now) / LAST_SECONDS), now
-        self._taken = {one: rest for one, taken in self._taken.items() if (rest := taken * left) > LITTLE_SECONDS}
+        self._taken = {one: rest for one, taken in self._taken.items() if (rest := taken * left) > self._little}
 
 
 @dataclass

@@ -18,6 +18,8 @@ from bx24app.services.runtime.slow_portals import TakenLately
 LEAD_SECONDS = 0.2
 # What a request that waits is taken for: pages of many rows take more, and most else less.
 READ_SECONDS = 0.05
+# What each turn counts at least, and what of it is not forgotten: many that take next to nothing take much together.
+LEAST_SECONDS, NOTHING_SECONDS = 0.002, 0.0001
 
 
 @dataclass(eq=False)
@@ -47,7 +49,7 @@ class FairTurns:
         self._changed = threading.Condition()
         self._busy: Counter[int] = Counter()
         self._waiting: list[_Waiter] = []
-        self._taken = TakenLately()
+        self._taken = TakenLately(NOTHING_SECONDS)
 
     @contextmanager
     def hold(self, portal_id: int, person: int, patience: float, *, is_update: bool = False) -> Iterator[bool]:
@@ -61,7 +63,7 @@ class FairTurns:
             yield is_held
         finally:
             if is_held:
-                self._end(portal_id, computed_seconds() - before)
+                self._end(portal_id, max(LEAST_SECONDS, computed_seconds() - before))
 
     def _wait(self, waiter: _Waiter, patience: float) -> bool:
         with self._changed:

@@ -36,7 +36,7 @@ class ReadNumberSchema(BaseModel):
 
 @blueprint.post("/read")
 @operation({200: ReadNumberSchema}, body=TypedNumberBody)
-@principal_required(Role.OPERATOR)
+@principal_required(Role.OPERATOR, only_reads=True)
 def read(principal: Principal) -> Response:
     """Read a number as ``POST /callbacks`` would; nothing is stored or dialled."""
     country = principal.portal.settings.default_country

@@ -92,7 +92,7 @@ def _verdict(result: RuleResult) -> VerdictSchema:
 
 @blueprint.post("/rules/test")
 @operation({200: TrialSchema}, body=RuleTestBody, refuses=(NotFound,))
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, only_reads=True)
 def test_rules(principal: Principal) -> Response:
     """Say of every rule whether it passes, decides or is not reached; nothing is taken or kept."""
     body = read_body(RuleTestBody)

@@ -35,7 +35,7 @@ class PreviewBody(TolerantModel):
 
 
 @blueprint.post("/<key:form_key>/preview")
-@principal_required(Role.ADMINISTRATOR)
+@principal_required(Role.ADMINISTRATOR, only_reads=True)
 def preview(principal: Principal, form_key: str) -> Response:
     """Render the very template of visitors; nothing is stored."""
     wanted = read_body(PreviewBody)

@@ -50,7 +50,7 @@ class TextBody(TolerantModel):
 
 
 @blueprint.post("/text")
-@principal_required(Role.OPERATOR)
+@principal_required(Role.OPERATOR, only_reads=True)
 def text(_: Principal) -> Response:
     """What will be said to whoever picks up; nothing is stored."""
     body = read_body(TextBody)
