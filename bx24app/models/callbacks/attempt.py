@@ -171,5 +171,6 @@ class Attempt(Base):
         self.failed_code, self.failed_reason, self.ended_at = code, words, at
 
     def give_up(self, at: datetime) -> None:
-        """Record that its call began, and that nobody knows how it ended."""
+        """Record that its call began, and that nobody knows how it ended, nor who talked: only an event has said so."""
+        self.answered_by = None
         self.end(Outcome.MISSED, at, None, None)

@@ -16,6 +16,7 @@ from bx24app.services.dialling import call_history, reconcile
 from bx24app.services.dialling.call_report import CallReport, ReportKind, report_of_event, row_of_report
 from bx24app.services.dialling.nameless_attempts import IS_WITHOUT_CALL
 from bx24app.services.runtime import wakeup
+from bx24app.services.runtime.local_limit import LocalLimit, take_local
 from bx24app.services.security import digests
 
 TELEPHONY = frozenset({ReportKind.START, ReportKind.END})
@@ -26,6 +27,9 @@ MAX_UNMATCHED = 5_000
 # More sayings of one call than an honest portal has, and more calls than begin elsewhere while the app dials.
 MAX_PENDING_OF_CALL, MAX_PENDING_STARTS = 3, 200
 DIALS_TAKE = timedelta(minutes=2)
+# Each end of a call that no attempt of ours has named is a row and a look into the history, of which a process takes so
+# many a minute and portal; without its event an end is read a little later.
+ENDS_OF_UNKNOWN_CALLS = LocalLimit("ends_of_unknown_calls", 60)
 _PENDING = ReceivedEvent.applied_at.is_(None)
 
 
@@ -80,7 +84,7 @@ def _concerns_callback(session: Session, portal_id: int, report: CallReport, num
     waiting = select(Callback.id).where(
         Callback.portal_id == portal_id, Callback.to_number == number, Callback.state.not_in(FINAL)
     )
-    return may_be_ours or _exists(session, waiting)
+    return (may_be_ours or _exists(session, waiting)) and take_local(ENDS_OF_UNKNOWN_CALLS, portal_id)
 
 
 def _is_too_much(session: Session, portal_id: int, report: CallReport) -> bool:

@@ -201,13 +201,12 @@ def _ended(applied: _AppliedReport) -> None:
 
 
 def _fill(attempt: Attempt, report: CallReport) -> None:
-    """Store what this report adds, such as the cost, which arrives after the call."""
+    """Store what the portal's history says: the cost, and who talked. An event before it may have named anybody."""
     if report.duration_seconds is not None:
         attempt.duration_seconds = report.duration_seconds
     if report.cost is not None:
         attempt.cost, attempt.cost_currency = report.cost, report.currency
-    if report.user_id is not None:
-        attempt.answered_by = report.user_id
+    attempt.answered_by = report.user_id
     if report.activity_id:
         attempt.activity_id = report.activity_id
 
