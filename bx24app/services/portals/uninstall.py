@@ -1,6 +1,7 @@
 """Removing the app from a portal: told by an event, confirmed by Bitrix24, then purged."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
@@ -11,7 +12,7 @@ from bx24app.bitrix24.errors import ApplicationRemoved
 from bx24app.bitrix24.events import Event
 from bx24app.crypto import SealBroken, keyring
 from bx24app.database import reading, writing
-from bx24app.errors import Refusal, StillRemoving, Unverified
+from bx24app.errors import PortalDisconnected, Refusal, StillRemoving, Unverified
 from bx24app.models import IS_BEING_REMOVED, Credential, CredentialState, Portal, PortalState, utcnow
 from bx24app.outgoing.errors import ExchangeError
 from bx24app.services.portals import token_renewal
@@ -51,19 +52,21 @@ def receive_uninstall(portal: Portal, event: Event) -> None:
     now = utcnow()
     if event.ts > (now + CLOCKS_DIFFER_BY).timestamp():
         raise Unverified("a removal of the future")
-    if event.ts < int(portal.installed_at.timestamp()):
-        log.info("late_uninstallation", member_id=portal.member_id)
-        return
     keeps_settings = event.fields.get("CLEAN") == "0"
-    if _is_known(portal, now, keeps_settings=keeps_settings):
+    if _is_known(portal, event, now, keeps_settings=keeps_settings):
         return
     with writing() as session:
         row = session.get_one(Portal, portal.id, with_for_update=True)
-        row.tell_removal(now, keeps_settings=keeps_settings)
+        # Somebody may have installed it again meanwhile.
+        if not _is_known(row, event, now, keeps_settings=keeps_settings):
+            row.tell_removal(now, keeps_settings=keeps_settings)
 
 
-def _is_known(portal: Portal, now: datetime, *, keeps_settings: bool) -> bool:
+def _is_known(portal: Portal, event: Event, now: datetime, *, keeps_settings: bool) -> bool:
     """Tell whether the event is no news: everybody who ever opened the app can send one, again and again."""
+    if event.ts < int(portal.installed_at.timestamp()):
+        log.info("late_uninstallation", member_id=portal.member_id)
+        return True
     if portal.is_being_removed:
         return True
     is_told = portal.removal_told_at is not None and (portal.removal_keeps_settings or not keeps_settings)
@@ -150,16 +153,22 @@ def _is_installed(portal: Portal) -> bool | None:
 
 def _asked_with(credential: Credential, member_id: str) -> bool | None:
     try:
-        if credential.state != CredentialState.ALIVE:
-            return _revive(credential, member_id)
-        install = token_renewal.ask_app_info(credential.id).install
+        if credential.state == CredentialState.ALIVE:
+            with suppress(PortalDisconnected):
+                install = token_renewal.ask_app_info(credential.id).install
+                return install.installed if install.member_id == member_id else None
+        # Refused before, or by somebody else's request meanwhile.
+        return _revive(credential.id, member_id)
     except (ExchangeError, Refusal, SealBroken) as error:
         return False if isinstance(error, ApplicationRemoved) else None
-    return install.installed if install.member_id == member_id else None
 
 
-def _revive(credential: Credential, member_id: str) -> bool:
+def _revive(credential_id: int, member_id: str) -> bool | None:
     """Renew tokens that a portal has refused: whether that was because the app was removed, it does not tell itself."""
+    with reading() as session:
+        credential = session.get(Credential, credential_id)
+    if credential is None:
+        return None
     tokens = token_renewal.exchange(token_renewal.spending(credential, member_id))
     with writing() as session:
         row = lock_credential(session, credential.id)
