@@ -34,6 +34,7 @@ from bx24app.models import (
 )
 from bx24app.services.calling import phone_numbers
 from bx24app.services.calling.do_not_call import number_digest
+from bx24app.services.dialling.call_report import ReportKind
 from bx24app.services.native.automation import rule_runs
 from bx24app.services.native.follow_up import notices
 from bx24app.services.native.timeline import erasing
@@ -177,6 +178,7 @@ def erase_number(portal: Portal, text: str, confirmed: str, user_id: int | None)
         by = Recorded(portal.id, user_id, JournalPage.PRIVACY)
         record(session, by, {"rows_erased": 0}, {"rows_erased": sum(known.counts.values())})
     # Reports of calls first: once their attempts are gone only the digest names them.
+    _forget_calls(conditions["call_reports"][1])
     for name in ("call_reports", "rejections"):
         _purge_all(*conditions[name])
     rule_runs.forget_number(portal, known.number)
@@ -195,6 +197,16 @@ def _require_rest(of_number: ColumnElement[bool]) -> None:
         ringing = session.scalar(select(Callback.id).where(of_number, MAY_RING).limit(1))
     if ringing is not None:
         raise NumberInHand(ringing)
+
+
+def _forget_calls(condition: ColumnElement[bool]) -> None:
+    """Keep of the history's rows only that they were read, for a day: it is read again from a little before its end."""
+    nothing: dict[str, Any] = {"call_id": "", "call_type": None, "line_id": None, "number_digest": None, "fields": {}}
+    rows = update(ReceivedEvent).where(condition, ReceivedEvent.event == ReportKind.HISTORY)
+    with writing() as session:
+        session.execute(
+            rows.values(**nothing, attempt_id=None, applied_at=None), execution_options={"synchronize_session": False}
+        )
 
 
 def _purge_all(model: type[Base], condition: ColumnElement[bool]) -> None:
