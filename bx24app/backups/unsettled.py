@@ -10,10 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session, selectinload
 
-from bx24app.models import IS_OPEN, IS_WAITING, RESTORED, Callback, Portal, RuleRun, RuleStage, TimelineEntry
+from bx24app.models import (
+    IS_OPEN,
+    IS_UNRELEASED,
+    IS_WAITING,
+    RESTORED,
+    Callback,
+    DecoyRequest,
+    Portal,
+    RuleRun,
+    RuleStage,
+    State,
+    TimelineEntry,
+)
 from bx24app.services.calling.do_not_call import number_digest
 
 
@@ -29,6 +41,7 @@ class Unsettled:
 def forget_certainties(session: Session, made_at: datetime, now: datetime) -> Unsettled:
     """Change what was not over when the backup was made (``made_at``); inside the caller's transaction."""
     counts = _lose_callbacks(session, made_at, now)
+    _lose_decoys(session, now)
     runs = _end_runs(session, now)
     _doubt_entries(session, now)
     return Unsettled(sum(counts.values()), counts, runs)
@@ -60,6 +73,12 @@ def _lose_callbacks(session: Session, made_at: datetime, now: datetime) -> dict[
         # Its history is read at once.
         portal.history_due_at = None
     return counts
+
+
+def _lose_decoys(session: Session, now: datetime) -> None:
+    """Show of decoys that wait what is shown of callbacks: the links of before would tell them apart."""
+    lost = update(DecoyRequest).where(IS_UNRELEASED).values(released_at=now, ended_as=State.UNKNOWN)
+    session.execute(lost, execution_options={"synchronize_session": False})
 
 
 def _end_runs(session: Session, now: datetime) -> int:

@@ -1,4 +1,4 @@
-"""A decoy that is moved between two tries goes on as a callback does: with fewer tries, and other calls."""
+"""Decoys that are moved between two tries, or restored from a backup, go on as callbacks do."""
 
 from datetime import timedelta
 from itertools import pairwise
@@ -6,12 +6,13 @@ from itertools import pairwise
 import time_machine
 from flask import Flask
 
+from bx24app.backups.unsettled import forget_certainties
 from bx24app.database import writing
 from bx24app.models import DecoyRequest, State
 from bx24app.models.ids import new_id
 from bx24app.services.callbacks import decoys
 from bx24app.services.callbacks.retry_policy import RetryPolicy
-from tests.scenarios.test_decoys import LISTED, NOON, acts, asks, form, goes_on, rows
+from tests.scenarios.test_decoys import FREE, LISTED, NOON, acts, asks, form, goes_on, looks, rows
 from tests.support.visitors import Visitor
 
 __all__ = ["form"]
@@ -64,3 +65,15 @@ def test_how_often_it_looked_dialled_is_kept_when_it_is_moved(app: Flask, form: 
         assert acts(form, answer, "reschedule", scheduled_at=(NOON + 2 * LATER).isoformat())[0] == 200
     [decoy] = rows(app, DecoyRequest)
     assert decoy.tried == 1
+
+
+def test_after_a_restore_a_decoy_is_as_unknown_as_a_callback(app: Flask, form: Visitor) -> None:
+    """Whoever held a link of before saw which numbers are listed: theirs alone went on as planned."""
+    planned = {"scheduled_at": (NOON + LATER).isoformat()}
+    true, decoy = asks(form, FREE, **planned), asks(form, LISTED, **planned)
+    with app.app_context(), writing() as session:
+        forget_certainties(session, NOON, NOON + timedelta(minutes=20))
+    with time_machine.travel(NOON + timedelta(minutes=21), tick=False):
+        shown, page = looks(form, true)
+        assert shown["state"] == State.UNKNOWN
+        assert looks(form, decoy) == (shown, page)
