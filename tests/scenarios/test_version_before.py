@@ -22,7 +22,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture
 def before() -> Iterator[VersionBefore]:
-    for found in version_before():
+    with version_before() as found:
         if found is None:
             pytest.skip("the sources have no history here")
         if steps := steps_that_need_a_stop(found.revision):

@@ -4,6 +4,7 @@ import io
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,7 @@ class VersionBefore:
     revision: str
 
 
+@contextmanager
 def version_before() -> Iterator[VersionBefore | None]:
     """Unpack the last released version, or while there is none what the newest migration was added to.
 
