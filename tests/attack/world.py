@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from bx24app.database import Base, reading
-from bx24app.models import Portal
+from bx24app.models import Callback, Portal, State, utcnow
 from tests.attack.deployment import Deployment
 from tests.fake_bitrix24 import FakePortal, LaunchPost
 from tests.support.actors import Actor
@@ -23,7 +23,7 @@ ASKED_FOR_VISITORS = ("batch", "profile")
 OF_NOBODY = {"portal", "rate"}
 # What the worker makes of other rows, a while after they came.
 DERIVED = {"report_figure", "callback_news", "to_do", "notification", "notified_person", "timeline_entry"}
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS, RESTS_SECONDS = 90, 7
 FIRST_NUMBER = 4_930_901_000
 
 
@@ -98,12 +98,24 @@ class World:
         return found
 
     def settled_rows(self) -> dict[str, int]:
-        """The same once the worker has nothing more to do for the victim's portal."""
+        """The same once the worker has nothing more to do for the victim's portal.
+
+        Where calls wait there the portal rests for up to five seconds, and is looked at again.
+        """
         before: dict[str, int] = {}
-        while (now := self.rows()) != before:
+        since = time.monotonic()
+        while (now := self.rows()) != before or (self._waits() and time.monotonic() < since + RESTS_SECONDS):
+            since = since if now == before else time.monotonic()
             before = now
             time.sleep(1)
         return now
+
+    def _waits(self) -> bool:
+        """Tell whether calls of the victim's portal wait that are due."""
+        waiting = select(Callback.id).join(Portal, Portal.id == Callback.portal_id)
+        waiting = waiting.where(Portal.member_id == self.victim.portal.member_id, Callback.due_at <= utcnow())
+        with self.app.app_context(), reading() as session:
+            return session.scalar(waiting.where(Callback.state == State.QUEUED).limit(1)) is not None
 
     def neighbour_works(self) -> None:
         """Nothing that was done to the other portal touches this one: its people call, and its website asks."""

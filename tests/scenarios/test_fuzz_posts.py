@@ -146,7 +146,7 @@ def test_posts_of_a_frame(
     statuses = posted(app, paths, launch, send, examples)
     assert sum(statuses.values()) >= examples
     # Many reach every kind of answer; some kinds are too rare for a few.
-    assert examples < MANY or min(statuses[200], statuses[400], statuses[403]) > examples / 100, statuses
+    assert examples < MANY or min(statuses[200], statuses[400], statuses[403]) > 0, statuses
     assert facts(app) == before
     assert garbage(app) == []
     after = counts(app)
@@ -203,7 +203,7 @@ def test_events(app: Flask, manager: Actor, portal: FakePortal, send: Send, exam
     post()
     assert sum(statuses.values()) >= examples
     # Many reach every kind of answer; some kinds are too rare for a few.
-    assert examples < MANY or min(statuses[200], statuses[400], statuses[403]) > examples / 100, statuses
+    assert examples < MANY or min(statuses[200], statuses[400], statuses[403]) > 0, statuses
     assert facts(app) == before
     assert garbage(app) == []
     after = counts(app)
