@@ -28,6 +28,7 @@ GUNICORN = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
 # Limits in memory are each process's own.
 PROCESSES: int = GUNICORN["workers"]
 MORE_THAN_THREADS: int = PROCESSES * GUNICORN["threads"] + 8
+WAITING = 40
 QUICK_SECONDS = 5.0
 # So many genuine tokens one person has.
 TOKENS = 4
@@ -379,7 +380,8 @@ def forged_removal(world: World) -> None:
 @attack(EMPLOYEE, "waits for answers on many connections", "a thread for others")
 def waiting(world: World) -> None:
     world.victim.portal.faults.add("hang_before", "voximplant.callback.start", seconds=15)
-    numbers = [world.number() for _ in range(MORE_THAN_THREADS)]
+    # More than may wait, and as many as are dialled soon: each is a call.
+    numbers = [world.number() for _ in range(WAITING)]
     threads = [
         threading.Thread(target=world.employee.requests_callback, args=(number,), kwargs={"wait": 3})
         for number in numbers
