@@ -5,14 +5,16 @@ from itertools import pairwise
 
 import time_machine
 from flask import Flask
+from sqlalchemy import select
 
 from bx24app.backups.unsettled import forget_certainties
 from bx24app.database import writing
-from bx24app.models import DecoyRequest, State
+from bx24app.models import Callback, DecoyRequest, State
 from bx24app.models.ids import new_id
 from bx24app.services.callbacks import decoys
+from bx24app.services.callbacks.number_holder import pass_on
 from bx24app.services.callbacks.retry_policy import RetryPolicy
-from tests.scenarios.test_decoys import FREE, LISTED, NOON, acts, asks, form, goes_on, looks, rows
+from tests.scenarios.test_decoys import FREE, IN_HAND, LISTED, NOON, acts, asks, form, goes_on, looks, rows
 from tests.support.visitors import Visitor
 
 __all__ = ["form"]
@@ -77,3 +79,18 @@ def test_after_a_restore_a_decoy_is_as_unknown_as_a_callback(app: Flask, form: V
         shown, page = looks(form, true)
         assert shown["state"] == State.UNKNOWN
         assert looks(form, decoy) == (shown, page)
+
+
+def test_who_waits_behind_a_restored_callback_still_follows_it(app: Flask, form: Visitor) -> None:
+    """Whatever their link shows, their request is not lost: what is unknown has not ended."""
+    asks(form, IN_HAND)
+    with app.app_context(), writing() as session:
+        forget_certainties(session, NOON, NOON + timedelta(minutes=1))
+    with app.app_context(), writing() as session:
+        holder = session.scalars(select(Callback).with_for_update()).one()
+        [decoy] = session.scalars(select(DecoyRequest)).all()
+        assert (holder.state, decoy.ended_as) == (State.UNKNOWN, State.UNKNOWN)
+        holder.free_number(NOON + timedelta(minutes=2))
+        heir = pass_on(session, holder, NOON + timedelta(minutes=2))
+        assert heir is not None
+        assert (heir.id, heir.state) == (decoy.id, State.QUEUED)

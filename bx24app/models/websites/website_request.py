@@ -122,7 +122,8 @@ class DecoyRequest(Base):
     expires_at: Mapped[At | None]
     # When a worker would have leased the callback in its place; None: it waits.
     released_at: Mapped[At | None]
-    # What it came to then without any dial: ``expired`` or ``failed``; None: it goes on as if it was dialled.
+    # What it came to then without any dial: ``expired`` or ``failed``, or ``unknown`` by a restore; None: it goes on as
+    # if it was dialled.
     ended_as: Mapped[Code | None]
     # How often it had looked dialled when it was last moved.
     tried: Mapped[int] = mapped_column(server_default=stored(0))

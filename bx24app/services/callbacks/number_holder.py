@@ -45,9 +45,13 @@ def holder_of(session: Session, portal_id: int, to_number: str, other_than: UUID
 
 
 def waits_still(at: datetime) -> ColumnElement[bool]:
-    """Make the condition that a decoy with a holder may be called yet: it has not ended, and its time is not over."""
+    """Make the condition that a decoy with a holder may be called yet: it has not ended, and its time is not over.
+
+    One that is unknown since a restore has not ended: it goes on with what becomes of its holder.
+    """
     is_late = DecoyRequest.expires_at < at  # None of an earlier version is.
-    return and_(DecoyRequest.cancelled_at.is_(None), DecoyRequest.ended_as.is_(None), is_late.isnot(True))
+    has_ended = DecoyRequest.ended_as != State.UNKNOWN
+    return and_(DecoyRequest.cancelled_at.is_(None), has_ended.isnot(True), is_late.isnot(True))
 
 
 def pass_on(
