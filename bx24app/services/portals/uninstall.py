@@ -167,8 +167,8 @@ def _revive(credential_id: int, member_id: str) -> bool | None:
     """Renew tokens that a portal has refused: whether that was because the app was removed, it does not tell itself."""
     with reading() as session:
         credential = session.get(Credential, credential_id)
-    if credential is None:
-        return None
+    if credential is None or credential.state == CredentialState.ALIVE:
+        return None  # Whoever renews a living one holds its lease.
     tokens = token_renewal.exchange(token_renewal.spending(credential, member_id))
     with writing() as session:
         row = lock_credential(session, credential.id)
