@@ -4,8 +4,11 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
-from bx24app.services.dialling import call_events, call_history, deadlines
+from bx24app.database import reading
+from bx24app.models import Attempt, ReceivedEvent
+from bx24app.services.dialling import call_events, call_history, deadlines, reconcile
 from tests.fake_bitrix24 import FakePortal
 from tests.fake_bitrix24.people import SEE_STATISTICS
 from tests.scenarios.test_forged_calls import END, START, FormerEmployee, an_end, forger, stored
@@ -47,6 +50,27 @@ def test_nor_where_nobody_learns_how_it_ended(app: Flask, manager: Actor, portal
         call_history.read_next_history()
         deadlines.apply_deadlines()
     assert manager.asks("GET", f"/callbacks/{claimed}").status_code == 404
+
+
+def test_whom_the_history_has_named_stays_named_where_a_later_row_names_nobody(
+    app: Flask, manager: Actor, portal: FakePortal
+) -> None:
+    assert manager.requests_callback().status_code == 201
+    assert work(app) == 1
+    call = portal.telephony.calls[-1]
+    call.manager_answers()
+    call.customer_answers()
+    call.hang_up()
+    follow_calls(app, portal)
+    told = portal.telephony.history[-1]
+    later = {name: value for name, value in told.items() if name != "PORTAL_USER_ID"}
+    portal.telephony.history.append(later | {"ID": str(int(str(told["ID"])) + 1)})
+    with app.app_context():
+        assert call_history._read_callbacks(1) == 1
+        reconcile.reconcile_pending()
+    with app.app_context(), reading() as session:
+        assert session.scalars(select(Attempt.answered_by)).one() == int(str(told["PORTAL_USER_ID"]))
+        assert len(session.scalars(select(ReceivedEvent).where(ReceivedEvent.event == "HISTORY")).all()) > 1
 
 
 def test_so_many_invented_ends_a_minute_are_looked_at(

@@ -201,12 +201,14 @@ def _ended(applied: _AppliedReport) -> None:
 
 
 def _fill(attempt: Attempt, report: CallReport) -> None:
-    """Store what the portal's history says: the cost, and who talked. An event before it may have named anybody."""
+    """Store what the portal's history adds, such as the cost, which arrives after the call."""
     if report.duration_seconds is not None:
         attempt.duration_seconds = report.duration_seconds
     if report.cost is not None:
         attempt.cost, attempt.cost_currency = report.cost, report.currency
-    attempt.answered_by = report.user_id
+    # Before the history has told of the end only an event has named somebody, who may be anybody.
+    if report.user_id is not None or attempt.ended_at is None:
+        attempt.answered_by = report.user_id
     if report.activity_id:
         attempt.activity_id = report.activity_id
 
