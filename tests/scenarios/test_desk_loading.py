@@ -18,6 +18,7 @@ from bx24app.services.callbacks.roles import Role
 from bx24app.services.portals.launch import verify_launch
 from tests.fake_bitrix24 import FakePortal
 from tests.support.actors import Actor, post_frame
+from tests.support.statements import statements
 
 MOST = 3
 
@@ -51,23 +52,6 @@ def load(app: Flask, actor: Actor, placement: str = "DEFAULT", **options: str) -
             customer = read_customer(launch)
             desk = open_desk(principal_of(launch, customer), customer)
         return desk, len(begun), len(actor.portal.requests) - asked
-
-
-@contextmanager
-def statements(app: Flask) -> Iterator[list[str]]:
-    """Collect the statements that are run meanwhile."""
-    ran: list[str] = []
-
-    def note(_: object, __: object, sql: str, *___: object) -> None:
-        ran.append(sql)
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield ran
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from bx24app.database import reading, writing
 from bx24app.models import Form, Portal, Rejection
 from bx24app.services.calling.business_hours import Hours
 from bx24app.web.presenters.hours import opening_words
-from tests.scenarios.test_odd_input import statements
 from tests.support.actors import Actor, json_of
 from tests.support.many_callbacks import Crowd, insert_crowd
+from tests.support.statements import statements
 from tests.support.tables import rows_in_one_world
 from tests.support.websites import MakeVisitor
 

@@ -34,12 +34,12 @@ from bx24app.worker.worker import Worker
 from tests.conftest import Eventually
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.scenarios.test_call_events import fields
-from tests.scenarios.test_odd_input import statements
 from tests.support import ROOT
 from tests.support.actors import Actor, json_of
 from tests.support.remembered import remember
 from tests.support.scrapes import Scrape, scrape
 from tests.support.sites import Site, status
+from tests.support.statements import statements
 from tests.support.waiting import NUMBER, accept, work
 from tests.support.webhook_steps import added, asked, form, hurry, site, told_all
 

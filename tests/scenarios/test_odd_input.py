@@ -1,18 +1,16 @@
 """Numbers and lines of any length from outside: refused or taken, never a mistake of ours."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from flask import Flask, request, request_started
 from flask.testing import FlaskClient
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from bx24app.bitrix24.telephony import HistoryRow
-from bx24app.database import db, migrations, reading
+from bx24app.database import migrations, reading
 from bx24app.models import Callback, DecoyRequest, Rejection
 from bx24app.services.runtime.kept_answer import ANSWERS_STATE
 from bx24app.web.heads import LONGEST_LIST, first_of_list
@@ -20,6 +18,7 @@ from tests.conftest import OtherApp
 from tests.fake_bitrix24 import FakeApp, FakePortal
 from tests.scenarios.test_call_events import fields
 from tests.support.actors import Actor, json_of
+from tests.support.statements import statements
 from tests.support.tables import rows_in_one_world
 from tests.support.waiting import NUMBER
 from tests.support.websites import MakeVisitor
@@ -228,20 +227,6 @@ def test_of_endless_lists_in_a_head_a_few_entries_are_read(app: Flask, client: F
 )
 def test_no_entry_of_a_list_in_a_head_is_read_in_part(sent: str, seen: str) -> None:
     assert first_of_list(sent) == seen
-
-
-@contextmanager
-def statements(app: Flask) -> Iterator[list[str]]:
-    with app.app_context():
-        engine = db.engine
-    ran: list[str] = []
-
-    def note(_: object, __: object, sql: str, *___: object) -> None:
-        ran.append(sql)
-
-    event.listen(engine, "before_cursor_execute", note)
-    yield ran
-    event.remove(engine, "before_cursor_execute", note)
 
 
 def test_readiness_reads_no_migration_twice(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from bx24app.services.callbacks import principal
 from bx24app.services.calling import do_not_call
 from bx24app.services.webhooks import subscriptions
 from bx24app.services.websites import api_keys, forms
-from tests.scenarios.test_odd_input import statements
 from tests.support.actors import CUSTOMER, Actor, json_of
+from tests.support.statements import statements
 from tests.support.visitors import Visitor
 
 MakeBody = Callable[[Visitor, int], dict[str, Any]]

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from bx24app.database import db
 from bx24app.services.runtime import kept_answer
 from bx24app.services.runtime.kept_answer import keep_answer
-from tests.scenarios.test_odd_input import statements
+from tests.support.statements import statements
 
 VERSION = "alembic_version.version_num"
 

@@ -12,9 +12,9 @@ from bx24app.errors import RateLimited
 from bx24app.models import Form, Rejection, utcnow
 from bx24app.services.websites import forms, rejections
 from bx24app.services.websites.submission import Submission, read_number
-from tests.scenarios.test_odd_input import statements
 from tests.scenarios.test_query_plans import plans
 from tests.support.actors import Actor, json_of
+from tests.support.statements import statements
 from tests.support.visitors import Visitor
 from tests.support.websites import MakeVisitor
 

@@ -23,9 +23,9 @@ from bx24app.services.websites import api_keys, rejections, status_page
 from tests.conftest import Eventually, working
 from tests.fake_bitrix24 import FakeApp, FakeBitrix24, FakePortal
 from tests.scenarios.test_call_events import fields
-from tests.scenarios.test_odd_input import statements
 from tests.support.actors import Actor, json_of, post_frame
 from tests.support.rule_steps import LINE, ONCE, Runs, registered, runs
+from tests.support.statements import statements
 from tests.support.websites import MakeVisitor
 
 __all__ = ["registered", "runs"]
